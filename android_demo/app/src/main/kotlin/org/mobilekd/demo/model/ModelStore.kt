@@ -1,0 +1,83 @@
+package org.mobilekd.demo.model
+
+import android.content.Context
+import android.net.Uri
+import org.mobilekd.demo.answer.Json
+import java.io.File
+import java.io.FileNotFoundException
+import java.io.IOException
+import java.io.InputStream
+
+/** The runtime that the APK was built with, and what it needs of the processor (`assets/runtime.json`). */
+data class RuntimeFacts(val name: String, val version: String, val needs: Set<String>)
+
+/** The model inside the APK, and the one that the user opened, which stays until the built-in one is asked for again. */
+class ModelStore(private val context: Context) {
+    private val folder = File(context.filesDir, "models").apply { mkdirs() }
+    private val opened = File(folder, "opened.pte")
+
+    /** True while a model from a file is used. */
+    val isOpened: Boolean get() = opened.exists()
+
+    /** The file to load; the built-in one is copied out of the APK once per installation, because the runtime wants a path. */
+    fun current(): File = if (opened.exists()) opened else builtIn()
+
+    /** The model inside the APK; [UnfitModel] where there is none. */
+    fun builtIn(): File {
+        val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
+        val file = File(folder, "built-in-$installed.pte")
+        if (file.exists()) return file
+        folder.listFiles { other -> other.name.startsWith("built-in") }.orEmpty().forEach(File::delete)
+        try {
+            context.assets.open(ASSET).use { whole(it, file) }
+        } catch (_: FileNotFoundException) {
+            throw UnfitModel(Unfit.Missing)
+        } catch (error: IOException) {
+            throw UnfitModel(Unfit.NotCopied, error)
+        }
+        return file
+    }
+
+    /** A private copy of [uri] that [keep] makes the current model once it was found fit. */
+    fun candidate(uri: Uri): File {
+        val file = File(folder, "candidate.pte")
+        try {
+            val input = context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri")
+            input.use { whole(it, file) }
+        } catch (error: IOException) {
+            throw UnfitModel(Unfit.NotCopied, error)
+        } catch (error: RuntimeException) { // a foreign provider
+            throw UnfitModel(Unfit.NotCopied, error)
+        }
+        return file
+    }
+
+    /** [candidate] is fit: use it from now on. */
+    fun keep(candidate: File): File = opened.also { candidate.renameTo(it) }
+
+    /** Forget the opened model. */
+    fun forgetOpened() {
+        opened.delete()
+    }
+
+    /** What the build wrote about the runtime; nothing is needed where it wrote nothing. */
+    fun runtime(): RuntimeFacts {
+        val facts = try {
+            context.assets.open("runtime.json").use { Json.read(it.readBytes().decodeToString()) } as Map<*, *>
+        } catch (_: FileNotFoundException) {
+            emptyMap<String, Any>()
+        }
+        val needs = (facts["needs"] as? List<*>).orEmpty().map { it.toString() }
+        return RuntimeFacts(facts["name"]?.toString().orEmpty(), facts["version"]?.toString().orEmpty(), needs.toSet())
+    }
+
+    private fun whole(input: InputStream, file: File) {
+        val part = File(folder, "${file.name}.part")
+        part.outputStream().use { input.copyTo(it) }
+        if (!part.renameTo(file)) throw IOException("$part cannot be renamed")
+    }
+
+    companion object {
+        private const val ASSET = "artifact/model.pte"
+    }
+}

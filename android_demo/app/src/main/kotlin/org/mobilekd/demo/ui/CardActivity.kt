@@ -1,0 +1,63 @@
+package org.mobilekd.demo.ui
+
+import android.app.Activity
+import android.content.Context
+import android.content.Intent
+import android.os.Bundle
+import android.view.MenuItem
+import android.view.ViewGroup
+import org.mobilekd.demo.R
+import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Spec
+import java.text.NumberFormat
+
+/** The model card: what the `.pte` says about itself, and the runtime in this app. */
+class CardActivity : Activity() {
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        setContentView(R.layout.page)
+        setActionBar(findViewById(R.id.toolbar))
+        actionBar?.setDisplayHomeAsUpEnabled(true)
+        title = getString(R.string.model_card)
+        val column = findViewById<ViewGroup>(R.id.column)
+        val titles = intent.getStringArrayExtra(TITLES).orEmpty()
+        val texts = intent.getStringArrayExtra(TEXTS).orEmpty()
+        titles.zip(texts).forEach { (title, text) -> column.addSection(title, text) }
+    }
+
+    override fun onOptionsItemSelected(item: MenuItem): Boolean {
+        if (item.itemId != android.R.id.home) return super.onOptionsItemSelected(item)
+        finish()
+        return true
+    }
+
+    companion object {
+        private const val TITLES = "titles"
+        private const val TEXTS = "texts"
+
+        /** Opens the card of [spec]. */
+        fun intent(context: Context, spec: Spec): Intent {
+            val sections = sections(context, spec)
+            return Intent(context, CardActivity::class.java)
+                .putExtra(TITLES, sections.map { it.first }.toTypedArray())
+                .putExtra(TEXTS, sections.map { it.second }.toTypedArray())
+        }
+
+        private fun sections(context: Context, spec: Spec): List<Pair<String, String>> {
+            val runtime = ModelStore(context).runtime()
+            val percent = Sentences(context.resources).percent(spec.threshold.toFloat())
+            val threshold = if (spec.threshold > 0) context.getString(R.string.card_threshold, percent) else context.getString(R.string.card_no_threshold)
+            val temperature = context.getString(R.string.card_temperature, NumberFormat.getNumberInstance().format(spec.temperature))
+            val input = context.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
+            return listOf(
+                spec.name to spec.card,
+                context.getString(R.string.card_classes) to spec.labels.joinToString("\n"),
+                context.getString(R.string.card_decision) to listOf(spec.decision, threshold, temperature, input).joinToString("\n"),
+                context.getString(R.string.card_notes) to context.getString(R.string.research_note),
+                context.getString(R.string.card_file) to listOf(spec.backend, spec.precision, spec.student.take(16)).joinToString(", "),
+                context.getString(R.string.card_versions) to spec.versions.joinToString("\n"),
+                context.getString(R.string.card_runtime) to "${runtime.name} ${runtime.version}".trim(),
+            ).filter { it.second.isNotBlank() }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+package org.mobilekd.demo.ui
+
+import android.view.LayoutInflater
+import android.view.View
+import android.view.ViewGroup
+import android.widget.Button
+import android.widget.ScrollView
+import android.widget.Switch
+import android.widget.TextView
+import org.mobilekd.demo.R
+import org.mobilekd.demo.answer.Answer
+import org.mobilekd.demo.answer.Ranked
+import org.mobilekd.demo.photograph.Photograph
+import org.mobilekd.demo.tensor.Preprocess
+
+/** Draws a [Screen] into the main layout; decides nothing. */
+class ScreenView(private val root: View, private val on: Actions) {
+    /** What the user can ask for. */
+    interface Actions {
+        fun cancel()
+        fun lookAgain()
+        fun choosePhotograph()
+        fun useBuiltIn()
+        fun openModel()
+    }
+
+    private val sentences = Sentences(root.resources)
+    private val photograph: PhotographView = root.findViewById(R.id.photograph)
+    private val attention: Switch = root.findViewById(R.id.attention)
+
+    fun draw(screen: Screen) {
+        val shown = when (screen) {
+            is Screen.Working -> screen.photograph
+            is Screen.Waiting -> screen.photograph
+            is Screen.Answered -> screen.photograph
+            else -> null
+        }
+        visible(R.id.illustration, shown == null)
+        visible(R.id.photograph, shown != null)
+        visible(R.id.crop_explained, shown != null)
+        visible(R.id.message, screen !is Screen.Answered)
+        visible(R.id.progress, screen is Screen.Starting || screen is Screen.Fetching || screen is Screen.Working)
+        visible(R.id.answer, screen is Screen.Answered)
+        visible(R.id.choices, screen is Screen.Welcome || screen is Screen.Answered || screen is Screen.Failed)
+        text(R.id.choose, root.resources.getString(if (screen is Screen.Answered) R.string.another else R.string.choose))
+        if (shown != null && screen is Screen.WithModel) show(shown, screen.spec.preprocess)
+        when (screen) {
+            Screen.Starting -> message(title = R.string.starting)
+            is Screen.Refused -> message(
+                R.string.refused_title, sentences.unfit(screen.reason), R.string.built_in, on::useBuiltIn, R.string.open_other, on::openModel,
+            )
+            is Screen.Welcome -> message(R.string.welcome_title, root.resources.getString(R.string.welcome_text))
+            is Screen.Fetching, is Screen.Working -> message(title = R.string.working, second = R.string.cancel, onSecond = on::cancel)
+            is Screen.Waiting -> message(
+                R.string.waiting_title, root.resources.getString(R.string.waiting_text),
+                R.string.look, on::lookAgain, R.string.another, on::choosePhotograph,
+            )
+            is Screen.Failed -> message(R.string.problem_title, sentences.problem(screen.problem))
+            is Screen.Answered -> answer(screen)
+        }
+    }
+
+    /** Say the answer aloud where somebody listens. */
+    fun announce(answer: Answer) = root.announceForAccessibility(sentences.announcement(answer))
+
+    private fun show(shown: Photograph, preprocess: Preprocess) {
+        val crop = preprocess.cropBox(shown.width, shown.height)
+        photograph.show(shown, preprocess, null)
+        photograph.contentDescription =
+            root.resources.getString(R.string.photo_description, crop.width, crop.height, shown.width, shown.height)
+    }
+
+    private fun answer(screen: Screen.Answered) {
+        val answer = screen.answer
+        visible(R.id.headline_over, answer.sure)
+        text(R.id.headline_text, if (answer.sure) answer.best.label else root.resources.getString(R.string.not_sure))
+        text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
+        text(R.id.flaws, sentences.flaws(answer.flaws))
+        visible(R.id.flaws, answer.flaws.isNotEmpty())
+        text(R.id.times, sentences.times(answer.times))
+        val column: ViewGroup = root.findViewById(R.id.classes)
+        column.removeAllViews()
+        answer.ranked.forEach { column.addView(row(column, it)) }
+        visible(R.id.attention, answer.attention != null)
+        attention.setOnCheckedChangeListener { _, looked -> overlay(screen, looked) }
+        overlay(screen, attention.isChecked)
+        root.findViewById<ScrollView>(R.id.scroll).scrollTo(0, 0)
+    }
+
+    private fun overlay(screen: Screen.Answered, looked: Boolean) {
+        if (screen.answer.attention == null || !looked) return show(screen.photograph, screen.spec.preprocess)
+        photograph.show(screen.photograph, screen.spec.preprocess, screen.answer.attention)
+        photograph.contentDescription = root.resources.getString(R.string.photo_description_attention)
+    }
+
+    private fun row(column: ViewGroup, ranked: Ranked): View {
+        val row = LayoutInflater.from(column.context).inflate(R.layout.row_class, column, false)
+        val percent = sentences.percent(ranked.probability)
+        row.findViewById<TextView>(R.id.label).text = ranked.label
+        row.findViewById<TextView>(R.id.percent).text = percent
+        row.findViewById<BarView>(R.id.bar).share = ranked.probability
+        row.contentDescription = root.resources.getString(R.string.class_row, ranked.label, percent)
+        return row
+    }
+
+    private fun message(
+        title: Int, text: String = "", action: Int? = null, onAction: () -> Unit = {}, second: Int? = null, onSecond: () -> Unit = {},
+    ) {
+        text(R.id.message_title, root.resources.getString(title))
+        text(R.id.message_text, text)
+        visible(R.id.message_text, text.isNotEmpty())
+        button(R.id.message_action, action, onAction)
+        button(R.id.message_second, second, onSecond)
+    }
+
+    private fun button(id: Int, label: Int?, onClick: () -> Unit) {
+        visible(id, label != null)
+        if (label == null) return
+        root.findViewById<Button>(id).apply {
+            setText(label)
+            setOnClickListener { onClick() }
+        }
+    }
+
+    private fun text(id: Int, text: String) {
+        root.findViewById<TextView>(id).text = text
+    }
+
+    private fun visible(id: Int, visible: Boolean) {
+        root.findViewById<View>(id).visibility = if (visible) View.VISIBLE else View.GONE
+    }
+}

@@ -1,0 +1,234 @@
+package org.mobilekd.demo.ui
+
+import android.net.Uri
+import android.os.Bundle
+import android.os.Handler
+import android.os.Looper
+import org.mobilekd.demo.Classifier
+import org.mobilekd.demo.DemoApplication
+import org.mobilekd.demo.answer.Answer
+import org.mobilekd.demo.answer.AnswerText
+import org.mobilekd.demo.answer.Nonsense
+import org.mobilekd.demo.model.EngineTrouble
+import org.mobilekd.demo.model.Model
+import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.UnfitModel
+import org.mobilekd.demo.photograph.NoSpace
+import org.mobilekd.demo.photograph.NotAPhotograph
+import org.mobilekd.demo.photograph.Photograph
+import org.mobilekd.demo.photograph.PhotographDecoder
+import org.mobilekd.demo.photograph.PhotographStore
+import org.mobilekd.demo.photograph.TooLittleMemory
+import org.mobilekd.demo.photograph.Unreachable
+import java.io.File
+import java.util.concurrent.CancellationException
+import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicInteger
+
+/**
+ * One task's model, photograph and answer. It outlives rotations; its [screen] changes on the main thread only, all work
+ * is done on one thread of its own, and what is no longer wanted stops at the next row.
+ */
+class Session(private val application: DemoApplication) {
+    private val models = ModelStore(application)
+    private val photographs = PhotographStore(application).apply { sweep() }
+    private val worker = Executors.newSingleThreadExecutor()
+    private val main = Handler(Looper.getMainLooper())
+
+    /** Raised whenever what runs is no longer wanted. */
+    private val turn = AtomicInteger()
+    private var model: Model? = null // the worker's alone
+
+    /** The private copy at hand. */
+    @Volatile private var file: File? = null
+    private var leftWhileWorking = false
+
+    /** Asked for before the model was there. */
+    private var wanted: ((() -> Boolean) -> File)? = null
+
+    /** The answer that an earlier process gave, until the model changes. */
+    @Volatile private var remembered: Remembered? = null
+
+    /** Told whenever [screen] changed. */
+    var observer: (Screen) -> Unit = {}
+
+    var screen: Screen = Screen.Starting
+        private set(value) {
+            field = value
+            observer(value)
+        }
+
+    val isOpened: Boolean get() = models.isOpened
+    val samples: List<String> = photographs.samples()
+
+    /** Load the current model; what [saved] holds of an earlier process is shown when it is there. */
+    fun start(saved: Bundle?) {
+        val kept = saved?.getString(PHOTOGRAPH)?.let(::File)
+        if (kept != null) wanted = { kept }
+        remembered = saved?.getString(ANSWER)?.let { text -> kept?.let { Remembered(it, AnswerText.read(text)) } }
+        load { models.current() }
+    }
+
+    /** What a later process needs to show the same. */
+    fun save(state: Bundle) {
+        file?.let { state.putString(PHOTOGRAPH, it.path) }
+        (screen as? Screen.Answered)?.let { state.putString(ANSWER, AnswerText.write(it.answer)) }
+    }
+
+    /** Fetch the photograph at [uri] and look at it. */
+    fun look(uri: Uri) = fetch { cancelled -> photographs.copy(uri, cancelled) }
+
+    /** Look at the built-in sample [name]. */
+    fun lookAtSample(name: String) = fetch { cancelled -> photographs.copySample(name, cancelled) }
+
+    /** Look at [photograph], which the camera app wrote into [forCamera]'s file. */
+    fun lookAtCapture(photograph: File) = fetch { photograph }
+
+    fun forCamera(): File = photographs.forCamera()
+
+    /** Look again at a photograph that waits. */
+    fun lookAgain() {
+        val waiting = screen as? Screen.Waiting ?: return
+        run { classify(waiting.photograph, it) }
+    }
+
+    /** Stop what runs; a photograph that is there already waits. */
+    fun cancel() {
+        val now = screen
+        if (now !is Screen.Fetching && now !is Screen.Working) return
+        turn.incrementAndGet()
+        screen = if (now is Screen.Working) Screen.Waiting(now.spec, now.photograph) else Screen.Welcome((now as Screen.Fetching).spec)
+    }
+
+    /** The screen is out of sight: nobody waits for the answer. */
+    fun leave() {
+        leftWhileWorking = screen is Screen.Working
+        if (leftWhileWorking) cancel()
+    }
+
+    /** The screen is back. */
+    fun comeBack() {
+        if (leftWhileWorking) lookAgain()
+        leftWhileWorking = false
+    }
+
+    /** Show why a photograph could not be had at all. */
+    fun fail(problem: Problem) {
+        (screen as? Screen.WithModel)?.let { screen = Screen.Failed(it.spec, problem) }
+    }
+
+    /** Use the model file at [uri] if it is fit; the photograph at hand is looked at with it. */
+    fun openModel(uri: Uri) {
+        remembered = null
+        load { models.candidate(uri) }
+    }
+
+    /** Back to the model inside the app. */
+    fun useBuiltIn() {
+        remembered = null
+        models.forgetOpened()
+        load { models.current() }
+    }
+
+    /** The task is over: stop, forget the photograph. */
+    fun close(forget: Boolean) {
+        turn.incrementAndGet()
+        observer = {}
+        worker.execute {
+            model?.close()
+            if (forget) file?.delete()
+        }
+        worker.shutdown()
+    }
+
+    private fun load(source: () -> File) {
+        val task = Task(turn.incrementAndGet())
+        file?.let { photograph -> if (wanted == null) wanted = { photograph } }
+        screen = Screen.Starting
+        worker.execute {
+            model?.close()
+            model = null
+            val next = try {
+                val candidate = source()
+                val loaded = Model.load(candidate, models.runtime().needs) { application.openEngine(it) }
+                if (candidate.name.startsWith("candidate")) models.keep(candidate)
+                model = loaded
+                Screen.Welcome(loaded.spec)
+            } catch (error: UnfitModel) {
+                Screen.Refused(error.reason)
+            }
+            task.post {
+                screen = next
+                wanted?.takeIf { next is Screen.Welcome }?.let(::fetch)
+            }
+        }
+    }
+
+    private fun fetch(source: (() -> Boolean) -> File) {
+        val spec = (screen as? Screen.WithModel)?.spec
+        if (spec == null) {
+            wanted = source
+            return
+        }
+        wanted = null
+        screen = Screen.Fetching(spec)
+        run { task ->
+            val fetched = source(task::cancelled)
+            if (fetched != file) file?.delete()
+            file = fetched
+            classify(PhotographDecoder.photograph(fetched, THUMBNAIL), task)
+        }
+    }
+
+    private fun classify(photograph: Photograph, task: Task) {
+        val current = checkNotNull(model)
+        task.post { screen = Screen.Working(current.spec, photograph) }
+        val answer = remembered?.takeIf { it.file == photograph.file }?.answer
+            ?: Classifier(current) { PhotographDecoder.open(photograph.file) }.classify(task::cancelled)
+        task.post { screen = Screen.Answered(current.spec, photograph, answer) }
+    }
+
+    private fun run(action: (Task) -> Unit) {
+        val task = Task(turn.incrementAndGet())
+        worker.execute {
+            val problem = try {
+                action(task)
+                return@execute
+            } catch (_: CancellationException) {
+                return@execute
+            } catch (_: NotAPhotograph) {
+                Problem.NOT_A_PHOTOGRAPH
+            } catch (_: Unreachable) {
+                Problem.UNREACHABLE
+            } catch (_: NoSpace) {
+                Problem.NO_SPACE
+            } catch (_: TooLittleMemory) {
+                Problem.TOO_LITTLE_MEMORY
+            } catch (_: OutOfMemoryError) {
+                Problem.TOO_LITTLE_MEMORY
+            } catch (_: Nonsense) {
+                Problem.NONSENSE
+            } catch (_: EngineTrouble) {
+                Problem.RUNTIME
+            }
+            task.post { fail(problem) }
+        }
+    }
+
+    /** One piece of work on the worker thread; what it has to say is heard only while it is wanted. */
+    private inner class Task(private val mine: Int) {
+        fun cancelled(): Boolean = turn.get() != mine
+
+        fun post(change: () -> Unit) {
+            main.post { if (!cancelled()) change() }
+        }
+    }
+
+    private class Remembered(val file: File, val answer: Answer)
+
+    private companion object {
+        const val PHOTOGRAPH = "photograph"
+        const val ANSWER = "answer"
+        const val THUMBNAIL = 1280
+    }
+}

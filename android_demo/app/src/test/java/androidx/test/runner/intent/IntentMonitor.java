@@ -1,0 +1,4 @@
+package androidx.test.runner.intent;
+
+/** Stand-in for androidx.test. */
+public interface IntentMonitor {}

@@ -1,0 +1,4 @@
+package androidx.test.runner.lifecycle;
+
+/** Stand-in for androidx.test. */
+public interface ActivityLifecycleMonitor {}

@@ -1,0 +1,205 @@
+package org.mobilekd.demo.screen
+
+import android.content.Intent
+import android.os.Bundle
+import android.view.View
+import android.view.ViewGroup
+import android.widget.ImageView
+import android.widget.TextView
+import org.junit.After
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertTrue
+import org.junit.Test
+import org.junit.runner.RunWith
+import org.mobilekd.demo.R
+import org.mobilekd.demo.StandInEngine
+import org.mobilekd.demo.model.EngineTrouble
+import org.mobilekd.demo.ui.MainActivity
+import org.robolectric.Robolectric
+import org.robolectric.RobolectricTestRunner
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.Shadows.shadowOf
+import org.robolectric.annotation.Config
+import org.robolectric.annotation.GraphicsMode
+import java.io.File
+import java.io.FileOutputStream
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
+
+@RunWith(RobolectricTestRunner::class)
+@Config(sdk = [34], application = StageApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
+@GraphicsMode(GraphicsMode.Mode.NATIVE)
+class MainActivityTest {
+    @After
+    fun reset() {
+        StageApplication.engine = { StandInEngine() }
+    }
+
+    private fun start(intent: Intent = Intent()) = Robolectric.buildActivity(MainActivity::class.java, intent)
+
+    private fun copies() = File(RuntimeEnvironment.getApplication().noBackupFilesDir, "photographs").listFiles().orEmpty()
+
+    private fun answered(activity: MainActivity) = waitFor("the answer") { activity.text(R.id.headline_text).isNotEmpty() }
+
+    @Test
+    fun `a shared photograph is answered, and its copy goes with the task`() {
+        val controller = start(share("lesion.jpg"))
+        val activity = controller.shown()
+        answered(activity)
+        assertEquals("Melanocytic nevus", activity.text(R.id.headline_text))
+        assertTrue(activity.text(R.id.headline_under).startsWith("70.8%"))
+        assertEquals(7, activity.findViewById<ViewGroup>(R.id.classes).childCount)
+        assertEquals(1, copies().size)
+        controller.pause().stop()
+        activity.finish()
+        controller.destroy()
+        waitFor("the copy's end") { copies().isEmpty() }
+    }
+
+    @Test
+    fun `a rotation keeps photograph and answer and does not look again`() {
+        val runs = AtomicInteger()
+        StageApplication.engine = { StandInEngine { runs.incrementAndGet(); StandInEngine.PROBABILITIES } }
+        val controller = start(share("lesion.jpg"))
+        answered(controller.shown())
+        val before = runs.get()
+        RuntimeEnvironment.setQualifiers("+land")
+        controller.configurationChange()
+        assertEquals("Melanocytic nevus", controller.get().text(R.id.headline_text))
+        assertEquals(before, runs.get())
+    }
+
+    @Test
+    fun `process death keeps photograph and answer`() {
+        val runs = AtomicInteger()
+        StageApplication.engine = { StandInEngine { runs.incrementAndGet(); StandInEngine.UNSURE } }
+        val first = start(share("lesion.jpg"))
+        answered(first.shown())
+        val state = Bundle()
+        first.saveInstanceState(state).pause().stop().destroy()
+        runs.set(0)
+        val second = start().create(state).start().restoreInstanceState(state).resume().visible()
+        answered(second.get())
+        assertEquals("Not sure", second.get().text(R.id.headline_text))
+        assertEquals("only the probe of the freshly loaded model", 1, runs.get())
+    }
+
+    @Test
+    fun `a cancelled run waits and can be taken up`() {
+        val gate = CountDownLatch(1)
+        val entered = AtomicInteger()
+        StageApplication.engine = { StandInEngine { if (entered.incrementAndGet() == 2) gate.await(); StandInEngine.PROBABILITIES } }
+        val activity = start(share("lesion.jpg")).shown()
+        waitFor("the model") { entered.get() == 2 }
+        waitFor("the photograph") { activity.findViewById<View>(R.id.photograph).isShown }
+        activity.findViewById<View>(R.id.message_second).performClick()
+        gate.countDown()
+        assertEquals("Stopped", activity.text(R.id.message_title))
+        activity.findViewById<View>(R.id.message_action).performClick()
+        answered(activity)
+    }
+
+    @Test
+    fun `a screen that goes stops the run, and takes it up when it is back`() {
+        val gate = CountDownLatch(1)
+        val entered = AtomicInteger()
+        StageApplication.engine = { StandInEngine { if (entered.incrementAndGet() == 2) gate.await(); StandInEngine.PROBABILITIES } }
+        val controller = start(share("lesion.jpg"))
+        val activity = controller.shown()
+        waitFor("the model") { entered.get() == 2 }
+        waitFor("the photograph") { activity.findViewById<View>(R.id.photograph).isShown }
+        controller.pause().stop()
+        gate.countDown()
+        assertEquals("Stopped", activity.findViewById<TextView>(R.id.message_title).text.toString())
+        controller.restart().start().resume()
+        answered(activity)
+    }
+
+    @Test
+    fun `broken photographs are sentences`() {
+        for (name in listOf("truncated.jpg", "truncated.png", "text.jpg", "empty.jpg")) {
+            val activity = start(share(name)).shown()
+            waitFor(name) { activity.text(R.id.message_title) == "That did not work" }
+            assertTrue(name, activity.text(R.id.message_text).startsWith("This file cannot be read as a photograph."))
+        }
+        val activity = start(share("no such file.jpg")).shown()
+        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The photograph could not be fetched.") }
+    }
+
+    @Test
+    fun `too little memory is a sentence`() {
+        StageApplication.engine = {
+            val asked = AtomicInteger()
+            StandInEngine { if (asked.incrementAndGet() > 1) throw OutOfMemoryError("a test's"); StandInEngine.PROBABILITIES }
+        }
+        val activity = start(share("lesion.jpg")).shown()
+        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("This photograph needs more memory") }
+    }
+
+    @Test
+    fun `a huge photograph is answered`() {
+        val activity = start(share("huge.jpg")).shown()
+        answered(activity)
+        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.contains("8000 by 6000"))
+    }
+
+    @Test
+    fun `a model that answers nonsense gives a sentence, never a result`() {
+        StageApplication.engine = {
+            val asked = AtomicInteger()
+            StandInEngine { if (asked.incrementAndGet() > 1) FloatArray(7) { Float.NaN } else StandInEngine.PROBABILITIES }
+        }
+        val activity = start(share("lesion.jpg")).shown()
+        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The model’s answer makes no sense") }
+    }
+
+    @Test
+    fun `an unfit model file is refused with its reason, and the built-in one is a touch away`() {
+        StageApplication.engine = { file -> if (file.name == "candidate.pte") throw EngineTrouble("bad magic") else StandInEngine() }
+        val activity = start().shown()
+        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
+        shadowOf(activity).clickMenuItem(R.id.menu_open)
+        val asked = shadowOf(activity).nextStartedActivityForResult
+        assertEquals(Intent.ACTION_OPEN_DOCUMENT, asked.intent.action)
+        shadowOf(activity).receiveResult(asked.intent, -1, Intent().setData(lent("text.jpg")))
+        waitFor("the refusal") { activity.text(R.id.message_title) == "This model cannot be used" }
+        assertTrue(activity.text(R.id.message_text).endsWith("The runtime says: bad magic"))
+        activity.findViewById<View>(R.id.message_action).performClick()
+        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
+    }
+
+    @Test
+    fun `the camera is lent one file and its photograph is answered`() {
+        val activity = start().shown()
+        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
+        activity.findViewById<View>(R.id.camera).performClick()
+        val asked = shadowOf(activity).nextStartedActivityForResult
+        val uri = asked.intent.clipData!!.getItemAt(0).uri
+        activity.contentResolver.acquireContentProviderClient(uri)!!.use { camera ->
+            val taken = File(photographs, "lesion.jpg").readBytes()
+            camera.openFile(uri, "w")!!.use { FileOutputStream(it.fileDescriptor).write(taken) }
+        }
+        shadowOf(activity).receiveResult(asked.intent, -1, null)
+        answered(activity)
+    }
+
+    @Test
+    fun `every control is named and large enough to touch`() {
+        val activity = start(share("lesion.jpg")).shown()
+        answered(activity)
+        val least = 48 * activity.resources.displayMetrics.density
+        fun walk(view: View) {
+            if (!view.isShown) return
+            val name = view.contentDescription ?: (view as? TextView)?.text
+            if (view.isClickable) {
+                assertFalse("$view has no name", name.isNullOrBlank())
+                assertTrue("$view is ${view.width} x ${view.height}", view.height >= least && view.width >= least)
+            }
+            if (view is ImageView && view.isImportantForAccessibility) assertFalse("$view has no name", view.contentDescription.isNullOrBlank())
+            if (view is ViewGroup) for (index in 0 until view.childCount) walk(view.getChildAt(index))
+        }
+        walk(activity.findViewById(android.R.id.content))
+        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.startsWith("Your photograph."))
+    }
+}

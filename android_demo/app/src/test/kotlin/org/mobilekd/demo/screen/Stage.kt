@@ -1,0 +1,66 @@
+package org.mobilekd.demo.screen
+
+import android.app.Activity
+import android.content.Intent
+import android.graphics.Bitmap
+import android.graphics.Canvas
+import android.net.Uri
+import android.os.Looper
+import android.widget.TextView
+import org.mobilekd.demo.DemoApplication
+import org.mobilekd.demo.StandInEngine
+import org.mobilekd.demo.model.Engine
+import org.robolectric.RuntimeEnvironment
+import org.robolectric.Shadows.shadowOf
+import org.robolectric.android.controller.ActivityController
+import java.io.File
+import java.time.Duration
+
+/** The app with an engine that the test chooses; loading a file of this JVM's Android libraries is the host tests' part. */
+class StageApplication : DemoApplication() {
+    override fun openEngine(file: File, threads: Int): Engine = engine(file)
+
+    companion object {
+        var engine: (File) -> Engine = { StandInEngine() }
+    }
+}
+
+/** Where the photographs for the tests lie, and where screenshots go (both given by the test's caller). */
+val photographs = File(System.getProperty("mobilekd.photographs"))
+val screenshots = File(System.getProperty("mobilekd.screenshots"))
+
+/** The address under which another app hands over one of the test's files; one that is not there cannot be read. */
+fun lent(name: String): Uri {
+    val file = File(photographs, name)
+    val uri = Uri.parse("content://org.mobilekd.elsewhere/").buildUpon().appendPath(name).build()
+    val resolver = shadowOf(RuntimeEnvironment.getApplication().contentResolver)
+    if (file.exists()) resolver.registerInputStreamSupplier(uri) { file.inputStream() }
+    return uri
+}
+
+/** "Send to" with one of the test's photographs. */
+fun share(name: String): Intent = Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, lent(name))
+
+/** Let the worker and the main thread run until [fulfilled], at most 30 s. */
+fun waitFor(what: String, fulfilled: () -> Boolean) {
+    val deadline = System.nanoTime() + 30_000_000_000
+    while (!fulfilled()) {
+        check(System.nanoTime() < deadline) { "$what did not come" }
+        shadowOf(Looper.getMainLooper()).idle()
+        Thread.sleep(2)
+    }
+}
+
+fun Activity.text(id: Int): String = findViewById<TextView>(id).run { if (isShown) text.toString() else "" }
+
+/** Draw what the activity shows, as the phone would. */
+fun Activity.screenshot(name: String) {
+    shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(400)) // a spinner at its start is not to be seen
+    val root = window.decorView
+    val bitmap = Bitmap.createBitmap(root.width, root.height, Bitmap.Config.ARGB_8888)
+    root.draw(Canvas(bitmap))
+    File(screenshots, "$name.png").outputStream().use { bitmap.compress(Bitmap.CompressFormat.PNG, 100, it) }
+}
+
+/** On screen and laid out. */
+fun <A : Activity> ActivityController<A>.shown(): A = setup().get()

@@ -1,0 +1,93 @@
+"""What the harness adds to a latency, and whether its clock agrees with ExecuTorch's own profiler.
+
+    python benchmarks/harness/overhead.py ARTIFACT... [--output benchmarks/results/harness/overhead.json]
+
+For each artifact, in five fresh processes on this machine: the runner's loop around nothing (``overhead_ns``, the median of
+1000), and 50 inferences under ETDump, timed by the runner from outside and by ETDump's ``Method::execute`` from inside.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mobilekd import provenance
+from mobilekd.artifact import Artifact, open_artifact
+from mobilekd.files import write_json
+from mobilekd.runners import program
+from mobilekd.runners.base import Setting
+from mobilekd.runners.host import HostRunner
+from mobilekd.runners.native import build
+
+PROCESSES, INFERENCES = 5, 50
+
+
+def runner_line(arguments: list[str]) -> dict:
+    """One run of the C++ runner."""
+    return program.document(program.run([build.host_bundle() / build.PROGRAM, *arguments], timeout=300), "host")
+
+
+def etdump_ns(path: Path) -> np.ndarray:
+    """ETDump's own durations of ``Method::execute``, in nanoseconds."""
+    from executorch.devtools import Inspector
+
+    for block in Inspector(etdump_path=str(path)).event_blocks:
+        for event in block.events:
+            if event.name == "Method::execute":
+                return np.array(event.perf_data.raw) * 1e6  # the inspector speaks milliseconds
+    raise SystemExit(f"{path}: no Method::execute in this ETDump")
+
+
+def measure(artifact: Artifact) -> dict:
+    """Figures of one artifact, one value per process."""
+    model, inputs = str(artifact.model), str(artifact.folder / "golden/inputs.u8")
+    found: dict[str, list[float]] = {"overhead_ns": [], "latency_ns": [], "runner_ns": [], "etdump_ns": []}
+    for _ in range(PROCESSES):
+        plain = runner_line(program.measure_arguments(model, inputs, Setting(threads=1, samples=100)))
+        found["overhead_ns"].append(plain["overhead_ns"])
+        found["latency_ns"].append(float(np.median(plain["samples_ns"])))
+        with tempfile.TemporaryDirectory() as work:
+            dump = Path(work) / "etdump"
+            profiled = runner_line(["profile", model, str(dump), "--inputs", inputs, "--threads", "1", "--samples", str(INFERENCES)])
+            found["runner_ns"].append(float(np.median(profiled["samples_ns"])))
+            found["etdump_ns"].append(float(np.median(etdump_ns(dump))))
+    manifest = artifact.manifest
+    return {"artifact": f"{manifest.name}-{manifest.backend}-{manifest.precision}", "sha256": manifest.files[manifest.model_file], **found}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifacts", nargs="+", type=Path)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "results/harness/overhead.json")
+    arguments = parser.parse_args()
+    runner = HostRunner()
+    before = runner.conditions()
+    rows = [measure(open_artifact(folder)) for folder in arguments.artifacts]
+    smallest = min(min(row["latency_ns"]) for row in rows)
+    agreement = [float(np.median(np.array(row["runner_ns"]) / np.array(row["etdump_ns"]))) for row in rows]
+    summary = {
+        "overhead_share_of_smallest_latency": max(max(row["overhead_ns"]) for row in rows) / smallest,
+        "runner_over_etdump": dict(zip((row["artifact"] for row in rows), agreement, strict=True)),
+    }
+    document = {
+        "what": "time the harness adds to a latency, and the runner's clock against ETDump's, one thread",
+        "command": "python benchmarks/harness/overhead.py ARTIFACT...",
+        "summary": summary,
+        "processes": PROCESSES,
+        "inferences_per_process": INFERENCES,
+        "rows": rows,
+        "device": runner.describe().model_dump(mode="json"),
+        "before": before.model_dump(mode="json"),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "utc": provenance.utc_now(),
+    }
+    write_json(arguments.output, document)
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

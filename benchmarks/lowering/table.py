@@ -1,0 +1,112 @@
+"""One student in every precision: size, accuracy on the whole test split, parity per stage, host latency, in one JSON table.
+
+    python benchmarks/lowering/table.py runs/ham10000 benchmarks/results/lowering-ham10000.json
+    python benchmarks/lowering/table.py RUN OUT --smoke        fp32 and int8, twenty samples
+
+An export that its gates refuse is lowered again with the gates opened, so that its figures stand beside the refusal.
+The files are measured interleaved, after all of them are made.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mobilekd import pte
+from mobilekd.artifact import Artifact
+from mobilekd.bench import bench
+from mobilekd.errors import CannotRunHere, GateError
+from mobilekd.export import export
+from mobilekd.files import write_json
+from mobilekd.measurement import Measurement
+from mobilekd.progress import say
+from mobilekd.provenance import commit, utc_now, versions
+
+EVERY = ("xnnpack/fp32", "xnnpack/int8", "xnnpack/int8-qat", "xnnpack/mixed", "coreml/fp16", "coreml/int8")
+OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=-100", "gates.max_error=1", "gates.max_error_quantized=1")
+
+#: The size promised: bytes per parameter of an int8 file, and what labels, card and graph may add.
+BYTES_PER_PARAMETER, EXTRA = 1.15, 100_000
+
+
+def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
+    """Export one precision; its figures, and the artifact to measure."""
+    backend, precision = kind.split("/")
+    refused = None
+    try:
+        artifact = export(run, backend=backend, precision=precision, output=folder)
+    except GateError as error:
+        refused = str(error)
+        say(f"{kind}: refused: {refused}")
+        artifact = export(run, backend=backend, precision=precision, output=folder, overrides=OPEN)
+    manifest = artifact.manifest
+    found = {
+        "export": kind,
+        "refused": refused,
+        "bytes": manifest.bytes,
+        "parameters": manifest.student.parameters,
+        "bytes_per_parameter": manifest.bytes / manifest.student.parameters,
+        "within_size": manifest.bytes <= BYTES_PER_PARAMETER * manifest.student.parameters + EXTRA,
+        "accuracy": manifest.accuracy,
+        "gates": [gate.model_dump() for gate in manifest.gates],
+        "parity": [stage.model_dump(mode="json") for stage in manifest.parity],
+        "delegation": manifest.delegation.model_dump() if manifest.delegation else None,
+        "notes": list(manifest.notes),
+    }
+    if artifact.model.suffix == ".pte":
+        found["byte_parts"] = pte.read(artifact.model).byte_table()
+    return found, artifact
+
+
+def latency(measurement: Measurement) -> dict[str, float]:
+    """Median milliseconds by thread count."""
+    return {str(series.threads_asked): statistics.median(series.samples_ns) / 1e6 for series in measurement.series}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run's folder, or reference:NAME")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--only", nargs="+", default=EVERY, metavar="BACKEND/PRECISION")
+    parser.add_argument("--artifacts", type=Path, help="keep the artifacts in this folder")
+    parser.add_argument("--samples", type=int, default=400)
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    kinds = ("xnnpack/fp32", "xnnpack/int8") if arguments.smoke else tuple(arguments.only)
+    samples = 20 if arguments.smoke else arguments.samples
+
+    kept = arguments.artifacts or Path(tempfile.mkdtemp())
+    try:
+        made = {kind: row(arguments.run, kind, kept / kind.replace("/", "-")) for kind in kinds}
+        runnable = [artifact for _, artifact in made.values() if artifact.model.suffix == ".pte"]
+        measured = {}
+        try:
+            for measurement in bench([artifact.folder for artifact in runnable], samples=samples, output=kept / "results"):
+                measured[measurement.precision] = latency(measurement)
+        except CannotRunHere as reason:
+            say(f"latency: {reason}")
+    finally:
+        if arguments.artifacts is None:
+            shutil.rmtree(kept)
+    rows = [{**found, "host_milliseconds": measured.get(artifact.manifest.precision)} for found, artifact in made.values()]
+    command = f"python benchmarks/lowering/table.py {arguments.run} {arguments.output}{' --smoke' if arguments.smoke else ''}"
+    write_json(
+        arguments.output,
+        {
+            "what": "one student in every precision: size, accuracy, parity, host latency",
+            "command": command,
+            "utc": utc_now(),
+            "commit": commit(),
+            "versions": versions(),
+            "rows": rows,
+        },
+    )
+    for one in rows:
+        accuracy = one["accuracy"].get("balanced_accuracy", {}).get("value")
+        say(f"{one['export']:18s} {one['bytes']:>9,} B  balanced accuracy {accuracy}  {one['host_milliseconds'] or 'not run here'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Turn a finished run into a shipped reference: float16 weights, frozen quantisation, recorded gates, card.
+
+    python benchmarks/make_reference.py runs/ham10000 ham10000-mobilenetv2-035
+
+Needs the run's data: the gates are decided on its test split, with the rounded weights that are shipped. Writes
+``mobilekd/reference/<name>/``; nothing of the data itself but salted hashes of what was trained on.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import mobilekd
+from mobilekd.evaluate import evaluate
+from mobilekd.export import freeze_quantisation
+from mobilekd.files import new_folder, read_json, write_json, write_text
+from mobilekd.runs import open_run
+
+SHIPPED = (
+    "run.json",
+    "recipe.json",
+    "calibration.json",
+    "student.safetensors",
+    "metrics.jsonl",
+    "quantization.json",
+    "quantization.safetensors",
+    "recorded_gates.json",
+    "training_hashes.json",
+)
+
+CARD = """# {name}
+
+{title}. {parameters:,} parameters, {macs:,} multiply-accumulates for a photograph of {width} x {height} pixels.
+
+- Trained on {licence} data, split by {split_by} (hash `{split_hash}`); the weights inherit that licence's terms:
+  attribution, non-commercial.
+- Starting weights: {start}. The licence of ImageNet weights for MobileNetV2-0.35 is unclear upstream.
+- Test split ({photographs} photographs): accuracy {accuracy}, balanced accuracy {balanced}.
+- A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
+  anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
+  them, or "not sure".
+- Files: weights in float16, the resolved recipe, calibration from validation, quantisation parameters, and the gates
+  recorded where the data was.
+"""
+
+
+def words(interval: dict[str, float]) -> str:
+    """0.812 [0.790, 0.834]."""
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def make_reference(source: Path, name: str, precisions: list[str]) -> Path:
+    """Round, judge, freeze and ship."""
+    target = Path(mobilekd.__file__).parent / "reference" / name
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / name
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("teachers", "evaluation", "*.safetensors"))
+        state = load_file(source / "student.safetensors")
+        halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        if not all(torch.isfinite(value).all() for value in halves.values()):
+            raise SystemExit(f"{source}: a weight does not fit float16")
+        save_file(halves, folder / "student.safetensors")
+        info = read_json(folder / "run.json", "run")
+        write_json(folder / "run.json", {**info, "name": name})
+        document = evaluate(folder, output=folder / "evaluation")
+        freeze_quantisation(folder, precisions)
+        run = open_run(folder)
+        write_json(folder / "metrics.json", document)
+        start = run.recipe.student.weights
+        card = CARD.format(
+            name=name,
+            title=run.recipe.title,
+            parameters=run.info.parameters,
+            macs=run.info.macs,
+            width=run.recipe.preprocess.width,
+            height=run.recipe.preprocess.height,
+            licence=run.info.data_licence,
+            split_by=run.info.split_by,
+            split_hash=run.info.split_hash[:12],
+            start=Path(start).name if start else "random",
+            photographs=document["data"]["photographs"],
+            accuracy=words(document["metrics"]["accuracy"]),
+            balanced=words(document["metrics"]["balanced_accuracy"]),
+        )
+        with new_folder(target, replace=True) as new:
+            for item in (*SHIPPED, "metrics.json"):
+                if (folder / item).exists():
+                    shutil.copy(folder / item, new / item)
+            write_text(new / "README.md", card)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--precision", action="append", default=[], help="to freeze (default: fp32 and int8)")
+    arguments = parser.parse_args()
+    print(make_reference(arguments.run, arguments.name, arguments.precision or ["fp32", "int8"]))
+
+
+if __name__ == "__main__":
+    main()

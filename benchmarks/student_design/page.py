@@ -1,0 +1,64 @@
+"""Make ``README.md`` from ``latency.json`` and ``accuracy.json``: ``python benchmarks/student_design/page.py``."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from variants import REFERENCE, VARIANTS
+
+from mobilekd.files import read_json, write_text
+
+HERE = Path(__file__).resolve().parent
+
+HEAD = f"""# LesionNet's design choices
+
+Made by `page.py` from `latency.json` and `accuracy.json`; do not edit. Each row is LesionNet with one choice changed
+(`variants.py`), or a network that it stands beside. Time is the median of a `.pte` as shipped (normalisation and softmax inside),
+one XNNPACK thread, 128 x 128, divided by {REFERENCE}'s in the same rounds, with its 95% interval.
+Balanced accuracy is validation's after the same short training from random weights without a teacher, one figure per seed.
+"""
+
+
+def ratios() -> dict[tuple[str, str], dict[str, Any]]:
+    """Rows of ``latency.json`` by variant and precision."""
+    path = HERE / "latency.json"
+    return {(row["variant"], row["precision"]): row for row in read_json(path, "result")["rows"]} if path.exists() else {}
+
+
+def accuracies() -> dict[str, list[float]]:
+    """Balanced accuracy of every seed by variant."""
+    path = HERE / "accuracy.json"
+    found: dict[str, list[float]] = {}
+    for row in read_json(path, "result")["rows"] if path.exists() else []:
+        found.setdefault(row["variant"], []).append(row["balanced_accuracy"])
+    return found
+
+
+def cell(row: dict[str, Any] | None) -> str:
+    """A ratio with its interval."""
+    if row is None:
+        return "not run"
+    ratio = row["ratio"]
+    return f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+
+
+def line(name: str, times: dict[tuple[str, str], dict[str, Any]], scores: dict[str, list[float]]) -> str:
+    """One row of the table."""
+    size = times.get((name, "fp32")) or times.get((name, "int8"))
+    numbers = f"{size['parameters']:,} | {size['macs'] / 1e6:.1f}" if size else "not run | not run"
+    accuracy = " ".join(f"{value:.3f}" for value in scores[name]) + f" (mean {np.mean(scores[name]):.3f})" if name in scores else "not run"
+    return f"| {name} | {numbers} | {cell(times.get((name, 'fp32')))} | {cell(times.get((name, 'int8')))} | {accuracy} |"
+
+
+def main() -> None:
+    times, scores = ratios(), accuracies()
+    table = [
+        "| network | parameters | MACs (millions) | time, fp32 | time, int8 | balanced accuracy |",
+        "|---|---|---|---|---|---|",
+        *(line(name, times, scores) for name in VARIANTS),
+    ]
+    write_text(HERE / "README.md", HEAD + "\n" + "\n".join(table) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+import CoreML
+import Foundation
+
+public enum ModelError: Error {
+    case notOurs(String)
+}
+
+/// What the model says of itself in its metadata; the app has none of it hard-coded.
+public struct Facts {
+    public let labels, labelTexts: [String]
+    public let preprocess: Preprocess
+    public let threshold: Double
+    public let card: String
+
+    init(_ metadata: [String: String]) throws {
+        func value<T: Decodable>(_ name: String, _: T.Type) throws -> T {
+            guard let text = metadata["mobilekd." + name],
+                  let list = try? JSONDecoder().decode([T].self, from: Data("[\(text)]".utf8))
+            else { throw ModelError.notOurs("metadata field mobilekd.\(name) is missing or broken; export the model again") }
+            return list[0]
+        }
+        guard try value("schema_version", Int.self) == 1,
+              try value("crop", String.self) == "center",
+              try value("resize", String.self) == "pillow-bilinear",
+              try value("color", String.self) == "RGB"
+        else { throw ModelError.notOurs("the model asks for a preprocess that this version does not know") }
+        labels = try value("labels", [String].self)
+        labelTexts = try value("label_texts", [String].self)
+        preprocess = Preprocess(width: try value("input_width", Int.self), height: try value("input_height", Int.self))
+        threshold = try value("threshold", Double.self)
+        card = try value("card", String.self)
+    }
+}
+
+/// One class with its calibrated probability.
+public struct Candidate: Equatable {
+    public let key, text: String
+    public let probability: Double
+}
+
+/// The likeliest classes first. Below the threshold the answer is "not sure".
+public struct Answer {
+    public let candidates: [Candidate]
+    public let threshold: Double
+
+    /// Nil is: not sure.
+    public var decision: Candidate? {
+        candidates.first.flatMap { $0.probability >= threshold ? $0 : nil }
+    }
+
+    public func top(_ count: Int) -> [Candidate] {
+        Array(candidates.prefix(count))
+    }
+}
+
+/// A research demonstration, not a medical device.
+public final class Classifier {
+    public let facts: Facts
+    private let model: MLModel
+    private let input, probabilities: String
+
+    /// `package` is an artifact's `model.mlpackage`; Core ML compiles it first.
+    public convenience init(package: URL, configuration: MLModelConfiguration = MLModelConfiguration()) throws {
+        try self.init(model: MLModel(contentsOf: try MLModel.compileModel(at: package), configuration: configuration))
+    }
+
+    /// A model that Xcode compiled into the app.
+    public init(model: MLModel) throws {
+        let description = model.modelDescription
+        guard let metadata = description.metadata[.creatorDefinedKey] as? [String: String],
+              let input = description.inputDescriptionsByName.keys.first,
+              let probabilities = description.predictedProbabilitiesName
+        else { throw ModelError.notOurs("the model is no classifier of mobilekd") }
+        (self.model, self.input, self.probabilities) = (model, input, probabilities)
+        facts = try Facts(metadata)
+    }
+
+    public func classify(_ photograph: URL) throws -> Answer {
+        try answer(facts.preprocess.apply(Pixels(contentsOf: photograph)))
+    }
+
+    /// `picture` is preprocessed already.
+    public func answer(_ picture: Pixels) throws -> Answer {
+        let found = try probabilities(of: picture)
+        let candidates = zip(zip(facts.labels, facts.labelTexts), found)
+            .map { Candidate(key: $0.0.0, text: $0.0.1, probability: $0.1) }
+            .sorted { $0.probability > $1.probability }
+        return Answer(candidates: candidates, threshold: facts.threshold)
+    }
+
+    /// In the order of `facts.labels`.
+    public func probabilities(of picture: Pixels) throws -> [Double] {
+        let image = MLFeatureValue(pixelBuffer: try picture.pixelBuffer())
+        let output = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: [input: image]))
+        guard let byLabel = output.featureValue(for: probabilities)?.dictionaryValue as? [String: NSNumber],
+              Set(byLabel.keys) == Set(facts.labels)
+        else { throw ModelError.notOurs("the model's labels are not those in its metadata") }
+        return facts.labels.map { byLabel[$0]!.doubleValue }
+    }
+}

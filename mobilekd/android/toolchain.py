@@ -1,0 +1,91 @@
+"""The programs outside Python that the build needs; each that is missing is one line with its remedy."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilekd.errors import CannotRunHere, UserError
+
+#: Program -> how to get it on Debian or Ubuntu.
+REMEDIES = {
+    "java": "apt install openjdk-17-jdk-headless",
+    "javac": "apt install openjdk-17-jdk-headless",
+    "keytool": "apt install openjdk-17-jdk-headless",
+    "mvn": "apt install maven",
+    "aapt": "apt install aapt",
+    "zipalign": "apt install zipalign",
+    "apksigner": "apt install apksigner",
+}
+
+#: Those that an Android SDK's build-tools hold too.
+_BUILD_TOOLS = ("aapt", "zipalign", "apksigner")
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Paths of all programs."""
+
+    java: str
+    javac: str
+    keytool: str
+    mvn: str
+    aapt: str
+    zipalign: str
+    apksigner: str
+
+
+def build_tools() -> Path | None:
+    """The newest build-tools of an installed Android SDK (``ANDROID_HOME``, ``ANDROID_SDK_ROOT``), if there is one."""
+    for variable in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
+        folder = Path(os.environ.get(variable) or os.devnull) / "build-tools"
+        if folder.is_dir():
+            versions = [path for path in folder.iterdir() if re.fullmatch(r"[0-9.]+", path.name)]
+            if versions:
+                return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
+    return None
+
+
+def find(program: str) -> str | None:
+    """A program's path: an SDK's build-tools first, ``JAVA_HOME`` for the JDK, then ``PATH``."""
+    tools, java = build_tools(), os.environ.get("JAVA_HOME")
+    places = [tools] if tools and program in _BUILD_TOOLS else []
+    places += [Path(java) / "bin"] if java and program in ("java", "javac", "keytool") else []
+    for place in places:
+        found = shutil.which(program, path=str(place))
+        if found:
+            return found
+    return shutil.which(program)
+
+
+def missing() -> dict[str, str]:
+    """Programs that are not here, each with its remedy."""
+    return {program: remedy for program, remedy in REMEDIES.items() if find(program) is None}
+
+
+def toolchain() -> Toolchain:
+    """All programs, or one :class:`CannotRunHere` that names every one that is missing with its remedy."""
+    absent = missing()
+    if absent:
+        remedies = " and ".join(sorted(set(absent.values())))
+        raise CannotRunHere(f"apk: {', '.join(absent)} not found on this machine; {remedies}")
+    return Toolchain(**{program: str(find(program)) for program in REMEDIES})
+
+
+def run(command: Sequence[str | Path], what: str, *, timeout: float = 900, cwd: Path | None = None) -> str:
+    """Run a program and give its standard output; a failure is one line with the program's own last words."""
+    words = [str(part) for part in command]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, cwd=cwd, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise CannotRunHere(f"{what}: {words[0]} not found; {REMEDIES.get(Path(words[0]).name, 'install it')}") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{what}: {Path(words[0]).name} did not end within {timeout:.0f} s; try again on a less busy machine") from None
+    if done.returncode != 0:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        errors = [line for line in said if "error" in line.lower()] or said[-1:]
+        raise UserError(f"{what}: {Path(words[0]).name} failed: {' | '.join(errors[:3])[:600] or f'exit code {done.returncode}'}")
+    return done.stdout

@@ -1,0 +1,91 @@
+"""What every ExecuTorch backend shares: an exported graph and a partitioner in, a ``.pte`` and its account out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilekd import pte
+from mobilekd.artifact import Delegation
+from mobilekd.backends.base import Lowered
+from mobilekd.backends.base import eager_runner as runner
+from mobilekd.constants import Constants
+from mobilekd.files import write_bytes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+#: Operators with weights in an exported graph; dequantised weights enter them like any other.
+HEAVY = ("conv1d", "conv2d", "convolution", "conv_transpose2d", "linear", "matmul", "mm", "addmm", "bmm")
+
+
+def lower(
+    model: "nn.Module",
+    example: "torch.Tensor",
+    constants: Constants,
+    path: Path,
+    partitioners: Sequence[Any],
+    *,
+    quantized: bool,
+    notes: Sequence[str] = (),
+    promises_delegation: bool = True,
+) -> Lowered:
+    """Export, partition and write ``path``. ``quantized`` says that ``model`` is a PT2E-converted graph; else it is folded first."""
+    import torch
+    from executorch.exir import to_edge_transform_and_lower
+
+    from mobilekd import graphs
+
+    reference = model  # what the file must equal is the network before any rewriting of it
+    if not quantized:
+        model = graphs.capture(model, example)
+    exported = torch.export.export(model, (example,), strict=False)
+    edge = to_edge_transform_and_lower(exported, partitioner=list(partitioners), constant_methods=dict(constants))
+    program = edge.to_executorch()
+    write_bytes(path, program.buffer)
+    file = pte.read(path)
+    total = sum(count for name, count in operators(exported.graph).items() if name in HEAVY)
+    return Lowered(
+        model_path=path,
+        delegation=delegation(file, total),
+        eager_reference=runner(reference),
+        reference_name="eager quantised" if quantized else "eager fp32",
+        lowered=runner(edge.exported_program().module(), batch=1),  # one photograph at a time is compiled in
+        memory=file.memory(),
+        notes=(*notes, *(cost_of_float(file) if quantized else ())),
+        graph=model if isinstance(model, torch.fx.GraphModule) else None,
+        layers=lambda x: graphs.lowered_layer_outputs(edge.exported_program(), x),
+        promises_delegation=promises_delegation,
+    )
+
+
+def operators(graph: "torch.fx.Graph") -> dict[str, int]:
+    """ATen operators of a graph by their plain name (``conv2d``)."""
+    targets = (node.target for node in graph.nodes if node.op == "call_function")
+    return dict(Counter(getattr(target, "_schema", target).name.split("::")[-1] for target in targets if hasattr(target, "_schema")))
+
+
+def delegation(file: pte.PteFile, heavy_total: int) -> Delegation:
+    """Counted in the saved file. A delegate whose graph cannot be read (Vulkan, Core ML) is counted by what is left outside it."""
+    outside = sum(count for name, count in file.operators.items() if name.split("::")[-1].split(".")[0] in HEAVY)
+    readable = all(delegate.nodes for delegate in file.delegates)
+    return Delegation(
+        delegated=file.delegated() or {delegate.id: 1 for delegate in file.delegates},
+        portable=file.operators,
+        heavy_total=heavy_total,
+        heavy_delegated=len(file.heavy) if readable else heavy_total - outside,
+        heavy_quantized=sum(node.quantized for node in file.heavy),
+        partitions=len(file.delegates),
+    )
+
+
+def cost_of_float(file: pte.PteFile) -> tuple[str, ...]:
+    """What hard-swish, squeeze-and-excitation and the softmax cost an int8 network: operators in floating point, and conversions."""
+    left = ", ".join(f"{count} {kind.removeprefix('XNN')}" for kind, count in file.left_in_float().items())
+    conversions = file.delegated().get(pte.CONVERSION, 0)
+    outside = ", ".join(f"{count} {name}" for name, count in file.operators.items())
+    return (
+        f"in floating point inside the delegate: {left or 'nothing'}; {conversions} conversions between int8 and floating point, "
+        f"each a pass over its tensor; outside the delegate: {outside or 'nothing'}",
+    )

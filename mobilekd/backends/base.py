@@ -1,0 +1,109 @@
+"""What a backend is: one file in this package that ends with ``BACKEND = ...`` and keeps these promises.
+
+Loading a backend's module loads neither torch nor the backend's own libraries; ``lower`` and ``run`` import what they need.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from mobilekd.artifact import Delegation
+from mobilekd.constants import Constants
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx, nn
+
+#: float32 [N, 3, H, W], RGB 0..255 -> the model's outputs, each with N in front: probabilities [N, C] (, cam [N, h, w])
+Run = Callable[[np.ndarray], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What ``lower`` leaves: the model file and the means to prove it."""
+
+    model_path: Path
+    delegation: Delegation | None
+    eager_reference: Run  # eager torch in the file's own precision: what the file must equal
+    reference_name: str = "eager fp32"  # "eager fp32", "eager quantised", "eager with decoded weights"
+    lowered: Run | None = None  # the lowered graph before it is saved, where that can be run
+    memory: dict[str, int] | None = None  # bytes: weights, program, planned
+    notes: tuple[str, ...] = ()
+    graph: "fx.GraphModule | None" = None  # the eager source as a graph, for naming the layer where numbers part
+    layers: Callable[[np.ndarray], list[np.ndarray]] | None = None  # convolutions and linear layers of the lowered graph, in order
+    promises_delegation: bool = True  # every convolution and linear layer is expected inside the delegate
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One way to a model file."""
+
+    name: str
+    precisions: tuple[str, ...]
+    model_file: str
+
+    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
+        """The PT2E quantizer that export runs before ``lower``; None where the backend compresses by itself or not at all.
+
+        ``float_layers`` are names of the student's modules (``blocks.0.0.conv_dw``) to leave in floating point.
+        """
+        ...
+
+    def lower(
+        self,
+        model: "nn.Module",
+        example: "torch.Tensor",
+        calibration: np.ndarray | None,
+        precision: str,
+        constants: Constants,
+        folder: Path,
+    ) -> Lowered:
+        """Write ``folder / model_file``.
+
+        ``model`` is the Deployable, or its PT2E-quantised graph where ``quantizer`` gave one; ``example`` float32
+        ``[1, 3, H, W]``; ``calibration`` uint8 ``[N, 3, H, W]``, photographs of the training split, or None without data.
+        """
+        ...
+
+    def where(self) -> str:
+        """What ``run`` runs on, for the parity table: this host, or an interpreter of the saved file."""
+        ...
+
+    def constants(self, model_path: Path) -> Constants:
+        """What the saved file says of itself, by the names of ``mobilekd.constants``."""
+        ...
+
+    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+        """The saved file on this host: float32 ``[N, 3, H, W]`` -> outputs. Raises ``CannotRunHere`` with the reason."""
+        ...
+
+
+class ExecutorchFile:
+    """What the backends of a ``.pte`` answer alike."""
+
+    def where(self) -> str:
+        """This host runs the file itself."""
+        return f"{platform.machine()} {platform.system()}"
+
+    def constants(self, model_path: Path) -> Constants:
+        """The file's constant methods."""
+        from mobilekd import pte
+
+        return pte.constants(model_path)
+
+
+def eager_runner(model: "nn.Module", batch: int = 32) -> Run:
+    """A module as a function of arrays."""
+    import torch
+
+    def run(x: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            found = [model(torch.from_numpy(x[start : start + batch])) for start in range(0, len(x), batch)]
+        answers = [answer if isinstance(answer, (tuple, list)) else (answer,) for answer in found]
+        return [np.concatenate([answer[i].numpy() for answer in answers]) for i in range(len(answers[0]))]
+
+    return run

@@ -1,0 +1,233 @@
+"""Core ML: an ``.mlpackage`` with an ML program, image input, classifier labels, and the artifact's facts in its metadata.
+
+Off macOS the saved package is run by the strict interpreter in ``mobilekd/backends/mil``, which proves everything but
+Apple's own kernels; on macOS Core ML itself answers.
+"""
+
+import json
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilekd.artifact import Delegation
+from mobilekd.backends import _pte
+from mobilekd.backends._coremltools import (
+    INT8,
+    INT8_NOTE,
+    account,
+    answer_from,
+    decoded_weights,
+    quiet,
+    refuse_compressed_cam,
+    where,
+    with_decoded_weights,
+)
+from mobilekd.backends.base import Lowered, eager_runner
+from mobilekd.constants import Constants
+from mobilekd.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+#: Precision -> least iOS; compressed weights need iOS 16's constexpr ops.
+LEAST_IOS = {"fp16": 15, "fp32": 15, "int8": 16, "palette": 16}
+PALETTE_BITS = 6
+#: Weights with fewer elements stay fp16 (coremltools' own default).
+LEAST_PALETTE = 2048
+INPUT, LABEL, CAM = "image", "label", "cam"
+#: Our fields among the package's user-defined metadata, each a JSON text.
+PREFIX = "mobilekd."
+
+
+class CoreML:
+    """See the module."""
+
+    name = "coreml"
+    precisions = ("fp16", "fp32", "int8", "palette")
+    model_file = "model.mlpackage"
+
+    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
+        """None: coremltools compresses the weights itself."""
+        return None
+
+    def lower(
+        self,
+        model: "nn.Module",
+        example: "torch.Tensor",
+        calibration: np.ndarray | None,
+        precision: str,
+        constants: Constants,
+        folder: Path,
+    ) -> Lowered:
+        """Convert, compress, describe, save; then read the saved package back and compare what it says of itself."""
+        refuse_compressed_cam(self.name, precision, constants)
+        with quiet():
+            package, heavy = convert(model, example, precision, constants)
+            package = compress(package, precision)
+            describe(package, constants)
+            path = folder / self.model_file
+            package.save(str(path))
+            compressed = precision in ("int8", "palette")
+            reference = with_decoded_weights(model, example, decoded_weights(package)) if compressed else model
+        _refuse_other_facts(path, constants)
+        return Lowered(
+            model_path=path,
+            delegation=_delegation(path, heavy),
+            eager_reference=eager_runner(reference),
+            reference_name="eager with decoded weights" if compressed else "eager fp32",
+            memory=_memory(path),
+            notes=_notes(precision),
+        )
+
+    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+        """The saved package: by Core ML on macOS, by the interpreter elsewhere (:meth:`where` says which)."""
+        if platform.system() == "Darwin":
+            return predict(model_path, x)
+        return interpret(model_path, x)
+
+    def where(self) -> str:
+        """What :meth:`run` runs on, for the parity table."""
+        return where("Core ML")
+
+    def constants(self, model_path: Path) -> Constants:
+        """What the saved package says of itself, as ``mobilekd.constants`` names it."""
+        with quiet():
+            from mobilekd.backends.mil import Model
+
+            return constants_in(Model(model_path).metadata)
+
+
+def convert(model: "nn.Module", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
+    """The module as an uncompressed ``MLModel`` (int8 and palette compress fp16), and how many heavy ops went in."""
+    import coremltools as ct
+    import torch
+
+    exported = torch.export.export(model, (example,)).run_decompositions({})
+    probabilities, *cam = exported.graph_signature.user_outputs
+    try:
+        package = ct.convert(
+            exported,
+            convert_to="mlprogram",
+            inputs=[ct.ImageType(name=INPUT, shape=tuple(example.shape), scale=1.0, color_layout=ct.colorlayout.RGB)],
+            classifier_config=ct.ClassifierConfig(
+                constants["labels"], predicted_feature_name=LABEL, predicted_probabilities_output=probabilities
+            ),
+            minimum_deployment_target=ct.target.iOS15,
+            compute_precision=ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16,
+            skip_model_load=True,
+        )
+    except NotImplementedError as error:
+        raise UserError(f"--backend coreml: coremltools cannot convert this student ({error}); choose another student") from None
+    if cam:
+        spec = package.get_spec()
+        ct.utils.rename_feature(spec, cam[0], CAM)
+        package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
+    return package, sum(count for name, count in _pte.operators(exported.graph).items() if name in _pte.HEAVY)
+
+
+def compress(package: Any, precision: str) -> Any:
+    """int8: linear, symmetric, a scale per output channel. palette: k-means, one table of 64 values per layer."""
+    if precision not in ("int8", "palette"):
+        return package
+    import coremltools.optimize.coreml as optimize
+
+    if precision == "int8":
+        linear = optimize.OpLinearQuantizerConfig(**INT8)
+        return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
+    palette = optimize.OpPalettizerConfig(mode="kmeans", nbits=PALETTE_BITS, weight_threshold=LEAST_PALETTE)
+    return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=palette))
+
+
+def describe(package: Any, constants: Constants) -> None:
+    """Fill Core ML's own fields for people, and the user-defined ones for programs."""
+    height, width = constants["input_height"], constants["input_width"]
+    package.author = "mobilekd"
+    package.license = "Program: Apache-2.0. Weights: under the licence of the data that trained them, named in the model card."
+    package.short_description = f"{constants['name']}: {constants['card']}".strip()
+    package.version = str(constants["student"])[:12]
+    package.input_description[INPUT] = (
+        f"RGB photograph, centre crop to the aspect ratio of {width} x {height}, {constants['resize']} resize"
+    )
+    package.output_description[LABEL] = "key of the likeliest class; below the threshold in the metadata the answer is: not sure"
+    package.output_description[f"{LABEL}_probs"] = "calibrated probability per class"
+    for name, value in constants.items():
+        package.user_defined_metadata[PREFIX + name] = json.dumps(value, ensure_ascii=False)
+
+
+def constants_in(metadata: dict[str, str]) -> Constants:
+    """The inverse of what :func:`describe` wrote into the user-defined metadata."""
+    try:
+        return {name.removeprefix(PREFIX): json.loads(text) for name, text in metadata.items() if name.startswith(PREFIX)}
+    except ValueError as error:
+        raise UserError(f"Core ML metadata: not readable ({error}); export again") from None
+
+
+def interpret(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+    """float32 ``[N, 3, H, W]`` -> outputs, by the interpreter; labels and size in the metadata must be the program's own."""
+    with quiet():
+        from mobilekd.backends.mil import MilError, Model
+
+        model = Model(model_path)
+    said = constants_in(model.metadata)
+    if said and (list(model.labels or ()), model.size) != (said.get("labels"), (said.get("input_height"), said.get("input_width"))):
+        raise MilError(f"{model_path}: the classifier's labels or the image's size are not those in the metadata")
+    return answer_from(model, x)
+
+
+def predict(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+    """The same by Core ML itself; runs on macOS."""
+    with quiet():
+        import coremltools as ct
+        from PIL import Image
+
+        model = ct.models.MLModel(str(model_path))
+    description = model.get_spec().description
+    labels = constants_in(dict(description.metadata.userDefined))["labels"]
+    assert isinstance(labels, list)
+    answers: list[list[np.ndarray]] = []
+    for one in x:
+        answer = model.predict({INPUT: Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0)).astype(np.uint8))})
+        probabilities = answer[description.predictedProbabilitiesName]
+        parts = [np.array([[probabilities[label] for label in labels]], np.float32)]
+        answers.append(parts + ([np.asarray(answer[CAM], np.float32)] if CAM in answer else []))
+    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+
+def _refuse_other_facts(path: Path, constants: Constants) -> None:
+    """The saved package must say of itself what it was told to."""
+    saved = BACKEND.constants(path)
+    wrong = sorted(name for name in constants if saved.get(name) != constants[name])
+    if wrong:
+        raise RuntimeError(f"{path}: the saved metadata differ in {', '.join(wrong)}")
+
+
+def _delegation(path: Path, heavy: int) -> Delegation:
+    """Counted in the saved package."""
+    with quiet():
+        from mobilekd.backends.mil import Model
+
+        return account(Model(path).program, heavy)
+
+
+def _memory(path: Path) -> dict[str, int]:
+    weights = sum(file.stat().st_size for file in path.rglob("weights/*"))
+    return {"weights": weights, "program": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) - weights}
+
+
+def _notes(precision: str) -> tuple[str, ...]:
+    stored = {
+        "fp16": "weights and arithmetic in fp16",
+        "fp32": "weights and arithmetic in fp32: the Neural Engine is not used",
+        "int8": INT8_NOTE,
+        "palette": f"weights of {LEAST_PALETTE} elements or more as {PALETTE_BITS}-bit palettes (one table per layer), arithmetic in fp16",
+    }[precision]
+    return (
+        f"least iOS {LEAST_IOS[precision]}: {stored}",
+        "Apple's kernels are unverified until ios_export/check_on_mac.py has run on a Mac",
+    )
+
+
+BACKEND = CoreML()

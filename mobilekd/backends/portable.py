@@ -1,0 +1,47 @@
+"""No delegate: ExecuTorch's portable kernels. Slow, and the reference that needs no backend's library."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilekd import pte
+from mobilekd.backends import _pte
+from mobilekd.backends.base import ExecutorchFile, Lowered
+from mobilekd.constants import Constants
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Portable(ExecutorchFile):
+    """fp32 through the portable kernels."""
+
+    name = "portable"
+    precisions: tuple[str, ...] = ("fp32",)
+    model_file = "model.pte"
+
+    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
+        """None: floating point only."""
+        return None
+
+    def lower(
+        self,
+        model: "nn.Module",
+        example: "torch.Tensor",
+        calibration: np.ndarray | None,
+        precision: str,
+        constants: Constants,
+        folder: Path,
+    ) -> Lowered:
+        """See ``base.Backend``."""
+        path = folder / self.model_file
+        return _pte.lower(model, example, constants, path, [], quantized=False, promises_delegation=False)
+
+    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+        """See ``base.Backend``."""
+        return pte.run(model_path, x)
+
+
+BACKEND = Portable()

@@ -1,0 +1,56 @@
+"""XNNPACK: the CPU delegate of phones. fp32, and int8 by PT2E with per-channel weights and per-tensor activations."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilekd import pte
+from mobilekd.backends import _pte
+from mobilekd.backends.base import ExecutorchFile, Lowered
+from mobilekd.constants import Constants
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Xnnpack(ExecutorchFile):
+    """See ``base.Backend``."""
+
+    name = "xnnpack"
+    precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
+    model_file = "model.pte"
+
+    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
+        """XNNPACK's quantizer with ReLU6 understood and every module in ``float_layers`` left alone; None for fp32.
+
+        Training simulates quantisation on the same annotations as calibration, so ``qat`` changes nothing here.
+        """
+        if precision == "fp32":
+            return None
+        from mobilekd.backends._xnnpack_quantizer import Quantizer
+
+        return Quantizer(float_layers)
+
+    def lower(
+        self,
+        model: "nn.Module",
+        example: "torch.Tensor",
+        calibration: np.ndarray | None,
+        precision: str,
+        constants: Constants,
+        folder: Path,
+    ) -> Lowered:
+        """See ``base.Backend``."""
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+        path = folder / self.model_file
+        return _pte.lower(model, example, constants, path, [XnnpackPartitioner()], quantized=precision != "fp32")
+
+    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+        """See ``base.Backend``."""
+        return pte.run(model_path, x)
+
+
+BACKEND = Xnnpack()

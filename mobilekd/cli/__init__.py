@@ -1,0 +1,126 @@
+"""The command line: each command is a few lines over the function of the same name, which Python users call directly.
+
+Standard output carries the answer alone (one document with ``--json``); progress and chatter go to standard error.
+Exit codes: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C. Importing this loads neither torch nor pydantic.
+"""
+
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+
+from mobilekd import __version__
+from mobilekd.cli import machine, shipping, studying, training
+from mobilekd.cli.parser import Answer, Commands
+from mobilekd.errors import UserError
+
+DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step, measure them on the phone.
+
+A research demonstration, not a medical device."""
+
+#: Failures of the file system that the user can mend, with the remedy.
+REMEDIES = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EFBIG: "raise the file size limit (ulimit -f) or choose another folder",
+    errno.EACCES: "choose a folder you may write to, or mend its permissions",
+    errno.EPERM: "choose a folder you may write to, or mend its permissions",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOTDIR: "choose another path",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def commands() -> Commands:
+    """Every command's grammar, in the order of the flow."""
+    made = Commands(DESCRIPTION, __version__)
+    for group in (training, studying, shipping, machine):
+        group.register(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = commands().parse(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that unfinished folders are removed
+    try:
+        with chatter_to_stderr():
+            answer = arguments.run(arguments)
+        return _print(answer, as_json=arguments.json)
+    except KeyboardInterrupt:
+        print(f"mobilekd {arguments.command}: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left: nothing to say, and nothing to flush at exit
+        return 0
+    except Exception as error:
+        if arguments.debug:
+            raise
+        return _refuse(error, arguments.command, as_json=arguments.json)
+
+
+@contextmanager
+def chatter_to_stderr() -> Iterator[None]:
+    """Whatever libraries print, C++ ones included, goes to standard error."""
+    sys.stdout.flush()
+    try:
+        saved = os.dup(1)
+    except OSError:  # started without a standard output
+        yield
+        return
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        with suppress(Exception):
+            import ctypes
+
+            ctypes.CDLL(None).fflush(None)  # C's own buffers still hold lines that belong to standard error
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _print(answer: Answer, *, as_json: bool) -> int:
+    if int(os.environ.get("RANK", "0")) == 0:  # under torchrun one rank speaks for all
+        if as_json:
+            from mobilekd.cli.text import to_json
+
+            print(to_json(answer.document))
+        else:
+            print(answer.text)
+        sys.stdout.flush()
+    return answer.code
+
+
+def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
+    """One line for a failure: the user's mistake with 2, ours with 1 and a saved traceback."""
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        reason = (error.strerror or str(error)).lower()
+        error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
+    if isinstance(error, UserError):
+        line, code = " ".join(str(error).split()), 2
+    else:
+        reason = " ".join(str(error).split())[:200]
+        line, code = f"unexpected {type(error).__name__}: {reason}; traceback saved in {_save_traceback(error)}", 1
+    print(f"mobilekd {command}: {line}", file=sys.stderr)
+    if as_json:
+        import json
+
+        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+    return code
+
+
+def _save_traceback(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    text = f"mobilekd {__version__}: {' '.join(sys.argv)}\n" + "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="mobilekd-", suffix=".traceback.txt", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    return file.name

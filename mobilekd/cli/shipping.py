@@ -1,0 +1,183 @@
+"""export, verify, bench, devices, apk: from a trained student to the phone."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError, Namespace
+from pathlib import Path
+
+from mobilekd.cli.parser import Answer, Commands, add_runs
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    parser = commands.add(
+        "export",
+        "lower a student to a file for the phone, accepted only when it equals what was trained",
+        export,
+        ["--backend xnnpack", "runs/ham10000 --backend xnnpack --precision int8", "reference:NAME --backend coreml --precision fp16"],
+    )
+    parser.add_argument("run_name", nargs="?", metavar="RUN", help="a run or reference:NAME (default: the newest run, else a reference)")
+    parser.add_argument(
+        "--backend", default="xnnpack", metavar="B", help="xnnpack, coreml, coreml-pte, portable, vulkan (default: xnnpack)"
+    )
+    parser.add_argument(
+        "--precision", default=None, metavar="P", help="xnnpack: fp32, int8, int8-qat, mixed; coreml: fp16, fp32, int8, palette"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="the artifact's folder (default: artifacts/NAME-BACKEND-PRECISION)")
+    parser.add_argument("--cam", action="store_true", help="a second output: the class activation map")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key, e.g. of [gates]")
+    parser.add_argument(
+        "--verify", action="append", default=[], choices=("arm",), help="arm: the golden set on emulated Arm processors too"
+    )
+    add_runs(parser)
+
+    parser = commands.add("verify", "every check of an artifact again, on this machine", verify, ["artifacts/ham10000-xnnpack-int8 --arm"])
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("--arm", action="store_true", help="on emulated Arm processors too")
+    add_runs(parser)
+
+    parser = commands.add(
+        "bench",
+        "latency of artifacts on a device, after their golden set was answered rightly",
+        bench,
+        [
+            "artifacts/ham10000-xnnpack-int8",
+            "artifacts/*-xnnpack-* --device adb --minutes 5",
+            "artifacts/ham10000-xnnpack-int8 --baseline results/host/old.json --fail-above 1.05",
+        ],
+    )
+    parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="several are interleaved")
+    parser.add_argument("--device", default="host", metavar="D", help="host, adb, adb:SERIAL, or qemu:CPU (answers only); default: host")
+    parser.add_argument("--via", default="shell", choices=("shell", "app"), help="phones: a bare program, or the demo app (default: shell)")
+    parser.add_argument("--threads", type=_numbers, default=(1, 2), metavar="1,2", help="thread counts to sweep (default: 1,2)")
+    parser.add_argument("--samples", type=_positive, default=200, metavar="N", help="steady samples per setting (default: 200)")
+    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="then run for so long and watch it heat up (default: 0)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)"
+    )
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this measurement")
+    parser.add_argument("--fail-above", type=float, metavar="R", help="exit with 2 when slower than R times the baseline")
+
+    commands.add("devices", "what can be measured on, and what is wrong with what cannot", devices, ["", "--json"])
+
+    parser = commands.add(
+        "apk",
+        "build an installable, signed demo app with this model inside",
+        apk,
+        ["artifacts/ham10000-xnnpack-int8", "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install"],
+    )
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument(
+        "--aar", metavar="FILE|community", help="ExecuTorch runtime: a local file, or the community build (default: the official one)"
+    )
+    parser.add_argument("--keystore", type=Path, metavar="FILE", help="sign with this key instead of the debug key")
+    parser.add_argument("--abi", type=_names, default=("arm64-v8a", "x86_64"), metavar="A,B", help="default: arm64-v8a,x86_64")
+    parser.add_argument("--samples", type=Path, metavar="DIR", help="photographs to build in")
+    parser.add_argument("--name", metavar="TEXT", help="the app's name on the phone")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the APK (default: ARTIFACT.apk)")
+    parser.add_argument("--install", nargs="?", const="", metavar="SERIAL", help="install over adb and start it")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part) for part in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def export(arguments: Namespace) -> Answer:
+    """Lower a student."""
+    from mobilekd.cli.text import table
+    from mobilekd.export import export as run
+
+    precision = arguments.precision or ("fp16" if arguments.backend.startswith("coreml") else "fp32")
+    made = run(
+        arguments.run_name,
+        backend=arguments.backend,
+        precision=precision,
+        output=arguments.output,
+        runs=arguments.runs,
+        cam=arguments.cam,
+        verify=arguments.verify,
+        overrides=arguments.overrides,
+    )
+    manifest = made.manifest
+    gates = [
+        (gate.name, f"{gate.value:.4g}", f"{gate.relation} {gate.limit:g}", "recorded" if gate.recorded else "measured")
+        for gate in manifest.gates
+    ]
+    text = f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters, from {manifest.provenance.run}"
+    return Answer({"artifact": made.folder, "manifest": manifest}, f"{text}\n\n{table(('GATE', 'VALUE', 'LIMIT', 'HOW'), gates)}")
+
+
+def verify(arguments: Namespace) -> Answer:
+    """Check an artifact."""
+    from mobilekd.cli.text import table
+    from mobilekd.verify import verify as run
+
+    result = run(arguments.artifact, arm=arguments.arm, runs=arguments.runs)
+    words = {True: "passed", False: "FAILED", None: "not decided here"}
+    text = table(("CHECK", "", "DETAIL"), [(check.name, words[check.passed], check.detail) for check in result.checks])
+    return Answer(result, f"{result.artifact}: {'passed' if result.passed else 'FAILED'}\n\n{text}", 0 if result.passed else 2)
+
+
+def bench(arguments: Namespace) -> Answer:
+    """Measure artifacts."""
+    import statistics
+
+    from mobilekd.bench import bench as run
+    from mobilekd.cli.text import milliseconds, table
+
+    measurements = run(
+        arguments.artifacts,
+        device=arguments.device,
+        via=arguments.via,
+        threads=arguments.threads,
+        minutes=arguments.minutes,
+        samples=arguments.samples,
+        output=arguments.output,
+        baseline=arguments.baseline,
+        fail_above=arguments.fail_above,
+    )
+    rows = [
+        (item.artifact, item.device.id, series.threads_asked, milliseconds(statistics.median(series.samples_ns)), len(series.samples_ns))
+        for item in measurements
+        for series in item.series
+    ]
+    return Answer({"measurements": measurements}, table(("ARTIFACT", "DEVICE", "THREADS", "MEDIAN", "SAMPLES"), rows))
+
+
+def devices(arguments: Namespace) -> Answer:
+    """What can be measured on."""
+    from mobilekd.cli.text import plain, table
+    from mobilekd.devices import devices as run
+
+    found = plain(run())
+    columns = list(dict.fromkeys(key for item in found for key in item))
+    return Answer(
+        {"devices": found}, table([column.upper() for column in columns], [[item.get(key, "") for key in columns] for item in found])
+    )
+
+
+def apk(arguments: Namespace) -> Answer:
+    """Build the demo app."""
+    from mobilekd.apk import apk as run
+
+    made = run(
+        arguments.artifact,
+        aar=arguments.aar,
+        keystore=arguments.keystore,
+        abi=arguments.abi,
+        samples=arguments.samples,
+        name=arguments.name,
+        output=arguments.output,
+        install=arguments.install,
+    )
+    return Answer({"apk": made}, str(made))

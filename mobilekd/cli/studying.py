@@ -1,0 +1,140 @@
+"""evaluate, predict, compare, report, inspect: what a student or an artifact knows."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilekd.cli.parser import Answer, Commands, add_runs, pairs
+
+if TYPE_CHECKING:
+    from mobilekd.recipe import DataTable
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this file."""
+    parser = commands.add(
+        "evaluate",
+        "metrics with intervals on the run's test split, or on other labelled photographs",
+        evaluate,
+        [
+            "runs/ham10000",
+            "artifacts/ham10000-xnnpack-int8",
+            "reference:NAME --data isic --root ISIC_2019_Training_Input --labels ISIC_2019_Training_GroundTruth.csv --map SCC=akiec",
+        ],
+    )
+    parser.add_argument("target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder")
+    parser.add_argument("--data", choices=("ham10000", "isic", "folder", "synthetic"), help="judge on this kind of data instead")
+    parser.add_argument("--root", metavar="DIR", help="its folder of photographs")
+    parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
+    parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
+    parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS", help="a class of the data as one of the student's")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for metrics.json, predictions.csv and figures")
+    add_runs(parser)
+
+    parser = commands.add(
+        "predict",
+        "classes with probabilities for photographs, or 'not sure'",
+        predict,
+        ["runs/ham10000 lesion.jpg", "artifacts/ham10000-xnnpack-int8 *.jpg --json"],
+    )
+    parser.add_argument("target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photograph files")
+    add_runs(parser)
+
+    parser = commands.add(
+        "compare", "students side by side with their controls, paired", compare, ["runs/a runs/b", "a-s0 a-s1 a-s2 --output comparison"]
+    )
+    parser.add_argument("names", nargs="+", metavar="RUN", help="runs by name or folder")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the table and the picture")
+    add_runs(parser)
+
+    parser = commands.add(
+        "report",
+        "one self-contained page from runs, artifacts and measurements",
+        report,
+        ["runs/ham10000 artifacts/ham10000-xnnpack-int8 results", "results --output phones.html"],
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs, artifacts, measurements, or folders of them")
+    parser.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page; .md and .json appear beside it")
+
+    parser = commands.add(
+        "inspect", "what an artifact is: labels, operators, bytes, parity, cost", inspect, ["artifacts/ham10000-xnnpack-int8 --profile"]
+    )
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("--profile", action="store_true", help="run it here and show the time of each operator")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the cost of each layer into this SVG")
+
+
+def data_table(arguments: Namespace) -> DataTable | None:
+    """The ``--data`` options as a recipe's data table."""
+    from mobilekd.errors import UserError
+    from mobilekd.recipe import DataTable
+
+    options = {name: getattr(arguments, name) for name in ("root", "labels", "metadata") if getattr(arguments, name)}
+    if arguments.data is None:
+        if options or arguments.map:
+            raise UserError(f"--{next(iter(options), 'map')}: needs --data; name the kind of the photographs, for example --data isic")
+        return None
+    return DataTable(kind=arguments.data, **options)
+
+
+def evaluate(arguments: Namespace) -> Answer:
+    """Metrics of a run or an artifact."""
+    from mobilekd.cli.text import interval, table
+    from mobilekd.evaluate import evaluate as run
+
+    mapping = pairs(arguments.map, "--map", "SCC=akiec")
+    found = run(arguments.target, data=data_table(arguments), mapping=mapping or None, output=arguments.output, runs=arguments.runs)
+    judged = found["data"]
+    left_out = ", ".join(f"{count} {reason}" for reason, count in judged["left_out"].items() if isinstance(count, int) and count)
+    leak = ", LEAKY split by photograph" if judged["leaky"] else ""
+    judges = f"{judged['photographs']} photographs of {judged['lesions']} lesions"
+    head = f"{found['target']['name']}: {judges} ({judged['kind']}, {judged['role']}{leak})"
+    figures = table(("METRIC", "VALUE (95% INTERVAL)"), [(name, interval(figure)) for name, figure in found["metrics"].items()])
+    return Answer(found, f"{head}{f'; left out: {left_out}' if left_out else ''}\n\n{figures}")
+
+
+def predict(arguments: Namespace) -> Answer:
+    """Classes of photographs."""
+    from mobilekd.cli.text import table
+    from mobilekd.predict import predict as run
+
+    found = run(arguments.target, arguments.images, runs=arguments.runs)
+    rows = [
+        (
+            item.image,
+            item.text,
+            ", ".join(f"{key} {share:.2f}" for key, share in list(item.probabilities.items())[:3]),
+            ", ".join(item.quality),
+        )
+        for item in found
+    ]
+    return Answer({"predictions": found}, table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows))
+
+
+def compare(arguments: Namespace) -> Answer:
+    """Students beside their controls."""
+    from mobilekd.compare import compare as run
+    from mobilekd.figures.compared import markdown
+
+    found = run(arguments.names, output=arguments.output, runs=arguments.runs)
+    return Answer(found, markdown(found).rstrip())
+
+
+def report(arguments: Namespace) -> Answer:
+    """The page."""
+    from mobilekd.report import report as run
+
+    page = run(arguments.paths, arguments.output)
+    return Answer({"report": page}, str(page))
+
+
+def inspect(arguments: Namespace) -> Answer:
+    """What an artifact is."""
+    from mobilekd.cli.describe import artifact
+    from mobilekd.inspect import inspect as run
+
+    found = run(arguments.artifact, profile=arguments.profile, picture=arguments.picture)
+    return Answer(found, artifact(found))

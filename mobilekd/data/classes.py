@@ -1,0 +1,23 @@
+"""The classes of dermoscopy data sets: one key and one name in words each, whatever a data set calls them."""
+
+from mobilekd.artifact import Label
+
+#: Every known class, in the order in which a data set lists those that it has.
+NAMES = {
+    "akiec": "actinic keratosis or Bowen's disease",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic nevus",
+    "vasc": "vascular lesion",
+    "scc": "squamous cell carcinoma",
+}
+
+#: The seven of HAM10000, in the order of its keys.
+HAM10000 = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+def labels(keys: tuple[str, ...]) -> tuple[Label, ...]:
+    """Labels with names in words; a key that is not known here is its own name."""
+    return tuple(Label(key=key, text=NAMES.get(key.lower(), key.replace("_", " "))) for key in keys)

@@ -1,0 +1,127 @@
+"""A data set in memory: ids, labels, lesions and where the photographs are; no pixels. And how one is put together."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilekd.artifact import Label
+from mobilekd.errors import UserError
+from mobilekd.files import sha256_json
+from mobilekd.preprocess import open_photograph
+
+#: What Pillow decodes here and cameras and archives write, in lower case.
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Photographs by id, sorted by id, so that the order of rows in a CSV or folder never matters."""
+
+    kind: str
+    ids: tuple[str, ...]
+    targets: np.ndarray  # int64 [N], index into classes; -1 = no label
+    lesions: tuple[str, ...]
+    classes: tuple[Label, ...]
+    paths: tuple[Path, ...] | None  # None where photographs are generated
+    metadata: dict[str, tuple[Any, ...]]  # age (years), sex, site; None where unknown
+    licence: str
+    hash: str  # over ids, labels, lesions and file sizes
+    draw: Callable[[int], Image.Image] | None = None  # generates photograph i where there are no paths
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def photograph(self, i: int) -> Image.Image:
+        """Photograph ``i`` upright in RGB, decoded or generated afresh; ``UserError`` when its file is broken."""
+        if self.paths is not None:
+            return open_photograph(self.paths[i])
+        if self.draw is None:
+            raise ValueError("a data set needs paths or a generator")
+        return self.draw(i)
+
+    def rows(self, ids: Iterable[str]) -> np.ndarray:
+        """Positions of ``ids``, int64, in their order; ``UserError`` with the first of those that are not here."""
+        place = {name: i for i, name in enumerate(self.ids)}
+        wanted = list(ids)
+        if missing := [name for name in wanted if name not in place]:
+            raise UserError(f"{self.kind}: {some(missing, 'id')} not in the data set; use the split that belongs to this data")
+        return np.array([place[name] for name in wanted], dtype=np.int64)
+
+    def subset(self, rows: Sequence[int] | np.ndarray) -> "Dataset":
+        """The photographs at positions ``rows``, in that order, with the same classes and a hash of their own."""
+        kept = [int(i) for i in rows]
+        draw = self.draw
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in kept),
+            targets=self.targets[kept],
+            lesions=tuple(self.lesions[i] for i in kept),
+            paths=tuple(self.paths[i] for i in kept) if self.paths is not None else None,
+            metadata={name: tuple(column[i] for i in kept) for name, column in self.metadata.items()},
+            draw=None if draw is None else lambda n: draw(kept[n]),
+            hash=sha256_json([self.hash, [self.ids[i] for i in kept]]),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Photographs per class key, in class order."""
+        return {label.key: int(np.sum(self.targets == i)) for i, label in enumerate(self.classes)}
+
+
+def some(names: Sequence[str], what: str) -> str:
+    """``3 ids (a, b, c)``: the count and the first names of what is wrong, for a message."""
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    ending = "" if len(names) == 1 else "es" if what.endswith("s") else "s"
+    return f"{len(names)} {what}{ending} ({shown})"
+
+
+def assemble(
+    kind: str,
+    where: Path,
+    *,
+    ids: Sequence[str],
+    keys: Sequence[str | None],
+    lesions: Sequence[str],
+    classes: tuple[Label, ...],
+    files: dict[str, tuple[Path, int]],
+    metadata: Mapping[str, Sequence[Any]],
+    licence: str,
+) -> Dataset:
+    """Check what a loader read and sort it by id.
+
+    ``keys`` are class keys (None: no label), ``files`` the photographs found as id -> (path, bytes). Every mistake is a
+    ``UserError`` with its count and first names: duplicated id, unknown class, label without photograph, photograph
+    without label, empty data set. A class without photographs is refused where a split is made: only training needs all.
+    """
+    if twice := sorted(name for name, times in Counter(ids).items() if times > 1):
+        raise UserError(f"{where}: {some(twice, 'id')} listed more than once; keep one row for each photograph")
+    index = {label.key: i for i, label in enumerate(classes)}
+    if unknown := sorted({key for key in keys if key is not None and key not in index}):
+        named = sorted(name for name, key in zip(ids, keys, strict=True) if key in unknown)
+        raise UserError(f"{where}: {some(named, 'photograph')} of unknown class {', '.join(map(repr, unknown))}; known: {', '.join(index)}")
+    if lost := sorted(set(ids) - files.keys()):
+        raise UserError(f"{where}: {some(lost, 'label')} without a photograph; add the files or remove the rows")
+    if extra := sorted(files.keys() - set(ids)):
+        raise UserError(f"{where}: {some(extra, 'photograph')} without a label; add the rows or remove the files")
+    if not ids:
+        raise UserError(f"{where}: no photographs; give the folder that holds the data set")
+    order = sorted(range(len(ids)), key=lambda i: ids[i])
+    sorted_ids = tuple(ids[i] for i in order)
+    targets = np.array([-1 if (key := keys[i]) is None else index[key] for i in order], dtype=np.int64)
+    sorted_lesions = tuple(lesions[i] for i in order)
+    rows = [[sorted_ids[n], keys[i], sorted_lesions[n], files[ids[i]][1]] for n, i in enumerate(order)]
+    return Dataset(
+        kind=kind,
+        ids=sorted_ids,
+        targets=targets,
+        lesions=sorted_lesions,
+        classes=classes,
+        paths=tuple(files[name][0] for name in sorted_ids),
+        metadata={name: tuple(column[i] for i in order) for name, column in metadata.items()},
+        licence=licence,
+        hash=sha256_json([[label.key for label in classes], rows]),
+    )

@@ -1,0 +1,69 @@
+"""Photographs to arrays, in parallel: Pillow leaves the interpreter free while it decodes and resizes.
+
+Reading happens once for a run, and a photograph of 200 x 150 costs a thirteenth of one training step of the smallest
+student (CPU time; benchmarks/results/decode.json), so nothing is cached on disk.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from mobilekd.data.dataset import Dataset, some
+from mobilekd.errors import UserError
+from mobilekd.preprocess import Preprocess
+from mobilekd.progress import track
+
+
+def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.ndarray:
+    """Model inputs of ``ids``: uint8 ``[N, 3, H, W]``; one ``UserError`` names every photograph that is broken."""
+    rows = dataset.rows(ids)
+    out = np.empty((len(rows), 3, preprocess.height, preprocess.width), dtype=np.uint8)
+
+    def one(n: int, i: int) -> None:
+        out[n] = preprocess.apply(dataset.photograph(i)).transpose(2, 0, 1)
+
+    _in_parallel(dataset, rows, one, "reading photographs")
+    return out
+
+
+def check_photographs(dataset: Dataset) -> None:
+    """Decode every photograph once and keep nothing; one ``UserError`` with the count and first names of broken ones."""
+
+    def look(_: int, i: int) -> None:
+        dataset.photograph(i)
+
+    _in_parallel(dataset, np.arange(len(dataset)), look, "checking photographs")
+
+
+def photograph_hashes(dataset: Dataset, ids: Sequence[str]) -> list[str]:
+    """SHA-256 of each photograph's size and decoded pixels: equal for equal pictures, whatever their files are called."""
+    rows = dataset.rows(ids)
+    out = [""] * len(rows)
+
+    def one(n: int, i: int) -> None:
+        image = dataset.photograph(i)
+        out[n] = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+    _in_parallel(dataset, rows, one, "hashing photographs")
+    return out
+
+
+def _in_parallel(dataset: Dataset, rows: np.ndarray, work: Callable[[int, int], None], what: str) -> None:
+    """Call ``work(n, row)`` for each row; broken photographs are gathered, so that the message can count them."""
+    errors: dict[int, str] = {}
+
+    def one(n: int) -> None:
+        try:
+            work(n, int(rows[n]))
+        except UserError as error:
+            errors[n] = str(error)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for _ in track(pool.map(one, range(len(rows))), what, total=len(rows)):
+            pass
+    if errors:
+        names = [dataset.ids[int(rows[n])] for n in sorted(errors)]
+        raise UserError(f"{some(names, 'unreadable photograph')}; the first: {errors[min(errors)]}")

@@ -1,0 +1,54 @@
+"""HAM10000 in the layout of the public download: ``HAM10000_metadata.csv`` and two folders of photographs, or one.
+
+Tschandl et al., "The HAM10000 dataset", Scientific Data 2018, doi 10.1038/sdata.2018.161.
+"""
+
+from pathlib import Path
+
+from mobilekd.data import classes
+from mobilekd.data.dataset import Dataset, assemble
+from mobilekd.data.tables import known, photographs_in, read_csv, root_of, years
+from mobilekd.errors import UserError
+from mobilekd.recipe import DataTable
+
+LICENCE = "CC BY-NC 4.0 (Tschandl et al. 2018)"
+
+#: Where the photographs may lie, first match wins. The archive's later editions hold a lower-case copy of both parts.
+FOLDERS = (
+    ("HAM10000_images_part_1", "HAM10000_images_part_2"),
+    ("ham10000_images_part_1", "ham10000_images_part_2"),
+    ("HAM10000_images",),
+    ("images",),
+    (".",),
+)
+
+
+def load(table: DataTable) -> Dataset:
+    """The data set below ``table.root``; ``UserError`` with count and first names for whatever is wrong."""
+    root = root_of(table.root, "ham10000")
+    path = next((root / name for name in ("HAM10000_metadata.csv", "HAM10000_metadata") if (root / name).is_file()), None)
+    if path is None:
+        raise UserError(f"{root}: no HAM10000_metadata.csv; set data.root to the folder that holds it")
+    rows = read_csv(path, ("lesion_id", "image_id", "dx"))
+    return assemble(
+        "ham10000",
+        path,
+        ids=[row["image_id"] for row in rows],
+        keys=[row["dx"].lower() for row in rows],
+        lesions=[row["lesion_id"] or row["image_id"] for row in rows],
+        classes=classes.labels(classes.HAM10000),
+        files=photographs_in(_folders(root)),
+        metadata={
+            "age": [years(row.get("age"), path) for row in rows],
+            "sex": [known(row.get("sex")) for row in rows],
+            "site": [known(row.get("localization")) for row in rows],
+        },
+        licence=LICENCE,
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    for names in FOLDERS:
+        if present := [root / name for name in names if (root / name).is_dir()]:
+            return present
+    raise AssertionError("unreachable: the root itself is the last choice")

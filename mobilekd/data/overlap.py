@@ -1,0 +1,59 @@
+"""Was this photograph trained on? Salted hashes of a training set's ids, lesions and pixels, short enough to travel.
+
+ISIC 2019 contains HAM10000, so an evaluation on it must leave shared photographs out. The salt keeps the list from being
+a dictionary for other artifacts; it does not hide ids from somebody who tries them all.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from mobilekd.data.dataset import Dataset
+from mobilekd.data.decode import photograph_hashes
+from mobilekd.data.isic import DOWNSAMPLED
+
+#: 48 bits: among 25,000 photographs against 20,000 hashes a chance match has probability 2e-6.
+DIGITS = 12
+
+#: Names that the ISIC archive gave, which mean the same photograph wherever they appear.
+ARCHIVE = re.compile(r"ISIC_\d{7}")
+
+
+def overlap_hashes(dataset: Dataset, ids: Sequence[str], salt: str) -> list[str]:
+    """Sorted hashes of the photographs ``ids``: their names, lesions and decoded pixels, for an artifact to carry."""
+    return sorted({value for marks in _marks(dataset, ids, salt) for value in marks})
+
+
+def overlapping(dataset: Dataset, ids: Sequence[str], hashes: Collection[str], salt: str) -> np.ndarray:
+    """bool ``[N]``: which of ``ids`` share a name, a lesion or their pixels with the photographs behind ``hashes``."""
+    seen = frozenset(hashes)
+    return np.array([not seen.isdisjoint(marks) for marks in _marks(dataset, ids, salt)], dtype=bool)
+
+
+def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
+    def mark(what: str, value: str) -> str:
+        return hashlib.sha256(f"{salt}\0{what}\0{value}".encode()).hexdigest()[:DIGITS]
+
+    rows = [int(i) for i in dataset.rows(ids)]
+    return [
+        {mark("pixels", pixels), *(mark("name", name) for name in _names(dataset, i))}
+        for i, pixels in zip(rows, photograph_hashes(dataset, ids), strict=True)
+    ]
+
+
+def _names(dataset: Dataset, i: int) -> set[str]:
+    """Names under which photograph ``i`` may be met elsewhere: the archive's id and the lesion's.
+
+    A photograph without a known lesion is its own. In folders of one's own, IMG_0001 says nothing elsewhere, so there
+    only lesions that a CSV names and file names of the ISIC archive count.
+    """
+    name, lesion = dataset.ids[i], dataset.lesions[i]
+    if dataset.kind in ("folder", "unlabelled"):
+        file = name.rpartition("/")[2]
+        found = {file} if ARCHIVE.match(file) else set()
+        found |= {lesion} if lesion != name else set()
+    else:
+        found = {name, lesion}
+    return {text.removesuffix(DOWNSAMPLED) for text in found}

@@ -1,0 +1,108 @@
+"""Who trains, who chooses, who judges: deterministic by seed, stratified by class, whole lesions unless asked otherwise."""
+
+import hashlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from mobilekd.data.dataset import Dataset, some
+from mobilekd.errors import UserError
+from mobilekd.files import read_json
+from mobilekd.progress import say
+from mobilekd.recipe import SplitTable
+from mobilekd.runs import Split
+
+ROLES = ("train", "validation", "test")
+
+
+def make_split(dataset: Dataset, table: SplitTable) -> Split:
+    """Split ``dataset`` as the recipe says; ``UserError`` for shares or lists that cannot be.
+
+    By lesion and by photograph, each class is cut on its own: the shares hold for every class to within half a lesion,
+    and a class of three lesions or more gets into every part. The order is that of a keyed hash of each name, so
+    neither the order of rows nor what other classes hold can change it. A lesion counts for its most frequent class.
+    """
+    if empty := [key for key, count in dataset.counts().items() if count == 0]:
+        raise UserError(f"{dataset.kind}: {some(empty, 'class')} without any photograph; training needs some of every class")
+    if table.by == "lists":
+        return _from_lists(dataset, table)
+    if table.validation + table.test >= 1:
+        raise UserError(f"split: validation {table.validation} and test {table.test} leave nothing to train on; lower one")
+    groups = dataset.lesions if table.by == "lesion" else dataset.ids
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(groups):
+        members[name].append(i)
+    strata: dict[int, list[str]] = defaultdict(list)
+    for name, rows in members.items():
+        votes = Counter(int(dataset.targets[i]) for i in rows)
+        strata[min(votes, key=lambda target: (-votes[target], target))].append(name)
+    parts: dict[str, list[str]] = {role: [] for role in ROLES}
+    for target, names in sorted(strata.items()):
+        names.sort(key=lambda name: hashlib.sha256(f"{table.seed}\0{name}".encode()).digest())
+        test, validation = _cuts([len(members[name]) for name in names], table.test, table.validation)
+        roles = ["test"] * test + ["validation"] * validation
+        roles += ["train"] * (len(names) - len(roles))
+        for name, role in zip(names, roles, strict=True):
+            parts[role].extend(dataset.ids[i] for i in members[name])
+        wanted = ["train"] + ["validation"] * (table.validation > 0) + ["test"] * (table.test > 0)
+        if target >= 0 and (absent := [role for role in wanted if role not in roles]):
+            say(f"split: class {dataset.classes[target].key} has {len(names)} {table.by}(s), so none in {' and '.join(absent)}")
+    return _split(dataset, table, parts)
+
+
+def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:
+    """How many groups, in order, judge and choose, so that photographs come nearest to the shares."""
+    running = [0]
+    for size in sizes:
+        running.append(running[-1] + size)
+
+    def nearest(photographs: float) -> int:
+        return min(range(len(running)), key=lambda k: abs(running[k] - photographs))
+
+    first = nearest(test * running[-1])
+    second = nearest((test + validation) * running[-1])
+    # A rare class first needs a lesion to learn from, then one to be judged on, then one to choose by.
+    least_test = int(test > 0 and len(sizes) >= 2)
+    least_validation = int(validation > 0 and len(sizes) >= 2 + least_test)
+    first = max(least_test, min(first, len(sizes) - 1 - least_validation))
+    second = max(first + least_validation, min(second, len(sizes) - 1))
+    return first, second - first
+
+
+def _from_lists(dataset: Dataset, table: SplitTable) -> Split:
+    if table.lists is None:
+        raise UserError("split.lists: split by lists needs a JSON file {train: [ids], validation: [ids], test: [ids]}; set split.lists")
+    path = Path(table.lists)
+    document = read_json(path, "split lists")
+    if not isinstance(document, dict) or set(document) != set(ROLES):
+        raise UserError(f"{path}: not of the form {{train: [ids], validation: [ids], test: [ids]}}; give exactly these three lists")
+    for role, ids in document.items():
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            raise UserError(f"{path}: {role} is not a list of ids; write them as strings")
+    listed = Counter(name for role in ROLES for name in document[role])
+    if unknown := sorted(listed.keys() - set(dataset.ids)):
+        raise UserError(f"{path}: {some(unknown, 'unknown id')}; the data set does not hold them")
+    if twice := sorted(name for name, times in listed.items() if times > 1):
+        raise UserError(f"{path}: {some(twice, 'id')} listed more than once; a photograph has one role")
+    lesion_of = dict(zip(dataset.ids, dataset.lesions, strict=True))
+    sides: dict[str, set[str]] = defaultdict(set)
+    for role in ROLES:
+        for name in document[role]:
+            sides[lesion_of[name]].add(role)
+    if leaks := sorted(lesion for lesion, found in sides.items() if len(found) > 1):
+        raise UserError(f"{path}: {some(leaks, 'lesion')} on both sides of the split; keep a lesion's photographs together")
+    if not document["train"]:
+        raise UserError(f"{path}: nobody to train on; list some ids under train")
+    if unused := len(dataset) - len(listed):
+        say(f"{path}: {unused} of {len(dataset)} photographs are in no list and stay unused")
+    return _split(dataset, table, document)
+
+
+def _split(dataset: Dataset, table: SplitTable, parts: dict[str, list[str]]) -> Split:
+    return Split(
+        by=table.by,
+        seed=table.seed,
+        data_hash=dataset.hash,
+        train=tuple(sorted(parts["train"])),
+        validation=tuple(sorted(parts["validation"])),
+        test=tuple(sorted(parts["test"])),
+    )

@@ -1,0 +1,138 @@
+"""``mobilekd distill``: the whole story of a student, top to bottom.
+
+Data and split; teachers, checked to know something; the student taught by them and its control, which is the same
+student under the same schedule without a teacher; temperature and "not sure" fitted on validation; a run folder.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mobilekd.calibrate import calibrate
+from mobilekd.errors import UserError
+from mobilekd.files import write_json
+from mobilekd.losses import Objective
+from mobilekd.parallel import World
+from mobilekd.progress import say
+from mobilekd.provenance import commit, utc_now, versions
+from mobilekd.recipe import EnsembleTable, LossTable, Recipe
+from mobilekd.runs import Run, RunInfo, open_run
+from mobilekd.students import build
+from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
+from mobilekd.training.faculty import Faculty
+from mobilekd.training.loop import Fitter
+from mobilekd.training.pixels import predict_logits
+from mobilekd.training.schedule import class_weights, log_priors
+from mobilekd.training.state import CHECKPOINT
+
+
+def distill(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, control: bool = True) -> Run:
+    """Train the recipe's student, and its control unless told not to; returns the student's finished run."""
+    world = World.from_environment()
+    if control and recipe.teachers:
+        _one_run(control_of(recipe), runs, world, resume=resume, is_control=True)
+    return _one_run(recipe, runs, world, resume=resume, control=control_of(recipe).name if control and recipe.teachers else None)
+
+
+def control_of(recipe: Recipe) -> Recipe:
+    """The same student, schedule and augmentation without a teacher: cross-entropy alone, with the student's options."""
+    supervised = next((table for table in recipe.losses if table.name == "cross_entropy"), LossTable(name="cross_entropy"))
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}-control",
+            "title": f"{recipe.title or recipe.name}: control",
+            "teachers": (),
+            "ensemble": EnsembleTable(),
+            "losses": (supervised.model_copy(update={"weight": 1.0, "schedule": "constant"}),),
+        }
+    )
+
+
+def _one_run(recipe: Recipe, runs: Path, world: World, *, resume: bool, control: str | None = None, is_control: bool = False) -> Run:
+    folder = runs / recipe.name
+    if (folder / "run.json").exists():
+        run = open_run(folder)
+        if run.info.recipe_hash != recipe.hash():
+            raise UserError(f"{folder}: holds a finished run of another recipe; give this one another name (--set name=...)")
+        say(f"{folder}: finished already")
+        return run
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise UserError(f"{folder}: holds an unfinished run; go on with --resume, or remove the folder to start again")
+    experiment = prepare(recipe, folder)
+    faculty = Faculty.hire(experiment, folder, runs / ".cache" / "teachers", world) if recipe.teachers else None
+    torch.manual_seed(recipe.seed)
+    student = build(recipe.student, experiment.classes)
+    targets = experiment.pictures.targets
+    objective = Objective(
+        recipe.losses,
+        student=student,
+        teacher=faculty.network if faculty else None,
+        preprocess=experiment.preprocess,
+        classes=experiment.classes,
+        class_weights=torch.from_numpy(class_weights(targets, experiment.classes)) if recipe.train.balance == "weighted" else None,
+        log_priors=torch.from_numpy(log_priors(targets, experiment.classes)) if recipe.train.balance == "logit_adjustment" else None,
+    )
+    if objective.needs_teacher and faculty is None:
+        raise UserError(f"{recipe.name}: a loss needs a teacher and the recipe has none; add [[teachers]] or drop the loss")
+    fitter = Fitter(
+        student, objective, recipe.train, experiment.views, classes=experiment.classes, seed=recipe.seed, folder=folder, world=world,
+        what=recipe.name, identity=experiment.identity("train", recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses),
+        view_seed=experiment.view_seed(recipe.train),
+    )  # fmt: skip
+    feed = faculty.feed(objective, recipe.train) if faculty and objective.needs_teacher else None
+    student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
+    if world.leader:
+        _finish(experiment, student, faculty, fitter, folder, control, is_control)
+    world.barrier()
+    return open_run(folder)
+
+
+def _finish(
+    experiment: Experiment,
+    student: nn.Module,
+    faculty: "Faculty | None",
+    fitter: Fitter,
+    folder: Path,
+    control: str | None,
+    is_control: bool,
+) -> None:
+    """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says that all is there."""
+    recipe, dataset, device = experiment.recipe, experiment.dataset, fitter.world.device
+    logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
+    fitted = calibrate(logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs)
+    state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
+    save_file(state, folder / ".student.safetensors")
+    (folder / ".student.safetensors").rename(folder / "student.safetensors")
+    write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
+    write_json(folder / "recipe.json", recipe.to_dict())
+    if faculty:
+        judged = faculty.logits(experiment.inputs(experiment.split.test))
+        save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")
+    info = RunInfo(
+        name=recipe.name,
+        recipe_hash=recipe.hash(),
+        split_hash=experiment.split.hash(),
+        split_by=experiment.split.by,
+        data_hash=dataset.hash,
+        data_licence=dataset.licence,
+        labels=dataset.classes,
+        control=control,
+        is_control=is_control,
+        parameters=count_parameters(student),
+        macs=count_macs(student.cpu(), experiment.preprocess),
+        epochs=recipe.train.epochs,
+        seconds=round(fitter.clock.total(), 1),
+        images_per_second=round(fitter.clock.images / max(fitter.clock.total(), 1e-9), 1),
+        teachers=faculty.describe() if faculty else (),
+        created_utc=utc_now(),
+        versions=versions(),
+        commit=commit(),
+        command=shlex.join(["mobilekd", *sys.argv[1:]]),
+    )
+    write_json(folder / "run.json", info.model_dump(mode="json"))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")

@@ -1,0 +1,232 @@
+"""``export``: one student in, one accepted artifact out, or a refusal that names the gate and leaves nothing behind."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilekd import golden, provenance, quantize
+from mobilekd.artifact import Artifact, GoldenIndex, Manifest, Provenance, Student, hashes, open_artifact, write_golden
+from mobilekd.backends import Backend, get
+from mobilekd.constants import constants
+from mobilekd.errors import UserError
+from mobilekd.evidence import Evidence, gather
+from mobilekd.export import card
+from mobilekd.export.record import freeze_quantisation, recall, recorded
+from mobilekd.files import new_folder, read_json, sha256_file, write_json, write_text
+from mobilekd.progress import say
+from mobilekd.recipe import Recipe, with_overrides
+from mobilekd.runs import Run, newest_run, open_run
+
+if TYPE_CHECKING:
+    from mobilekd.export.checks import Case, Checks
+    from mobilekd.export.quantization import Prepared
+
+__all__ = ["export", "export_with_frozen", "freeze_quantisation"]
+
+
+def export(
+    run: str | Path | None = None,
+    *,
+    backend: str = "xnnpack",
+    precision: str = "fp32",
+    output: Path | None = None,
+    runs: Path = Path("runs"),
+    cam: bool = False,
+    verify: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Artifact:
+    """Lower a run's student, prove the file, write the artifact folder.
+
+    ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default reference. ``verify``
+    may hold ``arm`` (the golden set on emulated Arm processors). ``overrides`` change the recipe (``gates.agreement=0.97``).
+    Raises ``GateError`` when a gate fails; then nothing is left behind.
+    """
+    chosen = newest_run(runs) if run is None else open_run(run, runs)
+    name = f"{chosen.info.name}-{backend}-{precision}"
+    say(f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend}, {precision}")
+    folder = output or Path("artifacts") / name
+    return export_with_frozen(chosen, backend, precision, folder, cam=cam, verify=verify, overrides=overrides)[0]
+
+
+def export_with_frozen(
+    run: Run,
+    backend: str,
+    precision: str,
+    output: Path,
+    *,
+    cam: bool = False,
+    verify: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> tuple[Artifact, quantize.Frozen | None]:
+    """``export`` of an opened run, with the quantisation parameters that it used."""
+    lowering = get(backend)
+    if precision not in lowering.precisions:
+        raise UserError(f"--precision {precision}: {backend} has {', '.join(lowering.precisions)}")
+    unknown = sorted(set(verify) - {"arm"})
+    if unknown:
+        raise UserError(f"--verify {unknown[0]}: unknown; the only one is arm")
+    recipe = with_overrides(run.recipe, overrides)
+    from mobilekd.export.checks import check, first_failure, on_arm
+    from mobilekd.parity import refuse
+
+    evidence, missing = _evidence(run, recipe)
+    record = None if evidence else recorded(run, f"{backend}-{precision}")
+    if evidence is None and record is None:
+        raise UserError(f"{missing}; without test photographs and without recorded gates nothing can be accepted")
+    replace = (output / "manifest.json").is_file()
+    with new_folder(output, replace=replace) as folder:
+        case, prepared, names = _lower(run, recipe, lowering, precision, folder, cam, evidence)
+        found = check(case)
+        if record is not None:
+            stages, gates = recall(record)
+            found.stages += stages
+            found.gates += gates
+            found.accuracy = record["accuracy"]
+        if "arm" in verify:
+            on_arm(case, found)
+        failure = first_failure(case, found)
+        if failure is not None:
+            raise refuse(*failure)
+        _write(run, recipe, case, prepared, found, names, folder)
+    return open_artifact(output), prepared.frozen
+
+
+def _evidence(run: Run, recipe: Recipe) -> tuple[Evidence | None, str]:
+    try:
+        return gather(recipe, run.info.labels, run.split, run.info.split_hash), ""
+    except UserError as error:
+        say(f"export: {error}")
+        return None, str(error)
+
+
+def _lower(
+    run: Run, recipe: Recipe, backend: Backend, precision: str, folder: Path, cam: bool, evidence: Evidence | None
+) -> tuple["Case", "Prepared", tuple[str, ...]]:
+    """Quantise, lower and draw the golden photographs into ``folder``."""
+    import torch
+
+    from mobilekd.export.checks import Case
+    from mobilekd.export.quantization import prepare
+    from mobilekd.students import Deployable, load
+
+    preprocess, calibration = recipe.preprocess.noun(), run.calibration
+    student = load(run)
+    deployable = Deployable(student, preprocess, calibration, cam=cam).eval()
+    example = torch.zeros(1, 3, preprocess.height, preprocess.width)
+    frozen = quantize.read_frozen(run.folder).get(precision) if not cam and (run.reference or evidence is None) else None
+    prepared = prepare(deployable, example, backend, precision, recipe, evidence, frozen, run.folder)
+    inside = constants(
+        name=run.info.name,
+        backend=backend.name,
+        precision=precision,
+        labels=run.info.labels,
+        preprocess=preprocess,
+        calibration=calibration,
+        outputs=("probabilities", "cam") if cam else ("probabilities",),
+        card=card.short(run, precision),
+        student=sha256_file(run.weights),
+        versions=provenance.versions(),
+    )
+    (folder / "golden").mkdir()
+    names, pictures = golden.draw(folder / "golden", preprocess)
+    lowered = backend.lower(prepared.model, example, prepared.calibration, precision, inside, folder)
+    case = Case(
+        student=student,
+        deployable=deployable,
+        calibration=calibration,
+        preprocess=preprocess,
+        backend=backend,
+        precision=precision,
+        lowered=lowered,
+        constants=inside,
+        golden=pictures,
+        gates=recipe.gates,
+        evidence=evidence,
+        float_layers=prepared.float_layers,
+    )
+    return case, prepared, names
+
+
+def _write(run: Run, recipe: Recipe, case: "Case", prepared: "Prepared", found: "Checks", names: tuple[str, ...], folder: Path) -> None:
+    """Golden answers, tables, hashes of the training photographs, manifest, card; the manifest comes last."""
+    lowered, info = case.lowered, run.info
+    probabilities = np.asarray(found.golden[0], np.float32)
+    cam = np.asarray(found.golden[1], np.float32) if len(found.golden) > 1 else None
+    index = GoldenIndex(
+        count=len(names),
+        height=case.preprocess.height,
+        width=case.preprocess.width,
+        classes=len(info.labels),
+        images=names,
+        cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
+        max_error=case.golden_error(found.ran),
+    )
+    write_golden(folder, index, case.golden, probabilities, cam)
+    if prepared.sensitivity:
+        write_json(folder / "sensitivity.json", list(prepared.sensitivity))
+    if lowered.graph is not None:
+        from mobilekd.graphs import heavy_nodes, layer_name
+
+        write_json(folder / "layers.json", [layer_name(node) for node in heavy_nodes(lowered.graph)])
+    trained_on = _training_hashes(run, case.evidence)
+    if trained_on is not None:
+        write_json(folder / "training_hashes.json", trained_on)
+    model = folder / case.backend.model_file
+    manifest = Manifest(
+        name=info.name,
+        backend=case.backend.name,
+        precision=case.precision,
+        model_file=case.backend.model_file,
+        files={},
+        bytes=sum(file.stat().st_size for file in ([model] if model.is_file() else model.rglob("*")) if file.is_file()),
+        student=Student(
+            model=recipe.student.model, parameters=info.parameters, macs=info.macs, options=recipe.student.model_dump(mode="json")
+        ),
+        preprocess=case.preprocess.to_dict(),
+        labels=info.labels,
+        outputs=("probabilities", "cam") if cam is not None else ("probabilities",),
+        calibration=case.calibration,
+        delegation=lowered.delegation,
+        parity=tuple(found.stages),
+        gates=tuple(found.gates),
+        memory=lowered.memory or {},
+        accuracy=found.accuracy,
+        notes=(*prepared.notes, *lowered.notes),
+        provenance=Provenance(
+            run=info.name,
+            recipe=recipe.to_dict(),
+            recipe_hash=info.recipe_hash,
+            data_hash=info.data_hash,
+            split_hash=info.split_hash,
+            split_by=info.split_by,
+            data_licence=info.data_licence,
+            created_utc=provenance.utc_now(),
+            commit=provenance.commit(),
+            versions=provenance.versions(),
+            source_sha256=sha256_file(run.weights),
+        ),
+    )
+    write_text(folder / "MODEL_CARD.md", card.markdown(manifest))
+    manifest = manifest.model_copy(update={"files": hashes(folder)})
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def _training_hashes(run: Run, evidence: Evidence | None) -> dict[str, object] | None:
+    """Salted hashes of what it was trained on; computed once per run, since every training photograph is decoded for it."""
+    kept = run.folder / "training_hashes.json"
+    if kept.exists():
+        document: dict[str, object] = read_json(kept, "list of training hashes")
+        return document
+    if evidence is None:
+        return None
+    from mobilekd.data import overlap_hashes
+
+    salt = run.info.split_hash
+    found: dict[str, object] = {
+        "salt": salt,
+        "hashes": overlap_hashes(evidence.dataset, (*evidence.split.train, *evidence.split.validation), salt),
+    }
+    write_json(kept, found)
+    return found

@@ -1,0 +1,169 @@
+"""From a student in floating point to the graph that is lowered: which layers round, with what ranges, learnt from what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mobilekd import graphs, quantize
+from mobilekd.backends import Backend
+from mobilekd.errors import UserError
+from mobilekd.evidence import Evidence
+from mobilekd.metrics import paired_difference, weighted
+from mobilekd.parallel import World
+from mobilekd.progress import say
+from mobilekd.quantize.simulate import answers
+from mobilekd.recipe import Recipe
+from mobilekd.training.experiment import Experiment
+from mobilekd.training.faculty import Faculty
+
+#: Training photographs kept out of calibration, to choose the epoch of quantisation-aware training by; fewer where there are few.
+HELD_OUT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What goes to the backend, and what there is to say about it."""
+
+    model: nn.Module
+    calibration: np.ndarray | None = None  # uint8 [N, 3, H, W], where the backend compresses by itself
+    float_layers: frozenset[str] = frozenset()
+    sensitivity: tuple[dict[str, Any], ...] = ()
+    frozen: quantize.Frozen | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def prepare(
+    model: nn.Module,
+    example: Tensor,
+    backend: Backend,
+    precision: str,
+    recipe: Recipe,
+    evidence: Evidence | None,
+    frozen: quantize.Frozen | None,
+    folder: Path,
+) -> Prepared:
+    """``model`` is the Deployable; ``folder`` the run's, where its teachers may be.
+
+    Frozen parameters win over a new calibration, so a reference is always the same file.
+    """
+    quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
+    if quantizer is None:
+        return Prepared(model, evidence.calibration(recipe.quantize.calibration) if evidence and precision != "fp32" else None)
+    graph = graphs.capture(model, example)
+    if frozen is not None:
+        return _thawed(graph, quantizer, example, frozen)
+    if evidence is None:
+        raise UserError(
+            f"{recipe.name}: {precision} needs training photographs to calibrate on, and the data is not here; "
+            "set the recipe's data.root, or export fp32"
+        )
+    options = recipe.quantize
+    photographs = evidence.calibration(options.calibration + HELD_OUT)
+    cut = max(1, min(options.calibration, len(photographs) * 3 // 4))
+    photographs, held = photographs[:cut], photographs[cut:]
+    notes = [f"calibrated on {len(photographs)} training photographs, classes in turn, {options.observer} observers"]
+    prepared = quantize.prepare(graph, quantizer, options.observer)
+    quantize.calibrate(prepared, photographs)
+    float_layers: frozenset[str] = frozenset()
+    table: list[quantize.Sensitivity] = []
+    if precision == "mixed":
+        float_layers, table = _mixed(graph, prepared, evidence, recipe)
+        notes.append(
+            f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation: {', '.join(sorted(float_layers))}"
+        )
+        if float_layers:
+            prepared = quantize.prepare(graph, backend.quantizer(precision, float_layers), options.observer)
+            quantize.calibrate(prepared, photographs)
+    if options.correction:
+        for correct in (quantize.keep_sums, quantize.correct_biases):
+            prepared, note = correct(graph, prepared, photographs)
+            notes.append(note)
+    if precision == "int8-qat":
+        training = evidence.training()
+        notes.append(
+            quantize.train(
+                graph,
+                prepared,
+                training,
+                held,
+                teacher=_teachers(folder, evidence, recipe, graph, training),
+                epochs=options.qat_epochs,
+                lr=options.qat_lr,
+                seed=recipe.seed,
+            )
+        )
+    converted = quantize.convert(prepared)
+    return Prepared(
+        converted,
+        float_layers=float_layers,
+        sensitivity=tuple({**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table),
+        frozen=quantize.freeze(converted, float_layers, tuple(notes)),
+        notes=tuple(notes),
+    )
+
+
+def _thawed(graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen: quantize.Frozen) -> Prepared:
+    prepared = quantize.prepare(graph, quantizer, "minmax")
+    quantize.calibrate(prepared, example.numpy().astype(np.uint8))
+    converted = quantize.thaw(quantize.convert(prepared), frozen)
+    return Prepared(
+        converted, float_layers=frozen.float_layers, frozen=frozen, notes=(*frozen.notes, "quantisation parameters were frozen")
+    )
+
+
+def _teachers(
+    folder: Path, evidence: Evidence, recipe: Recipe, graph: torch.fx.GraphModule, photographs: np.ndarray
+) -> Callable[[Tensor, np.ndarray], Tensor] | None:
+    """Half the run's teachers, half the student in floating point, which is what the rounded one must agree with.
+
+    The teachers judge each photograph once, as it is; training flips it, which changes no diagnosis. None where the
+    teachers' weights are not with the run.
+    """
+    if not recipe.teachers:
+        return None
+    try:
+        faculty = Faculty.hire(Experiment(recipe, evidence.dataset, evidence.split), folder, folder / "teachers", World.from_environment())
+    except UserError as reason:
+        say(f"export: {reason}; the student in floating point teaches alone")
+        return None
+    known = torch.softmax(torch.from_numpy(faculty.logits(photographs)), 1)
+
+    def teacher(batch: Tensor, rows: np.ndarray) -> Tensor:
+        own = graph(batch)
+        return ((own[0] if isinstance(own, tuple) else own) + known[rows]) / 2
+
+    return teacher
+
+
+def _mixed(
+    graph: torch.fx.GraphModule, prepared: torch.fx.GraphModule, evidence: Evidence, recipe: Recipe
+) -> tuple[frozenset[str], list[quantize.Sensitivity]]:
+    pictures = evidence.validation()
+    reference = answers(graph, pictures.inputs)
+    ones = np.ones((1, len(pictures.truth)))
+
+    def balanced_accuracy(given: np.ndarray) -> float:
+        return float(weighted.balanced_accuracy(pictures.truth, given.astype(float), ones)[0])
+
+    with quantize.Simulation(prepared) as simulation:
+        table = quantize.sensitivities(simulation, pictures.inputs, reference, balanced_accuracy)
+        accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+        return quantize.choose(simulation, table, pictures.inputs, accept), table
+
+
+def acceptance(
+    reference: np.ndarray, truth: np.ndarray, lesions: tuple[str, ...], recipe: Recipe, evidence: Evidence
+) -> Callable[[np.ndarray], bool]:
+    """The gates on validation: agreement as it stands; of the accuracy drop its value, since validation is too small for the bound."""
+
+    def accept(given: np.ndarray) -> bool:
+        agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))
+        drop = paired_difference("balanced_accuracy", truth, reference, given, lesions, evidence.dataset.classes, draws=1)
+        return agreement >= recipe.gates.agreement and (drop.value or 0.0) <= recipe.gates.accuracy_drop
+
+    return accept

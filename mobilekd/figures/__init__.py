@@ -1,0 +1,27 @@
+"""Pictures as SVG text, drawn by hand so that one file serves light, dark, print and screen readers; no plotting library."""
+
+from mobilekd.figures.comparison import Point, Row, forest, pareto, pareto_front
+from mobilekd.figures.evaluation import confusion, curve, reliability, risk_coverage
+from mobilekd.figures.latency import cold, distribution, strips, sustained, threads
+from mobilekd.figures.svg import DARK, LIGHT, STYLE, Chart
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "STYLE",
+    "Chart",
+    "Point",
+    "Row",
+    "cold",
+    "confusion",
+    "curve",
+    "distribution",
+    "forest",
+    "pareto",
+    "pareto_front",
+    "reliability",
+    "risk_coverage",
+    "strips",
+    "sustained",
+    "threads",
+]

@@ -1,0 +1,33 @@
+"""Distillation losses: pure functions ``(student, teacher, target, **options) -> (B,)``, found by name in ``LOSSES``.
+
+Supervised losses look at the target alone, logit losses at both networks' logits, feature losses at layers that a
+projector of the stated kind made comparable.
+"""
+
+from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
+from mobilekd.losses.logits import cross_entropy, dist, dkd, hard_label, hinton, logit_standardisation, multi_level
+from mobilekd.losses.objective import Objective, weight_at
+from mobilekd.losses.registry import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES, SUPERVISED_LOSSES
+from mobilekd.losses.taps import Outputs, Taps
+
+__all__ = [
+    "FEATURE_LOSSES",
+    "LOGIT_LOSSES",
+    "LOSSES",
+    "SUPERVISED_LOSSES",
+    "Objective",
+    "Outputs",
+    "Taps",
+    "attention_transfer",
+    "crd_in_batch",
+    "cross_entropy",
+    "dist",
+    "dkd",
+    "fitnets",
+    "hard_label",
+    "hinton",
+    "logit_standardisation",
+    "multi_level",
+    "rkd",
+    "weight_at",
+]

@@ -1,0 +1,152 @@
+"""One schema for every measurement, whatever the device: raw samples, phases, conditions, validity. No torch.
+
+Times are integers in nanoseconds from a monotonic clock. An invalid run is kept and carries its reasons.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mobilekd.errors import UserError
+from mobilekd.files import read_json
+
+MEASUREMENT_VERSION = 1
+
+
+class Noun(BaseModel):
+    """Frozen and strict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Device(Noun):
+    """What was measured on."""
+
+    id: str = Field(description="stable, fit for a folder name")
+    kind: Literal["host", "adb", "qemu"]
+    maker: str = ""
+    model: str = ""
+    soc: str = ""
+    os: str = ""
+    abi: str = ""
+    cpu_features: tuple[str, ...] = ()
+    cores: int = 0
+    memory_bytes: int | None = None
+    emulated: bool = Field(False, description="an emulated processor's answers count, its times never")
+
+
+class Conditions(Noun):
+    """The device's state before or after; null is: the platform does not tell."""
+
+    utc: str
+    battery_celsius: float | None = None
+    battery_percent: float | None = None
+    charging: bool | None = None
+    thermal_status: int | None = None
+    soc_celsius: float | None = None
+    governor: str | None = None
+    frequency_khz: tuple[int, ...] = ()
+    screen_on: bool | None = None
+    load: float | None = None
+    charge_uah: int | None = Field(None, description="the battery's charge counter in microampere-hours")
+    voltage_mv: int | None = None
+
+
+class GoldenCheck(Noun):
+    """The golden set on the device; without a pass there is no latency."""
+
+    passed: bool
+    samples: int
+    max_error: float | None = None
+    limit: float
+    agreement: float | None = None
+    detail: str = ""
+
+
+class Cold(Noun):
+    """One fresh process: nanoseconds to map the file, to load the method, and of the first inference."""
+
+    file_load_ns: int
+    method_load_ns: int
+    first_inference_ns: int
+    threads: int | None = None
+
+
+class Series(Noun):
+    """Steady samples under one setting."""
+
+    threads_asked: int
+    threads_in_effect: int | None = None
+    cores: str = Field("all", description="all, or the cores the process was bound to")
+    warmup_ns: tuple[int, ...] = Field(description="samples before the series was found steady, in order")
+    steady_rule: str = Field("", description="how warm-up was decided to be over")
+    samples_ns: tuple[int, ...]
+    order: int = Field(0, description="position in the interleaved session")
+    valid: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+class Sustained(Noun):
+    """Latency against time under load: offsets from the start, with temperature and frequency where told."""
+
+    threads: int
+    offsets_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    celsius: tuple[tuple[int, float], ...] = Field((), description="(offset_ns, temperature)")
+    frequency_khz: tuple[tuple[int, int], ...] = Field((), description="(offset_ns, frequency)")
+
+
+class Pipeline(Noun):
+    """What a user of the app waits for, per photograph: samples of each part in nanoseconds."""
+
+    decode_ns: tuple[int, ...] = ()
+    resize_ns: tuple[int, ...] = ()
+    execute_ns: tuple[int, ...] = ()
+    post_ns: tuple[int, ...] = ()
+
+
+class Memory(Noun):
+    """From a pass of its own."""
+
+    peak_rss_bytes: int | None = None
+    pss_bytes: int | None = None
+    baseline_rss_bytes: int | None = None
+
+
+class Measurement(Noun):
+    """One artifact on one device under one protocol."""
+
+    schema_version: Literal[1] = 1
+    artifact: str
+    artifact_sha256: str = Field(description="of the model file")
+    backend: str
+    precision: str
+    via: Literal["shell", "app", "python"]
+    device: Device
+    golden: GoldenCheck
+    cold: tuple[Cold, ...] = ()
+    series: tuple[Series, ...] = ()
+    sustained: Sustained | None = None
+    pipeline: Pipeline | None = None
+    memory: Memory | None = None
+    energy: dict[str, Any] | None = Field(None, description="where the device tells it, with its resolution")
+    before: Conditions
+    after: Conditions
+    session: str = Field(description="the same for all that was interleaved in one run")
+    started_utc: str
+    versions: dict[str, str]
+    commit: str | None = None
+    command: str = ""
+    valid: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+def read_measurement(path: Path) -> Measurement:
+    """Read and validate; a wrong file is a ``UserError`` that names the first wrong key."""
+    try:
+        return Measurement.model_validate(read_json(path, "measurement"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a measurement of this version ({key}: {first['msg']}); measure again") from None

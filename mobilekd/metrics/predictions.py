@@ -1,0 +1,63 @@
+"""``predictions.csv``: one row per judged photograph, read back by comparisons and reports."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilekd.errors import UserError
+from mobilekd.files import write_text
+
+COLUMNS = ("image", "lesion", "truth")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What was answered for which photograph."""
+
+    keys: tuple[str, ...]  # class keys in column order
+    ids: tuple[str, ...]
+    lesions: tuple[str, ...]
+    truth: np.ndarray  # int64 [N], index into keys
+    probabilities: np.ndarray  # float64 [N, C]
+
+    def aligned(self, ids: Sequence[str]) -> "Predictions":
+        """The rows of ``ids`` in their order; all of them must be here."""
+        place = {name: i for i, name in enumerate(self.ids)}
+        rows = [place[name] for name in ids]
+        lesions = tuple(self.lesions[row] for row in rows)
+        return Predictions(self.keys, tuple(ids), lesions, self.truth[rows], self.probabilities[rows])
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """CSV with image, lesion, truth and one probability per class; nine digits hold a float32 exactly."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *predictions.keys])
+    for name, lesion, truth, row in zip(predictions.ids, predictions.lesions, predictions.truth, predictions.probabilities, strict=True):
+        writer.writerow([name, lesion, predictions.keys[truth], *(f"{value:.9g}" for value in row)])
+    write_text(path, text.getvalue())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The inverse of :func:`write_predictions`; a file of another form is a ``UserError``."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        if tuple(header[:3]) != COLUMNS or not rows:
+            raise ValueError("its columns are not image, lesion, truth and the classes, or it is empty")
+        keys = tuple(header[3:])
+        return Predictions(
+            keys,
+            tuple(row[0] for row in rows),
+            tuple(row[1] for row in rows),
+            np.array([keys.index(row[2]) for row in rows], np.int64),
+            np.array([[float(value) for value in row[3:]] for row in rows]),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such predictions; run mobilekd evaluate first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a predictions file ({error}); evaluate again") from None

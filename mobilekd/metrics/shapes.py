@@ -1,0 +1,83 @@
+"""What a picture needs beside single figures: confusion matrix, reliability bins, risk-coverage points, sub-groups."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mobilekd.metrics import metrics
+from mobilekd.metrics.predictions import Predictions
+from mobilekd.metrics.weighted import ECE_BINS, equal_mass_bins
+
+#: Below this many photographs a sub-group gets its count but no figure.
+LEAST = 20
+AGES = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
+
+
+def confusion_matrix(truth: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
+    """Counts ``[truth][answer]``."""
+    classes = probabilities.shape[1]
+    matrix = np.bincount(truth * classes + probabilities.argmax(1), minlength=classes * classes)
+    return [[int(count) for count in row] for row in matrix.reshape(classes, classes)]
+
+
+def reliability_bins(truth: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float | int]]:
+    """Mean confidence and accuracy in the bins of the calibration error."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    bins = equal_mass_bins(confidence)
+    inside = [bins == index for index in range(ECE_BINS) if (bins == index).any()]
+    return [{"confidence": float(confidence[one].mean()), "accuracy": float(right[one].mean()), "n": int(one.sum())} for one in inside]
+
+
+def risk_coverage_points(truth: np.ndarray, probabilities: np.ndarray, most: int = 100) -> list[list[float]]:
+    """``[coverage, error rate]`` answering the surest photographs first, at no more than about ``most`` places.
+
+    The curve starts at 2% of the photographs, because an error rate over a handful is noise.
+    """
+    order = np.argsort(-probabilities.max(1), kind="stable")
+    wrong = np.cumsum((probabilities.argmax(1) != truth)[order])
+    count = len(order)
+    places = np.unique(np.linspace(max(1, count * 0.02), count, min(most, count)).astype(int))
+    return [[float(place / count), float(wrong[place - 1] / place)] for place in places]
+
+
+def coverage_by_class(truth: np.ndarray, probabilities: np.ndarray, keys: Sequence[str], threshold: float) -> dict[str, float]:
+    """Share of every class present that gets an answer."""
+    kept = probabilities.max(1) >= threshold
+    return {key: float(kept[truth == i].mean()) for i, key in enumerate(keys) if (truth == i).any()}
+
+
+def subgroups(judged: Predictions, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy and balanced accuracy by age, sex and site; ``columns`` are aligned with the rows of ``judged``, None is unknown."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, column in columns.items():
+        names = [_age(value) for value in column] if name == "age" else [None if value is None else str(value) for value in column]
+        if not any(names):
+            continue
+        ordered = sorted({value for value in names if value}, key=lambda value: (_first_number(value), value))
+        ordered += ["unknown"] if None in names else []
+        found[name] = [_one(judged, group, np.array([(value or "unknown") == group for value in names])) for group in ordered]
+    return found
+
+
+def _age(value: Any) -> str | None:
+    if value is None:
+        return None
+    return next((f"{low} to {high - 1}" if high < 200 else f"{low} and over" for low, high in AGES if low <= value < high), None)
+
+
+def _first_number(name: str) -> int:
+    """Sorts ``5 to 9`` before ``30 to 44``; names without a number keep together."""
+    digits = name.split(" ")[0]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _one(judged: Predictions, group: str, inside: np.ndarray) -> dict[str, Any]:
+    rows = np.flatnonzero(inside)
+    lesions = [judged.lesions[row] for row in rows]
+    entry: dict[str, Any] = {"group": group, "n": len(rows), "lesions": len(set(lesions)), "classes": len(np.unique(judged.truth[rows]))}
+    if len(rows) < LEAST:
+        reason = f"fewer than {LEAST} photographs"
+        return entry | {key: {"value": None, "reason": reason} for key in ("accuracy", "balanced_accuracy")}
+    figures = metrics(judged.truth[rows], judged.probabilities[rows], lesions, judged.keys, draws=300)
+    return entry | {key: figures[key].model_dump() for key in ("accuracy", "balanced_accuracy")}

@@ -1,0 +1,25 @@
+"""Quantisation by PT2E: after training, with training, or mixed; parameters can be frozen and used again without data."""
+
+from mobilekd.quantize.frozen import Frozen, freeze, read_frozen, thaw, write_frozen
+from mobilekd.quantize.mixed import Sensitivity, choose, sensitivities
+from mobilekd.quantize.ptq import calibrate, convert, correct_biases, keep_sums, prepare
+from mobilekd.quantize.qat import train
+from mobilekd.quantize.simulate import Simulation
+
+__all__ = [
+    "Frozen",
+    "Sensitivity",
+    "Simulation",
+    "calibrate",
+    "choose",
+    "convert",
+    "correct_biases",
+    "freeze",
+    "keep_sums",
+    "prepare",
+    "read_frozen",
+    "sensitivities",
+    "thaw",
+    "train",
+    "write_frozen",
+]

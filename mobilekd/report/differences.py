@@ -1,0 +1,68 @@
+"""Two measurements side by side: ratio of medians with its interval, and a verdict in plain words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from mobilekd.artifact import Interval
+from mobilekd.measurement import Measurement
+from mobilekd.report.settings import Setting, settings, trusted
+from mobilekd.stats import median_ratio
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """``new`` against ``old`` under one setting."""
+
+    new: Measurement
+    old: Measurement
+    ours: Setting
+    theirs: Setting
+    ratio: Interval
+
+    @property
+    def interleaved(self) -> bool:
+        """Measured in one session, so that drift hit both alike."""
+        return self.new.session == self.old.session
+
+    @property
+    def verdict(self) -> str:
+        """Faster, slower, or no difference shown."""
+        figure = self.ratio
+        if figure.value is None or figure.low is None or figure.high is None:
+            return "not enough samples to say"
+        if figure.high < 1:
+            return f"faster: {_percent(1 - figure.value)} less time ({_percent(1 - figure.high)} to {_percent(1 - figure.low)})"
+        if figure.low > 1:
+            return f"slower: {_percent(figure.value - 1)} more time ({_percent(figure.low - 1)} to {_percent(figure.high - 1)})"
+        return "no difference shown"
+
+
+def differences(members: Sequence[Measurement]) -> list[Difference]:
+    """All pairs worth a verdict among measurements of one device and way, under every setting that both have."""
+    found = []
+    for new, old in _pairs(members):
+        theirs = {(setting.threads, setting.cores): setting for setting in settings(old)}
+        for ours in settings(new):
+            other = theirs.get((ours.threads, ours.cores))
+            if other is not None and not ours.reasons and not other.reasons:
+                found.append(Difference(new, old, ours, other, median_ratio(ours.processes, other.processes)))
+    return found
+
+
+def _pairs(members: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
+    """(new, old): an artifact against its earlier measurement, and other precisions of a student against its fp32."""
+    usable = sorted((one for one in members if trusted(one)), key=lambda one: one.started_utc)
+    found = []
+    for name in dict.fromkeys(one.artifact for one in usable):
+        found += [(new, old) for old, new in pairwise(one for one in usable if one.artifact == name)]
+    latest = {one.artifact: one for one in usable}
+    for one in latest.values():
+        base = latest.get(one.artifact.removesuffix(one.precision) + "fp32")
+        if base is not None and base is not one:
+            found.append((one, base))
+    return found
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.1f}%"

@@ -1,0 +1,101 @@
+"""The first screen: one sentence and the figures that a reader looks for first, from whatever there is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mobilekd.artifact import Artifact
+from mobilekd.figures.tables import count, milliseconds, percent, points, size
+from mobilekd.measurement import Measurement
+from mobilekd.report.collect import Material
+from mobilekd.report.lowered import title
+from mobilekd.report.page import Tile, Tiles
+from mobilekd.report.settings import device_name, settings, trusted
+
+
+def best_student(documents: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The student with the highest balanced accuracy on the first split that is not leaky, and its comparison."""
+    for document in sorted(documents, key=lambda document: document["leaky"]):
+        students = [group for group in document["groups"] if not group["is_control"]]
+        if students:
+            return max(students, key=lambda group: group["metrics"]["balanced_accuracy"]["value"] or 0), document
+    return None
+
+
+def title_of(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+    """What the page is about: the best student's recipe, else what was measured, else what was exported."""
+    best = best_student(documents)
+    if best is not None:
+        names = {one["run"] for one in best[0]["seeds"]}
+        titles = {one.run.recipe.title for one in material.runs if one.name in names and one.run.recipe.title}
+        return titles.pop() if len(titles) == 1 else str(best[0]["name"])
+    devices = {device_name(one.device) for one in material.measurements}
+    if devices:
+        return f"Measured on {devices.pop() if len(devices) == 1 else f'{len(devices)} devices'}"
+    return title(material.artifacts[0]) if material.artifacts else "Runs and evaluations"
+
+
+def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+    """What came out, in a sentence or two."""
+    sentences = []
+    best = best_student(documents)
+    if best is not None:
+        student, document = best
+        score = percent(student["metrics"]["balanced_accuracy"])
+        where = f"{document['photographs']} test photographs{', on a leaky split' if document['leaky'] else ''}"
+        words = f"{student['name']} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"
+        if student.get("control"):
+            gain = points(student["difference"]["balanced_accuracy"])
+            words += f"; against its control without a teacher that is {gain.text} points {gain.minor}"
+        sentences.append(words + ".")
+    fast = _fastest(material.measurements)
+    if fast is not None:
+        measurement, threads, median = fast
+        where = f"{device_name(measurement.device)} with {threads} thread{'' if threads == 1 else 's'}"
+        sentences.append(f"The fastest file here, {measurement.artifact}, takes {milliseconds(median)} ms on {where}.")
+    return " ".join(sentences) or "Artifacts and measurements, as they were found."
+
+
+def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | None:
+    """Accuracy, gain, size, agreement, latency: those that are known."""
+    found = []
+    best = best_student(documents)
+    if best is not None:
+        student, _ = best
+        score = percent(student["metrics"]["balanced_accuracy"])
+        found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student['name']}"))
+        if student.get("control"):
+            gain = points(student["difference"]["balanced_accuracy"])
+            found.append(Tile("against its control", gain.text, " points", gain.minor))
+        if student["facts"].get("parameters"):
+            found.append(Tile("parameters", count(student["facts"]["parameters"]), "", str(student["facts"].get("model", ""))))
+    smallest = min(material.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
+    if smallest is not None:
+        found.append(Tile("smallest file", size(smallest.manifest.bytes), "", title(smallest)))
+        agreement = _agreement(smallest)
+        if agreement is not None:
+            found.append(Tile("same answer as fp32", f"{100 * agreement:.1f}", "%", "the file against the student it was made from"))
+    fast = _fastest(material.measurements)
+    if fast is not None:
+        measurement, threads, median = fast
+        found.append(
+            Tile(
+                "median latency",
+                milliseconds(median),
+                " ms",
+                f"{device_name(measurement.device)}, {threads} thread{'' if threads == 1 else 's'}",
+            )
+        )
+    return Tiles(tuple(found)) if found else None
+
+
+def _agreement(artifact: Artifact) -> float | None:
+    known = [stage.agreement for stage in artifact.manifest.parity if stage.agreement is not None]
+    return min(known) if known else None
+
+
+def _fastest(measurements: Sequence[Measurement]) -> tuple[Measurement, int, float] | None:
+    """The lowest median among valid measurements at their fewest threads."""
+    found = [(one, each[0].threads, float(np.median(each[0].samples))) for one in measurements if trusted(one) and (each := settings(one))]
+    return min(found, key=lambda item: item[2]) if found else None

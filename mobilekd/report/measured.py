@@ -1,0 +1,251 @@
+"""How fast on which device: whole distributions, threads, cold starts, drift; and whether each device answers rightly."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mobilekd import figures
+from mobilekd.artifact import Interval
+from mobilekd.figures.tables import Cell, between, milliseconds, size, table
+from mobilekd.measurement import Measurement
+from mobilekd.report.differences import differences
+from mobilekd.report.page import Block, Heading, Notice, Pictures, Section, Text, section
+from mobilekd.report.settings import Setting, by_way, device_name, settings, spread, timed, way
+
+INVALID = "invalid"
+
+
+def answers(measurements: Sequence[Measurement]) -> Section | None:
+    """Parity per device: the golden set comes before any latency."""
+    if not measurements:
+        return None
+    rows = [
+        [
+            Cell(one.artifact, one.artifact_sha256[:12]),
+            Cell(way(one), "emulated, no latency" if one.device.emulated else one.device.abi),
+            Cell("right", mark="good") if one.golden.passed else Cell("wrong", one.golden.detail, mark="bad"),
+            str(one.golden.samples),
+            "–" if one.golden.max_error is None else f"{one.golden.max_error:.2g}",
+            f"{one.golden.limit:.2g}",
+            "–" if one.golden.agreement is None else f"{100 * one.golden.agreement:.0f}",
+        ]
+        for one in measurements
+    ]
+    header = ("artifact", "device", "answers", "pictures", "largest error", "limit", "same answer %")
+    words = "Before anything is timed, every device answers the artifact's golden set. One that answers wrongly gets no latency."
+    return section("answers", "Is it right on each device", [Text(words), table("Golden set by device", header, rows)])
+
+
+def measured(measurements: Sequence[Measurement]) -> Section | None:
+    """Latency by device."""
+    shown = [one for one in measurements if timed(one)]
+    if not shown:
+        return None
+    blocks: list[Block | None] = [_doubts(shown)]
+    groups = by_way(shown)
+    blocks += _side_by_side(groups)
+    for name, members in groups.items():
+        if len(groups) > 1:
+            blocks.append(Heading(name))
+        blocks += [
+            Pictures(_charts(members)),
+            _percentiles(members),
+            _differences(members),
+            _cold(members),
+            _memory(members),
+            _energy(members),
+        ]
+    return section("latency", "How fast, and does it stay so", blocks)
+
+
+def _doubts(shown: Sequence[Measurement]) -> Block | None:
+    reasons = [
+        f"{one.artifact} on {device_name(one.device)}: {'; '.join(one.reasons) or 'no reason given'}." for one in shown if not one.valid
+    ]
+    if not reasons:
+        return None
+    return Notice("Invalid measurements.", "Kept and marked, no verdict rests on them. " + " ".join(reasons))
+
+
+def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | None]:
+    """All devices in one picture and one table, the latest measurement of each artifact at its fewest threads."""
+    if len(groups) < 2:
+        return []
+    series, rows = {}, []
+    for name, members in groups.items():
+        for one in {one.artifact: one for one in sorted(members, key=lambda one: one.started_utc)}.values():
+            setting = settings(one)[0]
+            series[f"{name.split(', via')[0]}: {label(one, [one])}"] = setting.samples
+            figure = [_interval(setting.percentile(q)) for q in (50, 95)]
+            remark = setting.name if one.valid else f"{setting.name}, {INVALID}"
+            rows.append([Cell(name), Cell(one.artifact, remark, mark="" if one.valid else "bad"), *figure])
+    words = Text("Shell and app are different ways onto a device, so no verdict crosses from one to the other.")
+    return [
+        Heading("Devices side by side"),
+        Pictures((figures.strips(dict(list(series.items())[:12])),)),
+        table("Latency by device, ms", ("device", "artifact", "p50", "p95"), rows),
+        words,
+    ]
+
+
+def label(measurement: Measurement, members: Sequence[Measurement]) -> str:
+    """As short as is still clear beside the others: precision alone where they differ in nothing else."""
+    same = len({(one.artifact.removesuffix(one.precision), one.backend) for one in members}) == 1
+    words = measurement.precision if same else measurement.artifact
+    if sum(one.artifact == measurement.artifact for one in members) > 1:
+        words += f", {measurement.started_utc[:16].replace('T', ' ')}"
+    return words if measurement.valid else f"{words} ({INVALID})"
+
+
+def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
+    each = [(one, setting) for one in members for setting in settings(one)]
+    fewest = min((setting for _, setting in each if setting.cores == "all"), key=lambda setting: setting.threads, default=each[0][1])
+    first = {label(one, members): setting.samples for one, setting in each if setting.name == fewest.name}
+    charts = [figures.distribution(first), figures.strips(first)]
+    for chart in charts:
+        chart.title += f", {fewest.name}"
+    threads = {label(one, members): [_band(setting) for setting in settings(one) if setting.cores == "all"] for one in members}
+    if any(len(rows) > 1 for rows in threads.values()):
+        charts.append(figures.threads({name: rows for name, rows in threads.items() if rows}))
+    starts = {label(one, members): _phases(one) for one in members if one.cold}
+    if starts:
+        charts.append(figures.cold(starts))
+    charts += [_sustained(one, members) for one in members if one.sustained is not None and one.sustained.samples_ns]
+    return tuple(charts)
+
+
+def _phases(measurement: Measurement) -> dict[str, list[float]]:
+    """Milliseconds of every fresh process by phase, and the steady median beside them."""
+    return {
+        "map the file": [cold.file_load_ns / 1e6 for cold in measurement.cold],
+        "load the method": [cold.method_load_ns / 1e6 for cold in measurement.cold],
+        "first inference": [cold.first_inference_ns / 1e6 for cold in measurement.cold],
+        "steady (median)": [float(np.median(settings(measurement)[0].samples))],
+    }
+
+
+def _band(setting: Setting) -> tuple[int, float, float, float]:
+    p10, p50, p90 = np.percentile(setting.samples, [10, 50, 90])
+    return setting.threads, float(p10), float(p50), float(p90)
+
+
+def _sustained(measurement: Measurement, members: Sequence[Measurement]) -> figures.Chart:
+    load = measurement.sustained
+    assert load is not None
+    seconds, times = np.array(load.offsets_ns, float) / 1e9, np.array(load.samples_ns, float) / 1e6
+    chart = figures.sustained(seconds, times, [(offset / 1e9, celsius) for offset, celsius in load.celsius])
+    chart.title = f"Sustained load: {label(measurement, members)}, {load.threads} threads"
+    return chart
+
+
+def _percentiles(members: Sequence[Measurement]) -> Block:
+    rows = []
+    for one in members:
+        for setting in settings(one):
+            figure = spread(setting.samples)
+            reasons = one.reasons if not one.valid else setting.reasons
+            rows.append(
+                [
+                    Cell(one.artifact, _remark(one, setting, members, reasons), mark="bad" if reasons else ""),
+                    f"{len(setting.samples)} / {len(setting.processes)}",
+                    milliseconds(figure["min"]),
+                    *(_interval(setting.percentile(q)) for q in (50, 90, 95, 99)),
+                    milliseconds(figure["max"]),
+                    Cell(milliseconds(figure["mean"]), f"trimmed {milliseconds(figure['trimmed_mean'])}"),
+                    f"{100 * figure['coefficient_of_variation']:.1f}",
+                ]
+            )
+    header = ("artifact", "samples / processes", "min", "p50", "p90", "p95", "p99", "max", "mean", "variation %")
+    note = "Milliseconds per inference after warm-up. In brackets: 95% intervals, bootstrap over blocks of neighbouring samples."
+    return table("Steady latency, ms", header, rows, note)
+
+
+def _remark(one: Measurement, setting: Setting, members: Sequence[Measurement], reasons: Sequence[str]) -> str:
+    again = sum(other.artifact == one.artifact for other in members) > 1
+    date = f", {one.started_utc[:16].replace('T', ' ')}" if again else ""
+    return f"{setting.name}{date}" + (f"; {INVALID}: {'; '.join(reasons)}" if reasons else "")
+
+
+def _interval(figure: Interval) -> Cell:
+    if figure.value is None:
+        return Cell("–", figure.reason or "")
+    if figure.low is None or figure.high is None:
+        return Cell(milliseconds(figure.value))
+    return Cell(milliseconds(figure.value), between(milliseconds(figure.low), milliseconds(figure.high)))
+
+
+def _differences(members: Sequence[Measurement]) -> Block | None:
+    rows = [
+        [
+            Cell(label(one.new, members), one.ours.name),
+            _verdict(one.verdict),
+            _ratio(one.ratio),
+            Cell(
+                f"against {label(one.old, members)}",
+                "interleaved" if one.interleaved else "not interleaved: drift between sessions counts too",
+            ),
+        ]
+        for one in differences(members)
+    ]
+    if not rows:
+        return None
+    note = "Ratio of medians with its 95% interval; below 1 is faster. “No difference shown” is not a proof of equality."
+    return table("Differences", ("measured", "verdict", "ratio", "against"), rows, note)
+
+
+def _ratio(figure: Interval) -> Cell:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return Cell("–", figure.reason or "")
+    return Cell(f"{figure.value:.2f}", between(f"{figure.low:.2f}", f"{figure.high:.2f}"))
+
+
+def _verdict(words: str) -> Cell:
+    return Cell(words, mark="good" if words.startswith("faster") else "bad" if words.startswith("slower") else "")
+
+
+def _cold(members: Sequence[Measurement]) -> Block | None:
+    rows = []
+    for one in members:
+        if not one.cold:
+            continue
+        cells = []
+        for name in ("file_load_ns", "method_load_ns", "first_inference_ns"):
+            times = [getattr(cold, name) / 1e6 for cold in one.cold]
+            cells.append(Cell(milliseconds(float(np.median(times))), between(milliseconds(min(times)), milliseconds(max(times)))))
+        rows.append([Cell(one.artifact), str(len(one.cold)), *cells])
+    if not rows:
+        return None
+    header = ("artifact", "fresh processes", "map the file", "load the method", "first inference")
+    return table("Cold starts, ms", header, rows, "Median, in brackets the range over fresh processes.")
+
+
+def _memory(members: Sequence[Measurement]) -> Block | None:
+    rows = [
+        [one.artifact, size(one.memory.peak_rss_bytes), size(one.memory.pss_bytes), size(one.memory.baseline_rss_bytes)]
+        for one in members
+        if one.memory is not None
+    ]
+    if not rows:
+        return None
+    return table("Memory, in a pass of its own", ("artifact", "peak resident", "proportional", "before loading"), rows)
+
+
+def _energy(members: Sequence[Measurement]) -> Block | None:
+    """What the device took during the sustained part, where it tells, with the resolution of its counter."""
+    rows = []
+    for one in members:
+        found = one.energy
+        if found is None:
+            continue
+        if found.get("joules") is None:
+            rows.append([one.artifact, Cell("–", str(found.get("reason", ""))), "–", "–"])
+            continue
+        each = found.get("joules_per_inference")
+        step = found.get("resolution_uah")
+        rows.append(
+            [one.artifact, f"{found['joules']:.1f}", "–" if each is None else f"{1000 * each:.2f}", "–" if step is None else f"{step} µAh"]
+        )
+    if not rows:
+        return None
+    note = "The whole device during the sustained part, by its own charge counter."
+    return table("Energy", ("artifact", "joules", "millijoules per inference", "the counter's step"), rows, note)

@@ -1,0 +1,162 @@
+"""A phone through ``adb shell``: the arm64 bundle is pushed, hashed on the device, run, and removed again."""
+
+import secrets
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mobilekd.artifact import Artifact
+from mobilekd.errors import UserError
+from mobilekd.files import sha256_file
+from mobilekd.measurement import Conditions, Device, Memory
+from mobilekd.runners import android_state, linux_state, program
+from mobilekd.runners.adb_client import Adb, choose
+from mobilekd.runners.base import DeviceError, Reading, Setting
+from mobilekd.runners.native import build
+
+PLACE = "/data/local/tmp"  # where adb's user may write and execute
+RUN = 600.0  # seconds for one process
+BACK = 30.0  # seconds to wait for a phone that vanished, to clean up
+
+
+class Workspace:
+    """A folder of our own on the device: filled with checked files, removed at the end even after a fault."""
+
+    def __init__(self, adb: Adb):
+        self.adb = adb
+        self.folder = f"{PLACE}/mobilekd-{secrets.token_hex(4)}"
+
+    def __enter__(self) -> "Workspace":
+        made = self.adb.shell(f"mkdir -m 755 {self.folder}")
+        if made.code != 0:
+            raise DeviceError(
+                f"{self.adb.name}: cannot make {self.folder} ({made.stderr.strip() or made.stdout.strip()}); restart the phone"
+            )
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        # The runner writes its process id while it runs: one that outlived its shell would go on heating the phone.
+        clean = f"cd / && if [ -f {self.folder}/pid ]; then kill -9 $(cat {self.folder}/pid) 2>/dev/null; fi; rm -rf {self.folder}"
+        for _ in range(3):
+            try:
+                if self.adb.wait_back(BACK if fault[0] is not None else 0.0) and self.adb.shell(clean).code == 0:
+                    return
+            except UserError:
+                continue
+        raise DeviceError(f"{fault[1] if fault[1] else self.adb.name}; {self.folder} is left on the phone, remove it when it is back")
+
+    def put(self, files: dict[str, Path]) -> None:
+        """Push files under the given names and check their hashes on the device."""
+        with tempfile.TemporaryDirectory() as work:
+            staged = []
+            for name, path in files.items():
+                staged.append(Path(work) / name)
+                staged[-1].symlink_to(path.resolve())  # adb follows links; this renames without copying
+            self.adb.push(staged, self.folder)
+        there = self.adb.sha256([f"{self.folder}/{name}" for name in files])
+        for name, path in files.items():
+            if there.get(f"{self.folder}/{name}") != sha256_file(path):
+                raise DeviceError(f"{self.adb.name}: {name} arrived damaged; check the cable and run again")
+        self.adb.shell(f"chmod 755 {self.folder}/*")
+
+    def below(self, name: str) -> "Workspace":
+        """A folder inside this one, which goes with it."""
+        inner = Workspace(self.adb)
+        inner.folder = f"{self.folder}/{name}"
+        made = self.adb.shell(f"mkdir -m 755 {inner.folder}")
+        if made.code != 0:
+            raise DeviceError(f"{self.adb.name}: cannot make {inner.folder}; free some space on the phone")
+        return inner
+
+
+class AdbRunner:
+    """``--via shell`` on a phone. Needs neither an app nor anything of the phone's libraries."""
+
+    via: Literal["shell"] = "shell"
+    answers_only = False  # an Android emulator is measured too, and its times carry the mark of ``device.emulated``
+
+    def __init__(self, serial: str = ""):
+        self.adb = Adb(choose(serial))
+        self._place: Workspace | None = None
+        self._names: dict[Path, str] = {}
+        self._hardware: str | None = None
+
+    def describe(self) -> Device:
+        """Properties, cpuinfo and meminfo; refuses a phone that cannot run the bundle."""
+        if self._hardware is None:
+            self._hardware = self.adb.ask(android_state.HARDWARE_SCRIPT)
+        trouble = android_state.problem(android_state.properties(self._hardware))
+        if trouble:
+            raise DeviceError(f"{self.adb.name}: {trouble}")
+        return android_state.device(self._hardware, self.adb.serial)
+
+    def conditions(self) -> Conditions:
+        """Battery, thermal status, screen, frequencies, load."""
+        return android_state.conditions(self.adb.ask(android_state.STATE_SCRIPT))
+
+    def versions(self) -> dict[str, str]:
+        """The build of the phone's system."""
+        props = android_state.properties(self._hardware or "")
+        return {"android build": props["ro.build.id"]} if props.get("ro.build.id") else {}
+
+    def big_cores(self) -> str:
+        """By top frequency."""
+        return linux_state.big_cores(linux_state.parse(self._hardware or ""))
+
+    @contextmanager
+    def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
+        """Bundle, models and inputs onto the device under names of our own; gone again at the end."""
+        bundle = build.arm_bundle()
+        with Workspace(self.adb) as place:
+            files = {path.name: path for path in bundle.iterdir() if path.name != "bundle.json"}
+            for number, artifact in enumerate(artifacts):
+                self._names[artifact.folder] = f"m{number}"
+                files[f"m{number}.pte"] = artifact.model
+                files[f"m{number}.u8"] = artifact.folder / "golden/inputs.u8"
+            place.put(files)
+            self._place = place
+            try:
+                yield
+            finally:
+                self._place = None
+
+    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+        """The pushed golden inputs' answers, pulled and checked."""
+        name = self._names[artifact.folder]
+        answer = self._run(program.golden_arguments(f"{name}.pte", f"{name}.u8", f"{name}.out"))
+        with tempfile.TemporaryDirectory() as work:
+            target = Path(work) / "answers"
+            self.adb.pull(f"{self._folder()}/{name}.out.0", target)
+            return program.answer_array(target.read_bytes(), answer, self.adb.name)
+
+    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
+        """One fresh process on the phone."""
+
+        def on_line(line: str) -> None:
+            if watch is not None and line.rstrip("\r") == program.STEADY:
+                watch()
+
+        name = self._names[artifact.folder]
+        arguments = program.measure_arguments(f"{name}.pte", f"{name}.u8", setting)
+        return program.reading(self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line), setting)
+
+    def memory(self, artifact: Artifact, threads: int) -> Memory | None:
+        """A process of its own."""
+        name = self._names[artifact.folder]
+        return program.memory(self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)))
+
+    def _folder(self) -> str:
+        if self._place is None:
+            raise UserError(f"{self.adb.name}: nothing is on the device; use the runner inside its session")
+        return self._place.folder
+
+    def _run(self, arguments: list[str], *, timeout: float = RUN, on_line: Callable[[str], None] | None = None) -> dict[str, Any]:
+        words = " ".join(shlex.quote(word) for word in arguments)
+        start = f"./{build.LOADER} --library-path . ./{build.PROGRAM} {words}"
+        command = f"cd {self._folder()} && {{ {start} & echo $! >pid; wait $!; code=$?; rm -f pid; exit $code; }}"
+        return program.document(self.adb.shell(command, timeout=timeout, on_line=on_line), self.adb.name)

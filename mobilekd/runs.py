@@ -1,0 +1,145 @@
+"""A run folder as a noun: what a finished ``distill`` leaves and everything later reads. No torch.
+
+::
+
+    runs/<name>/run.json               RunInfo; written last, so its presence says that the run is whole
+    runs/<name>/recipe.json            the resolved recipe
+    runs/<name>/split.json             Split
+    runs/<name>/student.safetensors    weights (a reference ships fp16)
+    runs/<name>/calibration.json       Calibration, fitted on validation
+    runs/<name>/metrics.jsonl          one line per epoch
+    runs/<name>/teachers/<i>/          weights.safetensors, teacher.json
+    runs/<name>/evaluation/            metrics.json, predictions.csv, figures
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mobilekd import recipe as recipes
+from mobilekd.artifact import Calibration, Label
+from mobilekd.errors import UserError
+from mobilekd.files import read_json, sha256_json
+
+
+class Split(BaseModel):
+    """Photograph ids by role. ``hash`` covers them all, so two runs can prove that they were judged alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: Literal["lesion", "photograph", "lists"]
+    seed: int
+    data_hash: str = Field(description="over ids, labels, lesions and file sizes")
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def leaky(self) -> bool:
+        """Photographs of one lesion may sit on both sides."""
+        return self.by == "photograph"
+
+    def hash(self) -> str:
+        """Hex SHA-256 over roles and ids."""
+        return sha256_json({"train": sorted(self.train), "validation": sorted(self.validation), "test": sorted(self.test)})
+
+
+class RunInfo(BaseModel):
+    """``run.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+    name: str
+    recipe_hash: str
+    split_hash: str
+    split_by: str
+    data_hash: str
+    data_licence: str = ""
+    labels: tuple[Label, ...]
+    control: str | None = Field(None, description="name of the run without a teacher that this one stands beside")
+    is_control: bool = False
+    parameters: int
+    macs: int
+    epochs: int
+    seconds: float = Field(description="training time, resumed stretches added up")
+    images_per_second: float = 0.0
+    teachers: tuple[dict[str, Any], ...] = Field((), description="model, validation metrics and weights hash of each")
+    created_utc: str
+    versions: dict[str, str]
+    commit: str | None = None
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    info: RunInfo
+    reference: bool = False
+
+    @property
+    def recipe(self) -> recipes.Recipe:
+        """The resolved recipe."""
+        path = self.folder / "recipe.json"
+        return recipes.from_dict(read_json(path, "recipe"), str(path))
+
+    @property
+    def split(self) -> Split | None:
+        """The split; a reference ships only its hash."""
+        path = self.folder / "split.json"
+        return Split.model_validate(read_json(path, "split")) if path.exists() else None
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature, threshold and quality limits."""
+        return Calibration.model_validate(read_json(self.folder / "calibration.json", "calibration"))
+
+    @property
+    def weights(self) -> Path:
+        """The student's weights."""
+        return self.folder / "student.safetensors"
+
+
+def references() -> list[str]:
+    """Names of the shipped students."""
+    place = Path(str(files("mobilekd"))) / "reference"
+    return sorted(path.parent.name for path in place.glob("*/run.json"))
+
+
+def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
+    """Open ``reference:NAME``, a run's folder, or a run's name below ``root``."""
+    text = str(name)
+    if text.startswith("reference:"):
+        wanted = text.removeprefix("reference:")
+        if wanted not in references():
+            raise UserError(f"{text}: no such reference; shipped are: {', '.join(references()) or 'none'}")
+        return _open(Path(str(files("mobilekd"))) / "reference" / wanted, reference=True)
+    for folder in (Path(name), root / text):
+        if (folder / "run.json").exists():
+            return _open(folder)
+        if (folder / "checkpoint.pt").exists():
+            raise UserError(f"{folder}: the run is not finished; go on with mobilekd distill {folder.name} --resume")
+    raise UserError(f"{text}: no such run; mobilekd distill makes one, reference:NAME takes a shipped one")
+
+
+def newest_run(root: Path = Path("runs")) -> Run:
+    """The newest finished run below ``root`` that is no control, else the default reference."""
+    found = sorted(root.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        run = _open(path.parent)
+        if not run.info.is_control:
+            return run
+    if references():
+        return open_run(f"reference:{references()[0]}")
+    raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def _open(folder: Path, *, reference: bool = False) -> Run:
+    info = RunInfo.model_validate(read_json(folder / "run.json", "run"))
+    return Run(folder, info, reference)

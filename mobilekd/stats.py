@@ -1,0 +1,85 @@
+"""Small statistics used by metrics, measurements and reports. numpy, and scipy's t distribution.
+
+Percentiles are linear-interpolated order statistics (numpy's default, Hyndman and Fan type 7), with percentile-bootstrap
+intervals over blocks, because neighbouring latencies are correlated. Two measurements are compared over processes: one
+process is one independent observation (Kalibera and Jones, "Rigorous benchmarking in reasonable time", ISMM 2013).
+Resampling samples instead finds a difference between a machine and itself in most tries; ``tests/test_stats.py`` shows it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from mobilekd.artifact import Interval
+
+#: Samples of one process, or of several.
+Processes: TypeAlias = np.ndarray | Sequence[np.ndarray]
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float], draws: int, sample: Callable[[np.random.Generator], np.ndarray], *, seed: int = 0
+) -> tuple[float, float]:
+    """95% percentile interval of ``statistic`` over ``draws`` resamples that ``sample`` draws."""
+    random = np.random.default_rng(seed)
+    values = np.array([statistic(sample(random)) for _ in range(draws)])
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def block_resample(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One moving-block resample of a series; blocks of about n^(1/3) keep neighbours together (Kuensch 1989)."""
+    n = len(samples)
+    block = max(1, round(n ** (1 / 3)))
+    starts = random.integers(0, n - block + 1, size=-(-n // block))
+    return samples[(starts[:, None] + np.arange(block)).ravel()[:n]]
+
+
+def percentile(samples: np.ndarray, q: float, *, draws: int = 1000, seed: int = 0) -> Interval:
+    """The ``q``-th percentile with its 95% block-bootstrap interval."""
+    samples = np.asarray(samples, float)
+    if len(samples) < 2:
+        return Interval(value=float(samples[0]) if len(samples) else None, reason="fewer than two samples")
+    low, high = bootstrap_interval(lambda x: float(np.percentile(x, q)), draws, lambda r: block_resample(samples, r), seed=seed)
+    return Interval(value=float(np.percentile(samples, q)), low=low, high=high)
+
+
+def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int = 0) -> Interval:
+    """Median of ``new`` divided by median of ``old`` with its 95% interval.
+
+    Each side is a list of series, one per process. With three or more on both sides the interval is Welch's over the
+    logarithms of the processes' medians. With fewer (or one array) it is a block bootstrap within the processes: it holds
+    for these processes only, and is far too narrow for a verdict about the machine.
+    """
+    ours, theirs = _series(new), _series(old)
+    if not all(len(series) for series in (*ours, *theirs)) or not ours or not theirs:
+        return Interval(value=None, reason="no samples")
+    if min(len(ours), len(theirs)) >= 3:
+        return _welch(ours, theirs)
+    random = np.random.default_rng(seed)
+
+    def resampled(group: list[np.ndarray]) -> float:
+        return float(np.median(np.concatenate([block_resample(series, random) for series in group])))
+
+    ratios = [resampled(ours) / resampled(theirs) for _ in range(draws)]
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    value = float(np.median(np.concatenate(ours)) / np.median(np.concatenate(theirs)))
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def _series(samples: Processes) -> list[np.ndarray]:
+    return [np.asarray(samples, float)] if isinstance(samples, np.ndarray) else [np.asarray(series, float) for series in samples]
+
+
+def _welch(new: list[np.ndarray], old: list[np.ndarray]) -> Interval:
+    """Ratio of geometric means of the processes' medians, with Welch's interval (Biometrika 34, 1947)."""
+    from scipy.stats import t
+
+    ours, theirs = (np.log([np.median(series) for series in group]) for group in (new, old))
+    parts = ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)
+    difference, error = float(ours.mean() - theirs.mean()), float(np.sqrt(sum(parts)))
+    if error == 0:
+        return Interval(value=float(np.exp(difference)), low=float(np.exp(difference)), high=float(np.exp(difference)))
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(ours) - 1) + parts[1] ** 2 / (len(theirs) - 1))
+    width = float(t.ppf(0.975, freedom)) * error
+    return Interval(value=float(np.exp(difference)), low=float(np.exp(difference - width)), high=float(np.exp(difference + width)))

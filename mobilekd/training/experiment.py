@@ -1,0 +1,127 @@
+"""What teach and distill share: a recipe's data read, checked and split, its photographs in memory, its views.
+
+Everything here happens before an epoch is spent, so a broken photograph or a wrong table ends the run at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split
+from mobilekd.errors import UserError
+from mobilekd.files import read_json, sha256_json, write_json
+from mobilekd.preprocess import Preprocess
+from mobilekd.progress import say
+from mobilekd.recipe import Recipe, Table, TrainTable
+from mobilekd.runs import Split
+from mobilekd.training.schedule import Pictures, Validation, storage_size
+from mobilekd.views import Views
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A recipe with its data at hand."""
+
+    recipe: Recipe
+    dataset: Dataset
+    split: Split
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.dataset.classes)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The model's input."""
+        return self.recipe.preprocess.noun()
+
+    @property
+    def views(self) -> Views:
+        """How training photographs are varied."""
+        return Views(self.recipe.augment, self.preprocess)
+
+    @cached_property
+    def storage(self) -> Preprocess:
+        """The size at which training photographs wait in memory: their usual aspect, a little above the model's size."""
+        sizes = [self.dataset.photograph(i).size for i in np.linspace(0, len(self.dataset.ids) - 1, 15).astype(int)]
+        width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
+        stored_width, stored_height = storage_size(self.preprocess.height, width / height, height)
+        return Preprocess(width=stored_width, height=stored_height)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The training photographs, with the unlabelled ones behind them."""
+        storage = inputs(self.dataset, self.split.train, self.storage)
+        ids, targets = self.split.train, self.targets(self.split.train)
+        if self.recipe.data.unlabelled:
+            extra = load_unlabelled(Path(self.recipe.data.unlabelled))
+            known = set(self.dataset.ids)
+            more = tuple(name for name in extra.ids if name not in known)
+            say(f"data: {len(more)} unlabelled photographs join the distillation ({len(extra.ids) - len(more)} known ones left out)")
+            storage = np.concatenate([storage, inputs(extra, more, self.storage)])
+            ids, targets = (*ids, *more), np.concatenate([targets, np.full(len(more), -1)])
+        return Pictures(ids, targets, storage)
+
+    @cached_property
+    def validation(self) -> Validation:
+        """The photographs that choose and calibrate."""
+        return Validation(self.inputs(self.split.validation), self.targets(self.split.validation))
+
+    def inputs(self, ids: Sequence[str]) -> np.ndarray:
+        """Preprocessed photographs, uint8 ``[N, 3, H, W]``."""
+        return inputs(self.dataset, ids, self.preprocess)
+
+    def targets(self, ids: Sequence[str]) -> np.ndarray:
+        """Labels of ``ids``, int64 ``[N]``."""
+        return self.dataset.targets[self.dataset.rows(ids)]
+
+    def identity(self, stage: Literal["teach", "train"], *parts: Table) -> str:
+        """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing else."""
+        recipe = self.recipe
+        tables = [recipe.data, recipe.split, recipe.preprocess, recipe.augment, getattr(recipe, stage), *parts]
+        return sha256_json([recipe.seed, self.split.hash(), stage, *(table.model_dump(mode="json") for table in tables)])
+
+    def view_seed(self, table: TrainTable) -> int:
+        """Fixed views are the same for every seed, so that all of them share one teacher cache; fresh ones are not."""
+        return 0 if table.views else self.recipe.seed
+
+
+def prepare(recipe: Recipe, folder: Path) -> Experiment:
+    """Load and check the data; take the split from ``folder/split.json`` when there, else make it and write it there."""
+    dataset = load(recipe.data)
+    check_photographs(dataset)
+    path = folder / "split.json"
+    fresh = make_split(dataset, recipe.split)
+    if path.exists():
+        split = Split.model_validate(read_json(path, "split"))
+        if split.hash() != fresh.hash() or split.data_hash != dataset.hash:
+            raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
+    else:
+        split = fresh
+        write_json(path, split.model_dump(mode="json"))
+    leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
+    counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
+    say(f"data: {recipe.data.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
+    return Experiment(recipe, dataset, split)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, preprocess: Preprocess) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one photograph."""
+    counter = FlopCounterMode(display=False)
+    device = next(model.parameters()).device
+    with counter, torch.no_grad():
+        model(torch.zeros(1, 3, preprocess.height, preprocess.width, device=device))
+    return int(counter.get_total_flops()) // 2

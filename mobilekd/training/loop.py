@@ -1,0 +1,270 @@
+"""One training loop for teachers and students, on one process or several.
+
+Everything random is a pure function of (seed, epoch, step, photograph), so a checkpoint holds no generator state and a
+run that was killed and resumed ends with the same bits as one that was not (on CPU).
+"""
+
+import io
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mobilekd.errors import UserError
+from mobilekd.files import write_bytes
+from mobilekd.losses import Objective, Outputs, Taps
+from mobilekd.parallel import World
+from mobilekd.progress import say, track
+from mobilekd.recipe import TrainTable
+from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
+from mobilekd.training.schedule import Pictures, Validation, batches, epoch_order, learning_rate, make_optimizer
+from mobilekd.training.state import CHECKPOINT, Average, read_checkpoint
+from mobilekd.views import Views, keys
+
+#: Below this many steps ``torch.compile`` costs more than it saves (measured: it takes about 90 s).
+COMPILE_PAYS_AFTER = 600
+
+#: Where a teacher's outputs come from: (rows of Pictures, view number, normalised input) -> outputs for the batch.
+TeacherFeed = Callable[[np.ndarray, int, Tensor], Outputs]
+
+
+@dataclass
+class Clock:
+    """Time spent training, added up over resumed stretches."""
+
+    seconds: float = 0.0
+    images: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def total(self) -> float:
+        """Seconds until now."""
+        return self.seconds + time.monotonic() - self.started
+
+
+class Fitter:
+    """Trains ``model`` under ``objective``; ``fit`` runs to the end, from the checkpoint in ``folder`` if asked."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        table: TrainTable,
+        views: Views,
+        *,
+        classes: int,
+        seed: int,
+        folder: Path,
+        world: World,
+        what: str,
+        identity: str,
+        view_seed: int,
+    ) -> None:
+        self.model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective.to(world.device)
+        self.table, self.views, self.classes, self.seed = table, views, classes, seed
+        self.folder, self.world, self.what, self.identity, self.view_seed = folder, world, what, identity, view_seed
+        self.parameters = [p for p in (*self.model.parameters(), *self.objective.parameters()) if p.requires_grad]
+        self.optimizer = make_optimizer(self.parameters, table)
+        self.average = Average(self.model, table.ema)
+        self.clock = Clock()
+        self.epoch = 0
+        self._drawn: dict[int, Tensor] = {}
+        if table.threads:
+            torch.set_num_threads(table.threads)
+
+    # ---- the story -------------------------------------------------------------------------------------------------
+
+    def fit(self, pictures: Pictures, validation: Validation, teacher: TeacherFeed | None, *, resume: bool) -> nn.Module:
+        """Train to the last epoch and return the model with its averaged weights, in eval mode."""
+        steps = max(1, len(pictures.ids) // self.table.batch_size)
+        self.clock = Clock()
+        if resume:
+            self._restore()
+        self.world.synchronise_batch_norm(self.model)
+        forward = self._compiled(steps * (self.table.epochs - self.epoch))
+        key = keys(pictures.ids, self.view_seed)
+        while self.epoch < self.table.epochs:
+            began = time.monotonic()
+            try:
+                losses = self._one_epoch(forward, pictures, key, teacher, steps)
+            except RuntimeError as error:
+                if self.world.size == 1 or "onnect" not in str(error):
+                    raise
+                raise UserError(
+                    f"{self.what}: another rank was lost in epoch {self.epoch + 1}; the checkpoint of epoch {self.epoch} is kept, "
+                    "start torchrun again with --resume"
+                ) from None
+            self.epoch += 1
+            scores = self._validate(validation)
+            line = {
+                "epoch": self.epoch,
+                "lr": self.optimizer.param_groups[0]["lr"],
+                "seconds": round(time.monotonic() - began, 2),
+                **{f"loss.{name}": round(value, 5) for name, value in losses.items()},
+                **scores,
+            }
+            self._save(line)
+            if self.world.leader:
+                say(f"{self.what}: epoch {self.epoch} of {self.table.epochs}, " + self._words(line))
+        self.model.load_state_dict(self.average.values)
+        return self.model.eval()
+
+    def _one_epoch(
+        self, forward: Callable[[Tensor], Tensor], pictures: Pictures, key: np.ndarray, teacher: TeacherFeed | None, steps: int
+    ) -> dict[str, float]:
+        self.model.train()
+        order = epoch_order(pictures, self.table, self.classes, self.seed, self.epoch)
+        view = self.epoch % self.table.views if self.table.views else self.epoch
+        sums: dict[str, Tensor] = {}
+        shown = track(batches(order, self.table.batch_size), f"{self.what} epoch {self.epoch + 1}", steps)
+        for step, global_rows in enumerate(shown if self.world.leader else batches(order, self.table.batch_size)):
+            rows = global_rows[self.world.rank :: self.world.size]
+            torch.manual_seed(_mix(self.seed, self.epoch, step, self.world.rank))
+            inputs = self._inputs(pictures, key, rows, view)
+            target = torch.from_numpy(pictures.targets[rows]).to(self.world.device)
+            x, soft_target = self._mixup(self.views.normalise(inputs), target, step)
+            taught = teacher(rows, view, x) if teacher is not None else None
+            parts = self._step(forward, x, soft_target, taught, len(global_rows), step + self.epoch * steps, steps)
+            for name, value in parts.items():
+                sums[name] = sums.get(name, torch.zeros((), device=self.world.device)) + value
+            self.clock.images += len(global_rows)
+        means = {name: float(self.world.sum(value) / steps / self.world.size) for name, value in sums.items()}
+        if not all(math.isfinite(value) for value in means.values()):
+            raise UserError(
+                f"{self.what}: the loss became {means} in epoch {self.epoch + 1}; lower train.lr or look at the data. "
+                f"The checkpoint of epoch {self.epoch} is kept"
+            )
+        return means
+
+    def _step(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        x: Tensor,
+        target: Tensor,
+        taught: Outputs | None,
+        global_batch: int,
+        step: int,
+        steps_per_epoch: int,
+    ) -> dict[str, Tensor]:
+        """One optimiser step on this rank's slice; gradients are those of the mean over the global batch."""
+        rate = learning_rate(self.table, step, steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+            with Taps(self.model, self.objective.student_layers) as taps:
+                logits = forward(x)
+            progress = step / max(1, self.table.epochs * steps_per_epoch)
+            per_example, parts = self.objective(Outputs(logits.float(), taps.features), taught, target, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        (per_example.sum() / global_batch).backward()
+        self.world.sum_gradients(self.parameters)
+        self.optimizer.step()
+        if self.table.ema:
+            self.average.update(self.model, step)
+        return parts
+
+    # ---- pixels ----------------------------------------------------------------------------------------------------
+
+    def _inputs(self, pictures: Pictures, key: np.ndarray, rows: np.ndarray, view: int) -> Tensor:
+        """uint8 ``[B, 3, H, W]``; fixed views are drawn once and then kept in memory."""
+        if not self.table.views:
+            return self.views.draw(torch.from_numpy(pictures.storage[rows]).to(self.world.device), key[rows], view)
+        if view not in self._drawn:
+            self._drawn[view] = draw_all(self.views, pictures, key, view)
+        return self._drawn[view][torch.from_numpy(rows)].to(self.world.device)
+
+    def _mixup(self, x: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Mix each photograph with another of its batch (arXiv 1710.09412); targets become probabilities."""
+        if not self.table.mixup:
+            return x, target
+        random = np.random.default_rng([self.seed, self.epoch, step, self.world.rank])
+        share = float(random.beta(self.table.mixup, self.table.mixup))
+        other = torch.from_numpy(random.permutation(len(x))).to(x.device)
+        one_hot = torch.nn.functional.one_hot(target.clamp_min(0), self.classes).float() * (target >= 0)[:, None]
+        return share * x + (1 - share) * x[other], share * one_hot + (1 - share) * one_hot[other]
+
+    # ---- checks and files ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _validate(self, validation: Validation) -> dict[str, float]:
+        """Balanced accuracy, accuracy and NLL of the averaged weights on validation."""
+        own = {key: value.clone() for key, value in self.model.state_dict().items()}
+        if self.table.ema:
+            self.model.load_state_dict(self.average.values)
+        else:
+            self.average.values = own
+        logits = predict_logits(self.model.eval(), self.views, validation.inputs, self.world.device)
+        self.model.load_state_dict(own)
+        return quick_scores(logits, validation.targets, self.classes)
+
+    def _save(self, line: dict[str, Any]) -> None:
+        """Write the checkpoint, then the metrics line; both are atomic, and the checkpoint holds every line so far."""
+        if not self.world.leader:
+            return
+        metrics = self.folder / "metrics.jsonl"
+        before = metrics.read_text(encoding="utf-8") if metrics.exists() and self.epoch > 1 else ""
+        text = before + json.dumps(line) + "\n"
+        buffer = io.BytesIO()
+        state = {
+            "identity": self.identity,
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "average": self.average.values,
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "seconds": self.clock.total(),
+            "images": self.clock.images,
+            "metrics": text,
+        }
+        torch.save(state, buffer)
+        write_bytes(self.folder / CHECKPOINT, buffer.getvalue())
+        write_bytes(metrics, text.encode())
+
+    def _restore(self) -> None:
+        """Go on from the checkpoint, if there is one and it belongs to this very recipe and data."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        state = read_checkpoint(path)
+        if state["identity"] != self.identity:
+            raise UserError(f"{path}: belongs to another recipe or split; run without --resume, or restore the recipe")
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.average.values = {key: value.to(self.world.device) for key, value in state["average"].items()}
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.clock = Clock(state["seconds"], state["images"])
+        write_bytes(self.folder / "metrics.jsonl", state["metrics"].encode())
+        if self.world.leader:
+            say(f"{self.what}: going on after epoch {self.epoch}")
+
+    def _compiled(self, steps: int) -> Callable[[Tensor], Tensor]:
+        """The model's forward, compiled when that pays and nothing has to look inside."""
+        wanted = self.table.compile == "yes" or (self.table.compile == "auto" and steps >= COMPILE_PAYS_AFTER)
+        if wanted and self.world.device.type == "cpu" and shutil.which("g++") is None:
+            say(f"{self.what}: eager, because torch.compile needs g++ (install it to train about a third faster)")
+            wanted = False
+        if wanted and self.objective.student_layers:
+            say(f"{self.what}: eager, because feature losses look at layers inside")
+            wanted = False
+        if self.world.leader:
+            say(f"{self.what}: {steps} steps to go, {'compiled' if wanted else 'eager'}, channels_last, {self.world.device}")
+        return torch.compile(self.model) if wanted else self.model
+
+    @staticmethod
+    def _words(line: dict[str, Any]) -> str:
+        losses = ", ".join(f"{key.removeprefix('loss.')} {value:.3f}" for key, value in line.items() if key.startswith("loss."))
+        return f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll {line['nll']:.3f} ({line['seconds']:.0f} s)"
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(2, np.uint64)[0] >> np.uint64(1))

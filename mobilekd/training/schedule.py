@@ -1,0 +1,89 @@
+"""What is trained on, in which order, at which rate: all pure functions of the recipe, the seed and the epoch."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from mobilekd.recipe import TrainTable
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Photographs held in memory at storage size, ``targets`` -1 where there is no label."""
+
+    ids: tuple[str, ...]
+    targets: np.ndarray  # int64 [N]
+    storage: np.ndarray  # uint8 [N, 3, h, w]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Preprocessed photographs that choose and calibrate."""
+
+    inputs: np.ndarray  # uint8 [N, 3, H, W]
+    targets: np.ndarray  # int64 [N]
+
+
+def storage_size(preprocess_height: int, aspect: float, native_height: int) -> tuple[int, int]:
+    """(width, height) at which photographs wait in memory: a quarter above the model's height, never above native."""
+    height = min(native_height, math.ceil(preprocess_height * 1.25))
+    return max(1, round(height * aspect)), height
+
+
+def epoch_order(pictures: Pictures, table: TrainTable, classes: int, seed: int, epoch: int) -> np.ndarray:
+    """Rows in the order of one epoch, ``[N]``: a permutation, or draws that even the classes out.
+
+    ``sampling`` gives every class the same share, ``sqrt_sampling`` shares by the square root of its count.
+    Photographs without a label keep a plain share.
+    """
+    random = np.random.default_rng([seed, epoch])
+    count = len(pictures.ids)
+    if table.balance not in ("sampling", "sqrt_sampling"):
+        return random.permutation(count)
+    counts = np.bincount(pictures.targets[pictures.targets >= 0], minlength=classes).clip(1)
+    power = 1.0 if table.balance == "sampling" else 0.5
+    weight = np.where(pictures.targets >= 0, (counts.mean() / counts[pictures.targets]) ** power, 1.0)
+    return random.choice(count, count, p=weight / weight.sum())
+
+
+def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Global batches of ``size`` rows; the last short one is dropped unless it is the only one."""
+    whole = max(1, len(order) // size)
+    for step in range(whole):
+        yield order[step * size : (step + 1) * size]
+
+
+def class_weights(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Inverse class frequency with mean 1 over photographs, float32 ``[C]``."""
+    counts = np.bincount(targets[targets >= 0], minlength=classes).clip(1)
+    return (counts.sum() / (classes * counts)).astype(np.float32)
+
+
+def log_priors(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Log class frequency, float32 ``[C]``, added to the logits of the supervised loss (arXiv 2007.07314)."""
+    counts = np.bincount(targets[targets >= 0], minlength=classes).clip(1)
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def learning_rate(table: TrainTable, step: int, steps_per_epoch: int) -> float:
+    """Linear warm-up, then a cosine down to zero."""
+    total = table.epochs * steps_per_epoch
+    warmup = table.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return table.lr * (step + 1) / warmup
+    return table.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], table: TrainTable) -> torch.optim.Optimizer:
+    """AdamW or SGD with Nesterov momentum; biases and normalisation are not decayed."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": table.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if table.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=table.lr)
+    return torch.optim.SGD(groups, lr=table.lr, momentum=0.9, nesterov=True)

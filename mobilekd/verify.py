@@ -1,0 +1,164 @@
+"""``verify``: every check of an artifact again, on whatever machine holds it, with what cannot be checked here said so."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mobilekd import parity, pte
+from mobilekd.artifact import Artifact, open_artifact
+from mobilekd.backends import get
+from mobilekd.constants import constants
+from mobilekd.errors import CannotRunHere, UserError
+from mobilekd.evidence import gather
+from mobilekd.files import sha256_file
+from mobilekd.metrics import weighted
+from mobilekd.recipe import from_dict
+from mobilekd.runs import open_run
+
+#: Two JPEG decoders may differ by so many of 255 levels; the exporting machine's Pillow differs by none.
+DECODER_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check; ``passed`` is None where this machine cannot decide it, and ``detail`` says why."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """All checks of one artifact."""
+
+    artifact: str
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> VerifyResult:
+    """Check files, constants, delegation, golden set and, where its data is here, the decisions on the test split.
+
+    A file that does not match its hash is a ``UserError`` at once: nothing else about it would mean anything.
+    """
+    opened = open_artifact(artifact)
+    checks = [Check("files", True, f"{len(opened.manifest.files)} files match their SHA-256"), _gates(opened), _preprocess(opened)]
+    for name, look in (("constants", _constants), ("delegation", _delegation), ("golden set", _golden)):
+        checks.append(_tried(name, opened, look))
+    checks.append(_tried("decisions", opened, partial(_decisions, runs=runs)))
+    if arm:
+        from mobilekd.runners.qemu import TRUSTED
+
+        checks += [_tried(f"golden set on {cpu}", opened, partial(_arm, cpu=cpu)) for cpu in TRUSTED]
+    return VerifyResult(str(opened.folder), all(check.passed is not False for check in checks), tuple(checks))
+
+
+def _tried(name: str, artifact: Artifact, look: Callable[[Artifact], tuple[bool, str]]) -> Check:
+    try:
+        passed, detail = look(artifact)
+    except CannotRunHere as reason:
+        return Check(name, None, str(reason))
+    return Check(name, passed, detail)
+
+
+def _gates(artifact: Artifact) -> Check:
+    gates = artifact.manifest.gates
+    failed = [gate.name for gate in gates if not gate.passed]
+    recorded = sum(gate.recorded for gate in gates)
+    return Check(
+        "gates", not failed and bool(gates), f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}"
+    )
+
+
+def _preprocess(artifact: Artifact) -> Check:
+    """The golden photographs through this machine's decoder and resize."""
+    golden, preprocess = artifact.golden(), artifact.manifest.preprocess_noun()
+    made = np.stack([preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1) for name in golden.index.images])
+    levels = int(np.abs(made.astype(int) - golden.inputs).max())
+    return Check("preprocessing", levels <= DECODER_LEVELS, f"largest difference {levels} of 255 levels, at most {DECODER_LEVELS}")
+
+
+def _constants(artifact: Artifact) -> tuple[bool, str]:
+    """What travels inside the file says the same as the manifest."""
+    manifest = artifact.manifest
+    inside = get(manifest.backend).constants(artifact.model)
+    wanted = constants(
+        name=manifest.name,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        labels=manifest.labels,
+        preprocess=manifest.preprocess_noun(),
+        calibration=manifest.calibration,
+        outputs=manifest.outputs,
+        card=str(inside.get("card", "")),
+        student=manifest.provenance.source_sha256,
+        versions=manifest.provenance.versions,
+    )
+    wrong = [name for name, value in wanted.items() if inside.get(name) != value]
+    return not wrong, f"{len(wanted)} constants read from the file; different from the manifest: {', '.join(wrong) or 'none'}"
+
+
+def _delegation(artifact: Artifact) -> tuple[bool, str]:
+    """Convolutions and linear layers counted in the file again."""
+    recorded = artifact.manifest.delegation
+    if recorded is None or artifact.model.suffix != ".pte":
+        raise CannotRunHere("the artifact has no ExecuTorch delegate to count")
+    file = pte.read(artifact.model)
+    same = file.operators == recorded.portable and len(file.delegates) == recorded.partitions
+    if any(delegate.nodes for delegate in file.delegates):
+        same &= len(file.heavy) == recorded.heavy_delegated and file.delegated() == recorded.delegated
+    inside = f"{recorded.heavy_delegated} of {recorded.heavy_total} convolutions and linear layers in {len(file.delegates)} delegate(s)"
+    return same, f"{inside}, {sum(file.operators.values())} operators outside; {'as' if same else 'not as'} the manifest says"
+
+
+def _golden(artifact: Artifact) -> tuple[bool, str]:
+    golden = artifact.golden()
+    answers = get(artifact.manifest.backend).run(artifact.model, golden.inputs.astype(np.float32))
+    return _compared(artifact, answers)
+
+
+def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:
+    from mobilekd.runners.qemu import outputs
+
+    return _compared(artifact, outputs(artifact.model, artifact.golden().inputs, cpu))
+
+
+def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]:
+    golden = artifact.golden()
+    wanted = [golden.probabilities] + ([golden.cam] if golden.cam is not None else [])
+    error = max(parity.max_error(given.reshape(want.shape), want) for given, want in zip(answers, wanted, strict=True))
+    return error <= golden.index.max_error, f"{golden.index.count} photographs, max error {error:.2g}, at most {golden.index.max_error:g}"
+
+
+def _decisions(artifact: Artifact, runs: Path) -> tuple[bool, str]:
+    """Balanced accuracy on the test split again, and agreement with the student where its run is here too."""
+    manifest = artifact.manifest
+    recipe = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json"))
+    try:
+        run = open_run(manifest.provenance.run, runs)
+    except UserError:
+        run = None
+    try:
+        evidence = gather(recipe, manifest.labels, run.split if run else None, manifest.provenance.split_hash)
+    except UserError as reason:
+        raise CannotRunHere(f"the test photographs are not here ({reason})") from None
+    test = evidence.test()
+    x = test.inputs.astype(np.float32)
+    given = get(manifest.backend).run(artifact.model, x)[0]
+    accuracy = float(weighted.balanced_accuracy(test.truth, given.astype(float), np.ones((1, len(x))))[0])
+    recorded = manifest.accuracy.get("balanced_accuracy", {}).get("value")
+    passed = recorded is not None and abs(accuracy - recorded) <= recipe.gates.accuracy_drop
+    detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
+    if run is not None and sha256_file(run.weights) == manifest.provenance.source_sha256:
+        from mobilekd.backends.base import eager_runner
+        from mobilekd.students import Deployable, load
+
+        exact = eager_runner(Deployable(load(run), manifest.preprocess_noun(), manifest.calibration).eval())(x)[0]
+        agreement = parity.agreement(given, exact)
+        passed &= agreement >= recipe.gates.agreement
+        detail += f", agreement with the student {agreement:.4f}"
+    return passed, detail

@@ -1,0 +1,193 @@
+"""What the Android tests share: the toolchain or a skip, compiled tests, photographs, an artifact, a JVM."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from mobilekd.android.compile import app_classes, kotlin, platform
+from mobilekd.android.maven import artifact as maven_file
+from mobilekd.android.maven import cache, classpath
+from mobilekd.android.runtime import COMMUNITY, Runtime, runtime
+from mobilekd.android.sources import demo_sources, source_hash
+from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
+from mobilekd.errors import UserError
+from mobilekd.files import new_folder, sha256_tree
+
+JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+#: Robolectric runs on instrumented copies of Android; it looks at the newer one too.
+_INSTRUMENTED = (
+    "org.robolectric:android-all-instrumented:14-robolectric-10818077-i7",
+    "org.robolectric:android-all-instrumented:15-robolectric-12650502-i7",
+)
+
+#: In the golden set: every kind that is decoded alike here and on a phone, small enough to travel.
+GOLDEN = ("alpha.png", "exif3.jpg", "exif6.jpg", "full444.jpg", "grey.jpg", "lesion.jpg", "line.png", "pixel.png", "subsampled420.jpg")
+
+MODEL_SIZE = (40, 32)  # width, height of the small model's input: not square, so that a swap shows
+
+
+def tools_or_skip() -> Toolchain:
+    absent = missing()
+    if absent:
+        pytest.skip(f"not run: {', '.join(absent)} missing; a machine with JDK 17, Maven, aapt, zipalign and apksigner runs this")
+    return toolchain()
+
+
+def runtime_or_skip(tools: Toolchain) -> Runtime:
+    try:
+        return runtime(COMMUNITY, "1.5.1", tools)
+    except UserError as error:
+        pytest.skip(f"not run: {error}; a machine that reaches an npm and a Maven registry runs this")
+
+
+def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
+    """The app's tests as classes, cached by every source that goes in."""
+    tests = demo_sources() / "app/src/test"
+    key = hashlib.sha256(f"{source_hash()}{sha256_tree(tests)}{chosen.sha256}".encode()).hexdigest()[:16]
+    folder = cache() / "android" / f"tests-{key}"
+    if folder.is_dir():
+        return folder
+    app = app_classes(chosen, "0.1.0", tools)
+    with new_folder(folder, replace=True) as work:
+        classes = work / "classes"
+        classes.mkdir()
+        sources = sorted((tests / "java").rglob("*.java"))
+        run([tools.javac, "-nowarn", "-cp", platform(tools), "-d", classes, *sources], "javac, compiling the stand-ins")
+        jars = [app / "classes", classes, *classpath("test", tools), *classpath("app", tools), *chosen.jars, platform(tools)]
+        kotlin([tests / "kotlin"], jars, classes, tools)
+    return folder
+
+
+def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:
+    """A classpath folder that tells Robolectric of an APK with the app's manifest, resources and ``assets``."""
+    resources = work / "resources.apk"
+    shutil.copyfile(app / "resources.apk", resources)
+    with zipfile.ZipFile(resources, "a") as archive:
+        for file in sorted(path for path in assets.rglob("*") if path.is_file()):
+            archive.write(file, f"assets/{file.relative_to(assets).as_posix()}")
+    place = work / "config/com/android/tools"
+    place.mkdir(parents=True, exist_ok=True)
+    lines = {
+        "android_merged_manifest": app / "AndroidManifest.xml",
+        "android_resource_apk": resources,
+        "android_custom_package": "org.mobilekd.demo",
+    }
+    (place / "test_config.properties").write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+    return work / "config"
+
+
+def junit(tools: Toolchain, chosen: Runtime, classes: Sequence[str], *, work: Path, properties: dict[str, object], assets: Path) -> str:
+    """Run JUnit classes in one JVM; a failure fails the test with JUnit's own words."""
+    tests, app = compiled_tests(tools, chosen), app_classes(chosen, "0.1.0", tools)
+    instrumented = work / "instrumented"
+    instrumented.mkdir(exist_ok=True)
+    for coordinates in _INSTRUMENTED:
+        jar = maven_file(coordinates, tools)
+        if not (instrumented / jar.name).exists():
+            (instrumented / jar.name).symlink_to(jar)
+    config = configure_robolectric(work, app, assets)
+    path = [config, tests / "classes", app / "classes", *classpath("test", tools), *classpath("app", tools), *chosen.jars]
+    path.append(platform(tools))  # annotations name Android's classes before Robolectric has its own loader
+    given = {"robolectric.offline": "true", "robolectric.dependency.dir": instrumented, "java.awt.headless": "true", **properties}
+    command = [tools.java, *JVM, "--add-opens=java.base/java.io=ALL-UNNAMED", *(f"-D{key}={value}" for key, value in given.items())]
+    command += ["-cp", os.pathsep.join(map(str, path)), "org.junit.runner.JUnitCore", *classes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=work)
+    own = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("\tat ") or "org.mobilekd" in line]
+    assert done.returncode == 0, "\n".join(own)[:6000]
+    return done.stdout
+
+
+def lesion(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A drawn lesion on skin, sharp enough to be no blur: nobody's photograph."""
+    random = np.random.default_rng(seed)
+    image = Image.new("RGB", (width, height), (226, 180, 160))
+    draw = ImageDraw.Draw(image)
+    side = min(width, height)
+    for radius, colour in ((0.36, (203, 150, 128)), (0.31, (168, 108, 84)), (0.24, (128, 74, 56)), (0.13, (92, 50, 40))):
+        angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+        wobble = 1 + 0.06 * np.sin(3 * angles + seed) + 0.04 * np.sin(5 * angles + radius * 9) + random.normal(0, 0.012, 60)
+        ring = [
+            (width / 2 + side * radius * w * 1.15 * np.cos(a), height / 2 + side * radius * w * np.sin(a))
+            for a, w in zip(angles, wobble, strict=True)
+        ]
+        draw.polygon(ring, fill=colour)
+    image = image.filter(ImageFilter.GaussianBlur(side * 0.012))
+    noise = random.normal(0, 9, (height, width, 1))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+
+def photographs(folder: Path) -> Path:
+    """One of everything that people hand to an app."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lesion(1200, 1600, 2).save(folder / "lesion.jpg", quality=90)
+    lesion(900, 700, 3).filter(ImageFilter.GaussianBlur(14)).point(lambda v: int(v * 0.35)).save(folder / "dim.jpg", quality=90)
+    odd = lesion(333, 251, 4)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        odd.save(folder / f"exif{orientation}.jpg", quality=92, exif=exif)
+    odd.save(folder / "exif6.png", exif=exif_of(6))
+    odd.save(folder / "exif8.webp", lossless=True, exif=exif_of(8))
+    odd.convert("L").save(folder / "grey.jpg", quality=90)
+    odd.convert("L").save(folder / "grey.png")
+    odd.quantize(64).save(folder / "palette.png")
+    odd.save(folder / "subsampled420.jpg", quality=70, subsampling="4:2:0")
+    odd.save(folder / "full444.jpg", quality=95, subsampling="4:4:4")
+    odd.save(folder / "progressive.jpg", quality=85, progressive=True)
+    alpha = np.dstack([np.asarray(odd), np.linspace(0, 255, 333, dtype=np.uint8)[None].repeat(251, 0)])
+    Image.fromarray(alpha).save(folder / "alpha.png")
+    Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.png")
+    Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.jpg")
+    Image.new("RGB", (3000, 2), (10, 200, 90)).save(folder / "line.png")
+    small = lesion(1000, 750, 5)
+    small.resize((8000, 6000), Image.Resampling.BICUBIC).save(folder / "huge.jpg", quality=70)
+    small.resize((4400, 3001), Image.Resampling.BICUBIC).save(folder / "huge.png", compress_level=1)
+    whole = (folder / "lesion.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    whole = (folder / "grey.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("not a photograph\n")
+    (folder / "empty.jpg").write_bytes(b"")
+    return folder
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def assets(folder: Path) -> Path:
+    """What the build puts beside the code, for the screens: samples and the runtime's facts."""
+    for place in ("samples", "thumbnails", "artifact/golden"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    for index in range(5):
+        drawn = lesion(480, 480, 10 + index)
+        drawn.save(folder / f"samples/{index:02d}.jpg", quality=88)
+        drawn.resize((192, 192)).save(folder / f"thumbnails/{index:02d}.jpg", quality=85)
+    (folder / "artifact/model.pte").write_bytes(b"opened by a stand-in")
+    (folder / "runtime.json").write_text('{"name": "org.pytorch:executorch-android", "version": "1.5.1", "needs": []}')
+    answers = np.array([0.012, 0.021, 0.094, 0.008, 0.148, 0.708, 0.009], "<f4")
+    (folder / "artifact/golden/golden.json").write_text('{"max_error": 1e-5}')
+    (folder / "artifact/golden/inputs.u8").write_bytes(bytes(2 * 3 * 128 * 160))
+    (folder / "artifact/golden/probabilities.f32").write_bytes(np.stack([answers, answers]).tobytes())
+    return folder
+
+
+def copy_screenshots(made: Path) -> None:
+    """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size: they travel in the wheel."""
+    if os.environ.get("MOBILEKD_KEEP_SCREENSHOTS"):
+        docs = demo_sources() / "docs"
+        docs.mkdir(exist_ok=True)
+        for picture in made.glob("*.png"):
+            small = Image.open(picture).convert("RGB").reduce(2)
+            small.quantize(256, dither=Image.Dither.NONE).save(docs / picture.name, optimize=True)

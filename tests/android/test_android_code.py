@@ -1,0 +1,94 @@
+"""The app's pure Kotlin under JUnit, its screens and its decoder under Robolectric with Android's own graphics."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from android_fixtures import MODEL_SIZE, assets, copy_screenshots, junit
+from PIL import Image
+
+from mobilekd.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
+from mobilekd.preprocess import Preprocess, open_photograph
+
+SCREENSHOTS = 20
+WIDTH, HEIGHT = MODEL_SIZE
+PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
+
+
+def test_pure_kotlin(tools, community, tmp_path):
+    classes = [f"org.mobilekd.demo.pure.{name}" for name in PURE]
+    said = junit(tools, community, classes, work=tmp_path, properties={}, assets=tmp_path / "none")
+    assert "OK (" in said
+
+
+@pytest.mark.parametrize("kind", ["*.jpg", "*.png"])
+def test_decode_and_resize_equal_python_to_the_bit(kind, decoded, shots):
+    preprocess = Preprocess(width=WIDTH, height=HEIGHT)
+    compared = 0
+    for file in sorted(shots.glob(kind)):
+        output = decoded / f"{file.name}.u8"
+        if file.name in ("truncated.jpg", "truncated.png", "text.jpg", "empty.jpg"):
+            assert not output.exists(), f"{file.name} was decoded"
+        elif file.name != "huge.png":
+            found = np.fromfile(output, np.uint8).reshape(HEIGHT, WIDTH, 3)
+            np.testing.assert_array_equal(found, preprocess.load(file), err_msg=file.name)
+            compared += 1
+    assert compared > 5
+
+
+def test_sizes_are_python_s(decoded, shots):
+    sizes = json.loads((decoded / "sizes.json").read_text())
+    for name in ("exif5.jpg", "exif6.png", "huge.jpg", "pixel.jpg", "lesion.jpg"):
+        assert tuple(sizes[name]) == open_photograph(shots / name).size, name
+
+
+@pytest.mark.parametrize(("name", "bound"), [("exif8.webp", 2), ("huge.png", 6)])
+def test_where_decoders_differ_the_difference_is_bounded(name, bound, decoded, shots):
+    """WebP has lossy colour conversions of its own; a huge PNG is averaged by Pillow and skipped through by Android."""
+    preprocess = Preprocess(width=WIDTH, height=HEIGHT)
+    found = np.fromfile(decoded / f"{name}.u8", np.uint8).reshape(HEIGHT, WIDTH, 3).astype(int)
+    assert np.abs(found - preprocess.load(shots / name)).max() <= bound
+
+
+@pytest.fixture(scope="module")
+def screens(tools, community, shots, tmp_path_factory) -> Path:
+    """Screens in every state, drawn while their tests ran."""
+    work = tmp_path_factory.mktemp("screens")
+    properties = {"mobilekd.photographs": shots, "mobilekd.screenshots": work}
+    classes = [f"org.mobilekd.demo.screen.{name}" for name in ("MainActivityTest", "ScreenshotTest", "BenchEntryTest")]
+    junit(tools, community, classes, work=work, properties=properties, assets=assets(work / "assets"))
+    copy_screenshots(work)
+    return work
+
+
+def test_screens_live_through_rotation_death_and_damage(screens):
+    """The JUnit classes ran in the fixture: rotation, process death, cancelled runs, wrong files, huge photographs."""
+
+
+def test_adb_is_answered_in_the_words_of_the_measurement(screens):
+    """BenchEntryTest left what the app answers; the schema reads the parts that it shares with every runner."""
+    identify, golden, measure = (json.loads((screens / f"bench-{mode}.json").read_text()) for mode in ("identify", "golden", "measure"))
+    for document in (identify, golden, measure):
+        assert document["mobilekd_app"] == 1
+        assert len(document["model_sha256"]) == 64
+        assert set(document["versions"]) == {"app", "executorch"}
+    answers = np.frombuffer(base64.b64decode(golden["answers"]), "<f4")
+    assert answers.size == golden["count"] * golden["classes"]
+    for part, schema in (("cold", Cold), ("series", Series), ("pipeline", Pipeline), ("memory", Memory), ("sustained", Sustained)):
+        schema.model_validate(measure[part])
+
+
+def test_the_benchmark_screen_writes_a_measurement(screens):
+    read_measurement(screens / "benchmark.json")
+
+
+def test_every_state_was_drawn(screens):
+    pictures = sorted(screens.glob("*.png"))
+    assert len(pictures) >= SCREENSHOTS
+    for picture in pictures:
+        pixels = np.asarray(Image.open(picture).convert("L"))
+        assert pixels.std() > 5, f"{picture.name} is blank"
+    light, dark = (np.asarray(Image.open(screens / f"answer-{mode}.png").convert("L")).mean() for mode in ("light", "dark"))
+    assert light > 150 > 90 > dark

@@ -1,0 +1,100 @@
+"""What all tests share: skips that nobody allowed are failures, and where the real data and weights may lie."""
+
+import fnmatch
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+#: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ALLOWED_SKIPS = CHECKOUT / "tests" / "allowed_skips.txt"
+
+
+def allowed_skips() -> list[tuple[str, str]]:
+    """(pattern of test names, machine that runs them) from ``tests/allowed_skips.txt``."""
+    lines = [line for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("#")]
+    return [(pattern.strip(), machine.strip()) for pattern, _, machine in (line.partition(" : ") for line in lines)]
+
+
+def forbid(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip that the list does not allow into a failure that says so."""
+    name = report.nodeid
+    if report.skipped and not hasattr(report, "wasxfail") and not any(fnmatch.fnmatch(name, pattern) for pattern, _ in allowed_skips()):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{name}: {reason}\nThis skip is not in tests/allowed_skips.txt: mend this machine, or list it with the machine that runs it."
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    forbid(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    forbid(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the machine for every skip, so that what did not run here is known."""
+    for report in terminalreporter.stats.get("skipped", []):
+        machine = next((machine for pattern, machine in allowed_skips() if fnmatch.fnmatch(report.nodeid, pattern)), "")
+        terminalreporter.write_line(f"not run here: {report.nodeid} (runs on: {machine})")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The checkout that these tests belong to; the package under test is the installed one."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Path:
+    """The real HAM10000 folder, where this machine has it."""
+    return _needed("MOBILEKD_HAM10000", CHECKOUT.parent / "shared" / "data" / "ham10000")
+
+
+@pytest.fixture(scope="session")
+def pretrained() -> Path:
+    """The folder of pretrained weights, where this machine has it."""
+    return _needed("MOBILEKD_WEIGHTS", CHECKOUT.parent / "shared" / "weights")
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with the demo recipe's smoke reduction, trained through its teachers and its control."""
+    from mobilekd.distill import distill
+    from mobilekd.recipe import load_recipe
+    from mobilekd.teach import teach
+
+    runs, recipe = tmp_path_factory.mktemp("smoke") / "runs", load_recipe("demo", smoke=True)
+    teach(recipe, runs)
+    distill(recipe, runs)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def smoke_artifact(smoke_runs: Path) -> Path:
+    """That run's student as an XNNPACK artifact in fp32. Copy it before you change it."""
+    from mobilekd.export import export
+
+    return export(
+        "demo", backend="xnnpack", precision="fp32", output=smoke_runs.parent / "artifacts" / "demo-xnnpack-fp32", runs=smoke_runs
+    ).folder
+
+
+def _needed(variable: str, default: Path) -> Path:
+    path = Path(os.environ.get(variable, default))
+    if not path.exists():
+        pytest.skip(f"{path} is not on this machine; set {variable}")
+    return path

@@ -1,0 +1,150 @@
+"""Whatever is true of one backend is true of all: found by name, one file each, light to load, honest about what cannot run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mobilekd import graphs, pte, quantize
+from mobilekd.backends import Backend, get, names
+from mobilekd.errors import CannotRunHere, UserError
+
+PTE = ("portable", "vulkan", "xnnpack")
+
+
+class Two(nn.Module):
+    """One convolution, one linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.norm, self.linear = nn.Conv2d(3, 4, 3, 2, bias=False), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(nn.functional.relu6(self.norm(self.conv(x / 255))).mean((2, 3))).softmax(1)
+
+
+@pytest.fixture(scope="module", params=PTE)
+def lowered(request, tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    constants = {"labels": ["a", "b", "c"], "name": "two", "mean": [0.5], "threshold": 0.25, "input_height": 8}
+    backend = get(request.param)
+    return backend, backend.lower(Two().eval(), torch.zeros(1, 3, 8, 8), None, "fp32", constants, folder), constants
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_backend_keeps_the_protocol(name):
+    backend = get(name)
+    assert isinstance(backend, Backend)
+    assert backend.name == name
+    assert backend.precisions
+    assert backend.quantizer("fp32", frozenset()) is None
+
+
+@pytest.mark.parametrize("name", names())
+def test_loading_a_backend_loads_no_framework(name):
+    program = (
+        f"import sys; from mobilekd.backends import get; get({name!r}); print({{'torch', 'executorch', 'coremltools'}} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_an_unknown_backend_names_its_neighbour():
+    with pytest.raises(UserError, match="did you mean portable"):
+        get("portabel")
+
+
+def test_a_new_backend_is_one_file(monkeypatch):
+    import mobilekd.backends as package
+
+    file = Path(package.__file__).parent / "vulkan.py"
+    assert "vulkan" in names()
+    others = [path for path in file.parent.glob("*.py") if path != file]
+    assert not any("vulkan" in path.read_text().lower().replace("(vulkan, core ml)", "") for path in others if path.name == "__init__.py")
+
+
+def test_the_file_equals_its_source(lowered):
+    backend, made, _ = lowered
+    x = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8)).astype(np.float32)
+    wanted = made.eager_reference(x)[0]
+    assert np.allclose(made.lowered(x)[0], wanted, atol=1e-5)
+    if backend.name == "vulkan":
+        with pytest.raises(CannotRunHere, match="Vulkan"):
+            backend.run(made.model_path, x)
+        with pytest.raises(CannotRunHere, match="VulkanBackend"):
+            pte.run(made.model_path, x)
+    else:
+        assert np.allclose(backend.run(made.model_path, x)[0], wanted, atol=1e-5)
+
+
+def test_constants_come_back(lowered):
+    _, made, constants = lowered
+    assert pte.constants(made.model_path) == constants
+
+
+def test_delegation_is_counted(lowered):
+    backend, made, _ = lowered
+    delegation = made.delegation
+    assert delegation.heavy_total == 2
+    assert delegation.heavy_delegated == (0 if backend.name == "portable" else 2)
+    assert made.promises_delegation == (backend.name != "portable")
+    assert not any("batch_norm" in name for name in {**delegation.portable, **delegation.delegated})
+
+
+def test_every_byte_is_accounted_for(lowered):
+    _, made, _ = lowered
+    file = pte.read(made.model_path)
+    assert sum(file.byte_table().values()) == made.model_path.stat().st_size == made.memory["file"]
+    assert all(size >= 0 for size in file.byte_table().values())
+    assert made.memory["weights"] >= 4 * (4 * 27 + 12)
+
+
+def test_macs_are_counted_from_the_file(lowered):
+    backend, made, _ = lowered
+    if backend.name == "xnnpack":
+        assert [node.macs for node in pte.read(made.model_path).heavy] == [3 * 3 * 4 * 27, 4 * 3]
+
+
+def test_strided_input_is_straightened(lowered):
+    """The runtime reads a channels_last tensor in the wrong order without a word."""
+    backend, made, _ = lowered
+    if backend.name != "vulkan":
+        x = np.random.default_rng(1).integers(0, 256, (1, 3, 8, 8)).astype(np.float32)
+        strided = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        assert np.array_equal(backend.run(made.model_path, strided)[0], backend.run(made.model_path, x)[0])
+
+
+@pytest.mark.parametrize("cut", [0, 100, -100])
+def test_a_cut_file_is_the_users_to_mend(lowered, cut, tmp_path):
+    _, made, _ = lowered
+    (tmp_path / "cut.pte").write_bytes(made.model_path.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"cut\.pte"):
+        pte.run(tmp_path / "cut.pte", np.zeros((1, 3, 8, 8), np.float32))
+
+
+def test_a_wrong_shape_is_refused(lowered):
+    backend, made, _ = lowered
+    if backend.name != "vulkan":
+        with pytest.raises(UserError, match="input's shape"):
+            backend.run(made.model_path, np.zeros((1, 3, 9, 8), np.float32))
+
+
+class Swish(Two):
+    """A hard-swish, which XNNPACK computes in floating point only, between two int8 layers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(nn.functional.hardswish(self.norm(self.conv(x / 255))).mean((2, 3))).softmax(1)
+
+
+def test_int8_says_what_stays_in_floating_point(tmp_path):
+    backend, example = get("xnnpack"), torch.zeros(1, 3, 8, 8)
+    prepared = quantize.prepare(graphs.capture(Swish().eval(), example), backend.quantizer("int8", frozenset()))
+    quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8), np.uint8))
+    made = backend.lower(quantize.convert(prepared), example, None, "int8", {}, tmp_path)
+    assert made.delegation.heavy_quantized == 2
+    assert pte.read(made.model_path).left_in_float()["XNNHardswish"] == 1
+    assert "1 Hardswish" in made.notes[-1]

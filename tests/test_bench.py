@@ -1,0 +1,169 @@
+"""``bench`` on this machine: what is written, in which order, what is refused, and how a baseline judges."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from bench_fixtures import spoil_answers, tiny_artifact
+
+from mobilekd.bench import Regression, bench, compare
+from mobilekd.devices import devices
+from mobilekd.errors import UserError
+from mobilekd.measurement import read_measurement
+from mobilekd.runners.base import DeviceError
+from mobilekd.runners.host import HostRunner
+
+QUICK = {"threads": (1,), "samples": 21}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("artifacts")
+    first = tiny_artifact(place / "one")
+    second = place / "two"
+    shutil.copytree(first, second)
+    text = (second / "manifest.json").read_text().replace('"name": "tiny"', '"name": "other"')
+    (second / "manifest.json").write_text(text)
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def measured(folders, tmp_path_factory):
+    """Two artifacts, two thread counts, in one session."""
+    output = tmp_path_factory.mktemp("results")
+    return bench(folders, threads=(1, 2), samples=30, minutes=0.003, output=output), output
+
+
+def test_files_hold_what_is_returned(measured):
+    measurements, output = measured
+    assert sorted(path.name for path in output.iterdir()) == ["other-xnnpack-fp32.json", "tiny-xnnpack-fp32.json"]
+    for measurement in measurements:
+        assert read_measurement(output / f"{measurement.artifact}.json") == measurement
+
+
+def test_all_is_interleaved_and_nothing_is_lost(measured):
+    measurements, _ = measured
+    assert len({measurement.session for measurement in measurements}) == 1
+    orders = [series.order for measurement in measurements for series in measurement.series]
+    assert sorted(orders) == list(range(12))
+    for measurement in measurements:
+        assert [series.order for series in measurement.series] == sorted(series.order for series in measurement.series)
+        for threads in (1, 2):
+            places = [series.order for series in measurement.series if series.threads_asked == threads]
+            assert len(places) == 3
+            assert abs(np.mean(places) - 5.5) < 1.5, "drift over the session would favour this setting"
+            assert sum(len(series.samples_ns) for series in measurement.series if series.threads_asked == threads) == 30
+
+
+def test_phases_and_provenance_are_there(measured):
+    for measurement in measured[0]:
+        assert len(measurement.cold) == 7  # six processes and the sustained one
+        assert measurement.memory.peak_rss_bytes > 0
+        assert len(measurement.sustained.samples_ns) == len(measurement.sustained.offsets_ns) > 0
+        assert measurement.golden.passed
+        assert not measurement.device.emulated
+        assert {"executorch", "executorch (exporter)"} <= set(measurement.versions)
+        assert "/" not in measurement.command
+
+
+def test_a_baseline_that_is_equal_passes_and_a_slower_run_fails(measured, folders, tmp_path):
+    fast = tmp_path / "fast.json"
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    for series in document["series"]:
+        series["samples_ns"] = [max(1, ns // 20) for ns in series["samples_ns"]]
+        series["valid"] = True
+    fast.write_text(json.dumps(document))
+    with pytest.raises(Regression, match=r"times the baseline, above --fail-above 1.05") as caught:
+        bench(folders[:1], baseline=fast, fail_above=1.05, output=tmp_path / "new.json", **QUICK)
+    assert caught.value.regressions["1 threads"].low > 1
+    assert (tmp_path / "new.json").exists(), "what was measured is kept"
+    slow = tmp_path / "slow.json"
+    for series in document["series"]:
+        series["samples_ns"] = [ns * 400 for ns in series["samples_ns"]]
+    slow.write_text(json.dumps(document))
+    bench(folders[:1], baseline=slow, fail_above=1.05, output=tmp_path / "new.json", **QUICK)
+
+
+def test_only_what_is_alike_is_compared(measured):
+    first, second = measured[0]
+    assert set(compare(first, second)) == {"1 threads", "2 threads"}
+    phone = second.model_copy(update={"device": second.device.model_copy(update={"id": "phone"})})
+    with pytest.raises(UserError, match="the baseline is from phone"):
+        compare(first, phone)
+    emulated = second.model_copy(update={"device": second.device.model_copy(update={"emulated": True})})
+    with pytest.raises(UserError, match="emulated times are no latency"):
+        compare(first, emulated)
+
+
+def test_wrong_answers_get_no_latency_and_spare_the_others(folders, tmp_path):
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(folders[0], spoilt)
+    spoil_answers(spoilt, "spoilt")
+    with pytest.raises(UserError, match="wrong answers, so no latency"):
+        bench([spoilt, folders[1]], output=tmp_path / "out", **QUICK)
+    assert read_measurement(tmp_path / "out/spoilt-xnnpack-fp32.json").series == ()
+    assert len(read_measurement(tmp_path / "out/other-xnnpack-fp32.json").series) == 3
+
+
+@pytest.mark.parametrize("stop", [DeviceError("host: gone; run again"), KeyboardInterrupt()])
+def test_what_was_measured_before_a_stop_is_kept(folders, tmp_path, monkeypatch, stop):
+    """The third process fails: two series stay, marked."""
+    measure, calls = HostRunner.measure, []
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise stop
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(HostRunner, "measure", failing)
+    with pytest.raises(type(stop)):
+        bench(folders[:1], output=tmp_path / "r.json", **QUICK)
+    kept = read_measurement(tmp_path / "r.json")
+    assert len(kept.series) == 2
+    assert not kept.valid
+    assert "broken off" in kept.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"threads": ()}, "thread counts"),
+        ({"threads": (0,)}, "thread counts"),
+        ({"samples": 5}, "at least 20"),
+        ({"rounds": 2}, "at least three"),
+        ({"minutes": -1.0}, "negative"),
+        ({"fail_above": 1.05}, "needs --baseline"),
+        ({"device": "phone"}, "unknown device"),
+        ({"via": "usb"}, "unknown way"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(folders, tmp_path, options, line):
+    with pytest.raises(UserError, match=line) as caught:
+        bench(folders[:1], output=tmp_path / "r.json", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_two_artifacts_of_one_name_are_refused(folders, tmp_path):
+    shutil.copytree(folders[0], tmp_path / "copy")
+    with pytest.raises(UserError, match="two artifacts are called tiny-xnnpack-fp32"):
+        bench([folders[0], tmp_path / "copy"], **QUICK)
+
+
+def test_a_tampered_artifact_is_refused(folders, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folders[0], copy)
+    (copy / "model.pte").write_bytes((copy / "model.pte").read_bytes()[:-1])
+    with pytest.raises(UserError, match="does not match its hash"):
+        bench([copy], **QUICK)
+
+
+def test_devices_lists_this_machine_and_what_is_wrong_with_the_rest():
+    found = devices()
+    assert found[0].device == "host"
+    assert found[0].usable
+    assert [item.device for item in found][-4:] == ["qemu:cortex-a53", "qemu:cortex-a76", "qemu:neoverse-n1", "qemu:a64fx"]
+    for item in found:
+        assert item.usable == (item.problem == "")
