@@ -13,7 +13,7 @@ from mobilekd.files import read_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import track
 from mobilekd.recipe import Recipe, from_dict
-from mobilekd.runs import Run, Split, open_run
+from mobilekd.runs import SPLIT, Run, Split, open_run
 
 #: Photographs answered at once, which bounds memory.
 BATCH = 64
@@ -109,7 +109,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Subject:
     manifest = artifact.manifest
     backend = get(manifest.backend)
     source = manifest.provenance.run
-    split = runs / source / "split.json"
+    split = runs / source / SPLIT
 
     def forward(pictures: np.ndarray) -> np.ndarray:
         return np.asarray(backend.run(artifact.model, pictures)[0])

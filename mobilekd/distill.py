@@ -6,6 +6,7 @@ student under the same schedule without a teacher; temperature and "not sure" fi
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from mobilekd.calibrate import calibrate
 from mobilekd.errors import UserError
 from mobilekd.files import write_json
-from mobilekd.losses import Objective
+from mobilekd.losses import Objective, check
 from mobilekd.parallel import World
 from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
@@ -31,11 +32,21 @@ from mobilekd.training.state import CHECKPOINT
 
 
 def distill(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, control: bool = True) -> Run:
-    """Train the recipe's student, and its control unless told not to; returns the student's finished run."""
+    """Train the recipe's student, and its control unless told not to; returns the student's finished run.
+
+    Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and leaves no file.
+    """
+    for table in recipe.losses:
+        check(table)
     world = World.from_environment()
-    if control and recipe.teachers:
-        _one_run(control_of(recipe), runs, world, resume=resume, is_control=True)
-    return _one_run(recipe, runs, world, resume=resume, control=control_of(recipe).name if control and recipe.teachers else None)
+    wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
+    unfinished = [one for one in wanted if not _finished(one, runs / one.name, resume=resume)]
+    if unfinished:
+        experiment = prepare(recipe, *(runs / one.name for one in unfinished))
+        trials = [_ready(one, experiment, runs, world) for one in unfinished]
+        for trial in trials:
+            trial.run(resume=resume, control=wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None)
+    return open_run(runs / recipe.name)
 
 
 def control_of(recipe: Recipe) -> Recipe:
@@ -52,21 +63,26 @@ def control_of(recipe: Recipe) -> Recipe:
     )
 
 
-def _one_run(recipe: Recipe, runs: Path, world: World, *, resume: bool, control: str | None = None, is_control: bool = False) -> Run:
-    folder = runs / recipe.name
+def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
+    """Whether the run is there already; one of another recipe, or one begun without ``resume``, is the user's mistake."""
     if (folder / "run.json").exists():
         run = open_run(folder)
         if run.info.recipe_hash != recipe.hash():
             raise UserError(f"{folder}: holds a finished run of another recipe; give this one another name (--set name=...)")
         say(f"{folder}: finished already")
-        return run
+        return True
     if (folder / CHECKPOINT).exists() and not resume:
         raise UserError(f"{folder}: holds an unfinished run; go on with --resume, or remove the folder to start again")
-    experiment = prepare(recipe, folder)
+    return False
+
+
+def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> "Trial":
+    """Everything that a student's training needs, opened and checked. ``experiment`` is of this recipe or of its control's student."""
+    folder = runs / recipe.name
     faculty = Faculty.hire(experiment, folder, runs / ".cache" / "teachers", world) if recipe.teachers else None
     torch.manual_seed(recipe.seed)
     student = build(recipe.student, experiment.classes)
-    targets = experiment.pictures.targets
+    targets = experiment.targets(experiment.split.train)
     objective = Objective(
         recipe.losses,
         student=student,
@@ -83,56 +99,64 @@ def _one_run(recipe: Recipe, runs: Path, world: World, *, resume: bool, control:
         what=recipe.name, identity=experiment.identity("train", recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses),
         view_seed=experiment.view_seed(recipe.train),
     )  # fmt: skip
-    feed = faculty.feed(objective, recipe.train) if faculty and objective.needs_teacher else None
-    student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
-    if world.leader:
-        _finish(experiment, student, faculty, fitter, folder, control, is_control)
-    world.barrier()
-    return open_run(folder)
+    return Trial(recipe, folder, experiment, faculty, fitter)
 
 
-def _finish(
-    experiment: Experiment,
-    student: nn.Module,
-    faculty: "Faculty | None",
-    fitter: Fitter,
-    folder: Path,
-    control: str | None,
-    is_control: bool,
-) -> None:
-    """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says that all is there."""
-    recipe, dataset, device = experiment.recipe, experiment.dataset, fitter.world.device
-    logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
-    fitted = calibrate(logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs)
-    state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
-    save_file(state, folder / ".student.safetensors")
-    (folder / ".student.safetensors").rename(folder / "student.safetensors")
-    write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
-    write_json(folder / "recipe.json", recipe.to_dict())
-    if faculty:
-        judged = faculty.logits(experiment.inputs(experiment.split.test))
-        save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")
-    info = RunInfo(
-        name=recipe.name,
-        recipe_hash=recipe.hash(),
-        split_hash=experiment.split.hash(),
-        split_by=experiment.split.by,
-        data_hash=dataset.hash,
-        data_licence=dataset.licence,
-        labels=dataset.classes,
-        control=control,
-        is_control=is_control,
-        parameters=count_parameters(student),
-        macs=count_macs(student.cpu(), experiment.preprocess),
-        epochs=recipe.train.epochs,
-        seconds=round(fitter.clock.total(), 1),
-        images_per_second=round(fitter.clock.images / max(fitter.clock.total(), 1e-9), 1),
-        teachers=faculty.describe() if faculty else (),
-        created_utc=utc_now(),
-        versions=versions(),
-        commit=commit(),
-        command=shlex.join(["mobilekd", *sys.argv[1:]]),
-    )
-    write_json(folder / "run.json", info.model_dump(mode="json"))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")
+@dataclass(frozen=True)
+class Trial:
+    """One student about to be trained."""
+
+    recipe: Recipe
+    folder: Path
+    experiment: Experiment
+    faculty: Faculty | None
+    fitter: Fitter
+
+    def run(self, *, resume: bool, control: str | None) -> None:
+        """Train to the end and write the run. ``control`` names the run beside it, None where this is the control or has none."""
+        experiment, faculty, fitter = self.experiment, self.faculty, self.fitter
+        experiment.keep_split(self.folder)
+        feed = faculty.feed(fitter.objective, self.recipe.train) if faculty and fitter.objective.needs_teacher else None
+        student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
+        if fitter.world.leader:
+            self._finish(student, control)
+        fitter.world.barrier()
+
+    def _finish(self, student: nn.Module, control: str | None) -> None:
+        """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says that all is there."""
+        recipe, folder, experiment, faculty, fitter = self.recipe, self.folder, self.experiment, self.faculty, self.fitter
+        dataset, device = experiment.dataset, fitter.world.device
+        logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
+        fitted = calibrate(logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs)
+        state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
+        save_file(state, folder / ".student.safetensors")
+        (folder / ".student.safetensors").rename(folder / "student.safetensors")
+        write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
+        write_json(folder / "recipe.json", recipe.to_dict())
+        if faculty:
+            judged = faculty.logits(experiment.inputs(experiment.split.test))
+            save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")
+        info = RunInfo(
+            name=recipe.name,
+            recipe_hash=recipe.hash(),
+            split_hash=experiment.split.hash(),
+            split_by=experiment.split.by,
+            data_hash=dataset.hash,
+            data_licence=dataset.licence,
+            labels=dataset.classes,
+            control=control,
+            is_control=recipe is not experiment.recipe,
+            parameters=count_parameters(student),
+            macs=count_macs(student.cpu(), experiment.preprocess),
+            epochs=recipe.train.epochs,
+            seconds=round(fitter.clock.total(), 1),
+            images_per_second=round(fitter.clock.images / max(fitter.clock.total(), 1e-9), 1),
+            teachers=faculty.describe() if faculty else (),
+            created_utc=utc_now(),
+            versions=versions(),
+            commit=commit(),
+            command=shlex.join(["mobilekd", *sys.argv[1:]]),
+        )
+        write_json(folder / "run.json", info.model_dump(mode="json"))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")

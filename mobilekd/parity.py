@@ -25,7 +25,9 @@ def sqnr_db(given: np.ndarray, wanted: np.ndarray) -> float:
     signal = float(np.sum(wanted**2))
     if not np.isfinite(noise):
         return -200.0
-    return float(np.clip(10 * np.log10(max(signal, 1e-300) / max(noise, 1e-300)), -200.0, 200.0))
+    if noise == 0:
+        return 200.0
+    return float(np.clip(10 * np.log10(max(signal, 1e-300) / noise), -200.0, 200.0))
 
 
 def agreement(given: np.ndarray, wanted: np.ndarray) -> float:

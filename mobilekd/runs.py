@@ -24,6 +24,9 @@ from mobilekd.artifact import Calibration, Label
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, sha256_json
 
+#: A run's split, below its folder.
+SPLIT = "split.json"
+
 
 class Split(BaseModel):
     """Photograph ids by role. ``hash`` covers them all, so two runs can prove that they were judged alike."""
@@ -92,7 +95,7 @@ class Run:
     @property
     def split(self) -> Split | None:
         """The split; a reference ships only its hash."""
-        path = self.folder / "split.json"
+        path = self.folder / SPLIT
         return Split.model_validate(read_json(path, "split")) if path.exists() else None
 
     @property

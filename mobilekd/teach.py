@@ -23,50 +23,52 @@ from mobilekd.training.state import CHECKPOINT
 
 
 def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) -> list[Path]:
-    """Train every teacher that is not there yet; returns their folders ``runs/<name>/teachers/<i>``."""
+    """Train every teacher that is not there yet; returns their folders ``runs/<name>/teachers/<i>``.
+
+    All are built before the first is trained, so that a mistake in the last one costs no epoch and leaves no file.
+    """
     world = World.from_environment()
     folder = runs / recipe.name
     experiment = prepare(recipe, folder)
-    return [
-        Path(table.trained) if table.trained else _teach_one(experiment, table, folder / "teachers" / str(index), index, world, resume)
-        for index, table in enumerate(recipe.teachers)
-    ]
+    lessons = []
+    for index, table in enumerate(recipe.teachers):
+        place = folder / "teachers" / str(index)
+        if not table.trained and (place / "teacher.json").exists():
+            say(f"{place}: trained already")
+        elif not table.trained:
+            lessons.append((table, place, _ready(experiment, table, place, index, world)))
+    for table, place, fitter in lessons:
+        experiment.keep_split(folder)
+        model = fitter.fit(experiment.pictures, experiment.validation, None, resume=resume)
+        if world.leader:
+            _keep(model, experiment, table, place, fitter)
+        world.barrier()
+    return [Path(table.trained or folder / "teachers" / str(index)) for index, table in enumerate(recipe.teachers)]
 
 
-def _teach_one(experiment: Experiment, table: TeacherTable, folder: Path, index: int, world: World, resume: bool) -> Path:
-    if (folder / "teacher.json").exists():
-        say(f"{folder}: trained already")
-        return folder
+def _ready(experiment: Experiment, table: TeacherTable, folder: Path, index: int, world: World) -> Fitter:
+    """The teacher with its pretrained weights, about to be trained."""
     recipe, train = experiment.recipe, experiment.recipe.teach
     torch.manual_seed(recipe.seed + index)
     model = build_teacher(table, experiment.classes)
-    work = folder.with_name(f".{folder.name}.training")
-    targets = experiment.pictures.targets
+    targets = experiment.targets(experiment.split.train)
     objective = Objective(
         (LossTable(name="cross_entropy", options={"label_smoothing": train.label_smoothing}),),
         classes=experiment.classes,
         class_weights=torch.from_numpy(class_weights(targets, experiment.classes)) if train.balance == "weighted" else None,
         log_priors=torch.from_numpy(log_priors(targets, experiment.classes)) if train.balance == "logit_adjustment" else None,
     )
-    fitter = Fitter(
-        model, objective, train, experiment.views, classes=experiment.classes, seed=recipe.seed + index, folder=work, world=world,
-        what=f"teacher {index} ({table.model})", identity=experiment.identity("teach", table),
-        view_seed=experiment.view_seed(train),
+    return Fitter(
+        model, objective, train, experiment.views, classes=experiment.classes, seed=recipe.seed + index,
+        folder=folder.with_name(f".{folder.name}.training"), world=world, what=f"teacher {index} ({table.model})",
+        identity=experiment.identity("teach", table), view_seed=experiment.view_seed(train),
     )  # fmt: skip
-    model = fitter.fit(experiment.pictures, experiment.validation, None, resume=resume)
-    if world.leader:
-        _keep(model, experiment, table, folder, fitter, world)
-        (work / CHECKPOINT).unlink()
-        (work / "metrics.jsonl").rename(folder / "metrics.jsonl")
-        work.rmdir()
-    world.barrier()
-    return folder
 
 
-def _keep(model: nn.Module, experiment: Experiment, table: TeacherTable, folder: Path, fitter: Fitter, world: World) -> None:
+def _keep(model: nn.Module, experiment: Experiment, table: TeacherTable, folder: Path, fitter: Fitter) -> None:
     """Write the teacher's folder whole: weights, and what validation says of them."""
     split, dataset = experiment.split, experiment.dataset
-    logits = predict_logits(model, experiment.views, experiment.validation.inputs, world.device)
+    logits = predict_logits(model, experiment.views, experiment.validation.inputs, fitter.world.device)
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     rows = dataset.rows(split.validation)
     scores = metrics(
@@ -98,4 +100,7 @@ def _keep(model: nn.Module, experiment: Experiment, table: TeacherTable, folder:
                 "commit": commit(),
             },
         )
+    (fitter.folder / CHECKPOINT).unlink()
+    (fitter.folder / "metrics.jsonl").rename(folder / "metrics.jsonl")
+    fitter.folder.rmdir()
     say(f"{folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")

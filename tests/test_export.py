@@ -157,10 +157,11 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
 
 
 def test_cam_is_a_second_output_with_its_own_parity(tmp_path):
-    artifact = export(run_folder(), output=tmp_path / "out", cam=True)
+    artifact = export(make_run(tmp_path, size=64).folder, output=tmp_path / "out", cam=True)
     golden = artifact.golden()
     assert artifact.manifest.outputs == ("probabilities", "cam")
     assert golden.cam.shape == (golden.index.count, *golden.index.cam)
+    assert np.prod(golden.index.cam) > 1
     assert golden.cam.min() >= 0
     assert golden.cam.max() <= 1
     assert pte.run(artifact.model, golden.inputs[:1].astype(np.float32))[1].shape[1:] == golden.index.cam

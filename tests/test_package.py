@@ -97,7 +97,7 @@ def test_every_allowed_skip_names_a_test_file_and_a_machine(checkout):
     for line in (checkout / "tests/allowed_skips.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             pattern, _, machine = line.partition(" : ")
-            assert (checkout / pattern.split("::")[0]).exists(), line
+            assert any(checkout.glob(pattern.split("::")[0])), line
             assert machine.strip(), line
 
 

@@ -215,7 +215,7 @@ def test_bias_correction_is_kept_only_where_it_helps(graph, prepared, photograph
     with quantize.Simulation(chosen) as simulation:
         after = np.mean((simulation.answers(photographs[36:]) - answers(graph, photographs[36:])) ** 2)
     assert after <= before * (1 + 1e-6)
-    assert ("kept" in note) == (chosen is not prepared)
+    assert ("corrected" in note) == (chosen is not prepared)
 
 
 def test_bias_correction_mends_a_shifted_bias(graph, observed, photographs):
@@ -225,7 +225,7 @@ def test_bias_correction_mends_a_shifted_bias(graph, observed, photographs):
     bias = node.args[2]
     graphs.set_tensor(shifted, bias.target, graphs.tensor_of(shifted, bias) + torch.tensor([3.0, 0, 0, 0, 0]))
     chosen, note = quantize.correct_biases(graph, shifted, photographs)
-    assert "kept" in note
+    assert "corrected" in note
     found = graphs.tensor_of(chosen, next(n for n in chosen.graph.nodes if n.op == "get_attr" and n.target == bias.target))
     assert abs(float(found[0] - graphs.tensor_of(observed, bias)[0])) < 0.5
 

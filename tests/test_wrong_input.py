@@ -361,7 +361,7 @@ def unknown_precision(here: Path) -> list[str]:
 
 @kind("exists already", "--output")
 def output_that_exists(here: Path) -> list[str]:
-    return ["export", "demo", "--output", str(artifact(here))]
+    return ["export", "demo", "--precision", "int8", "--output", str(artifact(here))]
 
 
 @kind("a-file", "choose")

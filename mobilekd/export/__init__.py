@@ -75,8 +75,7 @@ def export_with_frozen(
     record = None if evidence else recorded(run, f"{backend}-{precision}")
     if evidence is None and record is None:
         raise UserError(f"{missing}; without test photographs and without recorded gates nothing can be accepted")
-    replace = (output / "manifest.json").is_file()
-    with new_folder(output, replace=replace) as folder:
+    with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
         case, prepared, names = _lower(run, recipe, lowering, precision, folder, cam, evidence)
         found = check(case)
         if record is not None:
@@ -91,6 +90,15 @@ def export_with_frozen(
             raise refuse(*failure)
         _write(run, recipe, case, prepared, found, names, folder)
     return open_artifact(output), prepared.frozen
+
+
+def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
+    """Whether ``output`` holds an earlier export of the same thing, which the new one may replace."""
+    path = output / "manifest.json"
+    if not path.is_file():
+        return False
+    kept = read_json(path, "artifact manifest")
+    return [kept.get(key) for key in ("name", "backend", "precision")] == [run.info.name, backend, precision]
 
 
 def _evidence(run: Run, recipe: Recipe) -> tuple[Evidence | None, str]:

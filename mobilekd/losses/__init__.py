@@ -6,7 +6,7 @@ projector of the stated kind made comparable.
 
 from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
 from mobilekd.losses.logits import cross_entropy, dist, dkd, hard_label, hinton, logit_standardisation, multi_level
-from mobilekd.losses.objective import Objective, weight_at
+from mobilekd.losses.objective import Objective, check, weight_at
 from mobilekd.losses.registry import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES, SUPERVISED_LOSSES
 from mobilekd.losses.taps import Outputs, Taps
 
@@ -19,6 +19,7 @@ __all__ = [
     "Outputs",
     "Taps",
     "attention_transfer",
+    "check",
     "crd_in_batch",
     "cross_entropy",
     "dist",

@@ -55,7 +55,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("log_priors", log_priors, persistent=False)
         for table in self.tables:
-            _check(table)
+            check(table)
         names = [table.name for table in self.tables]
         self.terms = tuple(name if names.count(name) == 1 else f"{name}.{names[:i].count(name)}" for i, name in enumerate(names))
         self._feature_tables = [table for table in self.tables if table.name in FEATURE_LOSSES]
@@ -130,7 +130,7 @@ class Objective(nn.Module):
             say(f"losses: {table.name} matches student {table.student_layer} {own} with teacher {table.teacher_layer} {theirs}")
 
 
-def _check(table: LossTable) -> None:
+def check(table: LossTable) -> None:
     """A loss or option that does not exist is named with its nearest neighbour."""
     if table.name not in LOSSES:
         near = difflib.get_close_matches(table.name, LOSSES, 1, 0.4)

@@ -20,7 +20,7 @@ from mobilekd.files import read_json, sha256_json, write_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import say
 from mobilekd.recipe import Recipe, Table, TrainTable
-from mobilekd.runs import Split
+from mobilekd.runs import SPLIT, Split
 from mobilekd.training.schedule import Pictures, Validation, storage_size
 from mobilekd.views import Views
 
@@ -89,24 +89,27 @@ class Experiment:
         tables = [recipe.data, recipe.split, recipe.preprocess, recipe.augment, getattr(recipe, stage), *parts]
         return sha256_json([recipe.seed, self.split.hash(), stage, *(table.model_dump(mode="json") for table in tables)])
 
+    def keep_split(self, folder: Path) -> None:
+        """Write the split into a run's folder, where everything that judges the run will read it."""
+        if not (folder / SPLIT).exists():
+            write_json(folder / SPLIT, self.split.model_dump(mode="json"))
+
     def view_seed(self, table: TrainTable) -> int:
         """Fixed views are the same for every seed, so that all of them share one teacher cache; fresh ones are not."""
         return 0 if table.views else self.recipe.seed
 
 
-def prepare(recipe: Recipe, folder: Path) -> Experiment:
-    """Load and check the data; take the split from ``folder/split.json`` when there, else make it and write it there."""
+def prepare(recipe: Recipe, *folders: Path) -> Experiment:
+    """Load, check and split the data; a split that one of ``folders`` holds already must be the same. Writes nothing."""
     dataset = load(recipe.data)
     check_photographs(dataset)
-    path = folder / "split.json"
-    fresh = make_split(dataset, recipe.split)
-    if path.exists():
-        split = Split.model_validate(read_json(path, "split"))
-        if split.hash() != fresh.hash() or split.data_hash != dataset.hash:
-            raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
-    else:
-        split = fresh
-        write_json(path, split.model_dump(mode="json"))
+    split = make_split(dataset, recipe.split)
+    for folder in folders:
+        path = folder / SPLIT
+        if path.exists():
+            kept = Split.model_validate(read_json(path, "split"))
+            if kept.hash() != split.hash() or kept.data_hash != dataset.hash:
+                raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     say(f"data: {recipe.data.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")

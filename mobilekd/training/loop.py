@@ -235,7 +235,7 @@ class Fitter:
             return
         state = read_checkpoint(path)
         if state["identity"] != self.identity:
-            raise UserError(f"{path}: belongs to another recipe or split; run without --resume, or restore the recipe")
+            raise UserError(f"{path}: belongs to another recipe or split; restore the recipe, or remove {self.folder} to start again")
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
         self.average.values = {key: value.to(self.world.device) for key, value in state["average"].items()}
