@@ -125,6 +125,14 @@ def tensor_of(graph: nn.Module, node: fx.Node) -> Tensor:
     return value.detach()
 
 
+def unobserved(node: Any) -> fx.Node:
+    """The node behind the observers around a constant."""
+    while isinstance(node, fx.Node) and node.op == "call_module":
+        node = node.args[0]
+    assert isinstance(node, fx.Node)
+    return node
+
+
 def set_tensor(graph: nn.Module, name: str, value: Tensor) -> None:
     """Make or replace a parameter by its dotted name."""
     *path, last = name.split(".")
@@ -135,6 +143,22 @@ def set_tensor(graph: nn.Module, name: str, value: Tensor) -> None:
 def heavy_nodes(graph: fx.GraphModule) -> Iterator[fx.Node]:
     """Convolutions and linear layers in execution order."""
     return (node for node in graph.graph.nodes if node.op == "call_function" and node.target in HEAVY)
+
+
+def argument(node: fx.Node, place: int, default: Any) -> Any:
+    """A positional argument, which the exporter leaves out where it is the operator's default."""
+    return node.args[place] if len(node.args) > place else default
+
+
+def groups(node: fx.Node) -> int:
+    """Groups of a convolution, 1 of a linear layer."""
+    return int(argument(node, 6, 1)) if node.target in CONVOLUTIONS else 1
+
+
+def is_depthwise(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """One filter for each channel."""
+    weight = weights_of(graph, node)
+    return groups(node) == len(weight) > 1 and weight.shape[1] == 1
 
 
 def weights_of(graph: fx.GraphModule, node: fx.Node) -> Tensor:

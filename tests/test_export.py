@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from run_fixtures import exported, run_folder
+from run_fixtures import exported, make_run, run_folder
 
 from mobilekd import pte
 from mobilekd.artifact import Manifest, open_artifact

@@ -146,7 +146,7 @@ def test_random_calibration(refused, monkeypatch):
 
     monkeypatch.setattr(Evidence, "calibration", noise)
     text = refused(Xnnpack(), precision="int8")
-    assert text.startswith(("agreement:", "balanced accuracy:"))
+    assert text.startswith(("agreement:", "balanced accuracy:", "max_error:"))
     assert "'eager quantised'" in text
     assert "at layer" in text
 

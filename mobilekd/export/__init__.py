@@ -148,6 +148,7 @@ def _lower(
         backend=backend,
         precision=precision,
         lowered=lowered,
+        plain=prepared.plain,
         constants=inside,
         golden=pictures,
         gates=recipe.gates,

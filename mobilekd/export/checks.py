@@ -53,6 +53,7 @@ class Case:
     backend: Backend
     precision: str
     lowered: Lowered
+    plain: torch.fx.GraphModule | None  # the quantised graph before quantisation
     constants: Constants
     golden: np.ndarray  # uint8 [N, 3, H, W]
     gates: GatesTable
@@ -196,7 +197,7 @@ def _parting(case: Case, stage: str) -> parity.Parting | None:
         wanted = graphs.layer_outputs(graph, x[:1])
         given = case.lowered.layers(x[:1]) if case.lowered.layers else []
         return parity.first_parting(dict(zip(wanted, given, strict=False)), wanted)
-    plain = graphs.capture(case.deployable, torch.zeros(1, *x.shape[1:]))
+    plain = case.plain or graphs.capture(case.deployable, torch.zeros(1, *x.shape[1:]))
     return parity.first_parting(graphs.layer_outputs(graph, x), graphs.layer_outputs(plain, x))
 
 

@@ -30,6 +30,7 @@ class Prepared:
     """What goes to the backend, and what there is to say about it."""
 
     model: nn.Module
+    plain: torch.fx.GraphModule | None = None  # the graph in floating point whose layers mean what the quantised one's do
     calibration: np.ndarray | None = None  # uint8 [N, 3, H, W], where the backend compresses by itself
     float_layers: frozenset[str] = frozenset()
     sensitivity: tuple[dict[str, Any], ...] = ()
@@ -53,7 +54,7 @@ def prepare(
     """
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
-        return Prepared(model, evidence.calibration(recipe.quantize.calibration) if evidence and precision != "fp32" else None)
+        return Prepared(model, calibration=evidence.calibration(recipe.quantize.calibration) if evidence and precision != "fp32" else None)
     graph = graphs.capture(model, example)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
@@ -80,7 +81,7 @@ def prepare(
             prepared = quantize.prepare(graph, backend.quantizer(precision, float_layers), options.observer)
             quantize.calibrate(prepared, photographs)
     if options.correction:
-        for correct in (quantize.keep_sums, quantize.correct_biases):
+        for correct in (quantize.round_weights, quantize.correct_biases):
             prepared, note = correct(graph, prepared, photographs)
             notes.append(note)
     if precision == "int8-qat":
@@ -100,6 +101,7 @@ def prepare(
     converted = quantize.convert(prepared)
     return Prepared(
         converted,
+        graph,
         float_layers=float_layers,
         sensitivity=tuple({**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table),
         frozen=quantize.freeze(converted, float_layers, tuple(notes)),

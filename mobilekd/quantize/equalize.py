@@ -1,7 +1,7 @@
 """Cross-layer equalisation of linear bottlenecks (1906.04721): the same answers, with channels of one tensor alike in range.
 
-A bottleneck's output has no activation, so its channels can be scaled freely: rows of the convolutions that write it, the
-inverse on columns of the convolutions that read it, the same scales all along a chain of residual additions. In int8 one
+A bottleneck's output has no activation, or a ReLU, so its channels can be scaled freely: rows of the convolutions that write
+it, the inverse on columns of the convolutions that read it, the same scales all along a chain of residual additions. In int8 one
 step serves all channels of a tensor, and a quiet channel beside a loud one is rounded away; evened out, it keeps its bits.
 Weights have a step per output channel, so writers pay nothing; readers do, and the scales are the geometric middle.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from mobilekd import graphs
+from mobilekd.quantize.simulate import batches
 
 aten = torch.ops.aten
 _ADDITIONS = (aten.add.Tensor, aten.add_.Tensor)
@@ -47,12 +48,15 @@ def equalize(graph: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphMo
             if len(node.args) > 2 and isinstance(node.args[2], fx.Node):
                 _scale(even, node, 2, scale, 0)
         for node in chain.readers:
-            _scale(even, node, 1, 1 / scale, 0 if _depthwise(even, node) else 1)
+            _scale(even, node, 1, 1 / scale, 0 if graphs.is_depthwise(even, node) else 1)
     return even, len(found)
 
 
 def chains(graph: fx.GraphModule) -> list[Chain]:
-    """Every set of tensors that only convolutions write, only convolutions read, and only additions join."""
+    """Every set of tensors that only convolutions write and read, with nothing between but additions and ReLU.
+
+    ReLU6 is no such thing: it would clip a scaled channel elsewhere.
+    """
     found = []
     seen: set[fx.Node] = set()
     for node in graphs.heavy_nodes(graph):
@@ -69,25 +73,22 @@ def chains(graph: fx.GraphModule) -> list[Chain]:
                     chain.writers.append(tensor)
                 elif tensor.target in _ADDITIONS and all(isinstance(end, fx.Node) for end in tensor.args[:2]):
                     waiting += [end for end in tensor.args[:2] if isinstance(end, fx.Node)]
+                elif tensor.target is aten.relu.default and isinstance(tensor.args[0], fx.Node):
+                    waiting.append(tensor.args[0])
                 else:
                     whole = False
                 for user in tensor.users:
-                    if user.target in graphs.CONVOLUTIONS and user.args[0] is tensor and (_whole(graph, user) or _depthwise(graph, user)):
+                    if (
+                        user.target in graphs.CONVOLUTIONS
+                        and user.args[0] is tensor
+                        and (graphs.groups(user) == 1 or graphs.is_depthwise(graph, user))
+                    ):
                         chain.readers.append(user)
                     else:
                         waiting.append(user)
             if whole and chain.readers:
                 found.append(chain)
     return found
-
-
-def _whole(graph: fx.GraphModule, node: fx.Node) -> bool:
-    return len(node.args) < 7 or node.args[6] == 1
-
-
-def _depthwise(graph: fx.GraphModule, node: fx.Node) -> bool:
-    weight = graphs.weights_of(graph, node)
-    return not _whole(graph, node) and weight.shape[1] == 1 and weight.shape[0] == node.args[6]
 
 
 def _largest(graph: fx.GraphModule, photographs: np.ndarray, names: set[str]) -> dict[str, Tensor]:
@@ -102,8 +103,6 @@ def _largest(graph: fx.GraphModule, photographs: np.ndarray, names: set[str]) ->
                 found[node.name] = torch.maximum(found.get(node.name, loud), loud)
             return value
 
-    from mobilekd.quantize.simulate import batches
-
     with torch.no_grad():
         for batch in batches(photographs):
             Listener(graph).run(batch)
@@ -114,7 +113,7 @@ def _reading(graph: fx.GraphModule, node: fx.Node) -> Tensor:
     """How heavily a convolution weighs each of its input channels, in units of its rows' largest weight: ``[C]``."""
     weight = graphs.weights_of(graph, node)
     relative = (weight / weight.flatten(1).abs().amax(1).clamp_min(1e-9).view(-1, 1, 1, 1)).abs()
-    return relative.flatten(1).amax(1) if _depthwise(graph, node) else relative.amax((0, 2, 3))
+    return relative.flatten(1).amax(1) if graphs.is_depthwise(graph, node) else relative.amax((0, 2, 3))
 
 
 def _scale(graph: fx.GraphModule, node: fx.Node, argument: int, scale: Tensor, axis: int) -> None:

@@ -1,8 +1,7 @@
-"""Post-training quantisation: prepare the graph, let observers see photographs, correct biases where it helps, convert.
+"""Post-training quantisation: prepare the graph, let observers see photographs, correct what rounding moved, convert.
 
-Weights get one scale per output channel, so evening channels out beforehand (cross-layer equalisation, 1906.04721) has
-little left to do; and ReLU6 would not commute with it. Two corrections are tried in turn, each kept where it measures better:
-sums of depthwise kernels, then biases (same paper).
+Two corrections are tried in turn, each kept where it measures better on photographs that it has not seen: weights rounded by
+what they do to their layer's output (:mod:`mobilekd.quantize.rounding`), then biases (1906.04721).
 """
 
 import copy
@@ -11,35 +10,31 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx
-from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+from torchao.quantization.pt2e import PerChannelMinMaxObserver
 from torchao.quantization.pt2e.observer import HistogramObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from mobilekd import graphs
+from mobilekd.quantize.pixels import knowing, lay_over
+from mobilekd.quantize.rounding import on_grid
 from mobilekd.quantize.simulate import Simulation, answers, batches
 
-#: int8 weights are symmetric: -127 to 127 steps.
-LARGEST = 127
+#: Photographs that show what a layer's inputs are like; each gives thousands of positions.
+COVARIANCE = 64
 
 
 def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") -> fx.GraphModule:
     """A copy of a captured graph with observers where ``quantizer`` asks for them.
 
-    ``observer``: ``histogram`` searches the range with the least squared error, ``minmax`` keeps every value seen.
+    ``observer``: ``histogram`` searches the range with the least squared error, ``minmax`` keeps every value seen. Ranges of
+    the pixels are known beforehand.
     """
     prepared = prepare_pt2e(copy.deepcopy(graph), quantizer)
     if observer == "minmax":
         for name, module in list(prepared.named_children()):
             if isinstance(module, HistogramObserver):
-                setattr(prepared, name, _minmax(module))
+                setattr(prepared, name, knowing(module))
     return prepared
-
-
-def _minmax(module: HistogramObserver) -> MinMaxObserver:
-    observer: MinMaxObserver = MinMaxObserver(
-        dtype=module.dtype, qscheme=module.qscheme, quant_min=module.quant_min, quant_max=module.quant_max, eps=float(module.eps)
-    )
-    return observer
 
 
 def calibrate(prepared: fx.GraphModule, photographs: np.ndarray) -> None:
@@ -61,39 +56,11 @@ def convert(prepared: fx.GraphModule) -> fx.GraphModule:
     return converted
 
 
-def keep_sums(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
-    """Round each depthwise kernel so that its taps add up to what they did, if that brings held-out answers closer.
-
-    A photograph is smooth, so a kernel sees nearly the same value at all its taps and answers with their sum. Rounding to
-    nearest lets the errors of nine taps add up; here the taps nearest to the other side go there instead. Arguments as in
-    :func:`correct_biases`.
-    """
-    held = _split(photographs)[1]
-    rounded = copy.deepcopy(prepared)
-    kernels = 0
-    for node in rounded.graph.nodes:
-        weight = _weight(node)
-        if weight is None:
-            continue
-        value = graphs.tensor_of(rounded, weight)
-        if value.dim() == 4 and value.shape[1] == 1 and value[0].numel() > 1:
-            graphs.set_tensor(rounded, str(weight.target), round_keeping_sums(value))
-            kernels += 1
-    return _better(f"sums of {kernels} depthwise layers", graph, prepared, rounded, held)
-
-
-def round_keeping_sums(weight: Tensor) -> Tensor:
-    """``[C, 1, k, k]`` -> the same, each tap a multiple of its channel's int8 step, each channel's sum within half a step."""
-    flat = weight.flatten(1)
-    step = flat.abs().amax(1, keepdim=True).clamp_min(1e-9) / LARGEST
-    levels = torch.round(flat / step)
-    left = flat / step - levels
-    for channel, missing in enumerate(torch.round(left.sum(1)).int().tolist()):
-        direction = 1 if missing > 0 else -1
-        nearest = torch.argsort(left[channel], descending=missing > 0).tolist()
-        movable = [tap for tap in nearest if abs(float(levels[channel, tap])) < LARGEST]  # the largest tap holds the step
-        levels[channel, movable[: abs(missing)]] += direction
-    return (levels * step).view_as(weight)
+def round_weights(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
+    """Round weights by what they do to their layer's output, if that brings held-out answers closer. Arguments as below."""
+    seen, held = _split(photographs)
+    rounded, layers = on_grid(graph, prepared, seen[:COVARIANCE])
+    return _better(f"weights of {layers} layers rounded by their outputs' error", graph, prepared, rounded, held)
 
 
 def correct_biases(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
@@ -126,16 +93,6 @@ def _split(photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Three quarters to correct by, one quarter to decide by; all of them twice where there are too few."""
     cut = max(1, len(photographs) * 3 // 4)
     return photographs[:cut], photographs[cut:] if cut < len(photographs) else photographs
-
-
-def _weight(node: fx.Node) -> fx.Node | None:
-    """The ``get_attr`` node behind a layer's weight observer."""
-    if node.op != "call_function" or node.target not in graphs.HEAVY:
-        return None
-    weight = node.args[1]
-    while isinstance(weight, fx.Node) and weight.op == "call_module":
-        weight = weight.args[0]
-    return weight if isinstance(weight, fx.Node) and weight.op == "get_attr" else None
 
 
 def _outputs(graph: fx.GraphModule, photographs: np.ndarray) -> dict[str, np.ndarray]:

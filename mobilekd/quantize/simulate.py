@@ -112,7 +112,13 @@ def answers(graph: nn.Module, photographs: np.ndarray) -> np.ndarray:
     return np.concatenate([(one[0] if isinstance(one, (tuple, list)) else one).numpy() for one in found])
 
 
-def batches(photographs: np.ndarray) -> Iterator[Tensor]:
+def batches(photographs: np.ndarray, size: int = BATCH) -> Iterator[Tensor]:
     """uint8 ``[N, 3, H, W]`` as float32 batches, the values kept."""
-    for start in range(0, len(photographs), BATCH):
-        yield torch.from_numpy(photographs[start : start + BATCH]).float()
+    for start in range(0, len(photographs), size):
+        yield torch.from_numpy(photographs[start : start + size]).float()
+
+
+def rounded_weight(node: fx.Node) -> fx.Node | None:
+    """The ``get_attr`` node behind a layer's weight observer; None where the layer stays in floating point."""
+    weight = graphs.unobserved(node.args[1])
+    return weight if weight is not node.args[1] and weight.op == "get_attr" else None

@@ -1,0 +1,101 @@
+"""Weights rounded by what they do to their layer's output instead of one by one (GPTQ, arXiv 2210.17323).
+
+Rounding to nearest makes each weight's own error small. What counts is the error of the layer's output, and a photograph's
+neighbouring pixels and channels are alike: errors of nine taps that point the same way add up. So the weights of a row are
+rounded one after the other, and those still to come make up for what the last one lost, as far as the inputs' covariance
+says that they can. The mean error is left to bias correction.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.nn.functional import unfold
+
+from mobilekd import graphs
+from mobilekd.quantize.simulate import batches, rounded_weight
+
+#: int8 weights are symmetric: -127 to 127 steps.
+LARGEST = 127
+#: Share of the mean variance that is added to each variance, as in the paper; keeps the inverse sound where inputs are dead.
+DAMPING = 0.01
+
+
+def on_grid(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: Any) -> tuple[fx.GraphModule, int]:
+    """A copy of ``prepared`` (observed) with the weights of its rounded layers on their int8 grid, and how many layers those are.
+
+    ``graph`` is the captured original, on which uint8 ``photographs`` ``[N, 3, H, W]`` show what each layer's inputs are like.
+    """
+    rounded = copy.deepcopy(prepared)
+    covariances = _covariances(graph, photographs)
+    layers = 0
+    for node in graphs.heavy_nodes(rounded):
+        weight, covariance = rounded_weight(node), covariances.get(graphs.layer_name(node))
+        if weight is not None and covariance is not None:
+            value = graphs.tensor_of(rounded, weight)
+            rows = value.reshape(len(covariance), -1, covariance.shape[-1])
+            graphs.set_tensor(rounded, str(weight.target), gptq(rows, covariance).view_as(value))
+            layers += 1
+    return rounded, layers
+
+
+def gptq(weight: Tensor, covariance: Tensor) -> Tensor:
+    """``weight`` ``[G, R, D]``: R rows that read the same D inputs, whose ``covariance`` is ``[G, D, D]``. The same, on the grid.
+
+    A row's step is its largest weight over 127; that one weight stays where it is, so the grid can be found again.
+    """
+    step = weight.abs().amax(2, keepdim=True).clamp_min(1e-9) / LARGEST  # [G, R, 1]
+    variance = covariance.diagonal(dim1=1, dim2=2)  # [G, D]
+    damped = covariance + torch.diag_embed((DAMPING * variance.mean(1, keepdim=True)).clamp_min(1e-12).expand_as(variance))
+    order = variance.argsort(1, descending=True)  # the loudest inputs first, while there is much left to make up with
+    weights = weight.double().gather(2, order[:, None].expand_as(weight))
+    damped = damped.double().gather(1, order[:, :, None].expand_as(damped)).gather(2, order[:, None].expand_as(damped))
+    factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    found = torch.empty_like(weights)
+    for i in range(weight.shape[2]):
+        found[:, :, i] = (weights[:, :, i] / step[..., 0]).round().clamp(-LARGEST, LARGEST) * step[..., 0]
+        lost = (weights[:, :, i] - found[:, :, i]) / factor[:, i, i, None]
+        weights[:, :, i:] -= lost[..., None] * factor[:, i, None, i:]
+    answer = torch.empty_like(found).scatter_(2, order[:, None].expand_as(found), found).to(weight.dtype)
+    largest = weight.abs().argmax(2, keepdim=True)
+    return answer.scatter(2, largest, weight.gather(2, largest))
+
+
+def _covariances(graph: fx.GraphModule, photographs: Any) -> dict[str, Tensor]:
+    """For each layer the covariance of the inputs that one output is made of, ``[G, D, D]``; a depthwise layer has G channels, others 1."""
+    sums: dict[str, list[Tensor]] = {}
+
+    class Listener(fx.Interpreter):
+        def run_node(self, node: fx.Node) -> Any:
+            if node.op == "call_function" and node.target in graphs.HEAVY:
+                inputs = _inputs(graph, node, self.fetch_args_kwargs_from_env(node)[0][0])
+                if inputs is not None:
+                    ones = torch.tensor(float(inputs.shape[2]))
+                    new = [ones, inputs.sum(2), inputs @ inputs.transpose(1, 2)]
+                    old = sums.get(graphs.layer_name(node), new)
+                    sums[graphs.layer_name(node)] = new if old is new else [a + b for a, b in zip(old, new, strict=True)]
+            return super().run_node(node)
+
+    with torch.no_grad():
+        for batch in batches(photographs, 8):
+            Listener(graph).run(batch)
+    return {
+        name: products / count - (total / count)[:, :, None] * (total / count)[:, None] for name, (count, total, products) in sums.items()
+    }
+
+
+def _inputs(graph: fx.GraphModule, node: fx.Node, x: Tensor) -> Tensor | None:
+    """What each output of a layer reads, ``[G, D, number of outputs]``; None for grouped convolutions that are not depthwise."""
+    if node.target not in graphs.CONVOLUTIONS:
+        return x.reshape(-1, x.shape[-1]).T[None]
+    weight, groups = graphs.weights_of(graph, node), graphs.groups(node)
+    stride, padding, dilation = (graphs.argument(node, place, default) for place, default in ((3, 1), (4, 0), (5, 1)))
+    if x.dim() != 4 or isinstance(padding, str) or groups not in (1, len(weight)) or (groups > 1 and weight.shape[1] > 1):
+        return None
+    if groups == 1:
+        patches = unfold(x, weight.shape[2:], dilation, padding, stride)  # [N, D, L]
+        return patches.transpose(0, 1).reshape(1, patches.shape[1], -1)
+    patches = unfold(x.reshape(-1, 1, *x.shape[2:]), weight.shape[2:], dilation, padding, stride)  # [N C, k k, L]
+    patches = patches.view(len(x), groups, patches.shape[1], -1)
+    return patches.permute(1, 2, 0, 3).reshape(groups, patches.shape[2], -1)
