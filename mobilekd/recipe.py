@@ -137,9 +137,7 @@ class QuantizeTable(Table):
 
     calibration: Positive = 256
     observer: Literal["minmax", "histogram"] = "histogram"
-    correction: bool = Field(
-        True, description="weights' rounding and biases corrected, each where held-out photographs say it helps"
-    )
+    correction: bool = Field(True, description="weights' rounding and biases corrected, each where held-out photographs say it helps")
     qat_epochs: Positive = 3
     qat_lr: float = Field(1e-5, gt=0)
 

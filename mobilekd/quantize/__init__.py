@@ -1,9 +1,7 @@
 """Quantisation by PT2E: after training, with training, or mixed; parameters can be frozen and used again without data."""
 
-from mobilekd.quantize.equalize import equalize
 from mobilekd.quantize.frozen import Frozen, freeze, read_frozen, thaw, write_frozen
 from mobilekd.quantize.mixed import Sensitivity, choose, sensitivities
-from mobilekd.quantize.pixels import whole_means
 from mobilekd.quantize.ptq import calibrate, convert, correct_biases, prepare, round_weights
 from mobilekd.quantize.qat import train
 from mobilekd.quantize.simulate import Simulation
@@ -16,7 +14,6 @@ __all__ = [
     "choose",
     "convert",
     "correct_biases",
-    "equalize",
     "freeze",
     "prepare",
     "read_frozen",
@@ -24,6 +21,5 @@ __all__ = [
     "sensitivities",
     "thaw",
     "train",
-    "whole_means",
     "write_frozen",
 ]

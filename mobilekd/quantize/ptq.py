@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx
-from torchao.quantization.pt2e import PerChannelMinMaxObserver
+from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.observer import HistogramObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from mobilekd import graphs
-from mobilekd.quantize.pixels import knowing, lay_over
 from mobilekd.quantize.rounding import on_grid
 from mobilekd.quantize.simulate import Simulation, answers, batches
 
@@ -26,15 +25,21 @@ COVARIANCE = 64
 def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") -> fx.GraphModule:
     """A copy of a captured graph with observers where ``quantizer`` asks for them.
 
-    ``observer``: ``histogram`` searches the range with the least squared error, ``minmax`` keeps every value seen. Ranges of
-    the pixels are known beforehand.
+    ``observer``: ``histogram`` searches the range with the least squared error, ``minmax`` keeps every value seen.
     """
     prepared = prepare_pt2e(copy.deepcopy(graph), quantizer)
     if observer == "minmax":
         for name, module in list(prepared.named_children()):
             if isinstance(module, HistogramObserver):
-                setattr(prepared, name, knowing(module))
+                setattr(prepared, name, _minmax(module))
     return prepared
+
+
+def _minmax(module: HistogramObserver) -> MinMaxObserver:
+    observer: MinMaxObserver = MinMaxObserver(
+        dtype=module.dtype, qscheme=module.qscheme, quant_min=module.quant_min, quant_max=module.quant_max, eps=float(module.eps)
+    )
+    return observer
 
 
 def calibrate(prepared: fx.GraphModule, photographs: np.ndarray) -> None:
