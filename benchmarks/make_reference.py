@@ -43,7 +43,7 @@ CARD = """# {name}
 - A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
   anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
   them, or "not sure".
-- Files: weights in float16, the resolved recipe, calibration from validation, quantisation parameters, and the gates
+- Files: weights in float16 (batch norms in float32), the resolved recipe, calibration from validation, quantisation parameters, and the gates
   recorded where the data was.
 """
 
@@ -60,7 +60,8 @@ def make_reference(source: Path, name: str, precisions: list[str]) -> Path:
         folder = Path(work) / name
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("teachers", "evaluation", "*.safetensors"))
         state = load_file(source / "student.safetensors")
-        halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        # batch norms stay as they are: some variances are below float16's range, and rounding them flipped 1% of all decisions
+        halves = {key: value.half() if value.is_floating_point() and value.dim() > 1 else value for key, value in state.items()}
         if not all(torch.isfinite(value).all() for value in halves.values()):
             raise SystemExit(f"{source}: a weight does not fit float16")
         save_file(halves, folder / "student.safetensors")
