@@ -43,8 +43,8 @@ CARD = """# {name}
 - A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
   anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
   them, or "not sure".
-- Files: weights in float16 (batch norms in float32), the resolved recipe, calibration from validation, quantisation parameters, and the gates
-  recorded where the data was.
+- Files: weights in float16 (batch norms in float32), the resolved recipe, calibration from validation, quantisation
+  parameters, and the gates recorded where the data was.
 """
 
 
