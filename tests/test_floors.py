@@ -28,9 +28,12 @@ FLOORS = (
 #: Floor 0 is one room, because nouns are made of nouns, and so is the top.
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
 
+TRAVELLERS = ("android_demo", "ios_export")
+
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+    """What is imported; the folders that merely travel with the package are run by their own readers."""
+    return sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts and room(path) not in TRAVELLERS)
 
 
 def room(path: Path) -> str:
