@@ -10,8 +10,11 @@ from evaluation_fixtures import keep_teacher, make_run
 from mobilekd.compare import compare
 from mobilekd.errors import UserError
 from mobilekd.figures import compared as pictures
+from mobilekd.files import read_json, write_json
 from mobilekd.metrics.comparison import Contestant, compared, group_name, holm
+from mobilekd.metrics.contestants import recipe_group
 from mobilekd.metrics.predictions import Predictions
+from mobilekd.runs import open_run
 
 KEYS = ("bkl", "mel", "nv")
 
@@ -135,3 +138,17 @@ def test_runs_are_evaluated_and_their_controls_join(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == document
     assert (tmp_path / "out" / "comparison.md").read_text().startswith("**Students, controls and teachers**")
     assert (tmp_path / "out" / "differences.svg").exists()
+
+
+def test_seeds_pool_by_their_teachers_weights_and_not_by_how_those_were_trained(tmp_path):
+    folder = make_run(tmp_path, "taught")
+    recipe, info = read_json(folder / "recipe.json", "recipe"), read_json(folder / "run.json", "run")
+
+    def group(*, weights: str = "a", **changes: object) -> str:
+        write_json(folder / "recipe.json", {**recipe, **changes})
+        write_json(folder / "run.json", {**info, "teachers": [{"model": "mobilenetv2_100", "weights_sha256": weights}]})
+        return recipe_group(open_run(folder))
+
+    assert group() == group(seed=1, teach={"epochs": 3}, train={**recipe["train"], "threads": 1})
+    assert group() != group(weights="b")
+    assert group() != group(train={**recipe["train"], "epochs": 3})

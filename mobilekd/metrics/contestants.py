@@ -5,11 +5,12 @@ from pathlib import Path
 from mobilekd.files import sha256_json
 from mobilekd.metrics.comparison import Contestant
 from mobilekd.metrics.predictions import read_predictions
-from mobilekd.recipe import Recipe
 from mobilekd.runs import Run
 
-#: What may differ between seeds of one recipe.
-PERSONAL = ("name", "seed", "title", "cost", "smoke")
+#: What may differ between seeds of one recipe; teachers count by their weights, not by how those were come by.
+PERSONAL = ("name", "seed", "title", "cost", "smoke", "teach", "teachers")
+#: What decides how fast a run trains and not what comes out.
+PACE = ("threads", "compile")
 
 
 def evaluation_folder(run: Run) -> Path:
@@ -17,10 +18,12 @@ def evaluation_folder(run: Run) -> Path:
     return Path("results") / "evaluations" / run.folder.name if run.reference else run.folder / "evaluation"
 
 
-def recipe_group(recipe: Recipe) -> str:
+def recipe_group(run: Run) -> str:
     """The same text for runs that differ in their seed and name alone."""
-    document = {key: value for key, value in recipe.to_dict().items() if key not in PERSONAL}
-    document["teachers"] = [{**teacher, "trained": None} for teacher in document["teachers"]]
+    document = {key: value for key, value in run.recipe.to_dict().items() if key not in PERSONAL}
+    document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
+    document["taught_by"] = [known["weights_sha256"] for known in run.info.teachers]
+    document["shares"] = [table.weight for table in run.recipe.teachers]
     return sha256_json(document)
 
 
@@ -30,7 +33,7 @@ def contestant(run: Run) -> Contestant:
     teacher = folder / "teacher_predictions.csv"
     return Contestant(
         name=info.name,
-        recipe=recipe_group(recipe),
+        recipe=recipe_group(run),
         seed=recipe.seed,
         is_control=info.is_control,
         control=info.control,

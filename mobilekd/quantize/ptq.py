@@ -43,10 +43,33 @@ def _minmax(module: HistogramObserver) -> MinMaxObserver:
 
 
 def calibrate(prepared: fx.GraphModule, photographs: np.ndarray) -> None:
-    """Let the observers see uint8 ``[N, 3, H, W]``."""
+    """Let the observers see uint8 ``[N, 3, H, W]``; what lies before the first layer is known without looking."""
     with torch.no_grad():
+        _span_pixels(prepared, photographs.shape[1:])
         for batch in batches(photographs):
             prepared(batch)
+
+
+def _span_pixels(prepared: fx.GraphModule, shape: tuple[int, ...]) -> None:
+    """Ranges before the first layer become what a black and a white photograph of ``shape`` (3, H, W) make of them.
+
+    A photograph has 256 levels and int8 has 256 steps; where the recipe's mean is a whole level, the two are the same and
+    pixels pass unrounded. Observers would find a step near a level, which rounds every pixel.
+    """
+    known: dict[fx.Node, Tensor] = {}
+    for node in prepared.graph.nodes:
+        if node.op == "placeholder":
+            known[node] = torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(2, *shape)
+        elif node.op == "get_attr":
+            known[node] = graphs.tensor_of(prepared, node)
+        elif node.op == "call_module" and node.args[0] in known:
+            known[node] = known[node.args[0]]
+            observer = getattr(prepared, node.target)
+            if isinstance(observer, HistogramObserver):
+                setattr(prepared, node.target, _minmax(observer))
+                getattr(prepared, node.target)(known[node])
+        elif node.op == "call_function" and node.target not in graphs.HEAVY and known.keys() >= set(node.all_input_nodes):
+            known[node] = node.target(*fx.map_arg(node.args, known.__getitem__), **node.kwargs)
 
 
 def convert(prepared: fx.GraphModule) -> fx.GraphModule:

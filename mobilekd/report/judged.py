@@ -97,9 +97,7 @@ def elsewhere(material: Material) -> Section | None:
 
 def _shown(material: Material) -> list[dict[str, Any]]:
     """Evaluations that get pictures: one seed of every student's recipe on its own test split, at most four."""
-    first = {
-        recipe_group(one.run.recipe): one.evaluation for one in reversed(material.runs) if one.evaluation and not one.run.info.is_control
-    }
+    first = {recipe_group(one.run): one.evaluation for one in reversed(material.runs) if one.evaluation and not one.run.info.is_control}
     students = list(reversed(first.values()))
     if not students:
         students = [document for document in material.evaluations if document["data"]["role"] == "test"][:1]

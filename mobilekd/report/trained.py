@@ -31,7 +31,7 @@ def trained(runs: Sequence[Trained]) -> Section | None:
 def _data(runs: Sequence[Trained]) -> Block:
     rows = []
     for members in _same(runs, lambda one: (one.run.info.data_hash, one.run.info.split_hash)):
-        recipes = _same(members, lambda one: recipe_group(one.run.recipe))
+        recipes = _same(members, lambda one: recipe_group(one.run))
         name = ", ".join(group_name([one.name for one in seeds]) for seeds in recipes)
         info, split, recipe = members[0].run.info, members[0].run.split, members[0].run.recipe
         sizes = "–" if split is None else f"{len(split.train)} / {len(split.validation)} / {len(split.test)}"
@@ -101,7 +101,7 @@ def _curves(runs: Sequence[Trained]) -> Block | None:
     charts = []
     for members in _same(runs, lambda one: one.run.info.split_hash):
         series = {}
-        for seeds in _same(sorted(members, key=lambda one: one.run.info.is_control), lambda one: recipe_group(one.run.recipe)):
+        for seeds in _same(sorted(members, key=lambda one: one.run.info.is_control), lambda one: recipe_group(one.run)):
             values: dict[int, list[float]] = {}
             for line in (line for one in seeds for line in one.epochs if "balanced_accuracy" in line):
                 values.setdefault(line["epoch"], []).append(100 * line["balanced_accuracy"])

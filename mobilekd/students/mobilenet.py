@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from mobilekd.errors import UserError
 
-
 #: What batch norms add to variances.
 NORM_EPS = 1e-3
 
