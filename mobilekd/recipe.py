@@ -55,7 +55,8 @@ class PreprocessTable(Table):
 
     width: Positive = 128
     height: Positive = 128
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    #: A whole pixel level, so that every pixel lies on a step of int8; half way between two (0.5) it would lose half a level.
+    mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def noun(self) -> Preprocess:

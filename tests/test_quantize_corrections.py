@@ -95,3 +95,23 @@ def test_rounding_by_effect_is_kept_where_it_helps(graph, photographs):
     with quantize.Simulation(chosen) as simulation:
         after = simulation.answers(photographs)
     assert np.abs(after - answers(quantize.convert(chosen), photographs)).max() < 1e-6, "simulation and converted graph differ"
+
+
+def test_pixels_reach_the_first_layer_unrounded_where_the_mean_is_a_whole_level():
+    """Calibrated on dull photographs, so that observers alone would have found narrower ranges and other steps."""
+    model = Bottlenecks().eval()
+    model.mean.fill_(128.0)
+    graph = graphs.capture(model, torch.zeros(1, 3, 24, 24))
+    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
+    quantize.calibrate(prepared, np.random.default_rng(0).integers(90, 140, (8, 3, 24, 24), np.uint8))
+    levels = torch.arange(256.0).repeat(7)[: 3 * 24 * 24].view(1, 3, 24, 24)
+    seen: list[torch.Tensor] = []
+
+    class Listener(torch.fx.Interpreter):
+        def run_node(self, node: torch.fx.Node) -> object:
+            if node.op == "call_function" and node.target in graphs.HEAVY and not seen:
+                seen.append(self.fetch_args_kwargs_from_env(node)[0][0])
+            return super().run_node(node)
+
+    Listener(quantize.convert(prepared)).run(levels)
+    torch.testing.assert_close(seen[0] * 127.5 + 128, levels, atol=1e-3, rtol=0)

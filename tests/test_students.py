@@ -19,7 +19,7 @@ from mobilekd.preprocess import Preprocess
 from mobilekd.recipe import DataTable, Recipe, StudentTable
 from mobilekd.runs import Run, RunInfo
 from mobilekd.students import NAMES, Deployable, build, load
-from mobilekd.students.mobilenet import Relu6Gate
+from mobilekd.students.mobilenet import NORM_EPS, Relu6Gate
 
 WIDTHS = {"mobilenetv2": 0.35, "mobilenetv3_small": 0.5, "mobilenetv3_large": 0.35, "lesionnet": 0.5}
 

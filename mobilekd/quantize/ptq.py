@@ -35,9 +35,11 @@ def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") 
     return prepared
 
 
-def _minmax(module: HistogramObserver) -> MinMaxObserver:
+def _minmax(module: HistogramObserver, eps: float | None = None) -> MinMaxObserver:
+    """``eps`` is the smallest step; None for the one of ``module``."""
+    step = float(module.eps) if eps is None else eps
     observer: MinMaxObserver = MinMaxObserver(
-        dtype=module.dtype, qscheme=module.qscheme, quant_min=module.quant_min, quant_max=module.quant_max, eps=float(module.eps)
+        dtype=module.dtype, qscheme=module.qscheme, quant_min=module.quant_min, quant_max=module.quant_max, eps=step
     )
     return observer
 
@@ -45,31 +47,41 @@ def _minmax(module: HistogramObserver) -> MinMaxObserver:
 def calibrate(prepared: fx.GraphModule, photographs: np.ndarray) -> None:
     """Let the observers see uint8 ``[N, 3, H, W]``; what lies before the first layer is known without looking."""
     with torch.no_grad():
-        _span_pixels(prepared, photographs.shape[1:])
+        _span_pixels(prepared)
         for batch in batches(photographs):
             prepared(batch)
 
 
-def _span_pixels(prepared: fx.GraphModule, shape: tuple[int, ...]) -> None:
-    """Ranges before the first layer become what a black and a white photograph of ``shape`` (3, H, W) make of them.
+def _span_pixels(prepared: fx.GraphModule) -> None:
+    """Steps before the first layer become pixel levels, where the recipe's mean lets them.
 
-    A photograph has 256 levels and int8 has 256 steps; where the recipe's mean is a whole level, the two are the same and
-    pixels pass unrounded. Observers would find a step near a level, which rounds every pixel.
+    A photograph has 256 levels and int8 has 256 steps. Where the mean is a whole level the two fall together, so pixels
+    pass unrounded; observers would find a step near a level, which rounds every pixel. Any other mean is left to them: with
+    127.5 each pixel would lie half way between two steps, where XNNPACK and torch need not round alike.
     """
     known: dict[fx.Node, Tensor] = {}
     for node in prepared.graph.nodes:
         if node.op == "placeholder":
-            known[node] = torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(2, *shape)
+            known[node] = torch.arange(256.0).view(256, 1, 1, 1)
         elif node.op == "get_attr":
             known[node] = graphs.tensor_of(prepared, node)
         elif node.op == "call_module" and node.args[0] in known:
             known[node] = known[node.args[0]]
             observer = getattr(prepared, node.target)
             if isinstance(observer, HistogramObserver):
-                setattr(prepared, node.target, _minmax(observer))
-                getattr(prepared, node.target)(known[node])
+                # XNNPACK's quantizer asks for steps of at least 2^-12, which holds the factor 1 / 127.5 to half a percent only
+                exact = _minmax(observer, torch.finfo(torch.float32).eps)
+                exact(known[node])
+                if not _on_steps(known[node], exact):
+                    return
+                setattr(prepared, node.target, exact)
         elif node.op == "call_function" and node.target not in graphs.HEAVY and known.keys() >= set(node.all_input_nodes):
             known[node] = node.target(*fx.map_arg(node.args, known.__getitem__), **node.kwargs)
+
+
+def _on_steps(values: Tensor, observer: MinMaxObserver) -> bool:
+    steps = values / observer.calculate_qparams()[0]
+    return bool((steps - steps.round()).abs().max() < 0.01)
 
 
 def convert(prepared: fx.GraphModule) -> fx.GraphModule:
