@@ -27,8 +27,6 @@ def read_baseline(path: Path, via: str, device: Device, artifacts: Sequence[str]
         raise UserError(f"{path}: measured via {old.via}; shell and app are never compared, use --via {old.via}")
     if old.artifact not in artifacts:
         raise UserError(f"{path}: a baseline of {old.artifact}, which is not measured here; name that artifact or another baseline")
-    if not old.valid:
-        raise UserError(f"{path}: the baseline is marked invalid ({'; '.join(old.reasons)}); measure it again")
     _alike(device, old)
     if not _samples(old):
         raise UserError(f"{path}: the baseline has no latency; measure it again, on a real device")
@@ -67,12 +65,15 @@ def judge(measurements: Sequence[Measurement], old: Measurement, baseline: Path,
     ratios = compare(new, old)
     if not ratios:
         raise UserError(f"{baseline}: has no valid series in a setting that was measured; measure it again with the same --threads")
+    doubts = [
+        f"{who} is marked invalid: {'; '.join(one.reasons)}" for who, one in (("this one", new), ("the baseline", old)) if not one.valid
+    ]
+    for doubt in doubts:
+        say(f"bench: {doubt}; the ratios may show that, and not the program")
     for key, ratio in ratios.items():
         say(f"bench: {old.artifact}, {key}: {words(ratio)} times the baseline's median")
     if fail_above is None:
         return
-    if not new.valid:
-        raise UserError(f"{new.artifact}: invalid, so not judged by --fail-above ({'; '.join(new.reasons)}); mend that and measure again")
     judged = {key: ratio for key, ratio in ratios.items() if ratio.low is not None}
     if not judged:
         raise UserError(f"{baseline}: {next(iter(ratios.values())).reason}, so --fail-above cannot judge; measure both again")
@@ -81,7 +82,8 @@ def judge(measurements: Sequence[Measurement], old: Measurement, baseline: Path,
     slower = {key: r for key, r in judged.items() if (r.value or 0.0) > fail_above and (r.low or 0.0) > bar}
     if slower:
         key, worst = max(slower.items(), key=lambda pair: pair[1].value or 0.0)
-        raise Regression(f"{old.artifact}, {key}: {words(worst)} times the baseline, above --fail-above {fail_above:g}", slower)
+        line = f"{old.artifact}, {key}: {words(worst)} times the baseline, above --fail-above {fail_above:g}"
+        raise Regression(line + "".join(f" ({doubt})" for doubt in doubts), slower)
 
 
 def words(ratio: Interval) -> str:
