@@ -5,15 +5,17 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from bench_fixtures import spoil_answers, tiny_artifact
 
 from mobilekd.baseline import judge
 from mobilekd.bench import Regression, bench, compare
+from mobilekd.cli import main
 from mobilekd.devices import devices
 from mobilekd.errors import UserError
-from mobilekd.measurement import read_measurement
+from mobilekd.measurement import Measurement, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.host import HostRunner
 
@@ -43,6 +45,44 @@ def test_files_hold_what_is_returned(measured):
     assert sorted(path.name for path in output.iterdir()) == ["other-xnnpack-fp32.json", "tiny-xnnpack-fp32.json"]
     for measurement in measurements:
         assert read_measurement(output / f"{measurement.artifact}.json") == measurement
+
+
+def test_files_obey_the_published_schema(measured):
+    schema = Measurement.model_json_schema()
+    for path in measured[1].iterdir():
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("series", 0, "samples_ns", 3), -5),
+        (("series", 0, "samples_ns"), None),
+        (("cold", 0, "first_inference_ns"), "soon"),
+        (("sustained", "offsets_ns"), [1]),
+        (("via",), "guess"),
+        (("extra",), 1),
+    ],
+)
+def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value):
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    place = document
+    for part in key[:-1]:
+        place = place[part]
+    place[key[-1]] = value
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=rf"not a measurement of this version \({key[0]}") as caught:
+        read_measurement(tmp_path / "r.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_prints_a_row_per_setting(folders, tmp_path, capsys):
+    words = ["bench", *map(str, folders), "--threads", "1,2", "--samples", "20", "--output", str(tmp_path)]
+    assert main(words) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["ARTIFACT", "DEVICE", "THREADS", "P50"]
+    assert [row.split()[0] for row in rows] == ["tiny-xnnpack-fp32"] * 2 + ["other-xnnpack-fp32"] * 2
+    assert all("21 in 3 processes" in row for row in rows)
 
 
 def test_all_is_interleaved_and_nothing_is_lost(measured):

@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from bench_fixtures import tiny_artifact
-from test_bench_adb import MEASURING, QUICK, clean, refused
+from test_bench_adb import MEASURING, QUICK, clean, command_line, refused
 
 from mobilekd.bench import bench
 from mobilekd.devices import devices
@@ -78,7 +81,7 @@ def test_states_of_a_phone_on_a_usb_cable(tmp_path, monkeypatch):
 
 
 def test_a_hot_phone_is_waited_for(connect, artifact, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(session, "POLL", 0.2)
+    monkeypatch.setattr(session, "POLL", 0.5)
     phone = connect()
     phone.dumpsys("thermalservice", "Thermal Status: 0", "Thermal Status: 3")
     threading.Timer(4, phone.dumpsys, ("thermalservice", "Thermal Status: 3", "Thermal Status: 0")).start()
@@ -130,6 +133,56 @@ def test_the_command_line_ends_with_2_and_one_line(connect, artifact, tmp_path):
     assert last.startswith(f"mobilekd bench: adb:{phone.serial}: the connection was lost in the middle of a command; check the cable")
     assert str(output) in last
     assert clean(phone, 5)
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_leaves_nothing_on_the_phone(connect, artifact, tmp_path, stop, code):
+    """In the sustained part, when the runner would go on for minutes."""
+    phone, output = connect(), tmp_path / "r.json"
+    line = [sys.executable, "-m", "mobilekd", "bench", artifact, "--device", "adb", "--threads", "1", "--samples", "20", "--minutes", "9"]
+    running = subprocess.Popen([*line, "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for said in running.stderr:
+        if "sustained for" in said:
+            break
+    time.sleep(1)
+    running.send_signal(stop)
+    running.communicate(timeout=120)
+    assert running.returncode == code
+    kept = read_measurement(output)
+    assert len(kept.series) == 3
+    assert kept.reasons == ("broken off: stopped by the user",)
+    assert clean(phone, 5)
+
+
+def test_energy_by_the_phones_own_counter(connect, artifact, tmp_path, monkeypatch):
+    """Off the cable; the counter makes a step of 1000 microampere-hours while the phone works."""
+    monkeypatch.setattr(session, "POLL", 0.5)
+    phone = connect()
+    service = phone.root / "system/etc/dumpsys/battery"
+    text = re.sub(r"status: \d", "status: 3", service.read_text())
+    level, volts = (int(re.search(rf"^ *{key}: (\d+)", text, re.MULTILINE)[1]) for key in ("Charge counter", "voltage"))
+    service.write_text(text)
+
+    def drain():
+        while not (phone.storage.exists() and any("--seconds" in word for word in phone_words(phone))):
+            time.sleep(0.2)
+        time.sleep(1)
+        service.write_text(text.replace(f"Charge counter: {level}", f"Charge counter: {level - 1000}"))
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    (measurement,) = bench([artifact], device="adb", output=tmp_path / "r.json", minutes=0.08, **QUICK)
+    thread.join()
+    energy = measurement.energy
+    assert energy["joules"] == pytest.approx(1000e-6 * 3600 * volts / 1000)
+    assert energy["joules_per_inference"] == pytest.approx(energy["joules"] / len(measurement.sustained.samples_ns))
+    assert (energy["used_uah"], energy["resolution_uah"]) == (1000, 1000)
+
+
+def phone_words(phone):
+    """Arguments of everything that runs in the phone's sandbox."""
+    lines = [command_line(entry) for entry in filter(str.isdigit, os.listdir("/proc"))]
+    return [word for line in lines if str(phone.root).encode() in line for word in line.decode(errors="replace").split("\0")]
 
 
 def test_a_phone_that_is_far_too_slow(connect, artifact, tmp_path, monkeypatch):
