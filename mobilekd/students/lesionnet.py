@@ -16,6 +16,8 @@ Where a small network's time goes, and what follows from it here (``benchmarks/s
 
 from torch import Tensor, nn
 
+#: What batch norms add to variances: a channel that hardly varies on skin must not be blown up, nor its rounding with it.
+NORM_EPS = 1e-3
 #: Hidden channels of a block over its input channels. MobileNetV2 needs 6, because its depthwise works on the hidden ones.
 EXPANSION = 2
 
@@ -30,12 +32,12 @@ class Block(nn.Module):
         super().__init__()
         hidden = EXPANSION * inputs
         self.conv_dw = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
-        self.bn1 = nn.BatchNorm2d(inputs)
+        self.bn1 = nn.BatchNorm2d(inputs, eps=NORM_EPS)
         self.conv_pw = nn.Conv2d(inputs, hidden, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(hidden)
+        self.bn2 = nn.BatchNorm2d(hidden, eps=NORM_EPS)
         self.act = nn.ReLU(inplace=True)
         self.conv_pwl = nn.Conv2d(hidden, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
+        self.bn3 = nn.BatchNorm2d(outputs, eps=NORM_EPS)
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ class LesionNet(nn.Module):
 
         stem, hidden = channels(24), channels(384)
         self.conv_stem = nn.Conv2d(3, stem, 4, stride=4, bias=False)  # [B, 24, H/4, W/4]
-        self.bn1 = nn.BatchNorm2d(stem)
+        self.bn1 = nn.BatchNorm2d(stem, eps=NORM_EPS)
         self.act1 = nn.ReLU(inplace=True)
         self.blocks = nn.Sequential(
             stage(stem, channels(40), blocks=2),  # [B, 40, H/8, W/8]
@@ -66,7 +68,7 @@ class LesionNet(nn.Module):
         )
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_head = nn.Conv2d(channels(144), hidden, 1, bias=False)
-        self.norm_head = nn.BatchNorm2d(hidden)
+        self.norm_head = nn.BatchNorm2d(hidden, eps=NORM_EPS)
         self.act2 = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, classes)
