@@ -70,3 +70,15 @@ def test_drift_under_load_is_told_with_temperature_and_frequency(artifacts: dict
 
 def test_cores_are_written_as_ranges() -> None:
     assert [ranges(text) for text in ("7", "4,5,6,7", "0,4,5,7", "all")] == ["7", "4–7", "0, 4–5, 7", "all"]
+
+
+def test_two_measurements_of_one_minute_are_both_drawn(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """A label that both share would leave one curve."""
+    for second in (10, 40):
+        started = f"2026-01-01T00:00:{second}Z"
+        write_measurement(tmp_path, make_measurement(artifacts["int8"], 4.0, started=started, session=started), f"r{second}")
+    page = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    for caption in ("Distribution of latency, 1 thread", "Every sample, 1 thread", "Latency by threads", "Cold against warm"):
+        chart = page.split(f"<figcaption>{caption}")[1].split("</svg>")[0]
+        assert "2026-01-01 00:00:10" in chart
+        assert "2026-01-01 00:00:40" in chart

@@ -95,18 +95,29 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
 
 def label(measurement: Measurement, members: Sequence[Measurement]) -> str:
     """As short as is still clear beside the others: precision alone where they differ in nothing else."""
+    date = _date(measurement, members)
+    return _short(measurement, members) + (f", {date}" if date else "") + ("" if measurement.valid else f" ({INVALID})")
+
+
+def _row(measurement: Measurement, members: Sequence[Measurement]) -> str:
+    """The same in two lines, for the narrow side of a chart."""
+    date = _date(measurement, members)
+    return _short(measurement, members) + ("" if measurement.valid else f" ({INVALID})") + (f"\n{date}" if date else "")
+
+
+def _short(measurement: Measurement, members: Sequence[Measurement]) -> str:
     same = len({(one.artifact.removesuffix(one.precision), one.backend) for one in members}) == 1
-    words = measurement.precision if same else measurement.artifact
-    if sum(one.artifact == measurement.artifact for one in members) > 1:
-        words += f", {measurement.started_utc[:16].replace('T', ' ')}"
-    return words if measurement.valid else f"{words} ({INVALID})"
+    return measurement.precision if same else measurement.artifact
 
 
 def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
     each = [(one, setting) for one in members for setting in settings(one)]
     fewest = min((setting for _, setting in each if setting.cores == "all"), key=lambda setting: setting.threads, default=each[0][1])
-    first = {label(one, members): setting.samples for one, setting in each if setting.name == fewest.name}
-    charts = [figures.distribution(first), figures.strips(first)]
+    first = [(one, setting.samples) for one, setting in each if setting.name == fewest.name]
+    charts = [
+        figures.distribution({label(one, members): samples for one, samples in first}),
+        figures.strips({_row(one, members): samples for one, samples in first}),
+    ]
     for chart in charts:
         chart.title += f", {fewest.name}"
     threads: dict[str, list[tuple[int, float, float, float]]] = {}
@@ -142,7 +153,8 @@ def _percentiles(members: Sequence[Measurement]) -> Block:
     for one in members:
         for setting in settings(one):
             figure = spread(setting.samples)
-            reasons = one.reasons if not one.valid else setting.reasons
+            # Why a whole measurement is invalid stands above, once; here only what concerns this setting alone.
+            reasons = setting.reasons if one.valid else (INVALID,)
             rows.append(
                 [
                     Cell(one.artifact, _remark(one, setting, members, reasons), mark="bad" if reasons else ""),
@@ -160,9 +172,12 @@ def _percentiles(members: Sequence[Measurement]) -> Block:
 
 
 def _date(one: Measurement, members: Sequence[Measurement]) -> str:
-    """When it was measured, where the artifact was measured more than once."""
-    again = sum(other.artifact == one.artifact for other in members) > 1
-    return one.started_utc[:16].replace("T", " ") if again else ""
+    """When it was measured, where the artifact was measured more than once; to the second where a minute is not enough."""
+    times = [other.started_utc for other in members if other.artifact == one.artifact]
+    if len(times) < 2:
+        return ""
+    minutes = 16 if sum(time[:16] == one.started_utc[:16] for time in times) == 1 else 19
+    return one.started_utc[:minutes].replace("T", " ")
 
 
 def _name(members: Sequence[Measurement], one: Measurement) -> Cell:
@@ -171,7 +186,7 @@ def _name(members: Sequence[Measurement], one: Measurement) -> Cell:
 
 def _remark(one: Measurement, setting: Setting, members: Sequence[Measurement], reasons: Sequence[str]) -> str:
     date = _date(one, members)
-    return setting.name + (f", {date}" if date else "") + (f"; {INVALID}: {'; '.join(reasons)}" if reasons else "")
+    return setting.name + (f", {date}" if date else "") + (f"; {'; '.join(reasons)}" if reasons else "")
 
 
 def _interval(figure: Interval) -> Cell:
