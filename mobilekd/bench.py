@@ -1,31 +1,27 @@
 """``bench``: measure artifacts on a device, keep what was measured whatever happens, compare with a baseline."""
 
+import itertools
+import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mobilekd import provenance
-from mobilekd.artifact import Interval, open_artifact
+from mobilekd.artifact import open_artifact
+from mobilekd.baseline import Regression, compare, judge, read_baseline
 from mobilekd.errors import UserError
 from mobilekd.files import write_json
 from mobilekd.measurement import Conditions, Device, GoldenCheck, Measurement, Pipeline, read_measurement
 from mobilekd.progress import say
 from mobilekd.runners import Runner, get
 from mobilekd.runners.session import Collected, Plan, measure
-from mobilekd.stats import median_ratio
+from mobilekd.stats import LEAST_PROCESSES
+
+__all__ = ["Regression", "bench", "compare"]
 
 RESULTS = Path("results")
-LEAST_ROUNDS = 3  # cold starts, and the fewest processes that a comparison can judge by
-
-
-class Regression(UserError):
-    """A measurement slower than its baseline by more than was allowed; ``regressions`` holds each ratio by setting."""
-
-    def __init__(self, message: str, regressions: dict[str, Interval]):
-        super().__init__(message)
-        self.regressions = regressions
+MOST_SAMPLES, MOST_MINUTES = 100_000, 24 * 60.0
 
 
 def bench(
@@ -51,7 +47,8 @@ def bench(
         threads: thread counts to sweep.
         minutes: length of the sustained part; 0 leaves it out.
         samples: steady samples per setting, spread over ``rounds`` fresh processes.
-        output: JSON file, or a folder for several artifacts; default ``results/DEVICE/ARTIFACT.json``.
+        output: JSON file, or a folder for several artifacts; default ``results/DEVICE/ARTIFACT.json`` (``ARTIFACT-app.json``).
+            An earlier measurement of that name is not overwritten but kept beside it, under its time.
         baseline: an earlier measurement of the same artifact, device and way.
         fail_above: with ``baseline``, the ratio of medians above which ``Regression`` is raised.
         rounds: fresh processes per setting, at least three; default one per 50 samples. More of them narrow a comparison.
@@ -62,16 +59,15 @@ def bench(
             before that, marked invalid with the reason).
         Regression: for a measurement that is slower than its baseline allows.
     """
-    rounds = max(LEAST_ROUNDS, samples // 50) if rounds is None else rounds
+    rounds = max(LEAST_PROCESSES, samples // 50) if rounds is None else rounds
     plan = Plan(tuple(dict.fromkeys(threads)), samples, minutes, rounds, cool_wait)
     _check(plan, artifacts, baseline, fail_above)
-    old = read_measurement(baseline) if baseline else None
+    _check_output(output, len(artifacts))
     collected = [Collected(open_artifact(Path(folder))) for folder in artifacts]
     _same_kind(collected)
     runner = get(device, via)
-    if old is not None and old.via != runner.via:
-        raise UserError(f"{baseline}: measured via {old.via}; shell and app are never compared, use --via {old.via}")
     about = runner.describe()
+    old = read_baseline(baseline, runner.via, about, [title(item) for item in collected]) if baseline else None
     stamp = _Stamp(runner, about, plan, device.partition(":")[0])
     fault: UserError | None = None
     try:
@@ -83,22 +79,26 @@ def bench(
             stamp.after = runner.conditions()
     except UserError as error:
         fault = error
-        reason = str(error).partition(": ")[2]  # without the device's serial, which is nobody's business
-        for item in collected:
-            item.reasons.append(f"broken off: {reason}")
-    except KeyboardInterrupt:
-        for item in collected:
-            item.reasons.append("broken off by the user")
-        _write(stamp, collected, output)
+        # Without the device's serial, which is nobody's business.
+        _break_off(collected, str(error).partition(": ")[2] or str(error))
+    except BaseException as error:  # Ctrl-C, the end of this process, or a mistake of ours: what was measured stays
+        by_user = isinstance(error, (KeyboardInterrupt, SystemExit))
+        _break_off(collected, "stopped by the user" if by_user else f"unexpected {type(error).__name__}")
+        _write(stamp, collected, output, baseline)
         raise
-    measurements, files = _write(stamp, collected, output)
+    measurements, files = _write(stamp, collected, output, baseline)
     if fault is not None:
         kept = f"; what was measured is kept, marked invalid, in {', '.join(map(str, files))}" if files else ""
         raise type(fault)(f"{fault}{kept}") from fault
     _judge(measurements, files)
-    if old is not None:
-        _compare(measurements, old, baseline, fail_above)
+    if old is not None and baseline is not None:
+        judge(measurements, old, baseline, fail_above)
     return measurements
+
+
+def _break_off(collected: Sequence[Collected], reason: str) -> None:
+    for item in collected:
+        item.reasons.append(f"broken off: {reason}")
 
 
 def _check(plan: Plan, artifacts: Sequence[Path], baseline: Path | None, fail_above: float | None) -> None:
@@ -106,16 +106,27 @@ def _check(plan: Plan, artifacts: Sequence[Path], baseline: Path | None, fail_ab
         raise UserError("bench: no artifact; name at least one folder that export made")
     if not plan.threads or min(plan.threads) < 1 or max(plan.threads) > 64:
         raise UserError(f"--threads {','.join(map(str, plan.threads))}: thread counts lie between 1 and 64")
-    if plan.samples < 20:
-        raise UserError(f"--samples {plan.samples}: too few for percentiles; use at least 20")
-    if plan.rounds < LEAST_ROUNDS:
+    if not 20 <= plan.samples <= MOST_SAMPLES:
+        raise UserError(f"--samples {plan.samples}: percentiles need at least 20, and {MOST_SAMPLES} is the most")
+    if plan.rounds < LEAST_PROCESSES:
         raise UserError(f"rounds={plan.rounds}: a cold start is measured in at least three fresh processes")
-    if plan.minutes < 0:
-        raise UserError(f"--minutes {plan.minutes:g}: cannot be negative")
+    if not 0 <= plan.minutes <= MOST_MINUTES:  # not a number is refused, too
+        raise UserError(f"--minutes {plan.minutes:g}: lies between 0 and {MOST_MINUTES:g}, and cannot be negative")
     if fail_above is not None and baseline is None:
         raise UserError("--fail-above: needs --baseline FILE to compare with")
     if fail_above is not None and not fail_above > 0:
         raise UserError(f"--fail-above {fail_above:g}: a ratio such as 1.05")
+
+
+def _check_output(output: Path | None, count: int) -> None:
+    """Refuse, before minutes are spent, a place where the result could not be written."""
+    if output is not None and count > 1 and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file, and {count} artifacts need a folder; name another")
+    folder = RESULTS if output is None else output
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"--output {output or RESULTS}: {folder} cannot be written; choose a folder you may write to")
 
 
 def _same_kind(collected: Sequence[Collected]) -> None:
@@ -189,14 +200,16 @@ class _Stamp:
         )
 
 
-def _write(stamp: _Stamp, collected: Sequence[Collected], output: Path | None) -> tuple[list[Measurement], list[Path]]:
+def _write(
+    stamp: _Stamp, collected: Sequence[Collected], output: Path | None, baseline: Path | None
+) -> tuple[list[Measurement], list[Path]]:
     """One file per artifact that got as far as its golden set."""
     measurements, files = [], []
     for item in collected:
         if item.golden is None:
             continue
         measurement = stamp.measurement(item)
-        path = _place(measurement, output, len(collected))
+        path = _free(_place(measurement, output, len(collected)), measurement, baseline)
         write_json(path, measurement.model_dump(mode="json"))
         say(f"bench: {path}" + ("" if measurement.valid else f" (invalid: {measurement.reasons[0]})"))
         measurements.append(measurement)
@@ -205,9 +218,34 @@ def _write(stamp: _Stamp, collected: Sequence[Collected], output: Path | None) -
 
 
 def _place(measurement: Measurement, output: Path | None, count: int) -> Path:
+    name = measurement.artifact + ("-app" if measurement.via == "app" else "")
     if output is None:
-        return RESULTS / measurement.device.id / f"{measurement.artifact}.json"
-    return output if count == 1 and not output.is_dir() else output / f"{measurement.artifact}.json"
+        return RESULTS / measurement.device.id / f"{name}.json"
+    return output if count == 1 and not output.is_dir() else output / f"{name}.json"
+
+
+def _free(path: Path, measurement: Measurement, baseline: Path | None) -> Path:
+    """Where to write: an earlier measurement of that name moves aside, under its own time; a baseline stays what it was."""
+    if not path.exists():
+        return path
+    if baseline is not None and path.samefile(baseline):
+        return _dated(path, measurement.started_utc)
+    try:
+        earlier = read_measurement(path)
+    except UserError:
+        return path  # no measurement, or none that anybody can read any more
+    aside = _dated(path, earlier.started_utc)
+    path.rename(aside)
+    say(f"bench: the earlier measurement is kept as {aside}")
+    return path
+
+
+def _dated(path: Path, utc: str) -> Path:
+    """``name-20261125T200501Z.json``, or the first of ``-2``, ``-3`` that is free."""
+    stem = f"{path.stem}-{re.sub('[^0-9TZ]', '', utc)}"
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (f"{stem}{end}{path.suffix}" for end in ends)
+    return next(place for name in names if not (place := path.with_name(name)).exists())
 
 
 def _judge(measurements: Sequence[Measurement], files: Sequence[Path]) -> None:
@@ -219,46 +257,3 @@ def _judge(measurements: Sequence[Measurement], files: Sequence[Path]) -> None:
             raise UserError(f"{who}: wrong answers, so no latency: {detail}; the report is in {file}, send it with the device's name")
         if measurement.series and not any(series.valid for series in measurement.series):
             raise UserError(f"{who}: {measurement.reasons[-1]}; kept in {file}, marked invalid; mend that and run again")
-
-
-def _samples(measurement: Measurement) -> dict[str, list[np.ndarray]]:
-    """Valid steady samples by setting, one array per process."""
-    found: dict[str, list[np.ndarray]] = {}
-    for series in measurement.series:
-        if series.valid:
-            key = f"{series.threads_asked} threads" + ("" if series.cores == "all" else f" on cores {series.cores}")
-            found.setdefault(key, []).append(np.array(series.samples_ns, float))
-    return found
-
-
-def compare(new: Measurement, old: Measurement) -> dict[str, Interval]:
-    """Ratio of medians, new over old, with its interval, for every setting that both have."""
-    if new.device.emulated or old.device.emulated:
-        raise UserError(f"{old.artifact}: emulated times are no latency and are not compared; measure on a real device")
-    if (new.via, new.device.id) != (old.via, old.device.id):
-        raise UserError(f"{old.artifact}: the baseline is from {old.device.id} via {old.via}, this is {new.device.id} via {new.via}")
-    ours, theirs = _samples(new), _samples(old)
-    return {key: median_ratio(ours[key], theirs[key]) for key in ours if key in theirs}
-
-
-def _compare(measurements: Sequence[Measurement], old: Measurement, baseline: Path | None, fail_above: float | None) -> None:
-    """Say every ratio; slower is what lies above ``fail_above`` with an interval that leaves out 1."""
-    same = [measurement for measurement in measurements if measurement.artifact == old.artifact]
-    if not same:
-        raise UserError(f"{baseline}: a baseline of {old.artifact}, which was not measured; name that artifact or another baseline")
-    ratios = compare(same[0], old)
-    if not ratios:
-        raise UserError(f"{baseline}: has no valid series in a setting that was measured; measure it again with the same --threads")
-    for key, ratio in ratios.items():
-        say(f"bench: {old.artifact}, {key}: {words(ratio)} times the baseline's median")
-    if fail_above is None:
-        return
-    slower = {k: r for k, r in ratios.items() if (r.value or 0.0) > fail_above and (r.low or 0.0) > 1.0}
-    if slower:
-        key, worst = max(slower.items(), key=lambda pair: pair[1].value or 0.0)
-        raise Regression(f"{old.artifact}, {key}: {words(worst)} times the baseline, above --fail-above {fail_above:g}", slower)
-
-
-def words(ratio: Interval) -> str:
-    """``1.08 (1.06 to 1.10)``."""
-    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"

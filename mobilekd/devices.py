@@ -57,7 +57,8 @@ def _phones() -> list[Found]:
 
 def _phone(serial: str, state: str) -> Found:
     if state != "device":
-        return Found(f"adb:{serial}", False, f"{state}: {remedy(state)}", "a phone")
+        advice = remedy(state)
+        return Found(f"adb:{serial}", False, advice if state in advice else f"{state}: {advice}", "a phone")
     try:
         text = Adb(serial).ask(android_state.HARDWARE_SCRIPT)
     except UserError as error:

@@ -4,14 +4,17 @@ Times are integers in nanoseconds from a monotonic clock. An invalid run is kept
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekd.errors import UserError
 from mobilekd.files import read_json
 
 MEASUREMENT_VERSION = 1
+
+#: A duration, or an offset from a start; a clock that ran backwards is not monotonic, and its file is refused.
+Nanoseconds = Annotated[int, Field(ge=0)]
 
 
 class Noun(BaseModel):
@@ -67,9 +70,9 @@ class GoldenCheck(Noun):
 class Cold(Noun):
     """One fresh process: nanoseconds to map the file, to load the method, and of the first inference."""
 
-    file_load_ns: int
-    method_load_ns: int
-    first_inference_ns: int
+    file_load_ns: Nanoseconds
+    method_load_ns: Nanoseconds
+    first_inference_ns: Nanoseconds
     threads: int | None = None
 
 
@@ -79,9 +82,9 @@ class Series(Noun):
     threads_asked: int
     threads_in_effect: int | None = None
     cores: str = Field("all", description="all, or the cores the process was bound to")
-    warmup_ns: tuple[int, ...] = Field(description="samples before the series was found steady, in order")
+    warmup_ns: tuple[Nanoseconds, ...] = Field(description="samples before the series was found steady, in order")
     steady_rule: str = Field("", description="how warm-up was decided to be over")
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[Nanoseconds, ...]
     order: int = Field(0, description="position in the interleaved session")
     valid: bool = True
     reasons: tuple[str, ...] = ()
@@ -91,19 +94,26 @@ class Sustained(Noun):
     """Latency against time under load: offsets from the start, with temperature and frequency where told."""
 
     threads: int
-    offsets_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
-    celsius: tuple[tuple[int, float], ...] = Field((), description="(offset_ns, temperature)")
-    frequency_khz: tuple[tuple[int, int], ...] = Field((), description="(offset_ns, frequency)")
+    offsets_ns: tuple[Nanoseconds, ...]
+    samples_ns: tuple[Nanoseconds, ...]
+    celsius: tuple[tuple[Nanoseconds, float], ...] = Field((), description="(offset_ns, temperature)")
+    frequency_khz: tuple[tuple[Nanoseconds, int], ...] = Field((), description="(offset_ns, the fastest core's frequency)")
+    reasons: tuple[str, ...] = Field((), description="why it did not begin as it should, such as on a phone still hot")
+
+    @model_validator(mode="after")
+    def _one_offset_each(self) -> "Sustained":
+        if len(self.offsets_ns) != len(self.samples_ns):
+            raise ValueError(f"{len(self.offsets_ns)} offsets for {len(self.samples_ns)} samples")
+        return self
 
 
 class Pipeline(Noun):
     """What a user of the app waits for, per photograph: samples of each part in nanoseconds."""
 
-    decode_ns: tuple[int, ...] = ()
-    resize_ns: tuple[int, ...] = ()
-    execute_ns: tuple[int, ...] = ()
-    post_ns: tuple[int, ...] = ()
+    decode_ns: tuple[Nanoseconds, ...] = ()
+    resize_ns: tuple[Nanoseconds, ...] = ()
+    execute_ns: tuple[Nanoseconds, ...] = ()
+    post_ns: tuple[Nanoseconds, ...] = ()
 
 
 class Memory(Noun):
@@ -148,5 +158,5 @@ def read_measurement(path: Path) -> Measurement:
         return Measurement.model_validate(read_json(path, "measurement"))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise UserError(f"{path}: not a measurement of this version ({key}: {first['msg']}); measure again") from None

@@ -15,6 +15,8 @@ from mobilekd.artifact import Interval
 
 #: Samples of one process, or of several.
 Processes: TypeAlias = np.ndarray | Sequence[np.ndarray]
+#: The fewest processes on either side that a verdict may rest on.
+LEAST_PROCESSES = 3
 
 
 def bootstrap_interval(
@@ -49,12 +51,12 @@ def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int
 
     Each side is a list of series, one per process. With three or more on both sides the interval is Welch's over the
     logarithms of the processes' medians. With fewer (or one array) it is a block bootstrap within the processes: it holds
-    for these processes only, and is far too narrow for a verdict about the machine.
+    for these processes only, and is far too narrow for a verdict about the machine; ``process_ratio`` withholds it.
     """
     ours, theirs = _series(new), _series(old)
     if not all(len(series) for series in (*ours, *theirs)) or not ours or not theirs:
         return Interval(value=None, reason="no samples")
-    if min(len(ours), len(theirs)) >= 3:
+    if min(len(ours), len(theirs)) >= LEAST_PROCESSES:
         return _welch(ours, theirs)
     random = np.random.default_rng(seed)
 
@@ -65,6 +67,14 @@ def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int
     low, high = np.quantile(ratios, [0.025, 0.975])
     value = float(np.median(np.concatenate(ours)) / np.median(np.concatenate(theirs)))
     return Interval(value=value, low=float(low), high=float(high))
+
+
+def process_ratio(new: Sequence[np.ndarray], old: Sequence[np.ndarray]) -> Interval:
+    """``median_ratio`` with an interval only where a verdict may rest on it: from three processes on both sides."""
+    ratio = median_ratio(new, old, draws=1 if min(len(new), len(old)) < LEAST_PROCESSES else 2000)
+    if ratio.value is None or min(len(new), len(old)) >= LEAST_PROCESSES:
+        return ratio
+    return Interval(value=ratio.value, reason=f"fewer than {LEAST_PROCESSES} valid processes on one side")
 
 
 def _series(samples: Processes) -> list[np.ndarray]:

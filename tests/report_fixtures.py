@@ -132,6 +132,7 @@ def make_measurement(
             offsets_ns=tuple(map(int, offsets)),
             samples_ns=tuple(map(int, times)),
             celsius=((0, 29.0), (int(150e9), 34.5), (int(300e9), 38.0)),
+            frequency_khz=((0, 2_850_000), (int(150e9), 2_400_000), (int(300e9), 1_900_000)),
         )
     return Measurement(
         artifact=f"{manifest['name']}-{manifest['backend']}-{manifest['precision']}",

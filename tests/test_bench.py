@@ -1,16 +1,21 @@
 """``bench`` on this machine: what is written, in which order, what is refused, and how a baseline judges."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from bench_fixtures import spoil_answers, tiny_artifact
 
+from mobilekd.baseline import judge
 from mobilekd.bench import Regression, bench, compare
+from mobilekd.cli import main
 from mobilekd.devices import devices
 from mobilekd.errors import UserError
-from mobilekd.measurement import read_measurement
+from mobilekd.measurement import Measurement, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.host import HostRunner
 
@@ -40,6 +45,44 @@ def test_files_hold_what_is_returned(measured):
     assert sorted(path.name for path in output.iterdir()) == ["other-xnnpack-fp32.json", "tiny-xnnpack-fp32.json"]
     for measurement in measurements:
         assert read_measurement(output / f"{measurement.artifact}.json") == measurement
+
+
+def test_files_obey_the_published_schema(measured):
+    schema = Measurement.model_json_schema()
+    for path in measured[1].iterdir():
+        jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("series", 0, "samples_ns", 3), -5),
+        (("series", 0, "samples_ns"), None),
+        (("cold", 0, "first_inference_ns"), "soon"),
+        (("sustained", "offsets_ns"), [1]),
+        (("via",), "guess"),
+        (("extra",), 1),
+    ],
+)
+def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value):
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    place = document
+    for part in key[:-1]:
+        place = place[part]
+    place[key[-1]] = value
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=rf"not a measurement of this version \({key[0]}") as caught:
+        read_measurement(tmp_path / "r.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_prints_a_row_per_setting(folders, tmp_path, capsys):
+    words = ["bench", *map(str, folders), "--threads", "1,2", "--samples", "20", "--output", str(tmp_path)]
+    assert main(words) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["ARTIFACT", "DEVICE", "THREADS", "P50"]
+    assert [row.split()[0] for row in rows] == ["tiny-xnnpack-fp32"] * 2 + ["other-xnnpack-fp32"] * 2
+    assert all("21 in 3 processes" in row for row in rows)
 
 
 def test_all_is_interleaved_and_nothing_is_lost(measured):
@@ -85,6 +128,76 @@ def test_a_baseline_that_is_equal_passes_and_a_slower_run_fails(measured, folder
     bench(folders[:1], baseline=slow, fail_above=1.05, output=tmp_path / "new.json", **QUICK)
 
 
+def written(document, path, **changes):
+    """A copy of a measurement's document with other fields."""
+    path.write_text(json.dumps(document | changes))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"via": "app"}, "shell and app are never compared"),
+        ({"artifact": "stranger-xnnpack-fp32"}, "which is not measured here"),
+        ({"series": []}, "has no latency"),
+        ({"schema_version": 2}, "not a measurement of this version"),
+    ],
+)
+def test_an_unfit_baseline_is_refused_before_anything_is_measured(measured, folders, tmp_path, monkeypatch, changes, line):
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    monkeypatch.setattr(HostRunner, "measure", None)
+    with pytest.raises(UserError, match=line):
+        bench(folders[:1], baseline=written(document, tmp_path / "old.json", **changes), output=tmp_path / "new.json", **QUICK)
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_two_processes_bear_no_verdict(measured):
+    """With two valid series a bootstrap inside them would call the machine slower than itself."""
+    new = measured[0][0]
+    series = [one.model_copy(update={"valid": number < 2}) for number, one in enumerate(s for s in new.series if s.threads_asked == 1)]
+    few = new.model_copy(update={"series": tuple(series)})
+    ratio = compare(few, new)["1 threads"]
+    assert ratio.value > 0
+    assert (ratio.low, ratio.high) == (None, None)
+    assert "fewer than 3 valid processes" in ratio.reason
+    with pytest.raises(UserError, match=r"fewer than 3 valid processes on one side, so --fail-above cannot judge"):
+        judge([few], new, Path("old.json"), 1.05)
+
+
+def test_a_demanded_gain_that_is_missing_fails(measured):
+    """--fail-above 0.9 asks for a tenth less time; as fast as before is not enough, whatever the interval."""
+    new = measured[0][0]
+    spread = [one.model_copy(update={"samples_ns": (1000 + n,) * 30, "valid": True}) for n, one in enumerate(new.series)]
+    steady = new.model_copy(update={"series": tuple(spread)})
+    judge([steady], steady, Path("old.json"), 1.05)
+    with pytest.raises(Regression, match=r"above --fail-above 0\.9"):
+        judge([steady], steady, Path("old.json"), 0.9)
+
+
+def test_no_measurement_overwrites_another_and_a_baseline_stays(folders, tmp_path):
+    place = tmp_path / "r.json"
+    (first,) = bench(folders[:1], output=place, **QUICK)
+    (second,) = bench(folders[:1], output=place, **QUICK)
+    (aside,) = [path for path in tmp_path.iterdir() if path != place]
+    assert read_measurement(place) == second
+    assert read_measurement(aside) == first
+    assert re.fullmatch(r"r-\d{8}T\d{6}Z\.json", aside.name)
+    (third,) = bench(folders[:1], output=place, baseline=place, **QUICK)
+    assert read_measurement(place) == second, "the baseline is not replaced by what it judges"
+    assert third in [read_measurement(path) for path in tmp_path.iterdir()]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_once(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(HostRunner, "measure", None)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file, and 2 artifacts need a folder"):
+        bench(folders, output=tmp_path / "file", **QUICK)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(UserError, match="cannot be written; choose a folder"):
+        bench(folders[:1], output=tmp_path / "new" / "r.json", **QUICK)
+
+
 def test_only_what_is_alike_is_compared(measured):
     first, second = measured[0]
     assert set(compare(first, second)) == {"1 threads", "2 threads"}
@@ -106,7 +219,7 @@ def test_wrong_answers_get_no_latency_and_spare_the_others(folders, tmp_path):
     assert len(read_measurement(tmp_path / "out/other-xnnpack-fp32.json").series) == 3
 
 
-@pytest.mark.parametrize("stop", [DeviceError("host: gone; run again"), KeyboardInterrupt()])
+@pytest.mark.parametrize("stop", [DeviceError("host: gone; run again"), KeyboardInterrupt(), SystemExit(143), RuntimeError("ours")])
 def test_what_was_measured_before_a_stop_is_kept(folders, tmp_path, monkeypatch, stop):
     """The third process fails: two series stay, marked."""
     measure, calls = HostRunner.measure, []
@@ -134,6 +247,8 @@ def test_what_was_measured_before_a_stop_is_kept(folders, tmp_path, monkeypatch,
         ({"samples": 5}, "at least 20"),
         ({"rounds": 2}, "at least three"),
         ({"minutes": -1.0}, "negative"),
+        ({"minutes": float("nan")}, "lies between"),
+        ({"samples": 10**8}, "is the most"),
         ({"fail_above": 1.05}, "needs --baseline"),
         ({"device": "phone"}, "unknown device"),
         ({"via": "usb"}, "unknown way"),

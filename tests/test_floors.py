@@ -19,7 +19,7 @@ FLOORS = (
     "teachers teacher_cache calibrate",
     "teacher_engine answers",
     "training",
-    "evaluate evidence predict report inspect doctor devices",
+    "evaluate evidence predict report inspect doctor devices baseline",
     "compare",
     "teach distill export bench apk verify",
     "demo sweep",

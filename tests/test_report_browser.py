@@ -89,14 +89,11 @@ addEventListener("load", () => {
 """
 
 
-@pytest.mark.parametrize("width", [360, 1600])
-@pytest.mark.parametrize(("theme", "scheme"), [("light", 1), ("dark", 0)])
-def test_it_fits_the_screen_in_both_themes(page: Path, tmp_path: Path, width: int, theme: str, scheme: int) -> None:
-    """A probe in a copy of the page (its content policy taken out for that) tells what sticks out and which theme is on."""
-    text = page.read_text(encoding="utf-8")
+def probed(text: str, tmp_path: Path, width: int, scheme: int = 1, probe: str = PROBE) -> dict:
+    """What the probe says of a copy of the page in a window of that width."""
     copy = tmp_path / "probed.html"
     start = text.index("<meta http-equiv")
-    framed = text[:start] + text[text.index(">", start) + 1 :].replace("</body>", PROBE + "</body>")
+    framed = text[:start] + text[text.index(">", start) + 1 :].replace("</body>", probe + "</body>")
     copy.write_text(framed, encoding="utf-8")
     # Headless windows are at least 500 wide, so the narrow page is looked at through a frame.
     outer = tmp_path / "outer.html"
@@ -113,12 +110,31 @@ def test_it_fits_the_screen_in_both_themes(page: Path, tmp_path: Path, width: in
         f"--blink-settings=preferredColorScheme={scheme}",
     )
     dom = browse(outer.as_uri(), tmp_path / "profile", *options, f"--window-size={max(width, 500) + 40},900").stdout
-    found = json.loads(dom.split('data-found="')[1].split('">')[0].replace("&quot;", '"').replace("&lt;", "<").replace("&amp;", "&"))
+    return dict(json.loads(dom.split('data-found="')[1].split('">')[0].replace("&quot;", '"').replace("&lt;", "<").replace("&amp;", "&")))
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize(("theme", "scheme"), [("light", 1), ("dark", 0)])
+def test_it_fits_the_screen_in_both_themes(page: Path, tmp_path: Path, width: int, theme: str, scheme: int) -> None:
+    """A probe in a copy of the page (its content policy taken out for that) tells what sticks out and which theme is on."""
+    found = probed(page.read_text(encoding="utf-8"), tmp_path, width, scheme)
     assert found["wide"] <= found["room"] <= width
     assert found["out"] == []
     assert found["clipped"] == []
     light = sum(map(int, found["paper"].removeprefix("rgb(").removesuffix(")").split(","))) > 384
     assert light == (theme == "light")
+
+
+def test_nothing_is_cut_off_on_paper(page: Path, tmp_path: Path) -> None:
+    """The print style at the width of an A4 page: paper cannot be scrolled, so tables count too, and remarks are no larger than figures."""
+    text = page.read_text(encoding="utf-8").replace("@media print{", "@media all{")
+    sizes = "const size = q => parseFloat(getComputedStyle(document.querySelector(q)).fontSize);"
+    probe = PROBE.replace('!e.closest(".scroll") && ', "").replace(
+        "const found = {", sizes + 'const found = {figure: size("td"), remark: size("small"), '
+    )
+    found = probed(text, tmp_path, 718, probe=probe)
+    assert found["out"] == []
+    assert 8 < found["remark"] < found["figure"] < 14
 
 
 def test_it_prints(page: Path, tmp_path: Path) -> None:

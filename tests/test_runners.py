@@ -1,12 +1,14 @@
 """The C++ runner on this machine: answers, phases, failures, and the parsers of what devices tell."""
 
 import itertools
+import shlex
 
 import numpy as np
 import pytest
 from bench_fixtures import CLASSES, PICTURES, tiny_artifact
 
 from mobilekd.artifact import open_artifact
+from mobilekd.cli import commands
 from mobilekd.errors import CannotRunHere, UserError
 from mobilekd.measurement import Conditions
 from mobilekd.runners import android_state, get, host, linux_state, program
@@ -215,3 +217,19 @@ def test_states_are_read_in_their_units():
 )
 def test_adbs_words_become_advice(words, advice):
     assert advice in remedy(words)
+
+
+def test_the_phone_owners_page_speaks_our_words(checkout):
+    """Every failure it explains is one that we say, and every command of it is one that we have."""
+    page = (checkout / "benchmarks/phone.md").read_text(encoding="utf-8")
+    said = "".join(
+        path.read_text(encoding="utf-8") for path in [*(checkout / "mobilekd/runners").glob("*.py"), checkout / "mobilekd/bench.py"]
+    )
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 8
+    for phrase in (part for row in rows for part in row.split(", ")):
+        assert phrase in said, phrase
+    typed = [line.strip() for line in page.splitlines() if line.startswith("    mobilekd ")]
+    assert len(typed) >= 5
+    for line in typed:
+        commands().parse(shlex.split(line)[1:])

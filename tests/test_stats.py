@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekd.stats import block_resample, median_ratio, percentile
+from mobilekd.stats import block_resample, median_ratio, percentile, process_ratio
 
 RECORDED = [
     np.array(one, float) for one in json.loads((Path(__file__).parent / "data/latencies.json").read_text(encoding="utf-8"))["processes"]
@@ -29,11 +29,41 @@ def test_percentiles_of_a_known_series(q, expected):
     assert percentile(np.arange(101), q).value == expected
 
 
-def test_percentile_intervals_cover_the_truth():
-    """95% intervals for the median of an exponential, whose median is ln 2, cover it about 95% of the time."""
-    random = np.random.default_rng(0)
-    found = [percentile(random.exponential(size=300), 50, draws=200, seed=i) for i in range(200)]
-    assert 0.88 <= np.mean([one.low <= np.log(2) <= one.high for one in found]) <= 0.99
+@pytest.mark.parametrize("q", [50, 90, 95])
+def test_percentile_intervals_cover_the_truth(q):
+    """95% intervals for percentiles of an exponential, -ln(1 - q), cover them about 95% of the time."""
+    random, truth = np.random.default_rng(q), -np.log(1 - q / 100)
+    found = [percentile(random.exponential(size=300), q, draws=200, seed=i) for i in range(200)]
+    assert 0.88 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.99
+
+
+def test_percentile_intervals_cover_the_truth_of_neighbours_that_are_alike():
+    """Latencies drift: an AR(1) series at 0.6 has median 0. Single samples resampled would cover it in about two thirds only."""
+    random = np.random.default_rng(7)
+
+    def series():
+        noise, values = random.normal(size=400), np.zeros(400)
+        for i in range(1, 400):
+            values[i] = 0.6 * values[i - 1] + noise[i]
+        return values[100:]
+
+    found = [percentile(series(), 50, draws=200, seed=i) for i in range(200)]
+    assert 0.85 <= np.mean([one.low <= 0 <= one.high for one in found]) <= 0.99
+
+
+def test_ratio_intervals_cover_the_truth():
+    """Processes 1% apart, 3 to 12 of them, one side truly 1.2 times the other."""
+    random = np.random.default_rng(8)
+    for count in (3, 4, 12):
+        found = [process_ratio([1.2 * one for one in quiet(random, count)], quiet(random, count)) for _ in range(300)]
+        assert 0.92 <= np.mean([one.low <= 1.2 <= one.high for one in found]) <= 0.985
+
+
+def test_fewer_than_three_processes_bear_no_interval():
+    random = np.random.default_rng(9)
+    found = process_ratio(quiet(random, 2), quiet(random, 9))
+    assert found.value == pytest.approx(1, abs=0.1)
+    assert (found.low, found.high, found.reason) == (None, None, "fewer than 3 valid processes on one side")
 
 
 def test_one_sample_has_no_interval():

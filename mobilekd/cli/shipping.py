@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilekd.cli.parser import Answer, Commands, add_runs
+
+if TYPE_CHECKING:
+    from mobilekd.devices import Found
+    from mobilekd.measurement import Measurement
 
 
 def register(commands: Commands) -> None:
@@ -43,7 +49,7 @@ def register(commands: Commands) -> None:
         [
             "artifacts/ham10000-xnnpack-int8",
             "artifacts/*-xnnpack-* --device adb --minutes 5",
-            "artifacts/ham10000-xnnpack-int8 --baseline results/host/old.json --fail-above 1.05",
+            "artifacts/ham10000-xnnpack-int8 --baseline baseline.json --fail-above 1.05",
         ],
     )
     parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="several are interleaved")
@@ -130,10 +136,7 @@ def verify(arguments: Namespace) -> Answer:
 
 def bench(arguments: Namespace) -> Answer:
     """Measure artifacts."""
-    import statistics
-
     from mobilekd.bench import bench as run
-    from mobilekd.cli.text import milliseconds, table
 
     measurements = run(
         arguments.artifacts,
@@ -146,12 +149,34 @@ def bench(arguments: Namespace) -> Answer:
         baseline=arguments.baseline,
         fail_above=arguments.fail_above,
     )
-    rows = [
-        (item.artifact, item.device.id, series.threads_asked, milliseconds(statistics.median(series.samples_ns)), len(series.samples_ns))
-        for item in measurements
-        for series in item.series
-    ]
-    return Answer({"measurements": measurements}, table(("ARTIFACT", "DEVICE", "THREADS", "MEDIAN", "SAMPLES"), rows))
+    return Answer({"measurements": measurements}, _latencies(measurements))
+
+
+def _latencies(measurements: list[Measurement]) -> str:
+    """A row per artifact and setting; in words where there is no latency to show."""
+    from mobilekd.cli.text import table
+    from mobilekd.figures.tables import milliseconds
+    from mobilekd.report.settings import settings
+
+    header = ("ARTIFACT", "DEVICE", "THREADS", "P50 MS", "95% INTERVAL", "P95 MS", "COLD MS", "SAMPLES", "")
+    rows, words = [], []
+    for item in measurements:
+        for setting in settings(item):
+            middle, where = setting.percentile(50), f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}")
+            span = f"{milliseconds(middle.low)} to {milliseconds(middle.high)}" if middle.low and middle.high else ""
+            times = [milliseconds(middle.value or 0), span, milliseconds(setting.percentile(95).value or 0)]
+            colds = [
+                cold.file_load_ns + cold.method_load_ns + cold.first_inference_ns for cold in item.cold if cold.threads == setting.threads
+            ]
+            doubt = "; ".join(item.reasons or setting.reasons)
+            counts = f"{len(setting.samples)} in {len(setting.processes)} processes"
+            cold = milliseconds(statistics.median(colds) / 1e6) if colds else ""
+            rows.append((item.artifact, item.device.id, where, *times, cold, counts, f"INVALID: {doubt}" if doubt else ""))
+        if not settings(item):
+            golden = item.golden
+            answers = f"all {golden.samples} golden pictures answered rightly (largest error {golden.max_error or 0:.2g})"
+            words.append(f"{item.artifact} on {item.device.id}: {answers}; emulated, so its times are no latency")
+    return "\n\n".join(part for part in (table(header, rows) if rows else "", "\n".join(words)) if part)
 
 
 def devices(arguments: Namespace) -> Answer:
@@ -159,11 +184,13 @@ def devices(arguments: Namespace) -> Answer:
     from mobilekd.cli.text import plain, table
     from mobilekd.devices import devices as run
 
-    found = plain(run())
-    columns = list(dict.fromkeys(key for item in found for key in item))
-    return Answer(
-        {"devices": found}, table([column.upper() for column in columns], [[item.get(key, "") for key in columns] for item in found])
-    )
+    found = run()
+    rows = [(item.device, _state(item), item.name, item.problem) for item in found]
+    return Answer({"devices": plain(found)}, table(("DEVICE", "", "WHAT IT IS", "WHAT IS WRONG, AND WHAT TO DO"), rows))
+
+
+def _state(item: Found) -> str:
+    return "NOT USABLE" if not item.usable else "ok" if item.latency else "answers only"
 
 
 def apk(arguments: Namespace) -> Answer:

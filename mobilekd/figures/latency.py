@@ -6,6 +6,9 @@ import numpy as np
 
 from mobilekd.figures.svg import Chart, Scale, label_room, shorten
 
+#: Height of one further quantity below latency against time, units.
+PANEL = 70
+
 
 def distribution(series: Mapping[str, np.ndarray]) -> Chart:
     """Share of inferences that took at most so long, one curve per name; the slowest hundredth is cut off and said."""
@@ -25,9 +28,13 @@ def distribution(series: Mapping[str, np.ndarray]) -> Chart:
 
 
 def strips(series: Mapping[str, np.ndarray]) -> Chart:
-    """Every sample as a dot on its row, in the order of time from top to bottom of the row; median and p95 as ticks."""
-    rows = ", ".join(f"{name} {np.median(samples):.3g} ms" for name, samples in series.items())
-    chart = Chart("Every sample", f"One dot per inference; medians: {rows}.", left=label_room(list(series)), right=14, top=8)
+    """Every sample as a dot on its row, in the order of time from top to bottom of the row; median and p95 as ticks.
+
+    A name may have a second line.
+    """
+    rows = ", ".join(f"{name.replace(chr(10), ', ')} {np.median(samples):.3g} ms" for name, samples in series.items())
+    room = label_room([line for name in series for line in name.splitlines()])
+    chart = Chart("Every sample", f"One dot per inference; medians: {rows}.", left=room, right=14, top=8)
     chart.height = 50 + 34 * len(series)
     low = min(float(samples.min()) for samples in series.values())
     high = max(float(samples.max()) for samples in series.values())
@@ -35,7 +42,11 @@ def strips(series: Mapping[str, np.ndarray]) -> Chart:
     chart.axis_x(x, "milliseconds per inference")
     for index, (name, samples) in enumerate(series.items()):
         top = chart.top + 34 * index + 4
-        chart.text(chart.left - 8, top + 16, shorten(name, chart.left), css="end")
+        lines = name.splitlines()
+        for number, line in enumerate(lines):
+            chart.text(
+                chart.left - 8, top + 22 - 6 * len(lines) + 13 * number, shorten(line, chart.left), css="soft end" if number else "end"
+            )
         shown = samples[:: max(1, len(samples) // 250)]
         for place, sample in zip(np.linspace(0, 24, len(shown)), shown, strict=True):
             chart.marks.append(f'<circle cx="{x(sample):.1f}" cy="{top + place:.1f}" r="1.5" class="f{index % 6}" fill-opacity=".45"/>')
@@ -86,15 +97,23 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
     return chart
 
 
-def sustained(seconds: np.ndarray, times: np.ndarray, celsius: Sequence[tuple[float, float]] = ()) -> Chart:
-    """Latency against time under load: a dot per inference and the running median; temperature on an axis of its own below."""
+def sustained(
+    seconds: np.ndarray,
+    times: np.ndarray,
+    celsius: Sequence[tuple[float, float]] = (),
+    megahertz: Sequence[tuple[float, float]] = (),
+) -> Chart:
+    """Latency against time under load: a dot per inference and the running median; below it temperature and frequency."""
     window = max(1, len(times) // 60)
     parts = [slice(i, i + window) for i in range(0, len(times), window)]
     line = [(float(np.mean(seconds[part])), float(np.median(times[part]))) for part in parts]
     change = line[-1][1] / line[0][1] - 1
-    heat = f" Temperature from {celsius[0][1]:g} to {celsius[-1][1]:g} °C." if celsius else ""
-    chart = Chart("Sustained load", f"Median latency changes by {change:+.1%} from the first to the last part.{heat}", top=22)
-    below = 70 if celsius else 0
+    words = [f"Median latency changes by {change:+.1%} from the first to the last part."]
+    words += [f"Temperature from {celsius[0][1]:g} to {celsius[-1][1]:g} °C."] if celsius else []
+    words += [f"Frequency of the fastest core from {megahertz[0][1]:g} to {megahertz[-1][1]:g} MHz."] if megahertz else []
+    chart = Chart("Sustained load", " ".join(words), top=22)
+    panels = [(unit, rows) for unit, rows in (("°C", celsius), ("MHz", megahertz)) if rows]
+    below = PANEL * len(panels)
     chart.height += below
     x = chart.scale_x(0, float(seconds.max()) or 1)
     chart.axis_x(x, "seconds under load")
@@ -105,17 +124,20 @@ def sustained(seconds: np.ndarray, times: np.ndarray, celsius: Sequence[tuple[fl
     for second, time in zip(seconds[::step], times[::step], strict=True):
         chart.marks.append(f'<circle cx="{x(second):.1f}" cy="{y(time):.1f}" r="1.4" class="f0" fill-opacity=".3"/>')
     chart.polyline([(x(second), y(time)) for second, time in line], series=0)
-    if celsius:
-        _temperature(chart, x, celsius, below)
+    for number, (unit, rows) in enumerate(panels):
+        _panel(chart, x, rows, unit, chart.height - chart.bottom + PANEL * number, series=number + 1)
     return chart
 
 
-def _temperature(chart: Chart, x: Scale, celsius: Sequence[tuple[float, float]], below: float) -> None:
-    low, high = min(c for _, c in celsius), max(c for _, c in celsius)
-    floor = chart.height - chart.bottom + below
-    place = Scale(low - 1, high + 1, floor - 4, floor - below + 24)
-    chart.text(4, floor - below + 16, "°C", css="soft")
+def _panel(chart: Chart, x: Scale, rows: Sequence[tuple[float, float]], unit: str, top: float, *, series: int) -> None:
+    """A second quantity on an axis of its own, from ``top`` down; only its extremes are labelled."""
+    low, high = min(value for _, value in rows), max(value for _, value in rows)
+    slack = 0.15 * (high - low) or 1
+    place = Scale(low - slack, high + slack, top + PANEL - 4, top + 24)
+    chart.text(4, top + 16, unit, css="soft")
     for value in dict.fromkeys((low, high)):
-        chart.text(chart.left - 6, place(value) + 4, f"{value:g}", css="soft end")
+        chart.text(chart.left - 6, place(value) + 4, f"{value:.5g}", css="soft end")
         chart.segment(chart.left, place(value), chart.width - chart.right, place(value), css="grid")
-    chart.polyline([(x(second), place(value)) for second, value in celsius], series=1)
+    chart.polyline([(x(second), place(value)) for second, value in rows], series=series)
+    if len(rows) == 1:  # a single look is a point, not a line
+        chart.marker(x(rows[0][0]), place(rows[0][1]), series=series)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from mobilekd.artifact import Interval
 from mobilekd.measurement import Measurement
 from mobilekd.report.settings import Setting, settings, trusted
-from mobilekd.stats import median_ratio
+from mobilekd.stats import process_ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Difference:
         """Faster, slower, or no difference shown."""
         figure = self.ratio
         if figure.value is None or figure.low is None or figure.high is None:
-            return "not enough samples to say"
+            return f"no verdict: {figure.reason or 'not enough samples'}"
         if figure.high < 1:
             return f"faster: {_percent(1 - figure.value)} less time ({_percent(1 - figure.high)} to {_percent(1 - figure.low)})"
         if figure.low > 1:
@@ -46,7 +46,7 @@ def differences(members: Sequence[Measurement]) -> list[Difference]:
         for ours in settings(new):
             other = theirs.get((ours.threads, ours.cores))
             if other is not None and not ours.reasons and not other.reasons:
-                found.append(Difference(new, old, ours, other, median_ratio(ours.processes, other.processes)))
+                found.append(Difference(new, old, ours, other, process_ratio(ours.processes, other.processes)))
     return found
 
 
@@ -56,12 +56,18 @@ def _pairs(members: Sequence[Measurement]) -> list[tuple[Measurement, Measuremen
     found = []
     for name in dict.fromkeys(one.artifact for one in usable):
         found += [(new, old) for old, new in pairwise(one for one in usable if one.artifact == name)]
-    latest = {one.artifact: one for one in usable}
-    for one in latest.values():
-        base = latest.get(one.artifact.removesuffix(one.precision) + "fp32")
-        if base is not None and base is not one:
-            found.append((one, base))
+    for name in dict.fromkeys(one.artifact for one in usable):
+        found += _against_fp32([one for one in usable if one.artifact == name], usable)
     return found
+
+
+def _against_fp32(members: Sequence[Measurement], usable: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
+    """The latest pair of one session, because drift hits both alike there; else the latest of each."""
+    base = [one for one in usable if one.artifact == members[0].artifact.removesuffix(members[0].precision) + "fp32"]
+    if not base or base[0].artifact == members[0].artifact:
+        return []
+    together = [(one, other) for one in members for other in base if one.session == other.session]
+    return [together[-1] if together else (members[-1], base[-1])]
 
 
 def _percent(share: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from mobilekd.measurement import Measurement
 from mobilekd.report.collect import Material
 from mobilekd.report.differences import differences
+from mobilekd.report.load import drift
 from mobilekd.report.lowered import title
 from mobilekd.report.settings import Setting, by_way, settings, spread, timed
 from mobilekd.report.tradeoff import Placed
@@ -53,11 +54,30 @@ def _measurement(one: Measurement) -> dict[str, Any]:
         ]
         if timed(one)
         else [],
+        "pipeline_ms": _pipeline(one),
         "memory": one.memory.model_dump() if one.memory else None,
+        "sustained": _sustained(one),
+        "energy": one.energy if timed(one) else None,
         "before": one.before.model_dump(),
         "after": one.after.model_dump(),
         "versions": one.versions,
     }
+
+
+def _pipeline(one: Measurement) -> dict[str, float] | None:
+    """Medians of what a user of the app waits for."""
+    if one.pipeline is None or not timed(one):
+        return None
+    parts = one.pipeline.model_dump().items()
+    return {name.removesuffix("_ns"): float(np.median(times)) / 1e6 for name, times in parts if times}
+
+
+def _sustained(one: Measurement) -> dict[str, Any] | None:
+    load, found = one.sustained, drift(one.sustained)
+    if load is None or found is None or not timed(one):
+        return None
+    ends = {"seconds": found.seconds, "first_tenth_ms": found.first, "last_tenth_ms": found.last, "change": found.change}
+    return {"threads": load.threads, **ends, "celsius": load.celsius, "frequency_khz": load.frequency_khz, "reasons": list(load.reasons)}
 
 
 def _setting(setting: Setting) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 from mobilekd.artifact import Artifact
 from mobilekd.figures.tables import count, milliseconds, percent, points, size
 from mobilekd.measurement import Measurement
+from mobilekd.report import load
 from mobilekd.report.collect import Material
 from mobilekd.report.lowered import title
 from mobilekd.report.page import Tile, Tiles
@@ -87,7 +88,24 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
                 f"{device_name(measurement.device)}, {threads} thread{'' if threads == 1 else 's'}",
             )
         )
+    found += _devices(material.measurements)
     return Tiles(tuple(found)) if found else None
+
+
+def _devices(measurements: Sequence[Measurement]) -> list[Tile]:
+    """Whether devices answer rightly, and how far latency drifts under load."""
+    if not measurements:
+        return []
+    right, asked = sum(one.golden.passed for one in measurements), len(measurements)
+    devices = len({one.device.id for one in measurements})
+    where = f"golden sets answered rightly, on {devices} device{'' if devices == 1 else 's'}"
+    found = [Tile("right answers", f"{right} of {asked}", "", where)]
+    drifts = [(drift.change, drift.seconds, one) for one in measurements if trusted(one) and (drift := load.drift(one.sustained))]
+    if drifts:
+        change, seconds, one = max(drifts, key=lambda item: item[0])
+        remark = f"after {seconds / 60:.0f} minutes under load, the most: {one.artifact}, {device_name(one.device)}"
+        found.append(Tile("latency drifts by", f"{100 * change:+.0f}".replace("-", "−"), "%", remark))
+    return found
 
 
 def _agreement(artifact: Artifact) -> float | None:

@@ -1,6 +1,7 @@
 """How fast on which device: whole distributions, threads, cold starts, drift; and whether each device answers rightly."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,9 +9,10 @@ from mobilekd import figures
 from mobilekd.artifact import Interval
 from mobilekd.figures.tables import Cell, between, milliseconds, size, table
 from mobilekd.measurement import Measurement
+from mobilekd.report import load
 from mobilekd.report.differences import differences
 from mobilekd.report.page import Block, Heading, Notice, Pictures, Section, Text, section
-from mobilekd.report.settings import Setting, by_way, device_name, settings, spread, timed, way
+from mobilekd.report.settings import Setting, by_way, device_name, ranges, settings, spread, timed, way
 
 INVALID = "invalid"
 
@@ -51,9 +53,10 @@ def measured(measurements: Sequence[Measurement]) -> Section | None:
             Pictures(_charts(members)),
             _percentiles(members),
             _differences(members),
+            load.sustained(members, partial(_name, members)),
             _cold(members),
             _memory(members),
-            _energy(members),
+            load.energy(members, partial(_name, members)),
         ]
     return section("latency", "How fast, and does it stay so", blocks)
 
@@ -72,10 +75,12 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
     if len(groups) < 2:
         return []
     series, rows = {}, []
+    ways = {(one.device.id, one.via) for members in groups.values() for one in members}
+    both = len(ways) > len({device for device, _ in ways})
     for name, members in groups.items():
         for one in {one.artifact: one for one in sorted(members, key=lambda one: one.started_utc)}.values():
             setting = settings(one)[0]
-            series[f"{name.split(', via')[0]}: {label(one, [one])}"] = setting.samples
+            series[f"{name if both else name.replace(f', via {one.via}', '')}\n{label(one, [one])}"] = setting.samples
             figure = [_interval(setting.percentile(q)) for q in (50, 95)]
             remark = setting.name if one.valid else f"{setting.name}, {INVALID}"
             rows.append([Cell(name), Cell(one.artifact, remark, mark="" if one.valid else "bad"), *figure])
@@ -90,27 +95,41 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
 
 def label(measurement: Measurement, members: Sequence[Measurement]) -> str:
     """As short as is still clear beside the others: precision alone where they differ in nothing else."""
+    date = _date(measurement, members)
+    return _short(measurement, members) + (f", {date}" if date else "") + ("" if measurement.valid else f" ({INVALID})")
+
+
+def _row(measurement: Measurement, members: Sequence[Measurement]) -> str:
+    """The same in two lines, for the narrow side of a chart."""
+    date = _date(measurement, members)
+    return _short(measurement, members) + ("" if measurement.valid else f" ({INVALID})") + (f"\n{date}" if date else "")
+
+
+def _short(measurement: Measurement, members: Sequence[Measurement]) -> str:
     same = len({(one.artifact.removesuffix(one.precision), one.backend) for one in members}) == 1
-    words = measurement.precision if same else measurement.artifact
-    if sum(one.artifact == measurement.artifact for one in members) > 1:
-        words += f", {measurement.started_utc[:16].replace('T', ' ')}"
-    return words if measurement.valid else f"{words} ({INVALID})"
+    return measurement.precision if same else measurement.artifact
 
 
 def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
     each = [(one, setting) for one in members for setting in settings(one)]
     fewest = min((setting for _, setting in each if setting.cores == "all"), key=lambda setting: setting.threads, default=each[0][1])
-    first = {label(one, members): setting.samples for one, setting in each if setting.name == fewest.name}
-    charts = [figures.distribution(first), figures.strips(first)]
+    first = [(one, setting.samples) for one, setting in each if setting.name == fewest.name]
+    charts = [
+        figures.distribution({label(one, members): samples for one, samples in first}),
+        figures.strips({_row(one, members): samples for one, samples in first}),
+    ]
     for chart in charts:
         chart.title += f", {fewest.name}"
-    threads = {label(one, members): [_band(setting) for setting in settings(one) if setting.cores == "all"] for one in members}
+    threads: dict[str, list[tuple[int, float, float, float]]] = {}
+    for one, setting in each:
+        bound = "" if setting.cores == "all" else f", cores {ranges(setting.cores)}"
+        threads.setdefault(label(one, members) + bound, []).append(_band(setting))
     if any(len(rows) > 1 for rows in threads.values()):
-        charts.append(figures.threads({name: rows for name, rows in threads.items() if rows}))
+        charts.append(figures.threads(threads))
     starts = {label(one, members): _phases(one) for one in members if one.cold}
     if starts:
         charts.append(figures.cold(starts))
-    charts += [_sustained(one, members) for one in members if one.sustained is not None and one.sustained.samples_ns]
+    charts += [made for one in members if (made := load.chart(one, label(one, members)))]
     return tuple(charts)
 
 
@@ -129,21 +148,13 @@ def _band(setting: Setting) -> tuple[int, float, float, float]:
     return setting.threads, float(p10), float(p50), float(p90)
 
 
-def _sustained(measurement: Measurement, members: Sequence[Measurement]) -> figures.Chart:
-    load = measurement.sustained
-    assert load is not None
-    seconds, times = np.array(load.offsets_ns, float) / 1e9, np.array(load.samples_ns, float) / 1e6
-    chart = figures.sustained(seconds, times, [(offset / 1e9, celsius) for offset, celsius in load.celsius])
-    chart.title = f"Sustained load: {label(measurement, members)}, {load.threads} threads"
-    return chart
-
-
 def _percentiles(members: Sequence[Measurement]) -> Block:
     rows = []
     for one in members:
         for setting in settings(one):
             figure = spread(setting.samples)
-            reasons = one.reasons if not one.valid else setting.reasons
+            # Why a whole measurement is invalid stands above, once; here only what concerns this setting alone.
+            reasons = setting.reasons if one.valid else (INVALID,)
             rows.append(
                 [
                     Cell(one.artifact, _remark(one, setting, members, reasons), mark="bad" if reasons else ""),
@@ -160,10 +171,22 @@ def _percentiles(members: Sequence[Measurement]) -> Block:
     return table("Steady latency, ms", header, rows, note)
 
 
+def _date(one: Measurement, members: Sequence[Measurement]) -> str:
+    """When it was measured, where the artifact was measured more than once; to the second where a minute is not enough."""
+    times = [other.started_utc for other in members if other.artifact == one.artifact]
+    if len(times) < 2:
+        return ""
+    minutes = 16 if sum(time[:16] == one.started_utc[:16] for time in times) == 1 else 19
+    return one.started_utc[:minutes].replace("T", " ")
+
+
+def _name(members: Sequence[Measurement], one: Measurement) -> Cell:
+    return Cell(one.artifact, "; ".join(filter(None, (_date(one, members), "" if one.valid else INVALID))), mark="" if one.valid else "bad")
+
+
 def _remark(one: Measurement, setting: Setting, members: Sequence[Measurement], reasons: Sequence[str]) -> str:
-    again = sum(other.artifact == one.artifact for other in members) > 1
-    date = f", {one.started_utc[:16].replace('T', ' ')}" if again else ""
-    return f"{setting.name}{date}" + (f"; {INVALID}: {'; '.join(reasons)}" if reasons else "")
+    date = _date(one, members)
+    return setting.name + (f", {date}" if date else "") + (f"; {'; '.join(reasons)}" if reasons else "")
 
 
 def _interval(figure: Interval) -> Cell:
@@ -181,7 +204,7 @@ def _differences(members: Sequence[Measurement]) -> Block | None:
             _verdict(one.verdict),
             _ratio(one.ratio),
             Cell(
-                f"against {label(one.old, members)}",
+                label(one.old, members),
                 "interleaved" if one.interleaved else "not interleaved: drift between sessions counts too",
             ),
         ]
@@ -200,7 +223,8 @@ def _ratio(figure: Interval) -> Cell:
 
 
 def _verdict(words: str) -> Cell:
-    return Cell(words, mark="good" if words.startswith("faster") else "bad" if words.startswith("slower") else "")
+    text, bracket, span = words.partition(" (")
+    return Cell(text, (bracket + span).strip(), mark="good" if text.startswith("faster") else "bad" if text.startswith("slower") else "")
 
 
 def _cold(members: Sequence[Measurement]) -> Block | None:
@@ -212,7 +236,7 @@ def _cold(members: Sequence[Measurement]) -> Block | None:
         for name in ("file_load_ns", "method_load_ns", "first_inference_ns"):
             times = [getattr(cold, name) / 1e6 for cold in one.cold]
             cells.append(Cell(milliseconds(float(np.median(times))), between(milliseconds(min(times)), milliseconds(max(times)))))
-        rows.append([Cell(one.artifact), str(len(one.cold)), *cells])
+        rows.append([_name(members, one), str(len(one.cold)), *cells])
     if not rows:
         return None
     header = ("artifact", "fresh processes", "map the file", "load the method", "first inference")
@@ -221,7 +245,7 @@ def _cold(members: Sequence[Measurement]) -> Block | None:
 
 def _memory(members: Sequence[Measurement]) -> Block | None:
     rows = [
-        [one.artifact, size(one.memory.peak_rss_bytes), size(one.memory.pss_bytes), size(one.memory.baseline_rss_bytes)]
+        [_name(members, one), *map(_bytes, (one.memory.peak_rss_bytes, one.memory.pss_bytes, one.memory.baseline_rss_bytes))]
         for one in members
         if one.memory is not None
     ]
@@ -230,22 +254,6 @@ def _memory(members: Sequence[Measurement]) -> Block | None:
     return table("Memory, in a pass of its own", ("artifact", "peak resident", "proportional", "before loading"), rows)
 
 
-def _energy(members: Sequence[Measurement]) -> Block | None:
-    """What the device took during the sustained part, where it tells, with the resolution of its counter."""
-    rows = []
-    for one in members:
-        found = one.energy
-        if found is None:
-            continue
-        if found.get("joules") is None:
-            rows.append([one.artifact, Cell("–", str(found.get("reason", ""))), "–", "–"])
-            continue
-        each = found.get("joules_per_inference")
-        step = found.get("resolution_uah")
-        rows.append(
-            [one.artifact, f"{found['joules']:.1f}", "–" if each is None else f"{1000 * each:.2f}", "–" if step is None else f"{step} µAh"]
-        )
-    if not rows:
-        return None
-    note = "The whole device during the sustained part, by its own charge counter."
-    return table("Energy", ("artifact", "joules", "millijoules per inference", "the counter's step"), rows, note)
+def _bytes(value: int | None) -> str:
+    """A size that a line does not break."""
+    return size(value).replace(" ", "\u00a0")

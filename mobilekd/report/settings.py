@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Setting:
     def name(self) -> str:
         """``1 thread``, ``2 threads on cores 4-7``."""
         words = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return words if self.cores == "all" else f"{words} on cores {self.cores}"
+        return words if self.cores == "all" else f"{words} on cores {ranges(self.cores)}"
 
     @property
     def processes(self) -> list[np.ndarray]:
@@ -51,6 +52,15 @@ class Setting:
         return _percentile(tuple(self.samples), q)
 
 
+def ranges(cores: str) -> str:
+    """``4,5,6,7`` as ``4–7``; what is no list of numbers stays as it is."""
+    if not all(part.isdigit() for part in cores.split(",")):
+        return cores
+    numbers = sorted({int(part) for part in cores.split(",")})
+    runs = [list(run) for _, run in groupby(enumerate(numbers), key=lambda item: item[1] - item[0])]
+    return ", ".join(str(run[0][1]) if len(run) == 1 else f"{run[0][1]}–{run[-1][1]}" for run in runs)
+
+
 @lru_cache(maxsize=4096)
 def _percentile(samples: tuple[float, ...], q: float) -> Interval:
     """Once for the page, its Markdown and its JSON."""
@@ -68,11 +78,15 @@ def way(measurement: Measurement) -> str:
 
 
 def by_way(measurements: Sequence[Measurement]) -> dict[str, list[Measurement]]:
-    """Measurements whose times may be set side by side."""
-    found: dict[str, list[Measurement]] = {}
+    """Measurements whose times may be set side by side: one device, one way. Two phones of a model are two devices."""
+    found: dict[tuple[str, str], list[Measurement]] = {}
     for one in measurements:
-        found.setdefault(way(one), []).append(one)
-    return found
+        found.setdefault((one.device.id, one.via), []).append(one)
+    names = [way(members[0]) for members in found.values()]
+    return {
+        name if names.count(name) == 1 else f"{name} ({device})": members
+        for name, ((device, _), members) in zip(names, found.items(), strict=True)
+    }
 
 
 def timed(measurement: Measurement) -> bool:

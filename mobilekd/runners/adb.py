@@ -24,6 +24,11 @@ RUN = 600.0  # seconds for one process
 BACK = 30.0  # seconds to wait for a phone that vanished, to clean up
 
 
+def _said(finished: program.Finished) -> str:
+    """A failed command's own words, in one line."""
+    return " ".join((finished.stderr or finished.stdout).split())[:200] or f"code {finished.code}"
+
+
 class Workspace:
     """A folder of our own on the device: filled with checked files, removed at the end even after a fault."""
 
@@ -32,11 +37,13 @@ class Workspace:
         self.folder = f"{PLACE}/mobilekd-{secrets.token_hex(4)}"
 
     def __enter__(self) -> "Workspace":
-        made = self.adb.shell(f"mkdir -m 755 {self.folder}")
+        try:
+            made = self.adb.shell(f"mkdir -m 755 {self.folder}")
+        except BaseException as error:  # lost after the phone made it: nobody else would remove it
+            self.__exit__(type(error), error, None)
+            raise
         if made.code != 0:
-            raise DeviceError(
-                f"{self.adb.name}: cannot make {self.folder} ({made.stderr.strip() or made.stdout.strip()}); restart the phone"
-            )
+            raise DeviceError(f"{self.adb.name}: cannot make {self.folder} ({_said(made)}); restart the phone")
         return self
 
     def __exit__(self, *fault: object) -> None:
@@ -143,12 +150,12 @@ class AdbRunner:
 
         name = self._names[artifact.folder]
         arguments = program.measure_arguments(f"{name}.pte", f"{name}.u8", setting)
-        return program.reading(self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line), setting)
+        return program.reading(self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line), setting, self.adb.name)
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """A process of its own."""
         name = self._names[artifact.folder]
-        return program.memory(self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)))
+        return program.memory(self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)), self.adb.name)
 
     def _folder(self) -> str:
         if self._place is None:

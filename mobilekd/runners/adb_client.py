@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,16 @@ REMEDIES = (
     ("not found", "not connected; see mobilekd devices for what is"),
     ("closed", "the connection was closed; check the cable and run again"),
 )
+#: States of ``adb devices`` other than ``device`` (AOSP packages/modules/adb/adb.cpp, to_string(ConnectionState)).
+STATES = {
+    "offline": "offline; replug the cable (Wi-Fi: adb disconnect, adb connect) and run again",
+    "authorizing": "still asking whether it may; unlock it, tap Allow on its screen and run again",
+    "connecting": "still connecting; wait some seconds and run again",
+    "bootloader": "in its bootloader; restart it (fastboot reboot) and run again",
+    "recovery": "in recovery mode; restart it (adb reboot) and run again",
+    "rescue": "in rescue mode; restart it (adb reboot) and run again",
+    "sideload": "waiting for a system update to be sideloaded; restart it (adb reboot) and run again",
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +65,13 @@ def executable() -> str:
 
 def listed() -> list[Listed]:
     """All devices that the adb server knows."""
-    finished = program.run([executable(), "devices"], timeout=QUICK)
+    finished = program.run([executable(), "devices"], timeout=QUICK, who="adb")
+    if finished.code != 0:
+        raise DeviceError(f"adb: its server does not start ({_last(finished.stderr or finished.stdout)}); adb kill-server, then run again")
     lines = finished.stdout.partition("List of devices attached")[2].splitlines()
     found = [line.rpartition("\t") for line in lines if "\t" in line]
-    return [Listed(serial, state.split(";")[0].strip()) for serial, _, state in found]
+    # "no permissions (user in plugdev group; are your udev rules wrong?); see [http://...]"
+    return [Listed(serial, re.split(r"[;(]", state)[0].strip()) for serial, _, state in found]
 
 
 def choose(serial: str) -> str:
@@ -80,12 +94,18 @@ def choose(serial: str) -> str:
 
 
 def remedy(text: str) -> str:
-    """adb's words for a failure, turned into what to do."""
+    """adb's words for a failure, or a device's state, turned into what to do."""
+    if text in STATES:
+        return STATES[text]
     for words, advice in REMEDIES:
-        if words in text or (words == "device offline" and text == "offline"):
+        if words in text:
             return advice
+    return f"{_last(text) or 'adb failed without a word'}; check the connection and run again"
+
+
+def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return f"{lines[-1].strip()[:200] if lines else 'adb failed without a word'}; check the connection and run again"
+    return lines[-1].strip()[:200] if lines else ""
 
 
 class Adb:
@@ -107,7 +127,7 @@ class Adb:
         """
         marker = f"mobilekd-end-{secrets.token_hex(6)}"
         wrapped = f"( {command}\n); printf '\\n%s %s\\n' {marker} $?"
-        finished = program.run([*self._command, "shell", wrapped], timeout=timeout, on_line=on_line)
+        finished = program.run([*self._command, "shell", wrapped], timeout=timeout, on_line=on_line, who=self.name)
         text = finished.stdout.replace("\r\n", "\n")
         ends = list(re.finditer(rf"^{marker} (\d+)$", text, re.MULTILINE))
         if ends:
@@ -124,13 +144,13 @@ class Adb:
     def push(self, files: Sequence[Path], folder: str) -> None:
         """Copy local files into an existing folder of the device; adb tells its errors on either stream."""
         sources = [str(file.absolute()) for file in files]  # so that no name starts with a dash; links keep their names
-        finished = program.run([*self._command, "push", *sources, f"{folder}/"], timeout=TRANSFER)
+        finished = program.run([*self._command, "push", *sources, f"{folder}/"], timeout=TRANSFER, who=self.name)
         if finished.code != 0:
             raise DeviceError(f"{self.name}: {remedy(finished.stdout + finished.stderr)}")
 
     def pull(self, path: str, target: Path) -> None:
         """Copy one file from the device; a cut connection ends with exit code 1 and no word."""
-        finished = program.run([*self._command, "pull", path, str(target)], timeout=TRANSFER)
+        finished = program.run([*self._command, "pull", path, str(target)], timeout=TRANSFER, who=self.name)
         if finished.code != 0 or not target.is_file():
             raise DeviceError(f"{self.name}: {remedy(finished.stdout + finished.stderr or 'closed')}")
 
@@ -159,4 +179,5 @@ class Adb:
             return False
 
     def _quietly(self, command: list[str]) -> None:
-        subprocess.run(command, capture_output=True, timeout=QUICK, stdin=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, timeout=QUICK, stdin=subprocess.DEVNULL)

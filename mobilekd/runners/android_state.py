@@ -14,7 +14,7 @@ from mobilekd.measurement import Conditions, Device
 from mobilekd.provenance import utc_now
 from mobilekd.runners import linux_state
 
-OLDEST_API = 23  # the first with sha256sum and the other tools that the shell way needs
+OLDEST_API = 26  # Android 8, the first with sha256sum (AOSP system/core/shell_and_utilities/README.md)
 STATE_SCRIPT = (
     "echo '## battery'; dumpsys battery 2>/dev/null; echo '## thermal'; dumpsys thermalservice 2>/dev/null; "
     "echo '## power'; dumpsys power 2>/dev/null | grep mWakefulness=; echo '## kernel'; "
@@ -34,10 +34,10 @@ def problem(props: dict[str, str]) -> str | None:
     abis = props.get("ro.product.cpu.abilist") or props.get("ro.product.cpu.abi", "")
     api = props.get("ro.build.version.sdk", "")
     if "arm64-v8a" not in abis.split(","):
-        return f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a 64-bit phone"
+        return f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a 64-bit phone, or --via app"
     if api.isdigit() and int(api) < OLDEST_API:
         release = props.get("ro.build.version.release", "?")
-        return f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer phone"
+        return f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer phone, or --via app"
     return None
 
 

@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from mobilekd.artifact import Artifact
+from mobilekd.errors import UserError
 from mobilekd.measurement import Cold, Conditions, Device, Memory, Pipeline, Series, Sustained
 from mobilekd.runners import android_state
-from mobilekd.runners.adb import RUN, AdbRunner, Workspace
+from mobilekd.runners.adb import BACK, RUN, AdbRunner, Workspace
 from mobilekd.runners.adb_client import Adb, choose
 from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.program import WARMUP_LIMIT, judged
@@ -74,7 +75,16 @@ class AppRunner:
         with Workspace(self.adb) as place:
             for number, artifact in enumerate(artifacts):
                 self._extras[artifact.folder] = self._bring(place, artifact, f"m{number}")
-            yield
+            try:
+                yield
+            finally:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Stop the app, which goes on measuring when the connection is lost, and remove its answer's file."""
+        with suppress(UserError):  # what is wrong with the phone is told by the fault itself, or by the workspace's end
+            if self.adb.wait_back(BACK):
+                self.adb.shell(f"am force-stop {PACKAGE}; rm -f {FILE}")
 
     def _bring(self, place: Workspace, artifact: Artifact, name: str) -> dict[str, str]:
         """Push what the app needs for one artifact; the instrumentation's arguments that name it."""

@@ -71,11 +71,12 @@ class HostRunner:
                 watch()
 
         arguments = program.measure_arguments(str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting)
-        return program.reading(_run(arguments, timeout=TIMEOUT + setting.seconds, on_line=on_line), setting)
+        return program.reading(_run(arguments, timeout=TIMEOUT + setting.seconds, on_line=on_line), setting, "host")
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Resident and proportional memory of a fresh process."""
-        return program.memory(_run(program.memory_arguments(str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads)))
+        answer = _run(program.memory_arguments(str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads))
+        return program.memory(answer, "host")
 
 
 def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndarray:
@@ -89,7 +90,7 @@ def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndar
 
 def _run(arguments: list[str], *, timeout: float = TIMEOUT, on_line: Callable[[str], None] | None = None) -> dict:
     command: list[str | Path] = [build.host_bundle() / build.PROGRAM, *arguments]
-    return program.document(program.run(command, timeout=timeout, on_line=on_line), "host")
+    return program.document(program.run(command, timeout=timeout, on_line=on_line, who="host"), "host")
 
 
 def _read(files: str) -> dict[str, str]:

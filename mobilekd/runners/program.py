@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from mobilekd.measurement import Cold, Memory, Series, Sustained
 from mobilekd.runners.base import BindError, DeviceError, Reading, Setting
@@ -17,6 +18,7 @@ JSON = "mobilekd-runner-json "
 STEADY = "mobilekd-runner-steady"
 END = "mobilekd-runner-end"
 FAILURE = "mobilekd-runner: "
+DAMAGED = "the runner's answer arrived damaged; check the cable and run again"
 WARMUP_LIMIT = 200
 
 
@@ -53,9 +55,11 @@ def document(finished: Finished, who: str) -> dict[str, Any]:
     found = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
     if finished.code == 0 and found and END in lines:
         try:
-            answer: dict[str, Any] = json.loads(found[-1])
+            answer = json.loads(found[-1])
         except ValueError:
-            raise DeviceError(f"{who}: the runner's answer arrived damaged; check the cable and run again") from None
+            answer = None
+        if not isinstance(answer, dict):
+            raise DeviceError(f"{who}: {DAMAGED}")
         return answer
     said = [*lines, *finished.stderr.splitlines()]  # phones without shell_v2 merge the streams
     reasons = [line[len(FAILURE) :] for line in said if line.startswith(FAILURE)]
@@ -75,7 +79,10 @@ def document(finished: Finished, who: str) -> dict[str, Any]:
 
 def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
     """Float32 [N, C] from the file the runner wrote."""
-    count, width = int(answer["count"]), int(answer["widths"][0])
+    try:
+        count, width = int(answer["count"]), int(answer["widths"][0])
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise DeviceError(f"{who}: {DAMAGED}") from None
     if len(raw) != count * width * 4:
         raise DeviceError(
             f"{who}: the answers' file has {len(raw)} bytes, {count * width * 4} were written; check the storage and run again"
@@ -83,8 +90,15 @@ def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
     return np.frombuffer(raw, "<f4").reshape(count, width).astype(np.float32)
 
 
-def reading(answer: dict[str, Any], setting: Setting) -> Reading:
-    """Typed."""
+def reading(answer: dict[str, Any], setting: Setting, who: str) -> Reading:
+    """Typed; an answer that lacks something is a ``DeviceError``."""
+    try:
+        return _reading(answer, setting)
+    except (KeyError, TypeError, ValidationError):
+        raise DeviceError(f"{who}: {DAMAGED}") from None
+
+
+def _reading(answer: dict[str, Any], setting: Setting) -> Reading:
     cold = Cold(**{key: answer[key] for key in ("file_load_ns", "method_load_ns", "first_inference_ns")}, threads=setting.threads)
     if setting.seconds:
         return Reading(cold, sustained=Sustained(threads=setting.threads, offsets_ns=answer["offsets_ns"], samples_ns=answer["samples_ns"]))
@@ -102,12 +116,15 @@ def judged(series: Series) -> Series:
     return series.model_copy(update={"valid": not reasons, "reasons": tuple(dict.fromkeys(reasons))})
 
 
-def memory(answer: dict[str, Any]) -> Memory:
+def memory(answer: dict[str, Any], who: str) -> Memory:
     """The memory pass, typed."""
-    return Memory(**{key: answer[key] for key in ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")})
+    try:
+        return Memory(**{key: answer[key] for key in ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")})
+    except (KeyError, ValidationError):
+        raise DeviceError(f"{who}: {DAMAGED}") from None
 
 
-def run(command: Sequence[str | Path], *, timeout: float, on_line: Callable[[str], None] | None = None) -> Finished:
+def run(command: Sequence[str | Path], *, timeout: float, on_line: Callable[[str], None] | None = None, who: str = "") -> Finished:
     """Run a local program to its end, handing each line of stdout to ``on_line`` as it comes; it may not hang."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace")
@@ -134,5 +151,6 @@ def run(command: Sequence[str | Path], *, timeout: float, on_line: Callable[[str
         if process.stdout:
             process.stdout.close()
     if timed_out:
-        raise DeviceError(f"{Path(str(command[0])).name}: no end after {timeout:.0f} s; check the device and run again")
+        name = who or Path(str(command[0])).name
+        raise DeviceError(f"{name}: no end after {timeout:.0f} s; it hangs or is far too slow, check it and run again")
     return Finished(code, "".join(lines), "".join(errors))

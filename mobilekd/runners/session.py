@@ -169,6 +169,7 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
     """Back-to-back inferences for ``plan.minutes`` with the fastest thread count, while another thread watches temperatures."""
     fastest = min(item.series, key=lambda series: (not series.valid, float(np.median(series.samples_ns))))
     setting = Setting(threads=fastest.threads_asked, samples=0, cores=fastest.cores, seconds=plan.minutes * 60)
+    waited = wait_until_cool(runner, plan.cool_wait)  # or the second artifact would begin in the heat of the first
     say(f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes, {setting.threads} threads")
     watcher = _Watcher(runner)
     before = runner.conditions()
@@ -178,7 +179,7 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
         watcher.stop()
     item.cold.append(reading.cold)
     if reading.sustained is not None:
-        seen = {"celsius": tuple(watcher.celsius), "frequency_khz": tuple(watcher.frequency)}
+        seen = {"celsius": tuple(watcher.celsius), "frequency_khz": tuple(watcher.frequency), "reasons": waited}
         item.sustained = reading.sustained.model_copy(update=seen)
         item.energy = energy(before, runner.conditions(), watcher.charges, len(reading.sustained.samples_ns), setting.seconds)
 

@@ -9,6 +9,7 @@ import selectors
 import struct
 import subprocess
 import threading
+import time
 from contextlib import nullcontext, suppress
 
 from wire import Connection, Gone, Stream, hang_up
@@ -20,6 +21,9 @@ def shell(connection: Connection, stream: Stream, name: str) -> None:
     """``shell,v2:COMMAND``: packets of both streams and the exit code; ``shell:`` and ``exec:``: one raw stream."""
     head, _, command = name.partition(":")
     v2, faults = "v2" in head.split(","), connection.phone.faults
+    if faults.stall and faults.strikes(command):
+        seconds, faults.stall = faults.stall, 0.0
+        time.sleep(seconds)
     status, low = os.pipe()
     told = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 20)  # clear of the digits that /bin/sh redirects
     os.close(low)

@@ -160,9 +160,10 @@ def test_what_was_measured_before_a_fault_is_kept(connect, artifact, tmp_path):
 def test_throttling_marks_every_series(connect, artifact, tmp_path):
     phone = connect()
     phone.dumpsys("thermalservice", "Thermal Status: 0", "Thermal Status: 3")
-    line = refused(artifact, tmp_path / "r.json")
+    line = refused(artifact, tmp_path / "r.json", minutes=0.005)
     assert "the device throttles (thermal status 3, severe)" in line
     measurement = read_measurement(tmp_path / "r.json")
+    assert "the device throttles" in measurement.sustained.reasons[0]
     assert not measurement.valid
     assert measurement.series
     assert not any(series.valid for series in measurement.series)

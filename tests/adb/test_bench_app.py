@@ -107,6 +107,18 @@ def test_a_failing_app_is_one_line(app, artifact, tmp_path, file, text, line):
     assert list(phone.storage.iterdir()) == []
 
 
+def test_a_lost_app_is_stopped_and_leaves_nothing(app, artifact, tmp_path):
+    """It would go on measuring for minutes, on a phone that somebody picks up again."""
+    phone, folder, _ = app
+    (folder / "refused").touch()  # the activity's way, whose answer lies in a file
+    phone.faults.on, phone.faults.vanish_after = "mode measure", 0
+    assert "connection was lost" in refused(artifact, tmp_path)
+    assert read_measurement(tmp_path / "r.json").golden.passed
+    assert "force-stop org.mobilekd.demo" in (phone.root / "sdcard/am.log").read_text()
+    assert list((phone.root / "sdcard").rglob("bench.json")) == []
+    assert list(phone.storage.iterdir()) == []
+
+
 def test_where_instrumentation_is_refused_the_activity_serves(app, artifact, tmp_path):
     _, folder, _ = app
     (folder / "refused").touch()
