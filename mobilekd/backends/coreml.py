@@ -18,7 +18,9 @@ from mobilekd.backends._coremltools import (
     INT8_NOTE,
     account,
     answer_from,
+    captured,
     decoded_weights,
+    interpreted_layers,
     quiet,
     refuse_compressed_cam,
     where,
@@ -80,6 +82,9 @@ class CoreML:
             reference_name="eager with decoded weights" if compressed else "eager fp32",
             memory=_memory(path),
             notes=_notes(precision),
+            graph=captured(reference, example),
+            saved_layers=lambda x: interpreted_layers(path, x),
+            least_ios=LEAST_IOS[precision],
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:

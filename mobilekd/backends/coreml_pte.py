@@ -21,7 +21,9 @@ from mobilekd.backends._coremltools import (
     INT8_NOTE,
     account,
     answer_from,
+    captured,
     decoded_weights,
+    interpreted_layers,
     quiet,
     refuse_compressed_cam,
     where,
@@ -80,8 +82,15 @@ class CoreMLPte:
             reference_name="eager with decoded weights" if precision == "int8" else "eager fp32",
             lowered=None,  # off Apple's systems these would run the graph from before compression
             layers=None,
+            graph=captured(reference, example),
+            saved_layers=lambda x: self._layers(path, x),
+            least_ios=LEAST_IOS,
             notes=_notes(precision),
         )
+
+    def _layers(self, path: Path, x: np.ndarray) -> list[np.ndarray]:
+        with unpacked(path) as package:
+            return interpreted_layers(package, x)
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """The saved file: by ExecuTorch on macOS, by the interpreter elsewhere (:meth:`where` says which)."""
