@@ -4,6 +4,7 @@ Folding before lowering removes two of five nodes, so every later pass of ExecuT
 kernels, which have no batch norm fusion of their own, are spared 52 operators in a MobileNetV2.
 """
 
+import math
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -193,6 +194,19 @@ def layer_name(node: fx.Node) -> str:
     stack = list(node.meta.get("nn_module_stack", {}).values())
     name = stack[-1][0].removeprefix("student.") if stack else ""
     return name or str(node.name)
+
+
+def layer_costs(graph: fx.GraphModule) -> list[dict[str, Any]]:
+    """Every convolution and linear layer in order: name, kind, output without the batch, multiply-adds, parameters."""
+    rows = []
+    for node in heavy_nodes(graph):
+        weights = weights_of(graph, node)
+        output = [int(size) for size in node.meta["val"].shape[1:]]
+        kind = "Linear" if node.target not in CONVOLUTIONS else "DepthwiseConv2d" if is_depthwise(graph, node) else "Conv2d"
+        macs = math.prod(output) * weights[0].numel()
+        bias = weights.shape[0] if argument(node, 2, None) is not None else 0
+        rows.append({"layer": layer_name(node), "kind": kind, "output": output, "macs": macs, "parameters": weights.numel() + bias})
+    return rows
 
 
 def layer_outputs(graph: fx.GraphModule, x: np.ndarray) -> dict[str, np.ndarray]:

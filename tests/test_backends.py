@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekd import graphs, pte, quantize
-from mobilekd.backends import Backend, get, names
+from mobilekd.backends import Backend, _costs, get, names
 from mobilekd.errors import CannotRunHere, UserError
 
 PTE = ("portable", "vulkan", "xnnpack")
@@ -148,3 +148,46 @@ def test_int8_says_what_stays_in_floating_point(tmp_path):
     assert made.delegation.heavy_quantized == 2
     assert pte.read(made.model_path).left_in_float()["XNNHardswish"] == 1
     assert "1 Hardswish" in made.notes[-1]
+
+
+class Excited(Swish):
+    """Hard-swish, and a squeeze-and-excitation with a hard sigmoid, on 4 channels of 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.hardswish(self.norm(self.conv(x / 255)))
+        gate = nn.functional.hardsigmoid(self.expand(nn.functional.relu(self.reduce(x.mean((2, 3), keepdim=True)))))
+        return self.linear((x * gate).mean((2, 3))).softmax(1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_export_says_what_each_dear_operator_costs(precision, tmp_path):
+    backend, example = get("xnnpack"), torch.zeros(1, 3, 8, 8)
+    model: nn.Module = Excited().eval()
+    if precision == "int8":
+        prepared = quantize.prepare(graphs.capture(model, example), backend.quantizer("int8", frozenset()))
+        quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8), np.uint8))
+        model = quantize.convert(prepared)
+    swish, sigmoid, excitation = backend.lower(model, example, None, precision, {}, tmp_path).notes[:3]
+    # 36 activations in, 36 out; the sigmoid's three passes over 4; its block: mean 36 + 4, convolutions and ReLU, product 36 + 4 + 36
+    assert swish.startswith("hard-swish: 1, 0 thousand activations")
+    assert ("2 conversions" in swish) == (precision == "int8")
+    assert sigmoid.startswith("hard-sigmoid: 1, ")
+    assert excitation.startswith("squeeze-and-excitation: 1, ")
+    assert "14.8% of the parameters" in excitation
+    none = get("portable").lower(Two().eval(), example, None, "fp32", {}, tmp_path).notes
+    assert none == tuple(f"{name}: none in this network" for name in ("hard-swish", "hard-sigmoid", "squeeze-and-excitation"))
+
+
+def test_costs_are_counted_by_hand():
+    graph = graphs.capture(Excited().eval(), torch.zeros(1, 3, 8, 8))
+    [swish] = [node for node in graph.graph.nodes if node.target is torch.ops.aten.hardswish.default]
+    [found] = [chain for node in graph.graph.nodes if (chain := _costs.excitation(node))]
+    assert _costs.total(graph, [swish]).moved == 36 + 36
+    cost = _costs.total(graph, found)
+    assert (cost.parameters, cost.macs) == (4 * 2 + 2 + 2 * 4 + 4, 4 * 2 + 2 * 4)
+    # mean, convolution, ReLU, convolution, the sigmoid's three, product
+    assert cost.moved == (36 + 4) + (4 + 2) + (2 + 2) + (2 + 4) + 3 * (4 + 4) + (36 + 4 + 36)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekd import pte
 from mobilekd.artifact import Delegation
+from mobilekd.backends import _costs
 from mobilekd.backends.base import Lowered
 from mobilekd.backends.base import eager_runner as runner
 from mobilekd.constants import Constants
@@ -55,7 +56,7 @@ def lower(
         reference_name="eager quantised" if quantized else "eager fp32",
         lowered=lowered,
         memory=file.memory(),
-        notes=(*notes, *(cost_of_float(file) if quantized else ())),
+        notes=(*notes, *_costs.notes(source), *(cost_of_float(file) if quantized else ())),
         graph=lambda: source,
         layers=lowered.layers,
         promises_delegation=promises_delegation,
@@ -83,7 +84,7 @@ def delegation(file: pte.PteFile, heavy_total: int) -> Delegation:
 
 
 def cost_of_float(file: pte.PteFile) -> tuple[str, ...]:
-    """What hard-swish, squeeze-and-excitation and the softmax cost an int8 network: operators in floating point, and conversions."""
+    """What an int8 network computes in floating point all the same, the softmax included, and its conversions."""
     left = ", ".join(f"{count} {kind.removeprefix('XNN')}" for kind, count in file.left_in_float().items())
     conversions = file.delegated().get(pte.CONVERSION, 0)
     outside = ", ".join(f"{count} {name}" for name, count in file.operators.items())

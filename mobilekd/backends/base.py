@@ -80,6 +80,10 @@ class Backend(Protocol):
         """What the saved file says of itself, by the names of ``mobilekd.constants``."""
         ...
 
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Where the saved file's operators are, counted in the file alone; ``heavy_total`` layers went in."""
+        ...
+
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """The saved file on this host: float32 ``[N, 3, H, W]`` -> outputs. Raises ``CannotRunHere`` with the reason."""
         ...
@@ -97,6 +101,13 @@ class ExecutorchFile:
         from mobilekd import pte
 
         return pte.constants(model_path)
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted by the file's own program and delegates."""
+        from mobilekd import pte
+        from mobilekd.backends import _pte
+
+        return _pte.delegation(pte.read(model_path), heavy_total)
 
 
 @contextmanager

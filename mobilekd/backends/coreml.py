@@ -77,7 +77,7 @@ class CoreML:
         _refuse_other_facts(path, constants)
         return Lowered(
             model_path=path,
-            delegation=_delegation(path, heavy),
+            delegation=self.delegation(path, heavy),
             eager_reference=eager_runner(reference),
             reference_name="eager with decoded weights" if compressed else "eager fp32",
             memory=_memory(path),
@@ -103,6 +103,13 @@ class CoreML:
             from mobilekd.backends.mil import Model
 
             return constants_in(Model(model_path).metadata)
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted in the saved package."""
+        with quiet():
+            from mobilekd.backends.mil import Model
+
+            return account(Model(model_path).program, heavy_total)
 
 
 def convert(model: "nn.Module", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
@@ -207,14 +214,6 @@ def _refuse_other_facts(path: Path, constants: Constants) -> None:
     wrong = sorted(name for name in constants if saved.get(name) != constants[name])
     if wrong:
         raise RuntimeError(f"{path}: the saved metadata differ in {', '.join(wrong)}")
-
-
-def _delegation(path: Path, heavy: int) -> Delegation:
-    """Counted in the saved package."""
-    with quiet():
-        from mobilekd.backends.mil import Model
-
-        return account(Model(path).program, heavy)
 
 
 def _memory(path: Path) -> dict[str, int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilekd import pte
+from mobilekd.artifact import Delegation
 from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
@@ -67,13 +68,11 @@ class CoreMLPte:
         with quiet():
             path = folder / self.model_file
             lowered = _pte.lower(model, example, constants, path, [partitioner(precision)], quantized=False)
-        reference, counted = model, lowered.delegation
-        assert counted is not None
-        with unpacked(path) as package, quiet():
-            from mobilekd.backends.mil import Model
-
-            counted = account(Model(package).program, counted.heavy_total)
-            if precision == "int8":
+        reference = model
+        assert lowered.delegation is not None
+        counted = self.delegation(path, lowered.delegation.heavy_total)
+        if precision == "int8":
+            with unpacked(path) as package, quiet():
                 reference = with_decoded_weights(model, example, decoded_weights(decompressed(package)))
         return replace(
             lowered,
@@ -109,6 +108,13 @@ class CoreMLPte:
     def constants(self, model_path: Path) -> Constants:
         """What the saved file says of itself in its constant methods."""
         return pte.constants(model_path)
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted in the package inside the delegate."""
+        with unpacked(model_path) as package, quiet():
+            from mobilekd.backends.mil import Model
+
+            return account(Model(package).program, heavy_total)
 
 
 def partitioner(precision: str) -> Any:

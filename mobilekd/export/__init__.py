@@ -179,9 +179,9 @@ def _write(run: Run, recipe: Recipe, case: "Case", prepared: "Prepared", found: 
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
-        from mobilekd.graphs import heavy_nodes, layer_name
+        from mobilekd.graphs import layer_costs
 
-        write_json(folder / "layers.json", [layer_name(node) for node in heavy_nodes(lowered.graph())])
+        write_json(folder / "layers.json", layer_costs(lowered.graph()))
     trained_on = _training_hashes(run, case.evidence)
     if trained_on is not None:
         write_json(folder / "training_hashes.json", trained_on)
@@ -204,6 +204,7 @@ def _write(run: Run, recipe: Recipe, case: "Case", prepared: "Prepared", found: 
         parity=tuple(found.stages),
         gates=tuple(found.gates),
         memory=lowered.memory or {},
+        least_ios=lowered.least_ios,
         accuracy=found.accuracy,
         notes=(*prepared.notes, *lowered.notes),
         provenance=Provenance(
