@@ -1,5 +1,6 @@
 """Whatever is true of one backend is true of all: found by name, one file each, light to load, honest about what cannot run."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekd import graphs, pte, quantize
+from mobilekd import backends, graphs, pte, quantize
 from mobilekd.backends import Backend, _costs, get, names
 from mobilekd.errors import CannotRunHere, UserError
 
@@ -58,13 +59,29 @@ def test_an_unknown_backend_names_its_neighbour():
         get("portabel")
 
 
-def test_a_new_backend_is_one_file(monkeypatch):
-    import mobilekd.backends as package
+def test_a_new_backend_is_one_file():
+    """No other file of the package knows Vulkan's name: not a list, not a branch, not a help text but as an example."""
+    package = Path(backends.__file__).parents[1]
+    knowing = [path for path in package.rglob("*.py") if "vulkan" in code_of(path).lower()]
+    assert [path.name for path in knowing] == ["vulkan.py"]
 
-    file = Path(package.__file__).parent / "vulkan.py"
-    assert "vulkan" in names()
-    others = [path for path in file.parent.glob("*.py") if path != file]
-    assert not any("vulkan" in path.read_text().lower().replace("(vulkan, core ml)", "") for path in others if path.name == "__init__.py")
+
+def code_of(path: Path) -> str:
+    """A file without comments, docstrings and the examples of help texts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    strings = [node.value.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    code = ast.unparse(tree)
+    for text in (*map(str, strings), "such as xnnpack, coreml or vulkan"):
+        code = code.replace(text, "").replace(repr(text)[1:-1], "")
+    return code
+
+
+def test_the_page_shows_the_diff_that_added_the_last_one(checkout):
+    page = (checkout / "docs" / "backends.md").read_text(encoding="utf-8")
+    shown = page.partition("```diff\n")[2].partition("```")[0].splitlines()[5:]
+    file = (Path(backends.__file__).parent / "vulkan.py").read_text(encoding="utf-8").splitlines()
+    assert shown == [f"+{line}" for line in file], "docs/backends.md shows another vulkan.py"
+    assert f"@@ -0,0 +1,{len(file)} @@" in page
 
 
 def test_the_file_equals_its_source(lowered):

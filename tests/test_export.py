@@ -11,7 +11,7 @@ import pytest
 from run_fixtures import exported, make_run, run_folder
 
 from mobilekd import pte
-from mobilekd.artifact import Manifest, open_artifact
+from mobilekd.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_artifact, schema
 from mobilekd.errors import GateError, UserError
 from mobilekd.export import export
 from mobilekd.export.record import freeze_quantisation
@@ -84,9 +84,16 @@ def test_the_file_carries_all_that_a_reader_may_rely_on():
 def test_the_manifest_meets_its_schema():
     document = json.loads((exported("int8") / "manifest.json").read_text())
     jsonschema.validate(document, Manifest.model_json_schema())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     document["surprise"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, Manifest.model_json_schema())
+
+
+def test_the_shipped_schema_is_the_code_s():
+    assert SCHEMA.read_text() == schema(), "run python -m mobilekd.artifact in the checkout"
+    assert SCHEMA.name == f"manifest-v{MANIFEST_VERSION}.schema.json"
+    assert json.loads(SCHEMA.read_text())["properties"]["schema_version"]["const"] == MANIFEST_VERSION
 
 
 def test_the_golden_set_is_what_the_file_answers():

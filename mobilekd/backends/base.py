@@ -48,6 +48,8 @@ class Backend(Protocol):
     name: str
     precisions: tuple[str, ...]
     model_file: str
+    processor: bool  # the file runs on a processor alone, so an emulated Arm can answer for it
+    apple: bool  # the kernels are Apple's, which only a Mac can check
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
         """The PT2E quantizer that export runs before ``lower``; None where the backend compresses by itself or not at all.
@@ -91,6 +93,9 @@ class Backend(Protocol):
 
 class ExecutorchFile:
     """What the backends of a ``.pte`` answer alike."""
+
+    processor = True
+    apple = False
 
     def where(self) -> str:
         """This host runs the file itself."""

@@ -50,6 +50,8 @@ class CoreML:
     name = "coreml"
     precisions = ("fp16", "fp32", "int8", "palette")
     model_file = "model.mlpackage"
+    processor = False
+    apple = True
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
         """None: coremltools compresses the weights itself."""

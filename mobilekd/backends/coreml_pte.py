@@ -49,6 +49,8 @@ class CoreMLPte:
     name = "coreml-pte"
     precisions = ("fp16", "fp32", "int8")
     model_file = "model.pte"
+    processor = False
+    apple = True
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
         """None: coremltools compresses the weights itself."""

@@ -73,7 +73,7 @@ def export_with_frozen(
     from mobilekd.parity import refuse
 
     if "arm" in verify:
-        refuse_arm(backend)
+        refuse_arm(lowering)
 
     evidence, missing = _evidence(run, recipe)
     record = None if evidence else recorded(run, f"{backend}-{precision}")

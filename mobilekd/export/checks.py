@@ -25,8 +25,7 @@ from mobilekd.runners.qemu import TRUSTED, outputs
 SUBSET = 48
 PREPROCESSING_ERROR = 1e-4
 
-#: Backends whose kernels are Apple's, and why they are not verified here.
-APPLE = frozenset({"coreml", "coreml-pte"})
+#: Why Apple's kernels are not verified here.
 ONLY_ON_A_MAC = "Core ML predicts on Apple's systems only; ios_export/check_on_mac.py fills this row there"
 
 #: Rows of the parity table that Arm processors fill, and why they may be empty.
@@ -84,7 +83,7 @@ class Case:
 
     def golden_error(self, ran: bool) -> float:
         """How far a device may be from the golden answers: other kernels than those that gave them may round as int8's do."""
-        return self.gates.max_error if ran and self.backend.name not in APPLE else self.max_error
+        return self.gates.max_error if ran and not self.backend.apple else self.max_error
 
 
 @one_thread()
@@ -119,7 +118,7 @@ def check(case: Case) -> Checks:
         found.stages += made
         found.gates.append(parity.at_most("lowered graph", max(row.max_error or 0.0 for row in made), case.max_error))
     given = _saved(case, found, whole, some, reference, here)
-    if case.backend.name in APPLE:
+    if case.backend.apple:
         found.stages.append(parity.unverified(APPLE_STAGE, "saved file", ONLY_ON_A_MAC))
     structure(case, found)
     if test is not None:
@@ -185,7 +184,7 @@ def structure(case: Case, found: Checks) -> None:
         found.gates.append(parity.at_least("delegated layers", delegation.heavy_delegated, delegation.heavy_total))
         if case.rounded:
             found.gates.append(parity.at_least("int8 layers", delegation.heavy_quantized, delegation.heavy_total - len(case.float_layers)))
-    if case.backend.name not in APPLE:  # what Core ML's interpreter knows has no such operators, and it refuses the unknown
+    if not case.backend.apple:  # what Core ML's interpreter knows has no such operators, and it refuses the unknown
         remains = graphs.training_remains(case.lowered.graph()) if case.lowered.graph else []
         found.gates.append(parity.at_most("training remains", len(remains), 0))
     inside = case.backend.constants(case.lowered.model_path)
@@ -219,7 +218,7 @@ def _dumped(draws: Any) -> dict[str, Any]:
 
 def on_arm(case: Case, found: Checks, processors: Sequence[str] = TRUSTED) -> None:
     """The golden set on emulated Arm processors; answers only. Without ``processors`` the table says that nobody asked."""
-    if not on_processors(case.backend.name):
+    if not case.backend.processor:
         return
     if not processors:
         found.stages.append(parity.unverified(ARM, "saved file", NOT_ASKED))
@@ -234,12 +233,7 @@ def on_arm(case: Case, found: Checks, processors: Sequence[str] = TRUSTED) -> No
         found.stages.append(parity.unverified(SME, "saved file", NO_SME))
 
 
-def on_processors(backend: str) -> bool:
-    """Whether the file runs on a processor alone, so that an emulated one can answer for it."""
-    return backend in ("xnnpack", "portable")
-
-
-def refuse_arm(backend: str) -> None:
+def refuse_arm(backend: Backend) -> None:
     """``--verify arm`` for a file that no processor runs is the user's mistake, told before anything is lowered."""
-    if not on_processors(backend):
-        raise UserError(f"--verify arm: {backend} does not run on a processor alone, so an emulated one cannot answer; leave it out")
+    if not backend.processor:
+        raise UserError(f"--verify arm: {backend.name} does not run on a processor alone, so an emulated one cannot answer; leave it out")
