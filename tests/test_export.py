@@ -17,8 +17,10 @@ from mobilekd.export import export
 from mobilekd.export.record import freeze_quantisation
 from mobilekd.files import sha256_tree
 from mobilekd.golden import draw, photograph
+from mobilekd.inspect import inspect
 from mobilekd.preprocess import Preprocess, open_photograph
 from mobilekd.runs import open_run
+from mobilekd.verify import verify
 
 GATES = (
     "preprocessing",
@@ -168,6 +170,28 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
     assert [stage.recorded for stage in artifact.manifest.parity if stage.accuracy_drop] == [True]
     with pytest.raises(UserError, match="without recorded gates"):
         export(run_folder(), precision="int8", output=tmp_path / "none")
+
+
+def test_core_ml_goes_through_the_same_gates():
+    """The package in int8: decoded weights judged by the data, the file by the interpreter, Apple's kernels said to be open."""
+    artifact = open_artifact(exported("int8", "coreml"))
+    manifest = artifact.manifest
+    assert manifest.least_ios == 16
+    assert [(stage.stage, stage.verified) for stage in manifest.parity] == [
+        ("eager fp32", True),
+        ("eager with decoded weights", True),
+        ("lowered graph", False),
+        ("saved file", True),
+        ("saved file on Core ML", False),
+        ("saved file, decisions", True),
+    ]
+    assert all(stage.reason for stage in manifest.parity if not stage.verified)
+    assert {"max_error", "sqnr_db", "delegated layers", "int8 layers", "agreement"} <= {gate.name for gate in manifest.gates if gate.passed}
+    checks = {check.name: check.passed for check in verify(artifact.folder, runs=run_folder().parent).checks}
+    assert checks["delegation"] is checks["golden set"] is checks["decisions"] is True
+    rows = inspect(artifact.folder)["layers"]
+    assert len(rows) == manifest.delegation.heavy_total
+    assert rows[0]["layer"] == "conv_stem"
 
 
 def test_cam_is_a_second_output_with_its_own_parity(tmp_path):
