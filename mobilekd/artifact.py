@@ -229,6 +229,10 @@ def open_artifact(folder: Path) -> Artifact:
             raise UserError(f"{path}: missing from the artifact; export again or copy it whole")
         if sha256_file(path) != expected:
             raise UserError(f"{path}: does not match its hash in the manifest (truncated or changed); export again or copy it whole")
+    for path in sorted((folder / manifest.model_file).rglob("*")):  # a Core ML model is a folder; nothing may have come into it
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in manifest.files and not path.name.startswith("."):
+            raise UserError(f"{path}: not in the manifest, so it came in later; take it out or export again")
     return Artifact(folder, manifest)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from mobilekd import backends, graphs, pte, quantize
 from mobilekd.backends import Backend, _costs, get, names
+from mobilekd.backends.base import one_thread
 from mobilekd.errors import CannotRunHere, UserError
 
 PTE = ("portable", "vulkan", "xnnpack")
@@ -208,3 +209,14 @@ def test_costs_are_counted_by_hand():
     assert (cost.parameters, cost.macs) == (4 * 2 + 2 + 2 * 4 + 4, 4 * 2 + 2 * 4)
     # mean, convolution, ReLU, convolution, the sigmoid's three, product
     assert cost.moved == (36 + 4) + (4 + 2) + (2 + 2) + (2 + 4) + 3 * (4 + 4) + (36 + 4 + 36)
+
+
+def test_one_thread_gives_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
