@@ -10,6 +10,7 @@ the manifest's hashes. Golden set on disk (all little-endian, C order)::
     golden/cam.f32             float32 [N, h, w]     only where the artifact carries a second output
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from mobilekd.files import read_json, sha256_file
 from mobilekd.preprocess import Preprocess
 
 MANIFEST_VERSION = 1
+#: The manifest's JSON schema beside this file, for readers in other languages; ``python -m mobilekd.artifact`` writes it again.
+SCHEMA = Path(__file__).with_name(f"manifest-v{MANIFEST_VERSION}.schema.json")
 
 #: Keys, in lower case, of the classes that must not be missed: HAM10000's, and ISIC 2019's names for them.
 MELANOMA = frozenset({"mel"})
@@ -156,6 +159,7 @@ class Manifest(Noun):
     parity: tuple[Stage, ...] = ()
     gates: tuple[Gate, ...] = ()
     memory: dict[str, int] = Field(default_factory=dict, description="bytes: weights, program, planned")
+    least_ios: int | None = Field(None, description="least iOS that loads a Core ML file of this precision")
     accuracy: dict[str, Any] = Field(default_factory=dict, description="the run's test metrics, each an Interval")
     notes: tuple[str, ...] = Field((), description="what hard-swish and the like cost, least iOS, what is unverified")
     provenance: Provenance
@@ -225,6 +229,10 @@ def open_artifact(folder: Path) -> Artifact:
             raise UserError(f"{path}: missing from the artifact; export again or copy it whole")
         if sha256_file(path) != expected:
             raise UserError(f"{path}: does not match its hash in the manifest (truncated or changed); export again or copy it whole")
+    for path in sorted((folder / manifest.model_file).rglob("*")):  # a Core ML model is a folder; nothing may have come into it
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in manifest.files and not path.name.startswith("."):
+            raise UserError(f"{path}: not in the manifest, so it came in later; take it out or export again")
     return Artifact(folder, manifest)
 
 
@@ -243,3 +251,13 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below ``folder`` but the manifest, by relative path."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in found}
+
+
+def schema() -> str:
+    """The manifest's JSON schema as text, as it stands in ``SCHEMA``."""
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema(), encoding="utf-8")

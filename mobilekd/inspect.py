@@ -46,17 +46,21 @@ def inspect(artifact: Path, *, profile: bool = False, picture: Path | None = Non
         "bytes": {"file": manifest.bytes, "per_parameter": manifest.bytes / max(1, manifest.student.parameters)},
         "delegation": manifest.delegation.model_dump() if manifest.delegation else None,
         "memory": manifest.memory,
+        "least_ios": manifest.least_ios,
         "accuracy": manifest.accuracy,
         "parity": [stage.model_dump(mode="json") for stage in manifest.parity],
         "gates": [gate.model_dump() for gate in manifest.gates],
         "notes": list(manifest.notes),
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
-    if opened.model.suffix == ".pte":
-        file = pte.read(opened.model)
+    file = pte.read(opened.model) if opened.model.suffix == ".pte" else None
+    if file is not None:
         document["bytes"]["parts"] = file.byte_table()
         document["constants"] = {name: value for name, value in pte.constants(opened.model).items() if name != "card"}
-        document["layers"] = layers(opened, file)
+    document["layers"] = layers(opened, file)
+    sensitivity = opened.folder / "sensitivity.json"
+    if sensitivity.exists():
+        document["sensitivity"] = read_json(sensitivity, "table of sensitivities")
     if profile:
         document["profile"] = profiled(opened)
         _time_layers(document)
@@ -65,14 +69,20 @@ def inspect(artifact: Path, *, profile: bool = False, picture: Path | None = Non
     return document
 
 
-def layers(artifact: Artifact, file: pte.PteFile) -> list[dict[str, Any]]:
-    """Convolutions and linear layers in order with multiply-adds and bytes, counted in the file; names from the exporter."""
+def layers(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]:
+    """Convolutions and linear layers in order with multiply-adds and size.
+
+    Counted in the file where its delegate's graph can be read (XNNPACK), bytes included; else as the exporter counted its source.
+    """
     names_file = artifact.folder / "layers.json"
-    names = read_json(names_file, "list of layers") if names_file.exists() else []
+    source = read_json(names_file, "list of layers") if names_file.exists() else []
+    if file is None or not file.heavy:
+        total = sum(row["macs"] for row in source) or 1
+        return [{**row, "precision": artifact.manifest.precision, "share": row["macs"] / total} for row in source]
     total = sum(node.macs for node in file.heavy) or 1
     return [
         {
-            "layer": names[index] if len(names) == len(file.heavy) else f"layer {index}",
+            "layer": source[index]["layer"] if len(source) == len(file.heavy) else f"layer {index}",
             "kind": node.kind.removeprefix("XNN"),
             "precision": "int8" if node.quantized else "float",
             "output": list(node.output),
@@ -139,8 +149,8 @@ def cost_picture(document: dict[str, Any]) -> str:
     """SVG: one row per layer with its share of multiply-adds, of bytes, and of time where it was profiled."""
     rows = document.get("layers") or []
     if not rows:
-        raise UserError(f"{document['artifact']}: no layers to draw; the picture needs a .pte with an XNNPACK delegate")
-    measures = [("multiply-adds", "macs"), ("bytes", "bytes")]
+        raise UserError(f"{document['artifact']}: no layers to draw; export again, so that layers.json is in it")
+    measures = [("multiply-adds", "macs"), ("bytes", "bytes") if "bytes" in rows[0] else ("parameters", "parameters")]
     if "microseconds" in rows[0]:
         measures.append(("time here", "microseconds"))
     chart = Chart(

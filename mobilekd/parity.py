@@ -11,6 +11,9 @@ from mobilekd.errors import GateError
 #: Below this a layer's output has visibly left its reference; a sound int8 layer alone stays far above.
 LAYER_SQNR_DB = 10.0
 
+#: What a stage's second row is called: the class activation map's.
+MAP = ", activation map"
+
 
 def max_error(given: np.ndarray, wanted: np.ndarray) -> float:
     """Largest absolute difference; infinity where ``given`` holds what is no number."""
@@ -50,6 +53,17 @@ def compared(
         agreement=agreement(given[0], wanted[0]),
         accuracy_drop=accuracy_drop,
     )
+
+
+def rows(
+    stage: str, against: str, given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], where: str, accuracy_drop: Interval | None = None
+) -> list[Stage]:
+    """One row for the probabilities and, where there is a class activation map ``[N, h, w]`` behind them, one for the map."""
+    found = [compared(stage, against, given[:1], wanted[:1], where, accuracy_drop)]
+    if len(wanted) > 1:
+        maps = [output[1].reshape(len(wanted[1]), -1) for output in (given, wanted)]
+        found.append(compared(f"{stage}{MAP}", against, maps[:1], maps[1:], where))  # its decision is the hottest cell
+    return found
 
 
 def unverified(stage: str, against: str, reason: str) -> Stage:
@@ -93,11 +107,23 @@ def first_parting(given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarr
     return Parting(*min(common, key=lambda item: item[1])) if common else None
 
 
-def refuse(gate: Gate, stage: str, parting: Parting | None) -> GateError:
+@dataclass(frozen=True)
+class Failure:
+    """The first gate that failed, the first stage and layer where the numbers part, and what else is known of the cause."""
+
+    gate: Gate
+    stage: str = ""
+    parting: Parting | None = None
+    detail: str = ""
+
+
+def refuse(failure: Failure) -> GateError:
     """What the person reads: which gate, by how much, the first stage, the first layer."""
-    place = f"; the numbers first part in stage '{stage}'" if stage else ""
+    gate, parting = failure.gate, failure.parting
+    place = f"; the numbers first part in stage '{failure.stage}'" if failure.stage else ""
     layer = f" at layer {parting.layer} (SQNR {parting.sqnr_db:.1f} dB)" if parting else ""
+    detail = f"; {failure.detail}" if failure.detail else ""
     return GateError(
-        f"{gate.name}: {gate.value:.4g}, must be {gate.relation} {gate.limit:g}{place}{layer}; "
+        f"{gate.name}: {gate.value:.4g}, must be {gate.relation} {gate.limit:g}{place}{layer}{detail}; "
         "nothing was written; train or quantise otherwise, or change the recipe's [gates] on purpose"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd import parity, pte
+from mobilekd import parity
 from mobilekd.artifact import Artifact, open_artifact
 from mobilekd.backends import get
 from mobilekd.constants import constants
@@ -16,7 +16,7 @@ from mobilekd.evidence import gather
 from mobilekd.files import sha256_file
 from mobilekd.metrics import weighted
 from mobilekd.recipe import from_dict
-from mobilekd.runs import open_run
+from mobilekd.runs import Run, open_run
 
 #: Two JPEG decoders may differ by so many of 255 levels; the exporting machine's Pillow differs by none.
 DECODER_LEVELS = 3
@@ -49,7 +49,9 @@ def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> V
     checks = [Check("files", True, f"{len(opened.manifest.files)} files match their SHA-256"), _gates(opened), _preprocess(opened)]
     for name, look in (("constants", _constants), ("delegation", _delegation), ("golden set", _golden)):
         checks.append(_tried(name, opened, look))
-    checks.append(_tried("decisions", opened, partial(_decisions, runs=runs)))
+    run = _source(opened, runs)
+    checks.append(_tried("student", opened, partial(_student, run=run)))
+    checks.append(_tried("decisions", opened, partial(_decisions, run=run)))
     if arm:
         from mobilekd.runners.qemu import TRUSTED
 
@@ -105,14 +107,12 @@ def _constants(artifact: Artifact) -> tuple[bool, str]:
 def _delegation(artifact: Artifact) -> tuple[bool, str]:
     """Convolutions and linear layers counted in the file again."""
     recorded = artifact.manifest.delegation
-    if recorded is None or artifact.model.suffix != ".pte":
-        raise CannotRunHere("the artifact has no ExecuTorch delegate to count")
-    file = pte.read(artifact.model)
-    same = file.operators == recorded.portable and len(file.delegates) == recorded.partitions
-    if any(delegate.nodes for delegate in file.delegates):
-        same &= len(file.heavy) == recorded.heavy_delegated and file.delegated() == recorded.delegated
-    inside = f"{recorded.heavy_delegated} of {recorded.heavy_total} convolutions and linear layers in {len(file.delegates)} delegate(s)"
-    return same, f"{inside}, {sum(file.operators.values())} operators outside; {'as' if same else 'not as'} the manifest says"
+    if recorded is None:
+        raise CannotRunHere("the manifest records no count to compare with")
+    counted = get(artifact.manifest.backend).delegation(artifact.model, recorded.heavy_total)
+    inside = f"{counted.heavy_delegated} of {counted.heavy_total} convolutions and linear layers in {counted.partitions} delegate(s)"
+    same = counted == recorded
+    return same, f"{inside}, {sum(counted.portable.values())} operators outside; {'as' if same else 'not as'} the manifest says"
 
 
 def _golden(artifact: Artifact) -> tuple[bool, str]:
@@ -134,14 +134,51 @@ def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]
     return error <= golden.index.max_error, f"{golden.index.count} photographs, max error {error:.2g}, at most {golden.index.max_error:g}"
 
 
-def _decisions(artifact: Artifact, runs: Path) -> tuple[bool, str]:
+def _source(artifact: Artifact, runs: Path) -> Run | None:
+    """The run or the shipped reference that the artifact came from, if it is here with the very weights."""
+    made = artifact.manifest.provenance
+    for name in (made.run, f"reference:{made.run}"):
+        try:
+            run = open_run(name, runs)
+        except UserError:
+            continue
+        if run.weights.is_file() and sha256_file(run.weights) == made.source_sha256:
+            return run
+    return None
+
+
+def _eager(artifact: Artifact, run: Run, x: np.ndarray) -> list[np.ndarray]:
+    """The student's own answers, float32 ``[N, 3, H, W]`` -> outputs."""
+    from mobilekd.backends.base import eager_runner, one_thread
+    from mobilekd.students import Deployable, load
+
+    manifest = artifact.manifest
+    model = Deployable(load(run), manifest.preprocess_noun(), manifest.calibration, cam="cam" in manifest.outputs).eval()
+    with one_thread():
+        return eager_runner(model)(x)
+
+
+def _student(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
+    """The file's answers to the golden set against the student's; its gates are the recipe's in the manifest."""
+    manifest, golden = artifact.manifest, artifact.golden()
+    if run is None:
+        raise CannotRunHere(f"the run {manifest.provenance.run} with these weights is not here; --runs names the folder of runs")
+    x = golden.inputs.astype(np.float32)
+    wanted = _eager(artifact, run, x)
+    given = get(manifest.backend).run(artifact.model, x)
+    error = max(parity.max_error(one.reshape(other.shape), other) for one, other in zip(given, wanted, strict=True))
+    said = f"{len(x)} photographs, max error {error:.2g} from the student in floating point"
+    if manifest.precision not in ("fp32", "fp16"):
+        raise CannotRunHere(f"{said}; rounded weights move answers on purpose, so the decisions below judge them")
+    gates = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")).gates
+    limit = gates.max_error if manifest.precision == "fp32" else gates.max_error_quantized
+    return error <= limit, f"{said}, at most {limit:g}"
+
+
+def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     """Balanced accuracy on the test split again, and agreement with the student where its run is here too."""
     manifest = artifact.manifest
     recipe = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json"))
-    try:
-        run = open_run(manifest.provenance.run, runs)
-    except UserError:
-        run = None
     try:
         evidence = gather(recipe, manifest.labels, run.split if run else None, manifest.provenance.split_hash)
     except UserError as reason:
@@ -153,12 +190,8 @@ def _decisions(artifact: Artifact, runs: Path) -> tuple[bool, str]:
     recorded = manifest.accuracy.get("balanced_accuracy", {}).get("value")
     passed = recorded is not None and abs(accuracy - recorded) <= recipe.gates.accuracy_drop
     detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
-    if run is not None and sha256_file(run.weights) == manifest.provenance.source_sha256:
-        from mobilekd.backends.base import eager_runner
-        from mobilekd.students import Deployable, load
-
-        exact = eager_runner(Deployable(load(run), manifest.preprocess_noun(), manifest.calibration).eval())(x)[0]
-        agreement = parity.agreement(given, exact)
+    if run is not None:
+        agreement = parity.agreement(given, _eager(artifact, run, x)[0])
         passed &= agreement >= recipe.gates.agreement
         detail += f", agreement with the student {agreement:.4f}"
     return passed, detail

@@ -1,5 +1,6 @@
 """Whatever is true of one backend is true of all: found by name, one file each, light to load, honest about what cannot run."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekd import graphs, pte, quantize
-from mobilekd.backends import Backend, get, names
+from mobilekd import backends, graphs, pte, quantize
+from mobilekd.backends import Backend, _costs, get, names
+from mobilekd.backends.base import one_thread
 from mobilekd.errors import CannotRunHere, UserError
 
 PTE = ("portable", "vulkan", "xnnpack")
@@ -58,13 +60,29 @@ def test_an_unknown_backend_names_its_neighbour():
         get("portabel")
 
 
-def test_a_new_backend_is_one_file(monkeypatch):
-    import mobilekd.backends as package
+def test_a_new_backend_is_one_file():
+    """No other file of the package knows Vulkan's name: not a list, not a branch, not a help text but as an example."""
+    package = Path(backends.__file__).parents[1]
+    knowing = [path for path in package.rglob("*.py") if "vulkan" in code_of(path).lower()]
+    assert [path.name for path in knowing] == ["vulkan.py"]
 
-    file = Path(package.__file__).parent / "vulkan.py"
-    assert "vulkan" in names()
-    others = [path for path in file.parent.glob("*.py") if path != file]
-    assert not any("vulkan" in path.read_text().lower().replace("(vulkan, core ml)", "") for path in others if path.name == "__init__.py")
+
+def code_of(path: Path) -> str:
+    """A file without comments, docstrings and the examples of help texts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    strings = [node.value.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    code = ast.unparse(tree)
+    for text in (*map(str, strings), "such as xnnpack, coreml or vulkan"):
+        code = code.replace(text, "").replace(repr(text)[1:-1], "")
+    return code
+
+
+def test_the_page_shows_the_diff_that_added_the_last_one(checkout):
+    page = (checkout / "docs" / "backends.md").read_text(encoding="utf-8")
+    shown = page.partition("```diff\n")[2].partition("```")[0].splitlines()[5:]
+    file = (Path(backends.__file__).parent / "vulkan.py").read_text(encoding="utf-8").splitlines()
+    assert shown == [f"+{line}" for line in file], "docs/backends.md shows another vulkan.py"
+    assert f"@@ -0,0 +1,{len(file)} @@" in page
 
 
 def test_the_file_equals_its_source(lowered):
@@ -148,3 +166,57 @@ def test_int8_says_what_stays_in_floating_point(tmp_path):
     assert made.delegation.heavy_quantized == 2
     assert pte.read(made.model_path).left_in_float()["XNNHardswish"] == 1
     assert "1 Hardswish" in made.notes[-1]
+
+
+class Excited(Swish):
+    """Hard-swish, and a squeeze-and-excitation with a hard sigmoid, on 4 channels of 3 x 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.hardswish(self.norm(self.conv(x / 255)))
+        gate = nn.functional.hardsigmoid(self.expand(nn.functional.relu(self.reduce(x.mean((2, 3), keepdim=True)))))
+        return self.linear((x * gate).mean((2, 3))).softmax(1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_export_says_what_each_dear_operator_costs(precision, tmp_path):
+    backend, example = get("xnnpack"), torch.zeros(1, 3, 8, 8)
+    model: nn.Module = Excited().eval()
+    if precision == "int8":
+        prepared = quantize.prepare(graphs.capture(model, example), backend.quantizer("int8", frozenset()))
+        quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8), np.uint8))
+        model = quantize.convert(prepared)
+    swish, sigmoid, excitation = backend.lower(model, example, None, precision, {}, tmp_path).notes[:3]
+    # 36 activations in, 36 out; the sigmoid's three passes over 4; its block: mean 36 + 4, convolutions and ReLU, product 36 + 4 + 36
+    assert swish.startswith("hard-swish: 1, 0 thousand activations")
+    assert ("2 conversions" in swish) == (precision == "int8")
+    assert sigmoid.startswith("hard-sigmoid: 1, ")
+    assert excitation.startswith("squeeze-and-excitation: 1, ")
+    assert "14.8% of the parameters" in excitation
+    none = get("portable").lower(Two().eval(), example, None, "fp32", {}, tmp_path).notes
+    assert none == tuple(f"{name}: none in this network" for name in ("hard-swish", "hard-sigmoid", "squeeze-and-excitation"))
+
+
+def test_costs_are_counted_by_hand():
+    graph = graphs.capture(Excited().eval(), torch.zeros(1, 3, 8, 8))
+    [swish] = [node for node in graph.graph.nodes if node.target is torch.ops.aten.hardswish.default]
+    [found] = [chain for node in graph.graph.nodes if (chain := _costs.excitation(node))]
+    assert _costs.total(graph, [swish]).moved == 36 + 36
+    cost = _costs.total(graph, found)
+    assert (cost.parameters, cost.macs) == (4 * 2 + 2 + 2 * 4 + 4, 4 * 2 + 2 * 4)
+    # mean, convolution, ReLU, convolution, the sigmoid's three, product
+    assert cost.moved == (36 + 4) + (4 + 2) + (2 + 2) + (2 + 4) + 3 * (4 + 4) + (36 + 4 + 36)
+
+
+def test_one_thread_gives_the_others_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,8 @@
 """The interpreter's ops against coremltools' own definitions, and its reading of packed bits."""
 
+import ast
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +143,16 @@ def test_what_is_not_known_is_refused_by_name():
     ]:
         with pytest.raises(MilError, match=pattern):
             OPS[name].function(x, **arguments)
+
+
+def test_it_shares_no_code_with_the_exporter():
+    """It imports itself, the error's class, and coremltools' generated protobuf readers; nothing that converts or compresses."""
+    from mobilekd.backends import mil
+
+    for path in Path(mil.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            for name in names if isinstance(node, (ast.Import, ast.ImportFrom)) else []:
+                if name.startswith("mobilekd"):
+                    assert name.startswith(("mobilekd.backends.mil", "mobilekd.errors")), f"{path.name}: {name}"
+                assert not name.startswith("coremltools") or name == "coremltools.proto", f"{path.name}: {name}"

@@ -139,6 +139,14 @@ def test_a_tampered_artifact_is_refused(check_on_mac, artifact, capsys):
     assert "hash" in capsys.readouterr().err
 
 
+def test_a_file_that_came_in_later_is_refused(check_on_mac, artifact, capsys):
+    (artifact / "model.mlpackage" / ".DS_Store").write_bytes(b"what a Mac's Finder leaves")
+    assert check_on_mac.main([str(artifact), "--predictor", "interpreter"]) == 0
+    (artifact / "model.mlpackage" / "Data" / "other.bin").write_bytes(b"1")
+    assert check_on_mac.main([str(artifact), "--predictor", "interpreter"]) == 2
+    assert "came in later" in capsys.readouterr().err
+
+
 def test_vectors_are_pillows(ios_export):
     stored = json.loads((ios_export / "Tests" / "LesionClassifierTests" / "resize.json").read_text(encoding="utf-8"))
     assert stored == load(ios_export / "vectors.py").vectors()

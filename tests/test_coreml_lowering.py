@@ -64,6 +64,7 @@ def test_notes_name_the_least_ios_of_the_package(made, precision, least):
     lowered = made("v2", precision)
     assert Model(lowered.path).least_ios == least
     assert any(f"least iOS {least}" in note for note in lowered.lowered.notes)
+    assert lowered.lowered.least_ios == least
 
 
 def test_metadata_hold_what_a_pte_holds(made):

@@ -9,7 +9,8 @@ import pytest
 from coreml_fixtures import made
 from coremltools.proto import FeatureTypes_pb2, MIL_pb2, Model_pb2
 
-from mobilekd import backends
+from mobilekd import backends, graphs, parity
+from mobilekd.backends._coremltools import interpreted_layers
 from mobilekd.backends.mil import MilError
 
 __all__ = ["made"]
@@ -269,3 +270,19 @@ def test_garbage_is_refused(made, tmp_path):
     (package.path / PROGRAM).write_bytes(b"\xff" * 100)
     with pytest.raises(MilError, match="not a readable Core ML package"):
         backends.get("coreml").run(package.path, package.made.inputs)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_layer_of_a_flipped_weight_is_named(made, tmp_path, precision):
+    """What a refused export says: the interpreter's layers beside eager's, the first that parts."""
+    package = Package(made("v2", precision), tmp_path)
+    lowered, x = package.made.lowered, package.made.inputs[:1].astype(np.float32)
+    wanted = graphs.layer_outputs(lowered.graph(), x)
+    sound = dict(zip(wanted, lowered.saved_layers(x), strict=True))
+    assert parity.first_parting(sound, wanted).sqnr_db > 30
+    operation = package.op("conv", 2) if precision == "fp16" else package.op("constexpr_affine_dequantize", 2)
+    start, size = package.blob(operation, "weight" if precision == "fp16" else "quantized_data")
+    package.patch(start, lambda data, at: data.__setitem__(slice(at, at + size), bytes(byte ^ 0x80 for byte in data[at : at + size])))
+    package.save()
+    given = dict(zip(wanted, interpreted_layers(package.path, x), strict=True))
+    assert parity.first_parting(given, wanted).layer == "depthwise.0"

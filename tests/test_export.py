@@ -11,14 +11,16 @@ import pytest
 from run_fixtures import exported, make_run, run_folder
 
 from mobilekd import pte
-from mobilekd.artifact import Manifest, open_artifact
+from mobilekd.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_artifact, schema
 from mobilekd.errors import GateError, UserError
 from mobilekd.export import export
 from mobilekd.export.record import freeze_quantisation
 from mobilekd.files import sha256_tree
 from mobilekd.golden import draw, photograph
+from mobilekd.inspect import inspect
 from mobilekd.preprocess import Preprocess, open_photograph
 from mobilekd.runs import open_run
+from mobilekd.verify import verify
 
 GATES = (
     "preprocessing",
@@ -26,6 +28,7 @@ GATES = (
     "max_error",
     "sqnr_db",
     "delegated layers",
+    "training remains",
     "constants that differ",
     "agreement",
     "balanced accuracy",
@@ -42,8 +45,12 @@ def test_every_stage_is_verified_and_every_gate_passed(precision):
         "lowered graph",
         "saved file",
         "saved file, decisions",
+        "saved file on Arm",
+        *(["saved file on Arm with SME"] if precision == "int8" else []),
     ]
-    assert all(stage.verified for stage in manifest.parity)
+    verified = [stage for stage in manifest.parity if stage.verified]
+    assert all(stage.where and stage.samples for stage in verified)
+    assert all("Arm" in stage.stage and stage.reason for stage in manifest.parity if stage not in verified)
     assert {gate.name for gate in manifest.gates} == {*GATES, *({"int8 layers"} if precision == "int8" else ())}
     assert all(gate.passed and not gate.recorded for gate in manifest.gates)
     assert manifest.accuracy["balanced_accuracy"]["low"] <= manifest.accuracy["balanced_accuracy"]["value"]
@@ -51,7 +58,7 @@ def test_every_stage_is_verified_and_every_gate_passed(precision):
 
 def test_fp32_is_the_student_to_the_last_digits():
     manifest = open_artifact(exported("fp32")).manifest
-    assert max(stage.max_error for stage in manifest.parity) < 1e-5
+    assert max(stage.max_error for stage in manifest.parity if stage.verified) < 1e-5
 
 
 def test_int8_is_int8():
@@ -79,9 +86,16 @@ def test_the_file_carries_all_that_a_reader_may_rely_on():
 def test_the_manifest_meets_its_schema():
     document = json.loads((exported("int8") / "manifest.json").read_text())
     jsonschema.validate(document, Manifest.model_json_schema())
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     document["surprise"] = 1
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, Manifest.model_json_schema())
+
+
+def test_the_shipped_schema_is_the_code_s():
+    assert SCHEMA.read_text() == schema(), "run python -m mobilekd.artifact in the checkout"
+    assert SCHEMA.name == f"manifest-v{MANIFEST_VERSION}.schema.json"
+    assert json.loads(SCHEMA.read_text())["properties"]["schema_version"]["const"] == MANIFEST_VERSION
 
 
 def test_the_golden_set_is_what_the_file_answers():
@@ -110,6 +124,8 @@ def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path):
         ({"backend": "xnpack"}, "did you mean xnnpack"),
         ({"precision": "int4"}, "xnnpack has fp32, int8, int8-qat, mixed"),
         ({"verify": ("leg",)}, "the only one is arm"),
+        ({"backend": "vulkan", "verify": ("arm",)}, "vulkan does not run on a processor alone"),
+        ({"backend": "coreml", "precision": "fp16", "verify": ("arm",)}, "coreml does not run on a processor alone"),
         ({"overrides": ["gates.agrement=1"]}, "agreement"),
         ({"overrides": ["data.count=161"]}, "not what it was trained on"),
     ],
@@ -156,6 +172,28 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
         export(run_folder(), precision="int8", output=tmp_path / "none")
 
 
+def test_core_ml_goes_through_the_same_gates():
+    """The package in int8: decoded weights judged by the data, the file by the interpreter, Apple's kernels said to be open."""
+    artifact = open_artifact(exported("int8", "coreml"))
+    manifest = artifact.manifest
+    assert manifest.least_ios == 16
+    assert [(stage.stage, stage.verified) for stage in manifest.parity] == [
+        ("eager fp32", True),
+        ("eager with decoded weights", True),
+        ("lowered graph", False),
+        ("saved file", True),
+        ("saved file on Core ML", False),
+        ("saved file, decisions", True),
+    ]
+    assert all(stage.reason for stage in manifest.parity if not stage.verified)
+    assert {"max_error", "sqnr_db", "delegated layers", "int8 layers", "agreement"} <= {gate.name for gate in manifest.gates if gate.passed}
+    checks = {check.name: check.passed for check in verify(artifact.folder, runs=run_folder().parent).checks}
+    assert checks["delegation"] is checks["golden set"] is checks["decisions"] is True
+    rows = inspect(artifact.folder)["layers"]
+    assert len(rows) == manifest.delegation.heavy_total
+    assert rows[0]["layer"] == "conv_stem"
+
+
 def test_cam_is_a_second_output_with_its_own_parity(tmp_path):
     artifact = export(make_run(tmp_path, size=64).folder, output=tmp_path / "out", cam=True)
     golden = artifact.golden()
@@ -165,6 +203,10 @@ def test_cam_is_a_second_output_with_its_own_parity(tmp_path):
     assert golden.cam.min() >= 0
     assert golden.cam.max() <= 1
     assert pte.run(artifact.model, golden.inputs[:1].astype(np.float32))[1].shape[1:] == golden.index.cam
+    maps = {stage.stage: stage for stage in artifact.manifest.parity if stage.stage.endswith("activation map")}
+    assert list(maps) == [f"{stage}, activation map" for stage in ("eager fp32", "lowered graph", "saved file")]
+    assert all(stage.max_error < 1e-3 and stage.agreement == 1 for stage in maps.values())
+    assert {"activation map"} <= {gate.name for gate in artifact.manifest.gates}
 
 
 def test_golden_photographs_are_awkward_and_the_same_everywhere(tmp_path):

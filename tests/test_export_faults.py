@@ -3,8 +3,11 @@
 The sound file is lowered once; a fault is planted around it, so that each test shows its own gate and nothing else.
 """
 
+import copy
+import functools
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_fixtures import exported, run_folder
+from run_fixtures import exported, make_run, run_folder
 
 from mobilekd import export as exporting
-from mobilekd import pte, students
+from mobilekd import graphs, pte, students
 from mobilekd.artifact import open_artifact
 from mobilekd.backends import _pte
 from mobilekd.backends.base import Lowered
@@ -25,6 +28,12 @@ from mobilekd.evidence import Evidence
 from mobilekd.export import export
 
 KEPT: dict[str, Lowered] = {}
+
+
+@functools.cache
+def wide_run() -> Path:
+    """One whose features are more than one cell, so that a map can be wrong."""
+    return make_run(Path(tempfile.mkdtemp(prefix="mobilekd-wide-")), size=64, steps=5, name="wide").folder
 
 
 class Sound(Xnnpack):
@@ -45,7 +54,7 @@ def refused(monkeypatch, tmp_path):
     def attempt(backend: Xnnpack, **arguments: Any) -> str:
         monkeypatch.setattr(exporting, "get", lambda _: backend)
         with pytest.raises(GateError) as caught:
-            export(run_folder(), output=tmp_path / "out", **arguments)
+            export(arguments.pop("run", run_folder()), output=tmp_path / "out", **arguments)
         assert list(tmp_path.iterdir()) == []
         return str(caught.value)
 
@@ -64,7 +73,9 @@ def test_wrong_mean(refused, monkeypatch):
         return sound(student, replace(preprocess, mean=(0.485, 0.456, 0.406)), calibration, cam)
 
     monkeypatch.setattr(students, "Deployable", deployable)
-    assert refused(Sound()).startswith("preprocessing:")
+    text = refused(Sound())
+    assert text.startswith("preprocessing:")
+    assert "'eager fp32'" in text
 
 
 def test_bgr_for_rgb(refused):
@@ -75,6 +86,7 @@ def test_bgr_for_rgb(refused):
     text = refused(Swapped())
     assert text.startswith("max_error:")
     assert "'saved file'" in text
+    assert "every layer holds its source's weights" in text
 
 
 def test_channels_last_input(refused):
@@ -134,7 +146,9 @@ def test_a_layer_left_outside_the_delegate(refused):
             partitioner = XnnpackPartitioner(configs=configs)
             return _pte.lower(model, example, constants, folder / self.model_file, [partitioner], quantized=False)
 
-    assert refused(Partial()).startswith("delegated layers: 22, must be >= 23")
+    text = refused(Partial())
+    assert text.startswith("delegated layers: 22, must be >= 23")
+    assert "outside the delegate: classifier;" in text
 
 
 def test_random_calibration(refused, monkeypatch):
@@ -158,7 +172,49 @@ def test_labels_in_another_order_in_the_file(refused):
             constants["labels"] = constants["labels"][::-1]
             return lowered
 
-    assert refused(Permuted()).startswith("constants that differ: 1,")
+    text = refused(Permuted())
+    assert text.startswith("constants that differ: 1,")
+    assert "other in the file than in the manifest: labels;" in text
+
+
+def test_an_activation_map_of_other_features(refused, monkeypatch):
+    """The map is checked against the student's own head, which the graph's formula shares nothing with."""
+    sound = students.Deployable
+
+    class Mirrored(sound):
+        def activation_map(self, features: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+            return super().activation_map(features, probabilities).flip(2)
+
+    monkeypatch.setattr(students, "Deployable", Mirrored)
+    text = refused(Xnnpack(), cam=True, run=wide_run())
+    assert text.startswith("activation map:")
+    assert "'eager fp32, activation map'" in text
+
+
+def test_fake_quantisation_left_in_the_graph(refused):
+    class Left(Sound):
+        def lower(self, *arguments: Any) -> Lowered:
+            lowered = super().lower(*arguments)
+            assert lowered.graph is not None
+            graph = copy.deepcopy(lowered.graph())
+            first = next(graphs.heavy_nodes(graph))
+            with graph.graph.inserting_after(first):
+                graph.graph.call_function(torch.ops.aten.fake_quantize_per_tensor_affine.default, (first, 0.1, 0, -128, 127))
+            return replace(lowered, graph=lambda: graph)
+
+    text = refused(Left())
+    assert text.startswith("training remains: 1,")
+    assert "left in the graph: fake_quantize" in text
+
+
+def test_decisions_that_rounding_moved_name_the_stage_and_the_layer(refused):
+    """No step is beyond its own limit, yet the decisions are: the step that moved the numbers most is named, with its worst layer."""
+    text = refused(
+        Xnnpack(), precision="int8", overrides=["gates.agreement=1", "gates.accuracy_drop=0.000001", "gates.max_error_quantized=0.9"]
+    )
+    assert text.startswith(("agreement:", "balanced accuracy:"))
+    assert "'eager quantised'" in text
+    assert "at layer" in text
 
 
 def test_labels_in_another_order_in_the_run(tmp_path):

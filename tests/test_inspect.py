@@ -1,11 +1,16 @@
 """``inspect`` reads the folder alone, and its parts add up."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from run_fixtures import exported
 
-from mobilekd.inspect import category, inspect
+from mobilekd import pte
+from mobilekd.artifact import open_artifact
+from mobilekd.cli import describe
+from mobilekd.inspect import category, cost_picture, inspect, layers
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
@@ -31,6 +36,41 @@ def test_profile_covers_every_layer(document):
     found, _ = document
     assert all(row["microseconds"] >= 0 for row in found["layers"])
     assert sum(found["profile"]["by_category"].values()) <= found["profile"]["execute_microseconds"] * 1.2
+
+
+def test_a_person_reads_all_of_it(document):
+    text = describe.artifact(document[0])
+    for part in (
+        "classes ",
+        "BYTES",
+        "memory in bytes: weights",
+        "planned",
+        "convolutions and linear layers in the delegate",
+        "LAYER",
+        "STAGE",
+        "not asked for",
+        "GATE",
+        "SLOWEST OPERATORS",
+        "PROVENANCE",
+        "executorch ",
+        "squeeze-and-excitation: none in this network",
+    ):
+        assert part in text, part
+
+
+def test_a_file_that_cannot_be_looked_into_has_its_source_s_layers(tmp_path):
+    """Core ML, Vulkan and the portable kernels: the exporter's count, by name, drawn all the same."""
+    place = Path(shutil.copytree(exported("fp32"), tmp_path / "artifact"))
+    read = layers(open_artifact(place), None)
+    counted = layers(open_artifact(place), pte.read(place / "model.pte"))
+    for name in ("layer", "output", "macs"):
+        if name == "output":  # delegates compute in NHWC, and a linear layer has no height
+            assert [sorted(row[name]) for row in read] == [sorted(size for size in row[name][1:]) for row in counted]
+        else:
+            assert [row[name] for row in read] == [row[name] for row in counted]
+    picture = cost_picture({"artifact": "a", "name": "n", "precision": "fp16", "layers": read})
+    assert "parameters" in picture
+    assert "conv_stem" in picture
 
 
 def test_it_is_json_and_a_picture_that_needs_no_page(document):

@@ -60,6 +60,14 @@ def test_every_output_counts():
     assert row.max_error == 0.5
 
 
+def test_a_map_has_a_row_of_its_own():
+    probabilities, maps = np.array([[0.2, 0.8]]), np.array([[[0.0, 1.0], [0.2, 0.1]]])
+    answer, cam = parity.rows("saved file", "eager fp32", [probabilities, maps[:, :, ::-1]], [probabilities, maps], "here")
+    assert (answer.stage, answer.max_error, answer.agreement) == ("saved file", 0, 1)
+    assert (cam.stage, cam.max_error, cam.agreement) == ("saved file, activation map", 1, 0)
+    assert len(parity.rows("saved file", "eager fp32", [probabilities], [probabilities], "here")) == 1
+
+
 def test_the_first_bad_layer_is_named_not_the_worst():
     random = np.random.default_rng(0)
     wanted = {name: random.normal(size=(2, 4, 3, 3)) for name in ("stem", "block", "head")}
@@ -75,7 +83,7 @@ def test_without_a_bad_layer_the_least_good_one_is_named():
 
 def test_a_refusal_names_gate_stage_and_layer():
     gate = Gate(name="agreement", value=0.9, limit=0.98, relation=">=", passed=False)
-    text = str(parity.refuse(gate, "eager quantised", parity.Parting("blocks.1.0.conv_dw", 3.2)))
+    text = str(parity.refuse(parity.Failure(gate, "eager quantised", parity.Parting("blocks.1.0.conv_dw", 3.2))))
     for part in ("agreement: 0.9", ">= 0.98", "eager quantised", "blocks.1.0.conv_dw", "3.2 dB", "nothing was written"):
         assert part in text
     assert "\n" not in text

@@ -1,276 +1,216 @@
-"""Host latency against the same network in ONNX Runtime (and LiteRT where it is installed), interleaved, 1 and 2 threads, fp32 and int8.
+"""Host latency against the same network in ONNX Runtime and in LiteRT, interleaved in one run, 1 and 2 threads, fp32 and int8.
 
-    pip install --no-deps --target .peers onnx onnxscript onnx-ir onnxruntime ml_dtypes flatbuffers
-    PYTHONPATH=.peers python benchmarks/lowering/peers.py benchmarks/results/peers.json [--smoke]
+    python benchmarks/lowering/peers.py benchmarks/results/peers.json
+    python benchmarks/lowering/peers.py benchmarks/results/peers-operators.json --chains     one operator at a time
+    python benchmarks/lowering/peers.py OUT --smoke                                          minutes, figures of no worth
 
-Every thread count has processes of its own; inside one process all engines answer the same photograph in turn, so a
-slow second slows all of them. Before the clock starts, the engines' answers are compared with eager's. Ratios are of
-medians, ExecuTorch divided by the peer, with a 95% interval. ``operators`` says where the time of each goes, from a
-process of its own on one thread: ETDump's categories beside ONNX Runtime's profile by operator.
+Installs the peers by itself, each in an environment of its own (environments.py). Every engine is a process of its own,
+and all of them take turns of a few inferences, so a slow second slows all. Ratios are ExecuTorch's median divided by the
+peer's, with Welch's 95% interval over processes. A file whose fp32 answers are not eager's is left out, and so is an engine
+that fails: ``left_out`` says why, the others go on. ``operators`` says where the time of each goes, by ETDump and by ONNX
+Runtime's profiler on one thread; ``above_one`` puts the two side by side wherever a peer is faster.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environments import interpreter
+from networks import NETWORKS, OPERATORS, SMOKE
 
 from mobilekd.files import write_json
 from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
 from mobilekd.stats import median_ratio
 
-#: name: student, width, pixels
-NETWORKS = {
-    "mobilenetv2-0.35 at 224": ("mobilenetv2", 0.35, 224),
-    "mobilenetv2-0.35 at 160": ("mobilenetv2", 0.35, 160),
-    "mobilenetv2-1.0 at 224": ("mobilenetv2", 1.0, 224),
-    "mobilenetv3-small at 224": ("mobilenetv3_small", 1.0, 224),
-}
-SMOKE = {"mobilenetv2-0.1 at 64": ("mobilenetv2", 0.1, 64)}
-CALIBRATION = 32
-
-Engine = Callable[[np.ndarray], np.ndarray]
+ENGINES = ("executorch", "onnxruntime", "litert")
+ENGINES_FILE = Path(__file__).with_name("engines.py")
+#: Inferences of one engine's turn.
+TURN = 5
+#: Seconds for one conversion, or for an engine to get ready.
+LONGEST = 1200
 
 
-def network(model: str, width: float, pixels: int) -> Any:
-    """The deployed network with random weights and filled batch norms, the same in every process."""
-    import torch
+class Server:
+    """An engine that waits for its turn in a process of its own."""
 
-    from mobilekd.artifact import Calibration
-    from mobilekd.preprocess import Preprocess
-    from mobilekd.recipe import StudentTable
-    from mobilekd.students import Deployable, build
+    def __init__(self, command: list[str]) -> None:
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the process
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.answer()
 
-    torch.manual_seed(0)
-    student = build(StudentTable(model=model, width=width), 7)
-    with torch.no_grad():
-        for _ in range(10):
-            student.train()(2 * torch.rand(4, 3, pixels, pixels) - 1)
-    return Deployable(student.eval(), Preprocess(width=pixels, height=pixels), Calibration()).eval()
+    def answer(self) -> Any:
+        """The next line of JSON; what libraries print between is passed over."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(("{", "[")):
+                return json.loads(line)
+        self.errors.seek(0)
+        raise RuntimeError(_last(self.errors.read()))
 
+    def turn(self) -> list[int]:
+        """Nanoseconds of ``TURN`` inferences."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died; `answer` says of what
+            print(TURN, file=self.process.stdin, flush=True)
+        return list(self.answer())
 
-def photographs(pixels: int) -> np.ndarray:
-    """uint8 ``[CALIBRATION, 3, pixels, pixels]``: drawn, not noise, since quantisation ranges depend on them."""
-    from mobilekd.golden import photograph
-
-    return np.stack([np.asarray(photograph(seed, pixels, pixels)).transpose(2, 0, 1) for seed in range(CALIBRATION)])
-
-
-def executorch_engine(model: Any, precision: str, pictures: np.ndarray, threads: int, folder: Path) -> tuple[Engine, Path]:
-    """Our own way down; the thread pool is set before the program is loaded."""
-    import torch
-    from executorch.extension.pybindings import portable_lib
-
-    from mobilekd import graphs, quantize
-    from mobilekd.backends import get
-
-    backend, example = get("xnnpack"), torch.zeros(1, *pictures.shape[1:])
-    quantizer = backend.quantizer(precision, frozenset())
-    if quantizer is not None:
-        prepared = quantize.prepare(graphs.capture(model, example), quantizer, "minmax")
-        quantize.calibrate(prepared, pictures)
-        model = quantize.convert(prepared)
-    path = backend.lower(model, example, None, precision, {}, folder).model_path
-    portable_lib._unsafe_reset_threadpool(threads)
-    loaded = portable_lib._load_for_executorch(str(path))
-    return lambda x: np.array(loaded.forward([torch.from_numpy(x)])[0]), path
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+        self.errors.close()
 
 
-def onnxruntime_engine(model: Any, precision: str, pictures: np.ndarray, threads: int, folder: Path) -> tuple[Engine, Path]:
-    """ONNX from the same module; int8 by its own static quantisation (QDQ, per channel)."""
-    import onnxruntime
-    import torch
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    path = folder / "model.onnx"
-    torch.onnx.export(model, (torch.zeros(1, *pictures.shape[1:]),), str(path), input_names=["x"], dynamo=True, external_data=False)
-    if precision == "int8":
-
-        class Reader(CalibrationDataReader):
-            def __init__(self) -> None:
-                self.left = iter(pictures)
-
-            def get_next(self) -> dict[str, np.ndarray] | None:
-                one = next(self.left, None)
-                return None if one is None else {"x": one[None].astype(np.float32)}
-
-        quant_pre_process(str(path), str(folder / "clean.onnx"))
-        path = folder / "int8.onnx"
-        quantize_static(
-            str(folder / "clean.onnx"),
-            str(path),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # without VNNI, x86 adds pairs of products in 16 bits; reduced range keeps them from overflowing
-            reduce_range=True,
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"x": x})[0], path
+def _last(text: str) -> str:
+    return ([line for line in text.splitlines() if line.strip()] or ["it ended without a word"])[-1][:300]
 
 
-def litert_engine(model: Any, precision: str, pictures: np.ndarray, threads: int, folder: Path) -> tuple[Engine, Path]:
-    """LiteRT through litert-torch; see the issue's facts for how it is installed beside this torch."""
-    import litert_torch
-    import torch
-    from ai_edge_litert.interpreter import Interpreter
-
-    if precision != "fp32":
-        raise ImportError("int8 through litert-torch asks for a torch below ours")
-    path = folder / "model.tflite"
-    litert_torch.convert(model, (torch.zeros(1, *pictures.shape[1:]),)).export(str(path))
-    interpreter = Interpreter(str(path), num_threads=threads)
-    interpreter.allocate_tensors()
-    [asked], [given] = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def run(x: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(asked["index"], x)
-        interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(given["index"]))
-
-    return run, path
+def command(task: str, engine: str, name: str, precision: str, threads: int, folder: Path) -> list[str]:
+    """How an engine's process is started, from its own environment."""
+    return [str(interpreter(engine)), str(ENGINES_FILE), task, engine, name, precision, str(threads), str(folder)]
 
 
-ENGINES = {"executorch": executorch_engine, "onnxruntime": onnxruntime_engine, "litert": litert_engine}
-
-
-def one_process(name: str, precision: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Nanoseconds of every round by engine; every engine answers once per round."""
-    import torch
-
-    torch.set_num_threads(threads)
-    model_name, width, pixels = {**NETWORKS, **SMOKE}[name]
-    model, pictures = network(model_name, width, pixels), photographs(pixels)
-    x = pictures[:1].astype(np.float32)
-    with torch.inference_mode():
-        wanted = model(torch.from_numpy(x)).numpy()
-    engines: dict[str, Engine] = {}
-    found: dict[str, Any] = {"bytes": {}, "max_error": {}, "left_out": {}}
-    with tempfile.TemporaryDirectory() as work:
-        for engine, make in ENGINES.items():
-            folder = Path(work) / engine
-            folder.mkdir()
-            try:
-                engines[engine], path = make(model, precision, pictures, threads, folder)
-            except ImportError as error:
-                found["left_out"][engine] = str(error)
-                continue
-            found["bytes"][engine] = path.stat().st_size
-            found["max_error"][engine] = float(np.abs(engines[engine](x) - wanted).max())
-        times: dict[str, list[int]] = {engine: [] for engine in engines}
-        for number in range(rounds + 10):
-            for engine, run in engines.items():
-                start = time.perf_counter_ns()
-                run(x)
-                if number >= 10:
-                    times[engine].append(time.perf_counter_ns() - start)
-    return {**found, "nanoseconds": times}
-
-
-def operators(name: str, precision: str) -> dict[str, dict[str, float]]:
-    """Microseconds of one inference by kind of operator, for ExecuTorch and ONNX Runtime, one thread."""
-    import onnxruntime
-
-    from mobilekd.inspect import PROFILED_RUNS, operator_times
-
-    model_name, width, pixels = {**NETWORKS, **SMOKE}[name]
-    model, pictures = network(model_name, width, pixels), photographs(pixels)
-    x = pictures[:1].astype(np.float32)
-    with tempfile.TemporaryDirectory() as work:
-        ours, theirs = Path(work) / "ours", Path(work) / "theirs"
-        ours.mkdir()
-        theirs.mkdir()
-        _, path = executorch_engine(model, precision, pictures, 1, ours)
-        found = {"executorch": operator_times(path, x)["by_category"]}
-        _, path = onnxruntime_engine(model, precision, pictures, 1, theirs)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.enable_profiling, options.profile_file_prefix = 1, True, f"{work}/profile"
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        for _ in range(PROFILED_RUNS):
-            session.run(None, {"x": x})
-        events = json.loads(Path(session.end_profiling()).read_text())
-    times: dict[str, float] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            kind = event["args"]["op_name"]
-            times[kind] = times.get(kind, 0.0) + event["dur"] / PROFILED_RUNS
-    return {**found, "onnxruntime": dict(sorted(times.items(), key=lambda item: -item[1]))}
-
-
-def child(*arguments: str) -> dict[str, Any]:
-    """A fresh process of this script; its last line is JSON."""
-    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True)
+def asked(task: str, engine: str, name: str, precision: str, folder: Path) -> Any:
+    """One answer of a process that ends."""
+    line = command(task, engine, name, precision, 1, folder)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LONGEST)
     if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError(_last(done.stderr))
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def converted(name: str, precision: str, work: Path, left_out: dict[str, str]) -> dict[str, Any]:
+    """Every engine's file in a folder of its own: size, error, where its time goes."""
+    found: dict[str, Any] = {"bytes": {}, "error": {}, "operators": {}}
+    for engine in ENGINES:
+        folder = work / engine
+        folder.mkdir()
+        try:
+            made = asked("convert", engine, name, precision, folder)
+        except (RuntimeError, subprocess.TimeoutExpired, OSError, ValueError, IndexError) as error:
+            left_out[engine] = str(error)
+            say(f"{name}, {precision}: {engine} is left out: {error}")
+            continue
+        found["bytes"][engine], found["error"][engine] = made["bytes"], made["error"]
+        try:
+            found["operators"][engine] = asked("profile", engine, name, precision, folder)
+        except (RuntimeError, subprocess.TimeoutExpired, OSError, ValueError, IndexError) as error:
+            found["operators"][engine] = {"reason": str(error)}
+    return found
+
+
+def one_run(name: str, precision: str, threads: int, turns: int, work: Path, left_out: dict[str, str]) -> dict[str, list[int]]:
+    """Nanoseconds by engine, from a fresh process of each; every second round goes backwards."""
+    servers: dict[str, Server] = {}
+    times: dict[str, list[int]] = {}
+    try:
+        for engine in ENGINES:
+            if engine in left_out:
+                continue
+            try:
+                servers[engine] = Server(command("serve", engine, name, precision, threads, work / engine))
+                times[engine] = []
+            except RuntimeError as error:
+                left_out[engine] = str(error)
+        for number in range(turns):
+            for engine in list(servers)[:: -1 if number % 2 else 1]:
+                try:
+                    times[engine] += servers[engine].turn()
+                except RuntimeError as error:
+                    left_out[engine] = str(error)
+                    servers.pop(engine).close()
+                    del times[engine]
+    finally:
+        for server in servers.values():
+            server.close()
+    return times
+
+
+def compared(name: str, precision: str, threads: int, runs: list[dict[str, list[int]]]) -> dict[str, Any]:
+    """Medians and ratios of one setting, of the engines that answered in every process."""
+    engines = [engine for engine in ENGINES if all(run.get(engine) for run in runs)]
+    times = {engine: [np.array(run[engine]) for run in runs] for engine in engines}
+    peers = [engine for engine in engines if engine != "executorch"] if "executorch" in engines else []
+    row = {
+        "network": name,
+        "precision": precision,
+        "threads": threads,
+        "milliseconds": {engine: float(np.median(np.concatenate(series))) / 1e6 for engine, series in times.items()},
+        "ratio": {peer: median_ratio(times["executorch"], times[peer]).model_dump() for peer in peers},
+        "nanoseconds": {engine: [samples.tolist() for samples in series] for engine, series in times.items()},
+    }
+    said = ", ".join(f"{peer} {_interval(ratio)}" for peer, ratio in row["ratio"].items())
+    say(f"{name}, {precision}, {threads} thread(s): ExecuTorch / {said or 'nobody'}")
+    return row
+
+
+def _interval(ratio: dict[str, Any]) -> str:
+    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio["low"] is not None else str(ratio["reason"])
+
+
+def above_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where a peer is faster on one thread: microseconds by kind of operator beside the peer's, the largest difference first."""
+    found = []
+    for row in rows:
+        for peer, ratio in row["ratio"].items():
+            ours, theirs = (row["operators"].get(engine, {}).get("by_category") for engine in ("executorch", peer))
+            if row["threads"] != 1 or not ratio["value"] or ratio["value"] <= 1:
+                continue
+            said = {key: row[key] for key in ("network", "precision")} | {"peer": peer, "ratio": ratio["value"]}
+            if ours is None or theirs is None:
+                found.append({**said, "reason": row["operators"].get(peer, {}).get("reason", "not profiled")})
+                continue
+            kinds = sorted({*ours, *theirs}, key=lambda kind: theirs.get(kind, 0.0) - ours.get(kind, 0.0))
+            found.append({**said, "microseconds": {kind: [round(one.get(kind, 0.0), 1) for one in (ours, theirs)] for kind in kinds}})
+    return found
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--operators"]:
-        print(json.dumps(operators(*sys.argv[2:])))
-        return
-    if sys.argv[1:2] == ["--one"]:
-        name, precision, threads, rounds = sys.argv[2:]
-        print(json.dumps(one_process(name, precision, int(threads), int(rounds))))
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--only", nargs="+", choices=[*NETWORKS, *OPERATORS], metavar="NETWORK")
+    parser.add_argument("--chains", action="store_true", help="the chains of one operator instead of the networks")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=80)
+    parser.add_argument("--processes", type=int, default=5, help="per setting; Welch's interval wants three or more")
+    parser.add_argument("--turns", type=int, default=20, help=f"of each engine in each process, {TURN} inferences each")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
+    names = arguments.only or (list(OPERATORS) if arguments.chains else list(NETWORKS))
     if arguments.smoke:
-        arguments.precisions, arguments.threads, arguments.processes, arguments.rounds = ["fp32"], [1], 1, 10
-    rows = []
-    for name in SMOKE if arguments.smoke else arguments.only:
+        names, arguments.processes, arguments.turns = list(SMOKE), 3, 3
+    for engine in ENGINES:
+        try:
+            interpreter(engine)
+        except (RuntimeError, OSError) as error:
+            say(f"{engine}: its environment cannot be made, so it will be left out: {error}")
+    rows: list[dict[str, Any]] = []
+    for name in names:
         for precision in arguments.precisions:
-            spent = child("--operators", name, precision)
-            for threads in arguments.threads:
-                runs = [child("--one", name, precision, str(threads), str(arguments.rounds)) for _ in range(arguments.processes)]
-                times = {engine: [np.array(run["nanoseconds"][engine]) for run in runs] for engine in runs[0]["nanoseconds"]}
-                row = {
-                    "network": name,
-                    "precision": precision,
-                    "threads": threads,
-                    "milliseconds": {engine: float(np.median(np.concatenate(samples))) / 1e6 for engine, samples in times.items()},
-                    "ratio": {
-                        peer: median_ratio(times["executorch"], samples).model_dump()
-                        for peer, samples in times.items()
-                        if peer != "executorch"
-                    },
-                    "operators": spent,
-                    **{key: runs[0][key] for key in ("bytes", "max_error", "left_out")},
-                    "nanoseconds": {engine: [samples.tolist() for samples in series] for engine, series in times.items()},
-                }
-                rows.append(row)
-                said = ", ".join(f"{peer} {ratio['value']:.2f}" for peer, ratio in row["ratio"].items())
-                say(f"{name}, {precision}, {threads} thread(s): ExecuTorch / {said}")
-    write_json(
-        arguments.output,
-        {
-            "what": "ExecuTorch's latency divided by its peers', same network, interleaved in one process",
-            "command": f"python {' '.join(sys.argv)}",
-            "utc": utc_now(),
-            "commit": commit(),
-            "versions": versions(),
-            "rows": rows,
-        },
-    )
+            with tempfile.TemporaryDirectory() as folder:
+                left_out: dict[str, str] = {}
+                made = converted(name, precision, Path(folder), left_out)
+                for threads in arguments.threads:
+                    fresh = range(arguments.processes)
+                    runs = [one_run(name, precision, threads, arguments.turns, Path(folder), left_out) for _ in fresh]
+                    rows.append({**compared(name, precision, threads, runs), **made, "left_out": dict(left_out)})
+            document = {
+                "what": "ExecuTorch's latency divided by its peers', same network, interleaved",
+                "command": f"python benchmarks/lowering/peers.py {' '.join(sys.argv[1:])}",
+                "utc": utc_now(),
+                "commit": commit(),
+                "versions": versions(),
+                "above_one": above_one(rows),
+                "rows": rows,
+            }
+            write_json(arguments.output, document)  # after each network, so that a run that is cut keeps what it has
 
 
 if __name__ == "__main__":

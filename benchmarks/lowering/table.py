@@ -46,6 +46,7 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
         "export": kind,
         "refused": refused,
         "bytes": manifest.bytes,
+        "least_ios": manifest.least_ios,
         "parameters": manifest.student.parameters,
         "bytes_per_parameter": manifest.bytes / manifest.student.parameters,
         "within_size": manifest.bytes <= BYTES_PER_PARAMETER * manifest.student.parameters + EXTRA,
@@ -84,13 +85,16 @@ def main() -> None:
         measured = {}
         try:
             for measurement in bench([artifact.folder for artifact in runnable], samples=samples, output=kept / "results"):
-                measured[measurement.precision] = latency(measurement)
+                measured[measurement.backend, measurement.precision] = latency(measurement)
         except CannotRunHere as reason:
             say(f"latency: {reason}")
     finally:
         if arguments.artifacts is None:
             shutil.rmtree(kept)
-    rows = [{**found, "host_milliseconds": measured.get(artifact.manifest.precision)} for found, artifact in made.values()]
+    rows = [
+        {**found, "host_milliseconds": measured.get((artifact.manifest.backend, artifact.manifest.precision))}
+        for found, artifact in made.values()
+    ]
     command = f"python benchmarks/lowering/table.py {arguments.run} {arguments.output}{' --smoke' if arguments.smoke else ''}"
     write_json(
         arguments.output,

@@ -20,6 +20,6 @@ def get(name: str) -> Backend:
     """The backend of that name."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1, 0.4)
-        raise UserError(f"--backend {name}: unknown; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(names())}"))
+        raise UserError(f"--backend {name}: unknown; " + (f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(names())}")
     backend: Backend = import_module(f"mobilekd.backends.{name.replace('-', '_')}").BACKEND
     return backend

@@ -5,8 +5,9 @@ import io
 import logging
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from mobilekd.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx, nn
 
 #: int8 weights in coremltools' terms: every layer's, symmetric, a scale per output channel.
 INT8 = {"mode": "linear_symmetric", "dtype": "int8", "granularity": "per_channel", "weight_threshold": 0}
@@ -63,6 +64,29 @@ def answer_from(model: Any, x: np.ndarray) -> list[np.ndarray]:
 
     answers = [model.answers(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x]
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+
+def captured(model: "nn.Module", example: "torch.Tensor") -> "Callable[[], fx.GraphModule]":
+    """``model`` as a graph with batch norms folded, as coremltools folds them; captured when it is asked for."""
+
+    def graph() -> "fx.GraphModule":
+        from mobilekd import graphs
+
+        return graphs.capture(model, example)
+
+    return graph
+
+
+def interpreted_layers(package: Path, x: np.ndarray) -> list[np.ndarray]:
+    """Outputs of the saved package's convolutions and linear layers in order, by the interpreter; ``x`` float32 ``[1, 3, H, W]``."""
+    import torch
+
+    with quiet():
+        from mobilekd.backends.mil import Model
+
+        model, trace = Model(package), dict[str, torch.Tensor]()
+    model.answers(torch.from_numpy(np.ascontiguousarray(x)), trace)
+    return [trace[step.results[0][0]].numpy() for step in model.program.steps if step.kind in ("conv", "linear")]
 
 
 def refuse_compressed_cam(backend: str, precision: str, constants: Constants) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekd import pte
 from mobilekd.artifact import Delegation
+from mobilekd.backends import _costs
 from mobilekd.backends.base import Lowered
 from mobilekd.backends.base import eager_runner as runner
 from mobilekd.constants import Constants
@@ -40,22 +41,24 @@ def lower(
     reference = model  # what the file must equal is the network before any rewriting of it
     if not quantized:
         model = graphs.capture(model, example)
+    assert isinstance(model, torch.fx.GraphModule)
+    source = model
     exported = torch.export.export(model, (example,), strict=False)
     edge = to_edge_transform_and_lower(exported, partitioner=list(partitioners), constant_methods=dict(constants))
     program = edge.to_executorch()
     write_bytes(path, program.buffer)
-    file = pte.read(path)
+    file, lowered = pte.read(path), graphs.LoweredGraph(edge.exported_program())
     total = sum(count for name, count in operators(exported.graph).items() if name in HEAVY)
     return Lowered(
         model_path=path,
         delegation=delegation(file, total),
         eager_reference=runner(reference),
         reference_name="eager quantised" if quantized else "eager fp32",
-        lowered=runner(edge.exported_program().module(), batch=1),  # one photograph at a time is compiled in
+        lowered=lowered,
         memory=file.memory(),
-        notes=(*notes, *(cost_of_float(file) if quantized else ())),
-        graph=model if isinstance(model, torch.fx.GraphModule) else None,
-        layers=lambda x: graphs.lowered_layer_outputs(edge.exported_program(), x),
+        notes=(*notes, *_costs.notes(source), *(cost_of_float(file) if quantized else ())),
+        graph=lambda: source,
+        layers=lowered.layers,
         promises_delegation=promises_delegation,
     )
 
@@ -81,7 +84,7 @@ def delegation(file: pte.PteFile, heavy_total: int) -> Delegation:
 
 
 def cost_of_float(file: pte.PteFile) -> tuple[str, ...]:
-    """What hard-swish, squeeze-and-excitation and the softmax cost an int8 network: operators in floating point, and conversions."""
+    """What an int8 network computes in floating point all the same, the softmax included, and its conversions."""
     left = ", ".join(f"{count} {kind.removeprefix('XNN')}" for kind, count in file.left_in_float().items())
     conversions = file.delegated().get(pte.CONVERSION, 0)
     outside = ", ".join(f"{count} {name}" for name, count in file.operators.items())

@@ -4,7 +4,8 @@ Loading a backend's module loads neither torch nor the backend's own libraries; 
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -33,8 +34,10 @@ class Lowered:
     lowered: Run | None = None  # the lowered graph before it is saved, where that can be run
     memory: dict[str, int] | None = None  # bytes: weights, program, planned
     notes: tuple[str, ...] = ()
-    graph: "fx.GraphModule | None" = None  # the eager source as a graph, for naming the layer where numbers part
+    graph: "Callable[[], fx.GraphModule] | None" = None  # what `eager_reference` runs as a graph, for naming layers
     layers: Callable[[np.ndarray], list[np.ndarray]] | None = None  # convolutions and linear layers of the lowered graph, in order
+    saved_layers: Callable[[np.ndarray], list[np.ndarray]] | None = None  # the same of the saved file, where it can be looked into
+    least_ios: int | None = None  # of a Core ML file
     promises_delegation: bool = True  # every convolution and linear layer is expected inside the delegate
 
 
@@ -45,6 +48,8 @@ class Backend(Protocol):
     name: str
     precisions: tuple[str, ...]
     model_file: str
+    processor: bool  # the file runs on a processor alone, so an emulated Arm can answer for it
+    apple: bool  # the kernels are Apple's, which only a Mac can check
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
         """The PT2E quantizer that export runs before ``lower``; None where the backend compresses by itself or not at all.
@@ -77,6 +82,10 @@ class Backend(Protocol):
         """What the saved file says of itself, by the names of ``mobilekd.constants``."""
         ...
 
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Where the saved file's operators are, counted in the file alone; ``heavy_total`` layers went in."""
+        ...
+
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """The saved file on this host: float32 ``[N, 3, H, W]`` -> outputs. Raises ``CannotRunHere`` with the reason."""
         ...
@@ -84,6 +93,9 @@ class Backend(Protocol):
 
 class ExecutorchFile:
     """What the backends of a ``.pte`` answer alike."""
+
+    processor = True
+    apple = False
 
     def where(self) -> str:
         """This host runs the file itself."""
@@ -95,14 +107,38 @@ class ExecutorchFile:
 
         return pte.constants(model_path)
 
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted by the file's own program and delegates."""
+        from mobilekd import pte
+        from mobilekd.backends import _pte
+
+        return _pte.delegation(pte.read(model_path), heavy_total)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread: layers this small gain nothing from a second, and wait a hundred times longer where cores are busy.
+
+    The answers no longer depend on how many cores there are, either.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
 
 def eager_runner(model: "nn.Module", batch: int = 32) -> Run:
-    """A module as a function of arrays."""
+    """A module as a function of arrays. Pixels lie together, which torch's depthwise convolutions run several times faster."""
     import torch
 
     def run(x: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
-            found = [model(torch.from_numpy(x[start : start + batch])) for start in range(0, len(x), batch)]
+            batches = (torch.from_numpy(x[start : start + batch]) for start in range(0, len(x), batch))
+            found = [model(one.contiguous(memory_format=torch.channels_last)) for one in batches]
         answers = [answer if isinstance(answer, (tuple, list)) else (answer,) for answer in found]
         return [np.concatenate([answer[i].numpy() for answer in answers]) for i in range(len(answers[0]))]
 

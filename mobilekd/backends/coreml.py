@@ -18,7 +18,9 @@ from mobilekd.backends._coremltools import (
     INT8_NOTE,
     account,
     answer_from,
+    captured,
     decoded_weights,
+    interpreted_layers,
     quiet,
     refuse_compressed_cam,
     where,
@@ -48,6 +50,8 @@ class CoreML:
     name = "coreml"
     precisions = ("fp16", "fp32", "int8", "palette")
     model_file = "model.mlpackage"
+    processor = False
+    apple = True
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
         """None: coremltools compresses the weights itself."""
@@ -75,11 +79,14 @@ class CoreML:
         _refuse_other_facts(path, constants)
         return Lowered(
             model_path=path,
-            delegation=_delegation(path, heavy),
+            delegation=self.delegation(path, heavy),
             eager_reference=eager_runner(reference),
             reference_name="eager with decoded weights" if compressed else "eager fp32",
             memory=_memory(path),
             notes=_notes(precision),
+            graph=captured(reference, example),
+            saved_layers=lambda x: interpreted_layers(path, x),
+            least_ios=LEAST_IOS[precision],
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
@@ -98,6 +105,13 @@ class CoreML:
             from mobilekd.backends.mil import Model
 
             return constants_in(Model(model_path).metadata)
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted in the saved package."""
+        with quiet():
+            from mobilekd.backends.mil import Model
+
+            return account(Model(model_path).program, heavy_total)
 
 
 def convert(model: "nn.Module", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
@@ -202,14 +216,6 @@ def _refuse_other_facts(path: Path, constants: Constants) -> None:
     wrong = sorted(name for name in constants if saved.get(name) != constants[name])
     if wrong:
         raise RuntimeError(f"{path}: the saved metadata differ in {', '.join(wrong)}")
-
-
-def _delegation(path: Path, heavy: int) -> Delegation:
-    """Counted in the saved package."""
-    with quiet():
-        from mobilekd.backends.mil import Model
-
-        return account(Model(path).program, heavy)
 
 
 def _memory(path: Path) -> dict[str, int]:

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilekd import pte
+from mobilekd.artifact import Delegation
 from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
     INT8_NOTE,
     account,
     answer_from,
+    captured,
     decoded_weights,
+    interpreted_layers,
     quiet,
     refuse_compressed_cam,
     where,
@@ -46,6 +49,8 @@ class CoreMLPte:
     name = "coreml-pte"
     precisions = ("fp16", "fp32", "int8")
     model_file = "model.pte"
+    processor = False
+    apple = True
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
         """None: coremltools compresses the weights itself."""
@@ -65,13 +70,11 @@ class CoreMLPte:
         with quiet():
             path = folder / self.model_file
             lowered = _pte.lower(model, example, constants, path, [partitioner(precision)], quantized=False)
-        reference, counted = model, lowered.delegation
-        assert counted is not None
-        with unpacked(path) as package, quiet():
-            from mobilekd.backends.mil import Model
-
-            counted = account(Model(package).program, counted.heavy_total)
-            if precision == "int8":
+        reference = model
+        assert lowered.delegation is not None
+        counted = self.delegation(path, lowered.delegation.heavy_total)
+        if precision == "int8":
+            with unpacked(path) as package, quiet():
                 reference = with_decoded_weights(model, example, decoded_weights(decompressed(package)))
         return replace(
             lowered,
@@ -80,8 +83,15 @@ class CoreMLPte:
             reference_name="eager with decoded weights" if precision == "int8" else "eager fp32",
             lowered=None,  # off Apple's systems these would run the graph from before compression
             layers=None,
+            graph=captured(reference, example),
+            saved_layers=lambda x: self._layers(path, x),
+            least_ios=LEAST_IOS,
             notes=_notes(precision),
         )
+
+    def _layers(self, path: Path, x: np.ndarray) -> list[np.ndarray]:
+        with unpacked(path) as package:
+            return interpreted_layers(package, x)
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """The saved file: by ExecuTorch on macOS, by the interpreter elsewhere (:meth:`where` says which)."""
@@ -100,6 +110,13 @@ class CoreMLPte:
     def constants(self, model_path: Path) -> Constants:
         """What the saved file says of itself in its constant methods."""
         return pte.constants(model_path)
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """Counted in the package inside the delegate."""
+        with unpacked(model_path) as package, quiet():
+            from mobilekd.backends.mil import Model
+
+            return account(Model(package).program, heavy_total)
 
 
 def partitioner(precision: str) -> Any:

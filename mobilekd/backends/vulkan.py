@@ -21,6 +21,7 @@ class Vulkan(ExecutorchFile):
     name = "vulkan"
     precisions: tuple[str, ...] = ("fp32", "fp16")
     model_file = "model.pte"
+    processor = False
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
         """None: floating point only."""

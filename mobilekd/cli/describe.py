@@ -5,8 +5,9 @@ from typing import Any
 
 from mobilekd.cli.text import interval, table
 
-#: Operators of a profile that are shown to a person.
+#: Operators of a profile, layers by cost and layers by sensitivity that are shown to a person.
 SHOWN = 15
+COSTLY = 8
 
 
 def artifact(found: Mapping[str, Any]) -> str:
@@ -18,6 +19,7 @@ def artifact(found: Mapping[str, Any]) -> str:
         f"{found['bytes']['file']:,} bytes ({found['bytes']['per_parameter']:.2f} per parameter)\n"
         f"input {found['input']['width']} x {found['input']['height']} {found['input']['color']}; gives {', '.join(found['outputs'])}\n"
         f"classes {', '.join(label['key'] for label in found['labels'])}; not sure below {found['calibration']['threshold']:.3f}"
+        + (f"\nleast iOS {found['least_ios']}" if found.get("least_ios") else "")
     )
     sections = [head, *_sections(found)]
     notes = "\n".join(f"note: {note}" for note in found["notes"])
@@ -33,7 +35,16 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         yield f"{share}, {split['partitions']} partition(s)\n" + table(("OPERATOR", "COUNT", "WHERE"), rows)
     if "parts" in found["bytes"]:
         yield table(("BYTES", ""), [(part, f"{size:,}") for part, size in found["bytes"]["parts"].items()])
+    if found["memory"]:
+        yield "memory in bytes: " + ", ".join(f"{name} {size:,}" for name, size in found["memory"].items())
+    if found.get("layers"):
+        yield _costly(found["layers"])
+    if found.get("sensitivity"):
+        yield _sensitive(found["sensitivity"])
     yield table(("STAGE", "AGAINST", "MAX ERROR", "AGREEMENT", "WHERE, OR WHY NOT"), [_stage(stage) for stage in found["parity"]])
+    gates = [(one["name"], f"{one['value']:.4g}", f"{one['relation']} {one['limit']:g}", _outcome(one)) for one in found["gates"]]
+    if gates:
+        yield table(("GATE", "VALUE", "LIMIT", ""), gates)
     figures = {name: value for name, value in found["accuracy"].items() if isinstance(value, dict)}
     if figures:
         yield table(("TEST SPLIT", "VALUE (95% INTERVAL)"), [(name, interval(value)) for name, value in figures.items()])
@@ -43,6 +54,56 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         rows = [(one["operator"], one["category"], f"{one['microseconds']:.1f}") for one in slowest]
         kinds = ", ".join(f"{kind} {time:.0f}" for kind, time in sorted(profile["by_category"].items(), key=lambda item: -item[1]))
         yield f"microseconds here by kind: {kinds}\n" + table(("SLOWEST OPERATORS", "KIND", "MEDIAN us"), rows)
+    yield _provenance(found["provenance"])
+
+
+def _costly(layers: list[Mapping[str, Any]]) -> str:
+    """The layers that take most multiply-adds, or most time where it was profiled."""
+    key = "microseconds" if "microseconds" in layers[0] else "macs"
+    size = "bytes" if "bytes" in layers[0] else "parameters"
+    shown = sorted(layers, key=lambda row: -row[key])[:COSTLY]
+    rows = [
+        (
+            row["layer"],
+            row["kind"],
+            row["precision"],
+            f"{row['macs'] / 1e6:.2f} M",
+            f"{100 * row['share']:.1f}%",
+            f"{row[size]:,}",
+            f"{row['microseconds']:.1f}" if "microseconds" in row else "",
+        )
+        for row in shown
+    ]
+    header = ("LAYER", "KIND", "PRECISION", "MULTIPLY-ADDS", "SHARE", size.upper(), "us" if key == "microseconds" else "")
+    return f"the costliest of {len(layers)} layers; --picture draws all of them\n" + table(header, rows)
+
+
+def _sensitive(layers: list[Mapping[str, Any]]) -> str:
+    """The layers that rounding alone hurts most, of mixed precision's search."""
+    shown = sorted(layers, key=lambda row: row["sqnr_db"])[:COSTLY]
+    rows = [(*(_figure(value) for value in row.values()),) for row in shown]
+    return "layers that rounding alone hurts most\n" + table([str(name).upper() for name in shown[0]], rows)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _outcome(gate: Mapping[str, Any]) -> str:
+    return ("passed" if gate["passed"] else "FAILED") + (", recorded" if gate["recorded"] else "")
+
+
+def _provenance(made: Mapping[str, Any]) -> str:
+    rows = [
+        ("run", made["run"]),
+        ("made", made["created_utc"] + (f", commit {made['commit'][:12]}" if made["commit"] else "")),
+        ("recipe", made["recipe_hash"][:12]),
+        ("data", f"{made['data_hash'][:12]}{' (' + made['data_licence'] + ')' if made['data_licence'] else ''}"),
+        ("split", f"{made['split_hash'][:12]}, by {made['split_by']}"),
+        ("student's weights", made["source_sha256"][:12]),
+        ("versions", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
+    ]
+    return table(("PROVENANCE", ""), rows)
 
 
 def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:

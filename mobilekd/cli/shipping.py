@@ -24,10 +24,13 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("run_name", nargs="?", metavar="RUN", help="a run or reference:NAME (default: the newest run, else a reference)")
     parser.add_argument(
-        "--backend", default="xnnpack", metavar="B", help="xnnpack, coreml, coreml-pte, portable, vulkan (default: xnnpack)"
+        "--backend",
+        default="xnnpack",
+        metavar="B",
+        help="such as xnnpack, coreml or vulkan; an unknown one is answered with the list (default: xnnpack)",
     )
     parser.add_argument(
-        "--precision", default=None, metavar="P", help="xnnpack: fp32, int8, int8-qat, mixed; coreml: fp16, fp32, int8, palette"
+        "--precision", default=None, metavar="P", help="such as fp32 or int8; an unknown one is answered with the backend's list"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="the artifact's folder (default: artifacts/NAME-BACKEND-PRECISION)")
     parser.add_argument("--cam", action="store_true", help="a second output: the class activation map")

@@ -68,8 +68,12 @@ def export_with_frozen(
     if unknown:
         raise UserError(f"--verify {unknown[0]}: unknown; the only one is arm")
     recipe = with_overrides(run.recipe, overrides)
-    from mobilekd.export.checks import check, first_failure, on_arm
+    from mobilekd.export.checks import TRUSTED, check, on_arm, refuse_arm
+    from mobilekd.export.locate import first_failure
     from mobilekd.parity import refuse
+
+    if "arm" in verify:
+        refuse_arm(lowering)
 
     evidence, missing = _evidence(run, recipe)
     record = None if evidence else recorded(run, f"{backend}-{precision}")
@@ -83,11 +87,10 @@ def export_with_frozen(
             found.stages += stages
             found.gates += gates
             found.accuracy = record["accuracy"]
-        if "arm" in verify:
-            on_arm(case, found)
+        on_arm(case, found, TRUSTED if "arm" in verify else ())
         failure = first_failure(case, found)
         if failure is not None:
-            raise refuse(*failure)
+            raise refuse(failure)
         _write(run, recipe, case, prepared, found, names, folder)
     return open_artifact(output), prepared.frozen
 
@@ -176,9 +179,9 @@ def _write(run: Run, recipe: Recipe, case: "Case", prepared: "Prepared", found: 
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
-        from mobilekd.graphs import heavy_nodes, layer_name
+        from mobilekd.graphs import layer_costs
 
-        write_json(folder / "layers.json", [layer_name(node) for node in heavy_nodes(lowered.graph)])
+        write_json(folder / "layers.json", layer_costs(lowered.graph()))
     trained_on = _training_hashes(run, case.evidence)
     if trained_on is not None:
         write_json(folder / "training_hashes.json", trained_on)
@@ -201,6 +204,7 @@ def _write(run: Run, recipe: Recipe, case: "Case", prepared: "Prepared", found: 
         parity=tuple(found.stages),
         gates=tuple(found.gates),
         memory=lowered.memory or {},
+        least_ios=lowered.least_ios,
         accuracy=found.accuracy,
         notes=(*prepared.notes, *lowered.notes),
         provenance=Provenance(

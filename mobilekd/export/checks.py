@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from mobilekd import graphs, parity, pte
+from mobilekd import graphs, parity
 from mobilekd.artifact import Calibration, Gate, Interval, Stage
 from mobilekd.backends import Backend, Lowered
 from mobilekd.backends._coremltools import APPLE_STAGE
-from mobilekd.backends.base import Run, eager_runner
+from mobilekd.backends.base import eager_runner, one_thread
 from mobilekd.constants import Constants
-from mobilekd.errors import CannotRunHere
+from mobilekd.errors import CannotRunHere, UserError
 from mobilekd.evidence import Evidence, Pictures
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.preprocess import Preprocess
@@ -26,9 +25,14 @@ from mobilekd.runners.qemu import TRUSTED, outputs
 SUBSET = 48
 PREPROCESSING_ERROR = 1e-4
 
-#: Backends whose kernels are Apple's, and why they are not verified here.
-APPLE = frozenset({"coreml", "coreml-pte"})
+#: Why Apple's kernels are not verified here.
 ONLY_ON_A_MAC = "Core ML predicts on Apple's systems only; ios_export/check_on_mac.py fills this row there"
+
+#: Rows of the parity table that Arm processors fill, and why they may be empty.
+ARM = "saved file on Arm"
+NOT_ASKED = "not asked for; export --verify arm runs the golden set on emulated Arm processors"
+SME = "saved file on Arm with SME"
+NO_SME = "int8 answers are wrong under emulated SME (benchmarks/protocol.md); a phone that has SME must answer the golden set first"
 
 
 @dataclass
@@ -39,6 +43,7 @@ class Checks:
     gates: list[Gate] = field(default_factory=list)
     golden: list[np.ndarray] = field(default_factory=list)  # outputs on the golden set: the file's, else the eager reference's
     ran: bool = True  # the file itself answered
+    wrong_constants: tuple[str, ...] = ()
     accuracy: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,90 +66,135 @@ class Case:
     float_layers: frozenset[str]
 
     @property
+    def cam(self) -> bool:
+        """A class activation map comes second."""
+        outputs = self.constants["outputs"]
+        return isinstance(outputs, list) and "cam" in outputs
+
+    @property
+    def rounded(self) -> bool:
+        """The file computes in int8, or holds int8 weights."""
+        return "int8" in self.precision or self.precision == "mixed"
+
+    @property
     def max_error(self) -> float:
         """How far the file may be from its eager source; int8 kernels round ties their own way, layer after layer."""
         return self.gates.max_error if self.precision == "fp32" else self.gates.max_error_quantized
 
     def golden_error(self, ran: bool) -> float:
         """How far a device may be from the golden answers: other kernels than those that gave them may round as int8's do."""
-        return self.gates.max_error if ran and self.backend.name not in APPLE else self.max_error
+        return self.gates.max_error if ran and not self.backend.apple else self.max_error
 
 
+@one_thread()
 def check(case: Case) -> Checks:
-    """All stages that this machine can run."""
-    eager = eager_runner(case.deployable)
+    """All stages that this machine can run.
+
+    Golden and test photographs go through eager and through the file once; stages and decisions are read from the same answers.
+    """
     found = Checks()
     test = case.evidence.test() if case.evidence else None
-    x = case.golden.astype(np.float32)
-    some = np.concatenate([x, test.inputs[:: max(1, len(test.inputs) // SUBSET)][:SUBSET].astype(np.float32)]) if test else x
+    golden = len(case.golden)
+    whole = (np.concatenate([case.golden, test.inputs]) if test else case.golden).astype(np.float32)
+    rest = range(golden, len(whole), max(1, (len(whole) - golden) // SUBSET))[:SUBSET]
+    some = [*range(golden), *rest]
     here = case.backend.where()
-    exact, truth = eager(some), _outside(case, some)
-    found.stages.append(parity.compared("eager fp32", "student, normalised outside", [exact[0]], [truth], "torch"))
-    found.gates.append(parity.at_most("preprocessing", parity.max_error(exact[0], truth), PREPROCESSING_ERROR))
-    reference = exact
+    exact = eager_runner(case.deployable)(whole)
+    source = [output[some] for output in exact]
+    truth = outside(case, whole[some])
+    found.stages += parity.rows("eager fp32", "student, normalised outside", source, truth, "torch")
+    found.gates.append(parity.at_most("preprocessing", parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR))
+    if case.cam:
+        found.gates.append(parity.at_most("activation map", parity.max_error(source[1], truth[1]), case.gates.max_error))
+    reference = source
     if case.lowered.reference_name != "eager fp32":
-        reference = case.lowered.eager_reference(some)
-        found.stages.append(parity.compared(case.lowered.reference_name, "eager fp32", reference, exact, "torch"))
-    golden_reference = [output[: len(x)] for output in reference]
+        reference = case.lowered.eager_reference(whole[some])
+        found.stages += parity.rows(case.lowered.reference_name, "eager fp32", reference, source, "torch")
     if case.lowered.lowered is None:
         found.stages.append(parity.unverified("lowered graph", case.lowered.reference_name, f"{case.backend.name} has none that runs here"))
     else:
-        graph = case.lowered.lowered(x)
-        found.stages.append(parity.compared("lowered graph", case.lowered.reference_name, graph, golden_reference, "torch"))
-        found.gates.append(parity.at_most("lowered graph", found.stages[-1].max_error or 0.0, case.max_error))
-    _saved(case, found, some, reference, here)
-    if case.backend.name in APPLE:
+        graph = case.lowered.lowered(whole[:golden])
+        made = parity.rows("lowered graph", case.lowered.reference_name, graph, [output[:golden] for output in reference], "torch")
+        found.stages += made
+        found.gates.append(parity.at_most("lowered graph", max(row.max_error or 0.0 for row in made), case.max_error))
+    given = _saved(case, found, whole, some, reference, here)
+    if case.backend.apple:
         found.stages.append(parity.unverified(APPLE_STAGE, "saved file", ONLY_ON_A_MAC))
-    _structure(case, found)
+    structure(case, found)
     if test is not None:
-        _decisions(case, found, test, eager, here)
+        answers = given[0] if given else case.lowered.eager_reference(whole[golden:])[0]
+        _decisions(case, found, test, exact[0][golden:], answers[-len(test.truth) :], here)
     return found
 
 
-def _outside(case: Case, x: np.ndarray) -> np.ndarray:
-    """Probabilities by the student alone, normalised and calibrated in numpy: shares nothing with the graph that is exported."""
+def outside(case: Case, x: np.ndarray) -> list[np.ndarray]:
+    """What the student alone answers, normalised and calibrated in numpy: shares nothing with the graph that is exported.
+
+    The class activation map comes from the student's own head, which sees one cell of the features at a time: pooling one
+    cell changes nothing, so its logits are that cell's evidence.
+    """
     mean, std = (np.array(value, np.float64).reshape(1, 3, 1, 1) for value in (case.preprocess.mean, case.preprocess.std))
     normalised = ((x / 255.0 - mean) / std).astype(np.float32)
+    student: Any = case.student
     with torch.inference_mode():
-        logits = np.concatenate([case.student(torch.from_numpy(normalised[i : i + 32])).numpy() for i in range(0, len(x), 32)])
-    logits = logits.astype(np.float64) / case.calibration.temperature + np.array(case.calibration.bias or 0.0)
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+        logits = np.concatenate([student(torch.from_numpy(normalised[i : i + 32])).numpy() for i in range(0, len(x), 32)])
+        logits = logits.astype(np.float64) / case.calibration.temperature + np.array(case.calibration.bias or 0.0)
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        probabilities = powers / powers.sum(1, keepdims=True)
+        if not case.cam:
+            return [probabilities]
+        maps = [_evidence(student, torch.from_numpy(one[None]), own) for one, own in zip(normalised, probabilities, strict=True)]
+    return [probabilities, np.stack(maps)]
 
 
-def _saved(case: Case, found: Checks, some: np.ndarray, reference: list[np.ndarray], here: str) -> None:
-    against = case.lowered.reference_name
+def _evidence(student: Any, x: torch.Tensor, probabilities: np.ndarray) -> np.ndarray:
+    """``[1, 3, H, W]`` and ``[C]`` -> ``[h, w]`` between 0 and 1."""
+    features = student.forward_features(x)  # [1, D, h, w]
+    cells = features.flatten(2)[0].T[:, :, None, None]  # [h w, D, 1, 1]
+    evidence = student.forward_head(cells).numpy().astype(np.float64) @ probabilities
+    evidence -= evidence.min()
+    found: np.ndarray = (evidence / max(evidence.max(), 1e-6)).reshape(features.shape[2:])
+    return found
+
+
+def _saved(
+    case: Case, found: Checks, whole: np.ndarray, some: list[int], reference: list[np.ndarray], here: str
+) -> list[np.ndarray] | None:
+    """The file's answers to all photographs, None where it does not run here."""
+    against, golden = case.lowered.reference_name, len(case.golden)
     try:
-        given = case.backend.run(case.lowered.model_path, some)
+        given = case.backend.run(case.lowered.model_path, whole)
     except CannotRunHere as reason:
         found.ran = False
-        found.golden = [output[: len(case.golden)] for output in reference]
+        found.golden = [output[:golden] for output in reference]
         found.stages.append(parity.unverified("saved file", against, str(reason)))
-        return
-    found.golden = [output[: len(case.golden)] for output in given]
-    found.stages.append(parity.compared("saved file", against, given, reference, here))
-    found.gates.append(parity.at_most("max_error", found.stages[-1].max_error or 0.0, case.max_error))
-    found.gates.append(parity.at_least("sqnr_db", found.stages[-1].sqnr_db or 0.0, case.gates.sqnr_db))
+        return None
+    found.golden = [output[:golden] for output in given]
+    made = parity.rows("saved file", against, [output[some] for output in given], reference, here)
+    found.stages += made
+    found.gates.append(parity.at_most("max_error", max(row.max_error or 0.0 for row in made), case.max_error))
+    found.gates.append(parity.at_least("sqnr_db", min(row.sqnr_db or 0.0 for row in made), case.gates.sqnr_db))
+    return given
 
 
-def _structure(case: Case, found: Checks) -> None:
-    """Counts that come from the file: delegation, int8 layers, what travels inside."""
+def structure(case: Case, found: Checks) -> None:
+    """Counts that come from the file: delegation, int8 layers, what travels inside; and what training left in the graph."""
     delegation = case.lowered.delegation
     if delegation is not None and case.lowered.promises_delegation:
         found.gates.append(parity.at_least("delegated layers", delegation.heavy_delegated, delegation.heavy_total))
-        if "int8" in case.precision or case.precision == "mixed":
+        if case.rounded:
             found.gates.append(parity.at_least("int8 layers", delegation.heavy_quantized, delegation.heavy_total - len(case.float_layers)))
+    if not case.backend.apple:  # what Core ML's interpreter knows has no such operators, and it refuses the unknown
+        remains = graphs.training_remains(case.lowered.graph()) if case.lowered.graph else []
+        found.gates.append(parity.at_most("training remains", len(remains), 0))
     inside = case.backend.constants(case.lowered.model_path)
-    wrong = [name for name, value in case.constants.items() if inside.get(name) != value]
-    found.gates.append(parity.at_most("constants that differ", len(wrong), 0))
+    found.wrong_constants = tuple(name for name, value in case.constants.items() if inside.get(name) != value)
+    found.gates.append(parity.at_most("constants that differ", len(found.wrong_constants), 0))
 
 
-def _decisions(case: Case, found: Checks, test: Pictures, eager: Run, here: str) -> None:
-    """Agreement and accuracy on the whole test split: the file where it runs here, else its eager source."""
+def _decisions(case: Case, found: Checks, test: Pictures, exact: np.ndarray, given: np.ndarray, here: str) -> None:
+    """Agreement and accuracy on the whole test split, ``[N, C]`` each: the file where it runs here, else its eager source."""
     assert case.evidence is not None
-    x = test.inputs.astype(np.float32)
-    exact = eager(x)[0]
-    given = case.backend.run(case.lowered.model_path, x)[0] if found.ran else case.lowered.eager_reference(x)[0]
     draws = [
         metric_draws(["accuracy", "balanced_accuracy"], test.truth, one, test.lesions, case.evidence.dataset.classes)
         for one in (exact, given)
@@ -167,48 +217,23 @@ def _dumped(draws: Any) -> dict[str, Any]:
 
 
 def on_arm(case: Case, found: Checks, processors: Sequence[str] = TRUSTED) -> None:
-    """The golden set on emulated Arm processors; answers only."""
+    """The golden set on emulated Arm processors; answers only. Without ``processors`` the table says that nobody asked."""
+    if not case.backend.processor:
+        return
+    if not processors:
+        found.stages.append(parity.unverified(ARM, "saved file", NOT_ASKED))
     for cpu in processors:
         given = [
             one.reshape(want.shape) for one, want in zip(outputs(case.lowered.model_path, case.golden, cpu), found.golden, strict=True)
         ]
-        found.stages.append(parity.compared(f"saved file on Arm ({cpu})", "saved file", given, found.golden, f"qemu:{cpu}"))
-        found.gates.append(parity.at_most(f"golden set on {cpu}", found.stages[-1].max_error or 0.0, case.gates.max_error))
+        made = parity.rows(f"{ARM} ({cpu})", "saved file", given, found.golden, f"qemu:{cpu}")
+        found.stages += made
+        found.gates.append(parity.at_most(f"golden set on {cpu}", max(row.max_error or 0.0 for row in made), case.gates.max_error))
+    if case.rounded:
+        found.stages.append(parity.unverified(SME, "saved file", NO_SME))
 
 
-def first_failure(case: Case, found: Checks) -> tuple[Gate, str, parity.Parting | None] | None:
-    """The first failed gate, the first stage whose numbers part, and the layer where they do."""
-    failed = [gate for gate in found.gates if not gate.passed]
-    if not failed:
-        return None
-    stage = next((row.stage for row in found.stages if row.sqnr_db is not None and row.sqnr_db < case.gates.sqnr_db), "")
-    stage = stage or ("lowered graph" if failed[0].name == "lowered graph" else "")
-    return failed[0], stage, _parting(case, stage)
-
-
-def _parting(case: Case, stage: str) -> parity.Parting | None:
-    graph = case.lowered.graph
-    if graph is None or not stage or stage == "eager fp32":
-        return None
-    x = case.golden.astype(np.float32)
-    if stage.startswith("saved file"):
-        return _changed_weights(case.lowered.model_path, graph)
-    if stage == "lowered graph":
-        wanted = graphs.layer_outputs(graph, x[:1])
-        given = case.lowered.layers(x[:1]) if case.lowered.layers else []
-        return parity.first_parting(dict(zip(wanted, given, strict=False)), wanted)
-    plain = case.plain or graphs.capture(case.deployable, torch.zeros(1, *x.shape[1:]))
-    return parity.first_parting(graphs.layer_outputs(graph, x), graphs.layer_outputs(plain, x))
-
-
-def _changed_weights(model_path: Path, graph: torch.fx.GraphModule) -> parity.Parting | None:
-    """The first layer whose weights in the file are not the graph's; compared sorted, since delegates order them their own way."""
-    if model_path.suffix != ".pte":
-        return None
-    file = pte.read(model_path)
-    for node, stored in zip(graphs.heavy_nodes(graph), file.heavy, strict=False):
-        weights = graphs.weights_of(graph, node).numpy()
-        kept = np.frombuffer(file.blobs.get(stored.weight_key, b""), weights.dtype)
-        if not np.array_equal(np.sort(kept), np.sort(weights.ravel())):
-            return parity.Parting(graphs.layer_name(node), parity.sqnr_db(np.sort(kept), np.sort(weights.ravel())))
-    return None
+def refuse_arm(backend: Backend) -> None:
+    """``--verify arm`` for a file that no processor runs is the user's mistake, told before anything is lowered."""
+    if not backend.processor:
+        raise UserError(f"--verify arm: {backend.name} does not run on a processor alone, so an emulated one cannot answer; leave it out")

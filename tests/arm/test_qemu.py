@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_fixtures import spoil_answers, tiny_artifact
+from run_fixtures import run_folder
 
 from mobilekd.artifact import open_artifact
 from mobilekd.bench import bench
-from mobilekd.errors import UserError
+from mobilekd.errors import GateError, UserError
+from mobilekd.export import checks as checks_module
+from mobilekd.export import export
 from mobilekd.files import sha256_file
 from mobilekd.measurement import read_measurement
 from mobilekd.runners import qemu
 from mobilekd.runners.native import build
+from mobilekd.verify import verify
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +35,32 @@ def _tools():
 def artifacts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
     return {precision: tiny_artifact(folder / precision, precision) for precision in ("fp32", "int8")}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_export_and_verify_ask_four_processors(precision, tmp_path):
+    """The commands themselves: every processor has its row and its gate, and ``verify --arm`` asks all of them again."""
+    artifact = export(run_folder(), precision=precision, output=tmp_path / "out", verify=("arm",))
+    rows = {stage.stage: stage for stage in artifact.manifest.parity if stage.stage.startswith("saved file on Arm (")}
+    assert list(rows) == [f"saved file on Arm ({cpu})" for cpu in qemu.TRUSTED]
+    assert len(rows) == 4
+    assert all(stage.verified and stage.where == f"qemu:{cpu}" for cpu, stage in zip(qemu.TRUSTED, rows.values(), strict=True))
+    assert {f"golden set on {cpu}" for cpu in qemu.TRUSTED} <= {gate.name for gate in artifact.manifest.gates if gate.passed}
+    checks = {check.name: check.passed for check in verify(artifact.folder, arm=True, runs=run_folder().parent).checks}
+    assert all(checks[f"golden set on {cpu}"] for cpu in qemu.TRUSTED)
+
+
+def test_a_processor_that_answers_otherwise_is_named(tmp_path, monkeypatch):
+    """One emulated processor is fed red for blue: the export is refused by that processor's gate and stage."""
+    sound = checks_module.outputs
+
+    def swapped(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
+        return sound(model_path, inputs[:, ::-1] if cpu == "a64fx" else inputs, cpu)
+
+    monkeypatch.setattr(checks_module, "outputs", swapped)
+    with pytest.raises(GateError, match=r"golden set on a64fx: .*'saved file on Arm \(a64fx\)'"):
+        export(run_folder(), output=tmp_path / "out", verify=("arm",))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("cpu", qemu.TRUSTED)
