@@ -55,3 +55,12 @@ def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from artifact_fixture import make_artifact
 
     return make_artifact(tmp_path_factory.mktemp("artifact") / "other-xnnpack-fp32", [shots / "grey.jpg"], (32, 32), cam=False, seed=1)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped reference student, exported as a user without photographs of their own exports it."""
+    from mobilekd.export import export
+
+    work = tmp_path_factory.mktemp("reference")
+    return export(None, runs=work / "none", output=work / "artifact").folder

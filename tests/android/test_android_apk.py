@@ -70,6 +70,16 @@ def test_a_second_build_is_the_same_before_signing_and_takes_seconds(built, arti
     assert first["unsigned_sha256"] == second["unsigned_sha256"]
 
 
+def test_the_shipped_reference_s_own_app(tools, community, reference, tmp_path):
+    """What a user makes first; ``apk`` proves it before it appears, and once more here."""
+    made = apk(reference, aar="community", output=tmp_path / "reference.apk")
+    opened = open_artifact(reference)
+    assert prove(made, opened, ABIS, tools).permissions == ()
+    with zipfile.ZipFile(made) as archive:
+        inside = {name: hashlib.sha256(archive.read(f"assets/artifact/{name}")).hexdigest() for name in ("model.pte", "golden/inputs.u8")}
+    assert inside == {name: opened.manifest.files[name] for name in inside}
+
+
 @pytest.mark.long
 def test_compiling_everything_again_gives_the_same(built, artifact, tmp_path, monkeypatch):
     """Without the cached shell: Kotlin, R8, aapt and zip, all of it once more."""

@@ -12,9 +12,10 @@ from PIL import Image
 from mobilekd.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
 from mobilekd.preprocess import Preprocess, open_photograph
 
-SCREENSHOTS = 20
+SCREENSHOTS = 25
 WIDTH, HEIGHT = MODEL_SIZE
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
+SCREENS = ("MainActivityTest", "ModelFileTest", "BenchmarkActivityTest", "ScreenshotTest", "BenchEntryTest")
 
 
 def test_pure_kotlin(tools, community, tmp_path):
@@ -57,7 +58,7 @@ def screens(tools, community, shots, tmp_path_factory) -> Path:
     """Screens in every state, drawn while their tests ran."""
     work = tmp_path_factory.mktemp("screens")
     properties = {"mobilekd.photographs": shots, "mobilekd.screenshots": work}
-    classes = [f"org.mobilekd.demo.screen.{name}" for name in ("MainActivityTest", "ScreenshotTest", "BenchEntryTest")]
+    classes = [f"org.mobilekd.demo.screen.{name}" for name in SCREENS]
     junit(tools, community, classes, work=work, properties=properties, assets=assets(work / "assets"))
     copy_screenshots(work)
     return work

@@ -51,6 +51,10 @@ def test_golden_set(jvm, artifact, tmp_path):
     check_golden(jvm, artifact, tmp_path)
 
 
+def test_golden_set_of_the_shipped_reference(jvm, reference, tmp_path):
+    check_golden(jvm, reference, tmp_path)
+
+
 def test_the_whole_path_from_photograph_to_answer(jvm, artifact, decoded):
     """Decoded, cropped and resized by the app under Robolectric, then answered by the app's engine."""
     golden = open_artifact(artifact).golden()

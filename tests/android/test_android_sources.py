@@ -46,7 +46,7 @@ def test_the_network_is_never_mentioned():
 
 def test_strings_are_all_used_and_all_there():
     strings = {item.get("name") for item in ElementTree.parse(MAIN / "res/values/strings.xml").getroot()}
-    used = set(re.findall(r"R\.string\.(\w+)", text("*.kt"))) | set(re.findall(r"@string/(\w+)", text("*.xml")))
+    used = set(re.findall(r"R\.(?:string|plurals)\.(\w+)", text("*.kt"))) | set(re.findall(r"@string/(\w+)", text("*.xml")))
     assert strings == used
 
 

@@ -2,11 +2,9 @@ package org.mobilekd.demo
 
 import android.app.Activity
 import android.os.Bundle
-import org.mobilekd.demo.answer.Json
-import org.mobilekd.demo.bench.Bench
+import android.util.Log
 import org.mobilekd.demo.bench.BenchEntry
 import org.mobilekd.demo.bench.BenchFailed
-import java.io.File
 import kotlin.concurrent.thread
 
 /** `adb shell am start`, for phones whose maker refuses `am instrument`: the answer is a file that the shell can pull. */
@@ -14,16 +12,13 @@ class BenchActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         val entry = BenchEntry(this)
-        entry.file.delete()
+        entry.forget()
         thread {
-            val document = try {
-                entry.run(intent::getStringExtra)
-            } catch (error: BenchFailed) {
-                Json.write(mapOf("mobilekd_app" to Bench.CONTRACT, "error" to error.message))
+            try {
+                entry.write(entry.document(intent::getStringExtra))
+            } catch (error: BenchFailed) { // no file can be written: the log is all that is left
+                Log.e("mobilekd", error.message.orEmpty())
             }
-            val part = File(entry.file.path + ".part")
-            part.writeText(document)
-            part.renameTo(entry.file)
             runOnUiThread(::finish)
         }
     }

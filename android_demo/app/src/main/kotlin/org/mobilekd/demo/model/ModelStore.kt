@@ -15,6 +15,7 @@ data class RuntimeFacts(val name: String, val version: String, val needs: Set<St
 class ModelStore(private val context: Context) {
     private val folder = File(context.filesDir, "models").apply { mkdirs() }
     private val opened = File(folder, "opened.pte")
+    private val candidate = File(folder, "candidate.pte")
 
     /** True while a model from a file is used. */
     val isOpened: Boolean get() = opened.exists()
@@ -40,20 +41,26 @@ class ModelStore(private val context: Context) {
 
     /** A private copy of [uri] that [keep] makes the current model once it was found fit. */
     fun candidate(uri: Uri): File {
-        val file = File(folder, "candidate.pte")
         try {
             val input = context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri")
-            input.use { whole(it, file) }
+            input.use { whole(it, candidate) }
         } catch (error: IOException) {
             throw UnfitModel(Unfit.NotCopied, error)
         } catch (error: RuntimeException) { // a foreign provider
             throw UnfitModel(Unfit.NotCopied, error)
         }
-        return file
+        return candidate
     }
 
-    /** [candidate] is fit: use it from now on. */
-    fun keep(candidate: File): File = opened.also { candidate.renameTo(it) }
+    /** The candidate is fit: use it from now on. */
+    fun keep(candidate: File) {
+        if (!candidate.renameTo(opened)) throw UnfitModel(Unfit.NotCopied, IOException("$candidate cannot be renamed"))
+    }
+
+    /** The candidate is unfit, and as large as a model is: away with it. */
+    fun discardCandidate() {
+        candidate.delete()
+    }
 
     /** Forget the opened model. */
     fun forgetOpened() {
@@ -73,8 +80,12 @@ class ModelStore(private val context: Context) {
 
     private fun whole(input: InputStream, file: File) {
         val part = File(folder, "${file.name}.part")
-        part.outputStream().use { input.copyTo(it) }
-        if (!part.renameTo(file)) throw IOException("$part cannot be renamed")
+        try {
+            part.outputStream().use { input.copyTo(it) }
+            if (!part.renameTo(file)) throw IOException("$part cannot be renamed")
+        } finally {
+            part.delete() // what a full phone took of it
+        }
     }
 
     companion object {

@@ -30,7 +30,7 @@ import kotlin.concurrent.thread
 
 /** Golden set, then times by number of threads; in a process of its own, stopped when the screen goes. */
 class BenchmarkActivity : Activity() {
-    private val sentences by lazy { Sentences(resources) }
+    private val sentences by lazy { Sentences(this) }
     private val results: ViewGroup by lazy { findViewById(R.id.bench_results) }
 
     /** Replaced by every run; a run whose token is no longer this one is not wanted. */
@@ -129,7 +129,7 @@ class BenchmarkActivity : Activity() {
         stage.text = when (threads) {
             null -> ""
             0 -> getString(R.string.bench_stage_golden)
-            else -> getString(R.string.bench_stage_threads, threads)
+            else -> sentences.words.getQuantityString(R.plurals.bench_stage_threads, threads, threads)
         }
         button().setText(if (running == null) R.string.bench_run else R.string.bench_stop)
         if (running == null) window.clearFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
@@ -137,14 +137,15 @@ class BenchmarkActivity : Activity() {
 
     private fun show(report: Report, file: File) {
         val golden = report.golden
+        val words = sentences.words
         val verdict = when {
             golden == null -> getString(R.string.bench_golden_absent)
-            golden.passed -> getString(R.string.bench_golden_passed, golden.samples, "%.2g".format(golden.maxError))
-            else -> getString(R.string.bench_golden_failed, "%.2g".format(golden.maxError), "%.2g".format(golden.limit))
+            golden.passed -> words.getString(R.string.bench_golden_passed, golden.samples, sentences.difference(golden.maxError))
+            else -> words.getString(R.string.bench_golden_failed, sentences.difference(golden.maxError), sentences.difference(golden.limit))
         }
         section(R.string.bench_golden, verdict)
         if (report.rows.isNotEmpty()) table(report.rows)
-        section(R.string.bench_file, getString(R.string.bench_saved, file.path))
+        section(R.string.bench_file, getString(R.string.bench_saved, file.name))
     }
 
     private fun section(title: Int, text: String) = results.addSection(getString(title), text)
@@ -155,8 +156,8 @@ class BenchmarkActivity : Activity() {
         card.addRow(listOf(R.string.bench_threads, R.string.bench_median, R.string.bench_p90, R.string.bench_first).map(::getString))
         rows.forEach { row ->
             val cells = listOf(row.median, row.p90, row.first).map(sentences::milliseconds)
-            card.addRow(listOf(row.threads.toString()) + cells).contentDescription =
-                getString(R.string.bench_row, row.threads, cells[0], cells[1], cells[2])
+            card.addRow(listOf(sentences.number(row.threads.toDouble())) + cells).contentDescription =
+                sentences.words.getQuantityString(R.plurals.bench_row, row.threads, row.threads, cells[0], cells[1], cells[2])
         }
     }
 

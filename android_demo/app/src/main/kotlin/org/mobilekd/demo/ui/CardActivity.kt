@@ -9,7 +9,6 @@ import android.view.ViewGroup
 import org.mobilekd.demo.R
 import org.mobilekd.demo.model.ModelStore
 import org.mobilekd.demo.model.Spec
-import java.text.NumberFormat
 
 /** The model card: what the `.pte` says about itself, and the runtime in this app. */
 class CardActivity : Activity() {
@@ -45,10 +44,12 @@ class CardActivity : Activity() {
 
         private fun sections(context: Context, spec: Spec): List<Pair<String, String>> {
             val runtime = ModelStore(context).runtime()
-            val percent = Sentences(context.resources).percent(spec.threshold.toFloat())
-            val threshold = if (spec.threshold > 0) context.getString(R.string.card_threshold, percent) else context.getString(R.string.card_no_threshold)
-            val temperature = context.getString(R.string.card_temperature, NumberFormat.getNumberInstance().format(spec.temperature))
-            val input = context.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
+            val sentences = Sentences(context)
+            val words = sentences.words
+            val percent = sentences.percent(spec.threshold.toFloat())
+            val threshold = if (spec.threshold > 0) words.getString(R.string.card_threshold, percent) else words.getString(R.string.card_no_threshold)
+            val temperature = words.getString(R.string.card_temperature, sentences.number(spec.temperature))
+            val input = words.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
             return listOf(
                 spec.name to spec.card,
                 context.getString(R.string.card_classes) to spec.labels.joinToString("\n"),

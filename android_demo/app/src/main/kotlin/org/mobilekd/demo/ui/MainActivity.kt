@@ -78,11 +78,17 @@ class MainActivity : Activity(), ScreenView.Actions {
         return true
     }
 
+    override fun onPrepareOptionsMenu(menu: Menu): Boolean {
+        menu.findItem(R.id.menu_built_in).isVisible = session.isOpened
+        return true
+    }
+
     override fun onOptionsItemSelected(item: MenuItem): Boolean {
         when (item.itemId) {
             R.id.menu_card -> startActivity(CardActivity.intent(this, (session.screen as? Screen.WithModel)?.spec ?: return true))
             R.id.menu_benchmark -> startActivity(Intent(this, BenchmarkActivity::class.java))
             R.id.menu_open -> openModel()
+            R.id.menu_built_in -> useBuiltIn()
             else -> return super.onOptionsItemSelected(item)
         }
         return true
@@ -92,9 +98,13 @@ class MainActivity : Activity(), ScreenView.Actions {
 
     override fun lookAgain() = session.lookAgain()
 
+    override fun useEarlier() = session.useEarlier()
+
     override fun useBuiltIn() = session.useBuiltIn()
 
-    override fun openModel() = ask(document("*/*"), MODEL, Problem.NO_PICKER)
+    override fun openModel() {
+        ask(document("*/*"), MODEL, Problem.NO_PICKER)
+    }
 
     @Deprecated("The framework's own way to get a result; its successor is in AndroidX.")
     override fun onActivityResult(requestCode: Int, resultCode: Int, data: Intent?) {
@@ -125,29 +135,30 @@ class MainActivity : Activity(), ScreenView.Actions {
 
     private fun useCamera() {
         val file = session.forCamera()
-        capture = file
         val uri = CaptureProvider.uri(file)
         val intent = Intent(MediaStore.ACTION_IMAGE_CAPTURE)
             .putExtra(MediaStore.EXTRA_OUTPUT, uri)
             .addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION or Intent.FLAG_GRANT_READ_URI_PERMISSION)
         intent.clipData = ClipData.newRawUri(null, uri) // older versions grant through it alone
-        ask(intent, CAMERA, Problem.NO_CAMERA)
+        if (ask(intent, CAMERA, Problem.NO_CAMERA)) capture = file else file.delete()
     }
 
-    private fun ask(intent: Intent, request: Int, otherwise: Problem) {
-        try {
-            startActivityForResult(intent, request)
-        } catch (_: ActivityNotFoundException) {
-            session.fail(otherwise)
-        }
+    /** False where no app answers, which the screen then says. */
+    private fun ask(intent: Intent, request: Int, otherwise: Problem): Boolean = try {
+        startActivityForResult(intent, request)
+        true
+    } catch (_: ActivityNotFoundException) {
+        session.fail(otherwise)
+        false
     }
 
     private fun showSamples() {
         val row = findViewById<LinearLayout>(R.id.samples)
+        val words = words()
         session.samples.forEachIndexed { index, name ->
             val button = layoutInflater.inflate(R.layout.sample, row, false) as ImageButton
             button.setImageBitmap(assets.open("thumbnails/$name").use(BitmapFactory::decodeStream))
-            button.contentDescription = getString(R.string.sample, index + 1)
+            button.contentDescription = words.getString(R.string.sample, index + 1)
             button.setOnClickListener { session.lookAtSample(name) }
             row.addView(button)
         }

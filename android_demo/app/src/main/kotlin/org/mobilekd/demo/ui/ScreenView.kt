@@ -20,11 +20,12 @@ class ScreenView(private val root: View, private val on: Actions) {
         fun cancel()
         fun lookAgain()
         fun choosePhotograph()
+        fun useEarlier()
         fun useBuiltIn()
         fun openModel()
     }
 
-    private val sentences = Sentences(root.resources)
+    private val sentences = Sentences(root.context)
     private val photograph: PhotographView = root.findViewById(R.id.photograph)
     private val attention: Switch = root.findViewById(R.id.attention)
 
@@ -46,9 +47,7 @@ class ScreenView(private val root: View, private val on: Actions) {
         if (shown != null && screen is Screen.WithModel) show(shown, screen.spec.preprocess)
         when (screen) {
             Screen.Starting -> message(title = R.string.starting)
-            is Screen.Refused -> message(
-                R.string.refused_title, sentences.unfit(screen.reason), R.string.built_in, on::useBuiltIn, R.string.open_other, on::openModel,
-            )
+            is Screen.Refused -> refused(screen)
             is Screen.Welcome -> message(R.string.welcome_title, root.resources.getString(R.string.welcome_text))
             is Screen.Fetching, is Screen.Working -> message(title = R.string.working, second = R.string.cancel, onSecond = on::cancel)
             is Screen.Waiting -> message(
@@ -67,7 +66,14 @@ class ScreenView(private val root: View, private val on: Actions) {
         val crop = preprocess.cropBox(shown.width, shown.height)
         photograph.show(shown, preprocess, null)
         photograph.contentDescription =
-            root.resources.getString(R.string.photo_description, crop.width, crop.height, shown.width, shown.height)
+            sentences.words.getString(R.string.photo_description, crop.width, crop.height, shown.width, shown.height)
+    }
+
+    private fun refused(screen: Screen.Refused) {
+        message(R.string.refused_title, sentences.refused(screen))
+        if (Way.EARLIER in screen.ways) button(R.id.message_action, R.string.earlier, on::useEarlier)
+        if (Way.BUILT_IN in screen.ways) button(R.id.message_action, R.string.built_in, on::useBuiltIn)
+        if (Way.OTHER in screen.ways) button(R.id.message_second, R.string.open_other, on::openModel)
     }
 
     private fun answer(screen: Screen.Answered) {
@@ -99,7 +105,7 @@ class ScreenView(private val root: View, private val on: Actions) {
         row.findViewById<TextView>(R.id.label).text = ranked.label
         row.findViewById<TextView>(R.id.percent).text = percent
         row.findViewById<BarView>(R.id.bar).share = ranked.probability
-        row.contentDescription = root.resources.getString(R.string.class_row, ranked.label, percent)
+        row.contentDescription = sentences.words.getString(R.string.class_row, ranked.label, percent)
         return row
     }
 

@@ -12,6 +12,7 @@ import org.mobilekd.demo.answer.Nonsense
 import org.mobilekd.demo.model.EngineTrouble
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Unfit
 import org.mobilekd.demo.model.UnfitModel
 import org.mobilekd.demo.photograph.NoSpace
 import org.mobilekd.demo.photograph.NotAPhotograph
@@ -43,8 +44,8 @@ class Session(private val application: DemoApplication) {
     @Volatile private var file: File? = null
     private var leftWhileWorking = false
 
-    /** Asked for before the model was there. */
-    private var wanted: ((() -> Boolean) -> File)? = null
+    /** The last that was asked for, or went wrong, before the model was there. */
+    private var later: (() -> Unit)? = null
 
     /** The answer that an earlier process gave, until the model changes. */
     @Volatile private var remembered: Remembered? = null
@@ -64,7 +65,7 @@ class Session(private val application: DemoApplication) {
     /** Load the current model; what [saved] holds of an earlier process is shown when it is there. */
     fun start(saved: Bundle?) {
         val kept = saved?.getString(PHOTOGRAPH)?.let(::File)
-        if (kept != null) wanted = { kept }
+        file = kept
         remembered = saved?.getString(ANSWER)?.let { text -> kept?.let { Remembered(it, AnswerText.read(text)) } }
         load { models.current() }
     }
@@ -112,16 +113,23 @@ class Session(private val application: DemoApplication) {
         leftWhileWorking = false
     }
 
-    /** Show why a photograph could not be had at all. */
+    /** Show why a photograph, or a model file, could not be had at all; while the model is loaded, as soon as it is there. */
     fun fail(problem: Problem) {
-        (screen as? Screen.WithModel)?.let { screen = Screen.Failed(it.spec, problem) }
+        when (val now = screen) {
+            is Screen.WithModel -> screen = Screen.Failed(now.spec, problem)
+            is Screen.Refused -> screen = now.copy(problem = problem)
+            Screen.Starting -> later = { fail(problem) }
+        }
     }
 
     /** Use the model file at [uri] if it is fit; the photograph at hand is looked at with it. */
     fun openModel(uri: Uri) {
         remembered = null
-        load { models.candidate(uri) }
+        load(isCandidate = true) { models.candidate(uri) }
     }
+
+    /** Back to the model that was in use before another was refused. */
+    fun useEarlier() = load { models.current() }
 
     /** Back to the model inside the app. */
     fun useBuiltIn() {
@@ -141,9 +149,9 @@ class Session(private val application: DemoApplication) {
         worker.shutdown()
     }
 
-    private fun load(source: () -> File) {
+    private fun load(isCandidate: Boolean = false, source: () -> File) {
         val task = Task(turn.incrementAndGet())
-        file?.let { photograph -> if (wanted == null) wanted = { photograph } }
+        file?.let { photograph -> if (later == null) later = { fetch { photograph } } }
         screen = Screen.Starting
         worker.execute {
             model?.close()
@@ -151,26 +159,37 @@ class Session(private val application: DemoApplication) {
             val next = try {
                 val candidate = source()
                 val loaded = Model.load(candidate, models.runtime().needs) { application.openEngine(it) }
-                if (candidate.name.startsWith("candidate")) models.keep(candidate)
-                model = loaded
+                model = loaded // what cannot be kept is closed by the next load
+                if (isCandidate) models.keep(candidate)
                 Screen.Welcome(loaded.spec)
             } catch (error: UnfitModel) {
-                Screen.Refused(error.reason)
+                if (isCandidate) models.discardCandidate()
+                Screen.Refused(error.reason, ways(error.reason, isCandidate))
             }
             task.post {
                 screen = next
-                wanted?.takeIf { next is Screen.Welcome }?.let(::fetch)
+                later?.takeIf { next is Screen.Welcome }?.let { catchUp ->
+                    later = null
+                    catchUp()
+                }
             }
         }
+    }
+
+    /** Those that can help; a processor is the same for every model, and the one that was refused stays so. */
+    private fun ways(reason: Unfit, isCandidate: Boolean): Set<Way> = when {
+        reason is Unfit.Processor -> emptySet()
+        isCandidate && models.isOpened -> setOf(Way.EARLIER, Way.OTHER)
+        isCandidate || models.isOpened || reason is Unfit.NotCopied -> setOf(Way.BUILT_IN, Way.OTHER)
+        else -> setOf(Way.OTHER)
     }
 
     private fun fetch(source: (() -> Boolean) -> File) {
         val spec = (screen as? Screen.WithModel)?.spec
         if (spec == null) {
-            wanted = source
+            later = { fetch(source) }
             return
         }
-        wanted = null
         screen = Screen.Fetching(spec)
         run { task ->
             val fetched = source(task::cancelled)

@@ -1,9 +1,11 @@
 package org.mobilekd.demo.screen
 
+import android.content.ContextWrapper
 import android.content.Intent
 import android.os.Bundle
 import org.junit.After
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertSame
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Test
@@ -20,6 +22,8 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import java.io.File
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 
 /** What adb is answered, by the contract with mobilekd/runners/app.py; the caller reads the documents once more in Python. */
 @RunWith(RobolectricTestRunner::class)
@@ -60,6 +64,41 @@ class BenchEntryTest {
         assertEquals("inputs: the golden mode needs them", failure("mode" to "golden"))
         StageApplication.engine = { throw EngineTrouble("no such backend\nand more") }
         assertEquals("ExecuTorch: no such backend", failure("mode" to "measure"))
+        StageApplication.engine = { throw OutOfMemoryError("a test's") }
+        assertEquals("the measurement does not fit into the app's memory", failure("mode" to "measure"))
+        StageApplication.engine = { throw IllegalStateException("a fault") }
+        assertEquals("java.lang.IllegalStateException: a fault", failure("mode" to "measure"))
+    }
+
+    @Test
+    fun `a long answer is a whole file, and without shared storage a line`() {
+        val identify = mapOf("mode" to "identify")::get
+        assertEquals(setOf("mobilekd_json"), entry.bundle(identify).keySet())
+        assertEquals(entry.file.path, entry.bundle(identify, longest = 10).getString("mobilekd_file"))
+        assertTrue(Json.read(entry.file.readText()) is Map<*, *>)
+        assertEquals(listOf("bench.json"), entry.file.parentFile!!.list()!!.toList())
+        val away = BenchEntry(object : ContextWrapper(RuntimeEnvironment.getApplication()) {
+            override fun getExternalFilesDir(type: String?): File? = null
+        })
+        away.forget()
+        assertEquals("the phone's shared storage is not there", away.bundle(identify, longest = 10).getString(BenchEntry.ERROR))
+    }
+
+    @Test
+    fun `a rotation neither deletes nor repeats a measurement`() {
+        val gate = CountDownLatch(1)
+        val opened = AtomicInteger()
+        StageApplication.engine = { opened.incrementAndGet(); StandInEngine { gate.await(); StandInEngine.PROBABILITIES } }
+        val asked = Intent().putExtras(Bundle().apply { putString("mode", "measure"); putString("samples", "3"); putString("warmup_max", "0") })
+        val controller = Robolectric.buildActivity(BenchActivity::class.java, asked).create().start().resume()
+        val activity = controller.get()
+        waitFor("the measurement") { opened.get() == 1 }
+        RuntimeEnvironment.setQualifiers("+land-night")
+        controller.configurationChange()
+        gate.countDown()
+        assertSame(activity, controller.get())
+        waitFor("the file") { entry.file.exists() && activity.isFinishing }
+        assertEquals(1, opened.get())
     }
 
     @Test

@@ -14,7 +14,6 @@ import org.junit.Test
 import org.junit.runner.RunWith
 import org.mobilekd.demo.R
 import org.mobilekd.demo.StandInEngine
-import org.mobilekd.demo.model.EngineTrouble
 import org.mobilekd.demo.ui.MainActivity
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
@@ -128,6 +127,13 @@ class MainActivityTest {
     }
 
     @Test
+    fun `a share without a photograph is a sentence, once the model is there`() {
+        val activity = start(Intent(Intent.ACTION_SEND).setType("image/*")).shown()
+        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The photograph could not be fetched.") }
+        assertEquals("That did not work", activity.text(R.id.message_title))
+    }
+
+    @Test
     fun `too little memory is a sentence`() {
         StageApplication.engine = {
             val asked = AtomicInteger()
@@ -155,21 +161,6 @@ class MainActivityTest {
     }
 
     @Test
-    fun `an unfit model file is refused with its reason, and the built-in one is a touch away`() {
-        StageApplication.engine = { file -> if (file.name == "candidate.pte") throw EngineTrouble("bad magic") else StandInEngine() }
-        val activity = start().shown()
-        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
-        shadowOf(activity).clickMenuItem(R.id.menu_open)
-        val asked = shadowOf(activity).nextStartedActivityForResult
-        assertEquals(Intent.ACTION_OPEN_DOCUMENT, asked.intent.action)
-        shadowOf(activity).receiveResult(asked.intent, -1, Intent().setData(lent("text.jpg")))
-        waitFor("the refusal") { activity.text(R.id.message_title) == "This model cannot be used" }
-        assertTrue(activity.text(R.id.message_text).endsWith("The runtime says: bad magic"))
-        activity.findViewById<View>(R.id.message_action).performClick()
-        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
-    }
-
-    @Test
     fun `the camera is lent one file and its photograph is answered`() {
         val activity = start().shown()
         waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
@@ -182,6 +173,26 @@ class MainActivityTest {
         }
         shadowOf(activity).receiveResult(asked.intent, -1, null)
         answered(activity)
+    }
+
+    @Test
+    fun `without a camera app that is said, and no empty file stays`() {
+        val activity = start().shown()
+        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
+        shadowOf(RuntimeEnvironment.getApplication()).checkActivities(true)
+        activity.findViewById<View>(R.id.camera).performClick()
+        assertTrue(activity.text(R.id.message_text).startsWith("No camera app was found."))
+        assertEquals(0, copies().size)
+    }
+
+    @Test
+    @Config(qualifiers = "ar-ldrtl-w411dp-h891dp-xhdpi")
+    fun `an English sentence keeps its own numerals on an Arabic phone`() {
+        val activity = start(share("lesion.jpg")).shown()
+        answered(activity)
+        assertTrue(activity.text(R.id.headline_under), activity.text(R.id.headline_under).startsWith("70.8% probability"))
+        val said = activity.findViewById<View>(R.id.photograph).contentDescription
+        assertTrue("$said", said.contains("1200 by 1600"))
     }
 
     @Test

@@ -16,6 +16,7 @@ import org.mobilekd.demo.ui.MainActivity
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
+import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import java.io.File
@@ -110,6 +111,40 @@ class ScreenshotTest {
         card().screenshot("card-light")
         RuntimeEnvironment.setQualifiers("+night")
         card().screenshot("card-dark")
+    }
+
+    @Test
+    fun `the model is loaded, a photograph is fetched`() {
+        val gate = CountDownLatch(1)
+        StageApplication.engine = { gate.await(); StandInEngine() }
+        val starting = main()
+        starting.screenshot("starting-light")
+        gate.countDown()
+        waitFor("the welcome") { starting.text(R.id.message_title).startsWith("See") }
+        val reached = CountDownLatch(1)
+        val far = lent("lesion.jpg")
+        shadowOf(starting.contentResolver).registerInputStreamSupplier(far) { reached.await(); File(photographs, "lesion.jpg").inputStream() }
+        val fetching = main(Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, far))
+        waitFor("the fetching") { fetching.text(R.id.message_title).startsWith("Looking") }
+        fetching.screenshot("fetching-light")
+        reached.countDown()
+        waitFor("the answer") { fetching.text(R.id.headline_text).isNotEmpty() }
+    }
+
+    @Test
+    fun `benchmark running, and of a phone that answers wrongly`() {
+        fun started() = Robolectric.buildActivity(BenchmarkActivity::class.java).shown().apply { findViewById<View>(R.id.bench_run).performClick() }
+        val gate = CountDownLatch(1)
+        val asked = AtomicInteger()
+        StageApplication.engine = { StandInEngine { if (asked.incrementAndGet() > 5) gate.await(); StandInEngine.PROBABILITIES } }
+        val running = started()
+        waitFor("the timing") { running.text(R.id.bench_stage).startsWith("Timing") }
+        running.screenshot("benchmark-running-light")
+        gate.countDown()
+        StageApplication.engine = { StandInEngine { StandInEngine.UNSURE } }
+        val wrong = started()
+        waitFor("the verdict") { wrong.findViewById<View>(R.id.section_title) != null }
+        wrong.screenshot("benchmark-wrong-light")
     }
 
     @Test
