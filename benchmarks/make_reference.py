@@ -38,7 +38,7 @@ CARD = """# {name}
 
 - Trained on {licence} data, split by {split_by} (hash `{split_hash}`); the weights inherit that licence's terms:
   attribution, non-commercial.
-- Starting weights: {start}. The licence of ImageNet weights for MobileNetV2-0.35 is unclear upstream.
+- Starting weights: {start}.
 - Test split ({photographs} photographs): accuracy {accuracy}, balanced accuracy {balanced}.
 - A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
   anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
@@ -82,7 +82,7 @@ def make_reference(source: Path, name: str, precisions: list[str]) -> Path:
             licence=run.info.data_licence,
             split_by=run.info.split_by,
             split_hash=run.info.split_hash[:12],
-            start=Path(start).name if start else "random",
+            start=f"{Path(start).name}, whose own licence is unclear upstream" if start else "random",
             photographs=document["data"]["photographs"],
             accuracy=words(document["metrics"]["accuracy"]),
             balanced=words(document["metrics"]["balanced_accuracy"]),

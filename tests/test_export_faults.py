@@ -159,8 +159,9 @@ def test_random_calibration(refused, monkeypatch):
         return np.abs(np.random.default_rng(0).normal(size=shape)).astype(np.uint8)
 
     monkeypatch.setattr(Evidence, "calibration", noise)
-    text = refused(Xnnpack(), precision="int8")
-    assert text.startswith(("agreement:", "balanced accuracy:", "max_error:"))
+    # calibrated on photographs, this student agrees with itself on 0.89 of them
+    text = refused(Xnnpack(), precision="int8", overrides=["gates.agreement=0.75"])
+    assert text.startswith("agreement:")
     assert "'eager quantised'" in text
     assert "at layer" in text
 

@@ -1,5 +1,6 @@
 """A phone's life around a measurement: how it is listed, how it cools, its big cores, its end before, in and after a run."""
 
+import functools
 import json
 import os
 import re
@@ -140,7 +141,10 @@ def test_a_stopped_command_leaves_nothing_on_the_phone(connect, artifact, tmp_pa
     """In the sustained part, when the runner would go on for minutes."""
     phone, output = connect(), tmp_path / "r.json"
     line = [sys.executable, "-m", "mobilekd", "bench", artifact, "--device", "adb", "--threads", "1", "--samples", "20", "--minutes", "9"]
-    running = subprocess.Popen([*line, "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # a test run that was itself started in the background of a shell ignores SIGINT, and hands that down
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen([*line, "--output", output], text=True, preexec_fn=listening, **pipes)
     for said in running.stderr:
         if "sustained for" in said:
             break
