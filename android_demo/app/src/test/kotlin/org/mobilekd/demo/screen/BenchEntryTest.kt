@@ -93,8 +93,7 @@ class BenchEntryTest {
         val controller = Robolectric.buildActivity(BenchActivity::class.java, asked).create().start().resume()
         val activity = controller.get()
         waitFor("the measurement") { opened.get() == 1 }
-        RuntimeEnvironment.setQualifiers("+land-night")
-        controller.configurationChange()
+        controller.turn()
         gate.countDown()
         assertSame(activity, controller.get())
         waitFor("the file") { entry.file.exists() && activity.isFinishing }

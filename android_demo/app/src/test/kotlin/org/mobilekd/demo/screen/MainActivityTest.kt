@@ -9,6 +9,7 @@ import android.widget.TextView
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNotSame
 import org.junit.Assert.assertTrue
 import org.junit.Test
 import org.junit.runner.RunWith
@@ -61,10 +62,12 @@ class MainActivityTest {
         val runs = AtomicInteger()
         StageApplication.engine = { StandInEngine { runs.incrementAndGet(); StandInEngine.PROBABILITIES } }
         val controller = start(share("lesion.jpg"))
-        answered(controller.shown())
+        val upright = controller.shown()
+        answered(upright)
         val before = runs.get()
-        RuntimeEnvironment.setQualifiers("+land")
-        controller.configurationChange()
+        controller.turn()
+        assertNotSame(upright, controller.visible().get())
+        answered(controller.get())
         assertEquals("Melanocytic nevus", controller.get().text(R.id.headline_text))
         assertEquals(before, runs.get())
     }

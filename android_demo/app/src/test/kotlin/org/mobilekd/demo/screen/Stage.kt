@@ -2,6 +2,7 @@ package org.mobilekd.demo.screen
 
 import android.app.Activity
 import android.content.Intent
+import android.content.res.Configuration
 import android.graphics.Bitmap
 import android.graphics.Canvas
 import android.net.Uri
@@ -60,6 +61,15 @@ fun Activity.screenshot(name: String) {
     val bitmap = Bitmap.createBitmap(root.width, root.height, Bitmap.Config.ARGB_8888)
     root.draw(Canvas(bitmap))
     File(screenshots, "$name.png").outputStream().use { bitmap.compress(Bitmap.CompressFormat.PNG, 100, it) }
+}
+
+/** Turn the phone; Robolectric makes the activity anew unless its manifest entry says that it lives through this. */
+fun <A : Activity> ActivityController<A>.turn() {
+    val turned = Configuration(get().resources.configuration).apply {
+        orientation = if (orientation == Configuration.ORIENTATION_LANDSCAPE) Configuration.ORIENTATION_PORTRAIT else Configuration.ORIENTATION_LANDSCAPE
+        screenWidthDp = screenHeightDp.also { screenHeightDp = screenWidthDp }
+    }
+    configurationChange(turned)
 }
 
 /** On screen and laid out. */
