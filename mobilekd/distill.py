@@ -134,7 +134,7 @@ class Trial:
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
         write_json(folder / "recipe.json", recipe.to_dict())
         if faculty:
-            judged = faculty.logits(experiment.inputs(experiment.split.test))
+            judged = faculty.logits(experiment.split.test)
             save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")
         info = RunInfo(
             name=recipe.name,

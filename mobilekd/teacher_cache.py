@@ -28,7 +28,7 @@ class TeacherCache:
 
     def __init__(self, root: Path, **depends_on: Any) -> None:
         self.folder = root / cache_key(**depends_on)
-        self._depends_on = depends_on
+        self.depends_on = depends_on
         self._views: dict[int, tuple[dict[str, int], np.ndarray]] = {}
 
     def _file(self, view: int) -> Path:
@@ -56,7 +56,7 @@ class TeacherCache:
         np.savez(buffer, ids=np.array(names), logits=table)
         write_bytes(self._file(view), buffer.getvalue())
         if not (self.folder / "depends-on.json").exists():
-            write_json(self.folder / "depends-on.json", self._depends_on)
+            write_json(self.folder / "depends-on.json", self.depends_on)
         self._views[view] = ({name: row for row, name in enumerate(names)}, table)
 
     def logits(self, view: int, ids: Sequence[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """teach and distill: killed and resumed equals never killed, two processes equal one, controls, refusals."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,9 +18,13 @@ from safetensors.torch import load_file
 from mobilekd.distill import control_of, distill
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, write_json
+from mobilekd.kept_teacher import LOGITS, KeptTeacher
+from mobilekd.parallel import World
 from mobilekd.recipe import Recipe, load_recipe
 from mobilekd.students import build
 from mobilekd.teach import teach
+from mobilekd.training.experiment import prepare
+from mobilekd.training.faculty import Faculty
 
 TINY = [
     "data.count=140", "data.size=40", "preprocess.width=32", "preprocess.height=32", "teach.epochs=2", "teach.batch_size=16",
@@ -165,3 +170,61 @@ def test_a_diverging_run_stops_with_the_number_and_keeps_its_checkpoint(taught: 
     with pytest.raises(UserError, match=r"loss became|NaN"):
         distill(tiny("train.lr=1e30", "train.optimizer=sgd", "train.warmup_epochs=0"), tmp_path, control=False)
     assert not (tmp_path / "demo" / "run.json").exists()
+
+
+@pytest.fixture
+def kept(taught: Path, tmp_path: Path) -> KeptTeacher:
+    """The first teacher's answers without its weights, as they lie in the cache of the run that it taught."""
+    recipe = tiny(f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]")
+    experiment = prepare(recipe)
+    faculty = Faculty.hire(experiment, taught / "demo", taught / ".cache" / "teachers", World())
+    cache, split = faculty.caches(recipe.train)[0], experiment.split
+    place = tmp_path / "kept"
+    place.mkdir()
+    write_json(place / "teacher.json", faculty.members[0].record)
+    views = np.stack([cache.logits(view, split.train) for view in range(3)])
+    teacher = KeptTeacher(place / LOGITS, cache.depends_on, split.train, views, split.test, faculty.logits(split.test))
+    teacher.write()
+    return teacher
+
+
+def taught_by(teacher: KeptTeacher, *overrides: str) -> Recipe:
+    return tiny(f"teachers=[{{model='test_resnet', trained='{teacher.path.parent}'}}]", "train.views=3", *overrides)
+
+
+def test_a_student_of_kept_answers_is_the_student_of_the_teacher(taught: Path, kept: KeptTeacher, tmp_path: Path) -> None:
+    """But for float16: the same steps, so that nothing of it depends on having the weights."""
+    whole = tiny(f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]", "train.views=3")
+    distill(whole, tmp_path / "whole", control=False)
+    distill(taught_by(kept), tmp_path / "kept-runs", control=False)
+    wanted, given = weights(tmp_path / "whole"), weights(tmp_path / "kept-runs")
+    far = max(float((wanted[name].float() - value.float()).abs().max()) for name, value in given.items() if "running" not in name)
+    assert 0 < far < 0.05
+    judged = load_file(tmp_path / "kept-runs" / "demo" / "teacher_logits.safetensors")["test"]
+    assert torch.equal(judged, load_file(tmp_path / "whole" / "demo" / "teacher_logits.safetensors")["test"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["train.views=0"], "set train.views to 3 or less"),
+        (["train.views=4", "train.epochs=4"], "3 views are kept"),
+        (["augment.rotation=10.0"], "another augment"),
+        (['losses=[{name="fitnets", student_layer="blocks.1", teacher_layer="layer1"}]'], "exactly one, with its weights"),
+    ],
+)
+def test_what_was_not_kept_is_refused_before_anything_is_written(
+    kept: KeptTeacher, tmp_path: Path, overrides: list[str], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        distill(taught_by(kept, *overrides), tmp_path / "runs", control=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(kept: KeptTeacher, tmp_path: Path) -> None:
+    dataclasses.replace(kept, train_ids=("other", *kept.train_ids[1:])).write()
+    with pytest.raises(UserError, match=f"nothing of 1 photographs \\({kept.train_ids[0]}\\)"):
+        distill(taught_by(kept), tmp_path / "runs", control=False)
+    kept.path.write_bytes(kept.path.read_bytes()[:500])
+    with pytest.raises(UserError, match="not readable logits"):
+        distill(taught_by(kept), tmp_path / "runs", control=False)

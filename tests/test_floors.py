@@ -16,7 +16,7 @@ FLOORS = (
     "__init__ errors files preprocess recipe recipes reference artifact measurement provenance runs stats progress constants pte golden",
     "graphs",
     "data students losses quantize parity metrics backends runners coreml android views figures parallel",
-    "teachers teacher_cache calibrate",
+    "teachers teacher_cache kept_teacher calibrate",
     "teacher_engine answers",
     "training",
     "evaluate evidence predict report inspect doctor devices baseline",

@@ -4,9 +4,8 @@
     python benchmarks/ham10000/keep.py --teacher runs/ham10000
 
 The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every metric with its interval, the
-validation curve); ``mobilekd evaluate`` must have been run. The second writes ``teacher-logits.npz``: ids, and float16
-logits over the fixed views ``[V, N, C]`` of the training photographs and over the plain ones of validation and test, so
-that later work can distil from a teacher whose weights are not kept.
+validation curve); ``mobilekd evaluate`` must have been run. The second writes ``teacher/``, from which students distil
+though the teacher's weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher``).
 """
 
 import argparse
@@ -17,10 +16,10 @@ import numpy as np
 import torch
 
 from mobilekd.files import read_json, sha256_file, write_json
+from mobilekd.kept_teacher import LOGITS, KeptTeacher
 from mobilekd.parallel import World
 from mobilekd.progress import say
 from mobilekd.runs import open_run
-from mobilekd.teacher_cache import TeacherCache
 from mobilekd.training.experiment import prepare
 from mobilekd.training.faculty import Faculty
 
@@ -45,26 +44,26 @@ def keep_run(folder: Path) -> Path:
 
 
 def keep_teacher(folder: Path) -> Path:
-    """The logits of the first teacher of a distilled run, from its cache and from its weights."""
+    """The first teacher of a distilled run without its weights: its record, and its logits from the run's cache."""
     run = open_run(folder)
     experiment = prepare(run.recipe, folder)
     faculty = Faculty.hire(experiment, folder, folder.parent / ".cache" / "teachers", World())
-    cache: TeacherCache = faculty.caches(run.recipe.train)[0]
-    split = experiment.split
-    views = [cache.logits(view, split.train) for view in range(run.recipe.train.views)]
+    table, split = run.recipe.train, experiment.split
+    cache = faculty.caches(table)[0]
     plain = (*split.validation, *split.test)
-    path = RESULTS / "teacher-logits.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            train_ids=np.array(split.train),
-            train_views=np.stack(views).astype(np.float16),
-            plain_ids=np.array(plain),
-            plain=faculty.logits(experiment.inputs(plain)).astype(np.float16),
-        )
-    say(f"{path}: {path.stat().st_size:,} bytes, sha256 {sha256_file(path)[:12]}")
-    return path
+    kept = KeptTeacher(
+        path=RESULTS / "teacher" / LOGITS,
+        depends_on=cache.depends_on,
+        train_ids=split.train,
+        train_views=np.stack([cache.logits(view, split.train) for view in range(table.views)]),
+        plain_ids=plain,
+        plain_logits=faculty.logits(plain),
+    )
+    kept.path.parent.mkdir(parents=True, exist_ok=True)
+    kept.write()
+    write_json(kept.path.with_name("teacher.json"), faculty.members[0].record)
+    say(f"{kept.path}: {kept.path.stat().st_size:,} bytes, sha256 {sha256_file(kept.path)[:12]}")
+    return kept.path
 
 
 def main() -> None:

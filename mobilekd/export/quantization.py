@@ -93,7 +93,7 @@ def prepare(
                 prepared,
                 training,
                 held,
-                teacher=_teachers(folder, evidence, recipe, graph, training),
+                teacher=_teachers(folder, evidence, recipe, graph),
                 epochs=options.qat_epochs,
                 lr=options.qat_lr,
                 seed=recipe.seed,
@@ -120,7 +120,7 @@ def _thawed(graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen
 
 
 def _teachers(
-    folder: Path, evidence: Evidence, recipe: Recipe, graph: torch.fx.GraphModule, photographs: np.ndarray
+    folder: Path, evidence: Evidence, recipe: Recipe, graph: torch.fx.GraphModule
 ) -> Callable[[Tensor, np.ndarray], Tensor] | None:
     """Half the run's teachers, half the student in floating point, which is what the rounded one must agree with.
 
@@ -131,10 +131,10 @@ def _teachers(
         return None
     try:
         faculty = Faculty.hire(Experiment(recipe, evidence.dataset, evidence.split), folder, folder / "teachers", World.from_environment())
+        known = torch.softmax(torch.from_numpy(faculty.logits(evidence.split.train)), 1)
     except UserError as reason:
         say(f"export: {reason}; the student in floating point teaches alone")
         return None
-    known = torch.softmax(torch.from_numpy(faculty.logits(photographs)), 1)
 
     def teacher(batch: Tensor, rows: np.ndarray) -> Tensor:
         own = graph(batch)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mobilekd.errors import UserError
 from mobilekd.files import read_json
+from mobilekd.kept_teacher import KeptTeacher, read_kept
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.parallel import World
 from mobilekd.progress import say, track
@@ -30,11 +31,12 @@ BATCH = 64
 
 @dataclass
 class Member:
-    """One teacher with what ``teach`` wrote about it."""
+    """One teacher with what ``teach`` wrote about it: its network, or only answers that were kept."""
 
     table: TeacherTable
     record: dict[str, Any]
-    network: Teacher
+    network: Teacher | None
+    kept: KeptTeacher | None = None
 
     def recalls(self) -> list[float]:
         """Recall per class on validation, 0 where validation has none."""
@@ -57,21 +59,34 @@ class Faculty:
         for index, table in enumerate(experiment.recipe.teachers):
             place = Path(table.trained) if table.trained else folder / "teachers" / str(index)
             members.append(_open_member(table, place, experiment, world))
-        return cls(members, experiment, cache_root, world)
+        faculty = cls(members, experiment, cache_root, world)
+        for member in members:
+            if member.kept:
+                train = experiment.recipe.train
+                member.kept.check(faculty._depends_on(member, train), min(train.views, train.epochs))
+        return faculty
 
     @property
     def network(self) -> nn.Module | None:
-        """The network whose layers feature losses look at; they need exactly one teacher."""
-        return self.members[0].network.network if len(self.members) == 1 else None
+        """The network whose layers feature losses look at; they need exactly one teacher, with its weights."""
+        only = self.members[0].network if len(self.members) == 1 else None
+        return only.network if only else None
 
     def describe(self) -> tuple[dict[str, Any], ...]:
         """For ``run.json``."""
         wanted = ("model", "weights_sha256", "validation", "seconds")
         return tuple({key: member.record[key] for key in wanted} for member in self.members)
 
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """The teachers as one on preprocessed photographs uint8 ``[N, 3, H, W]`` -> ``[N, C]``."""
-        each = [predict_logits(self._engine(i), self.experiment.views, inputs, self.world.device, BATCH) for i in range(len(self.members))]
+    def logits(self, ids: Sequence[str]) -> np.ndarray:
+        """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
+        inputs = self.experiment.inputs(ids) if any(member.network for member in self.members) else None
+        each = []
+        for index, member in enumerate(self.members):
+            if member.kept:
+                each.append(member.kept.plain(ids))
+            else:
+                assert inputs is not None
+                each.append(predict_logits(self._engine(index), self.experiment.views, inputs, self.world.device, BATCH))
         return self._combine([torch.from_numpy(one) for one in each]).numpy()
 
     def feed(self, objective: Objective, table: TrainTable) -> TeacherFeed:
@@ -84,24 +99,25 @@ class Faculty:
 
     def caches(self, table: TrainTable) -> list[TeacherCache]:
         """One cache for each teacher, named by all that its numbers depend on."""
+        return [TeacherCache(self.cache_root, **self._depends_on(member, table)) for member in self.members]
+
+    def _depends_on(self, member: Member, table: TrainTable) -> dict[str, Any]:
+        """All that a member's logits over views depend on."""
         experiment = self.experiment
-        return [
-            TeacherCache(
-                self.cache_root,
-                weights=member.record["weights_sha256"],
-                data=experiment.dataset.hash,
-                unlabelled=experiment.recipe.data.unlabelled,
-                storage=experiment.storage.to_dict(),
-                preprocess=experiment.preprocess.to_dict(),
-                augment=experiment.recipe.augment.model_dump(mode="json"),
-                seed=experiment.view_seed(table),
-                views_version=VIEWS_VERSION,
-            )
-            for member in self.members
-        ]
+        return {
+            "weights": member.record["weights_sha256"],
+            "data": experiment.dataset.hash,
+            "unlabelled": experiment.recipe.data.unlabelled,
+            "storage": experiment.storage.to_dict(),
+            "preprocess": experiment.preprocess.to_dict(),
+            "augment": experiment.recipe.augment.model_dump(mode="json"),
+            "seed": experiment.view_seed(table),
+            "views_version": VIEWS_VERSION,
+        }
 
     def _looking_inside(self, layers: Sequence[str]) -> TeacherFeed:
         teacher = self.members[0].network
+        assert teacher is not None, "Objective asks for the network of feature losses' teacher"
 
         def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
             with Taps(teacher.network, layers) as taps:
@@ -121,6 +137,10 @@ class Faculty:
         if missing and self.world.leader:
             say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
             for view, index in track(missing, "teacher views", len(missing)):
+                kept = self.members[index].kept
+                if kept:
+                    caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
+                    continue
                 drawn = draw_all(views, pictures, key, view).numpy()
 
                 def compute(names: Sequence[str], index: int = index, drawn: np.ndarray = drawn) -> np.ndarray:
@@ -150,7 +170,9 @@ class Faculty:
             example = torch.rand(batch, 3, size.height, size.width, device=self.world.device) * 2 - 1
             train = self.experiment.recipe.train
             photographs = len(self.experiment.pictures.ids) * min(train.views or train.epochs, train.epochs)
-            self._engines[index, batch] = fastest(self.members[index].network, example, photographs)[0]
+            network = self.members[index].network
+            assert network is not None, "kept answers need no engine"
+            self._engines[index, batch] = fastest(network, example, photographs)[0]
         return self._engines[index, batch]
 
     @cached_property
@@ -167,6 +189,9 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     if record["preprocess"] != experiment.preprocess.to_dict():
         raise UserError(f"{place}: trained for another [preprocess] than the recipe's; teach it for this one")
     _refuse_chance(place, record, experiment)
+    kept = read_kept(place)
+    if kept:
+        return Member(table, record, None, kept)
     network = build_teacher(
         table.model_copy(update={"model": record["model"], "options": record["options"], "weights": None}), experiment.classes
     )
