@@ -37,6 +37,7 @@ def capture(model: nn.Module, example: Tensor) -> fx.GraphModule:
     for node in graph.graph.nodes:
         node.target = _OUT_OF_PLACE.get(node.target, node.target)
     fold_batch_norms(graph)
+    fold_calibration(graph)
     spell_hard_sigmoid(graph)
     spell_clamps(graph)
     erase_counters(graph)
@@ -73,6 +74,47 @@ def fold_batch_norms(graph: fx.GraphModule) -> None:
             graph.graph.erase_node(result)
         if node not in results:
             graph.graph.erase_node(node)
+
+
+def fold_calibration(graph: fx.GraphModule) -> None:
+    """A number that a linear layer's output is multiplied by, and a constant added to it, become part of its weights and bias.
+
+    So temperature and bias cost nothing, and in int8 logits are rounded once and not once for each of the three.
+    """
+    for node in list(graph.graph.nodes):
+        if node.op != "call_function" or node.target is not aten.linear.default:
+            continue
+        scale, shift, end = 1.0, None, node
+        while len(end.users) == 1:
+            user = next(iter(end.users))
+            other = user.args[1] if len(user.args) == 2 and user.args[0] is end else None
+            if user.target is aten.mul.Tensor and isinstance(other, (int, float)):
+                scale, shift = scale * other, None if shift is None else shift * other
+            elif user.target is aten.add.Tensor and isinstance(other, fx.Node) and other.op == "get_attr":
+                moved = tensor_of(graph, other).reshape(-1)
+                shift = moved if shift is None else shift + moved
+            else:
+                break
+            end = user
+        if end is not node:
+            _rescale(graph, node, scale, shift)
+            end.replace_all_uses_with(node)
+
+
+def _rescale(graph: fx.GraphModule, linear: fx.Node, scale: float, shift: Tensor | None) -> None:
+    """New weights and bias for ``linear``; the old ones stay, as something else may read them."""
+    weight_node, bias_node = linear.args[1], argument(linear, 2, None)
+    assert isinstance(weight_node, fx.Node)
+    weight = tensor_of(graph, weight_node)
+    bias = (torch.zeros(len(weight)) if bias_node is None else tensor_of(graph, bias_node)) * scale
+    name = str(weight_node.target).removesuffix("weight")
+    arguments = []
+    for suffix, value in (("calibrated_weight", weight * scale), ("calibrated_bias", bias if shift is None else bias + shift)):
+        set_tensor(graph, name + suffix, value)
+        with graph.graph.inserting_before(linear):
+            arguments.append(graph.graph.get_attr(name + suffix))
+        arguments[-1].meta["val"] = weight_node.meta.get("val")
+    linear.args = (linear.args[0], *arguments)
 
 
 def spell_hard_sigmoid(graph: fx.GraphModule) -> None:
@@ -117,6 +159,26 @@ def erase_counters(graph: fx.GraphModule) -> None:
                     graph.graph.erase_node(user)
         if not node.users:
             graph.graph.erase_node(node)
+
+
+def drop_saturated_clamps(graph: fx.GraphModule) -> None:
+    """In a converted graph, a clamp of what int8 saturates at the same bounds does nothing: the step before it serves its readers."""
+    dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+    for clamp in list(graph.graph.nodes):
+        before = clamp.args[0] if clamp.target is aten.hardtanh.default else None
+        if not isinstance(before, fx.Node) or before.target is not dequantize or len(clamp.users) != 1:
+            continue
+        (quantised,) = clamp.users
+        scale, zero_point, lowest, highest = (float(argument) for argument in before.args[1:5])  # type: ignore[arg-type]
+        low, high = (float(argument) for argument in clamp.args[1:3])
+        within = low - scale <= (lowest - zero_point) * scale and (highest - zero_point) * scale <= high + scale
+        if within and quantised.args[1:5] == before.args[1:5]:
+            for after in list(quantised.users):
+                after.replace_all_uses_with(before)
+                graph.graph.erase_node(after)
+            graph.graph.erase_node(quantised)
+            graph.graph.erase_node(clamp)
+    graph.recompile()
 
 
 def training_remains(graph: fx.GraphModule) -> list[str]:

@@ -113,7 +113,7 @@ class StudentTable(Table):
     width: float = Field(0.35, gt=0, le=2)
     weights: str | None = Field(None, description="hub, or a local weights file; nothing starts from random")
     dropout: Fraction = 0.1
-    adapt: tuple[str, ...] = Field((), description="named modifications, e.g. no_se, relu6, depth:0.75, head:512")
+    adapt: tuple[str, ...] = Field((), description="named modifications, e.g. no_se, relu6, bounded, depth:0.75, head:512")
 
 
 class LossTable(Table):

@@ -18,8 +18,9 @@ from mobilekd.files import write_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.recipe import DataTable, Recipe, StudentTable
 from mobilekd.runs import Run, RunInfo
-from mobilekd.students import NAMES, Deployable, build, load
-from mobilekd.students.mobilenet import NORM_EPS, Relu6Gate
+from mobilekd.students import NAMES, Deployable, bounds, build, load, mobilenet
+from mobilekd.students.bounds import BOUND, NORM_EPS
+from mobilekd.students.mobilenet import Relu6Gate
 
 WIDTHS = {"mobilenetv2": 0.35, "mobilenetv3_small": 0.5, "mobilenetv3_large": 0.35, "lesionnet": 0.5}
 
@@ -89,8 +90,10 @@ def test_lesionnet_keeps_to_its_own_rules() -> None:
     dense = [layer for layer in convolutions if layer.kernel_size != (1, 1) and layer.groups == 1]
     assert dense == [network.conv_stem]
     assert all(layer.out_channels % 8 == 0 for layer in convolutions)
-    activations = {type(layer) for layer in network.modules() if "activation" in type(layer).__module__}
-    assert activations == {nn.ReLU}
+    clamps = [layer for layer in network.modules() if not list(layer.parameters()) and not list(layer.children())]
+    clamps = [layer for layer in clamps if not isinstance(layer, (nn.Dropout, nn.AdaptiveAvgPool2d))]
+    assert all(isinstance(layer, nn.Hardtanh) for layer in clamps)
+    assert {layer.max_val for layer in clamps} == {BOUND}
     widths = [parameters(student("lesionnet", width)) for width in (0.5, 0.75, 1.0)]
     assert widths == sorted(widths)
 
@@ -118,6 +121,31 @@ def test_relu6_leaves_only_what_the_quantizer_covers() -> None:
     x = torch.linspace(-5, 5, 101)
     assert gates
     torch.testing.assert_close(gates[0](x), nn.functional.hardsigmoid(x))
+
+
+@pytest.mark.parametrize("model", ["mobilenetv2", "mobilenetv3_small", "mobilenetv3_large"])
+def test_bounded_starts_as_the_pretrained_network_wherever_no_bound_is_met(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shaken(student(model))
+    safetensors.torch.save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    monkeypatch.setattr(bounds, "BOUND", 1e6)
+    monkeypatch.setattr(mobilenet, "BoundedReLU", nn.ReLU6)
+    free = student(model, adapt=("bounded",), weights=str(tmp_path / "weights.safetensors")).eval()
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(free.forward_features(x), source.forward_features(x), rtol=1e-3, atol=1e-4)
+    assert free.state_dict().keys() == source.state_dict().keys()
+    assert max(block.bn3.weight.abs().max() for stage in free.blocks for block in stage if hasattr(block, "bn3")) <= 1.001
+
+
+@pytest.mark.parametrize("model", ["mobilenetv2", "mobilenetv3_small"])
+def test_bounded_blocks_hand_on_nothing_beyond_the_bound(model: str) -> None:
+    network = shaken(student(model, adapt=("bounded",)))
+    handed: list[torch.Tensor] = []
+    for block in (block for stage in network.blocks for block in stage if hasattr(block, "bn2")):
+        block.register_forward_hook(lambda module, inputs, output: handed.append(output))
+    network(100 * torch.randn(2, 3, 64, 64))
+    assert max(float(value.abs().max()) for value in handed) == BOUND
 
 
 def test_depth_drops_the_last_blocks_of_a_stage() -> None:

@@ -1,14 +1,18 @@
-"""XNNPACK's quantizer with ReLU6 understood.
+"""XNNPACK's quantizer with clamps and pooling understood.
 
-The shipped one pairs convolutions with ReLU only. Before a ReLU6 it quantises the convolution's output over the whole
-range that the ReLU6 then cuts off, which wastes most of the 256 levels and leaves a clamp of its own per layer. Here
-the pair shares one quantised output behind the ReLU6, so XNNPACK runs the clamp inside the convolution.
+The shipped one pairs convolutions with ReLU only. Before a ReLU6, or any clamp, it quantises the output over the whole
+range that the clamp then cuts off, which wastes most of the 256 levels and leaves a clamp of its own per layer. Here
+the pair shares one quantised output behind the clamp, so XNNPACK runs it inside the convolution. An addition takes its
+clamp's range for its own: what lies beyond saturates, and ``quantize.convert`` drops the clamp.
+
+The shipped one also gives a pooled tensor the step of what was pooled. Means lie closer together than what they are means
+of, so most of that range stays empty; here a pooled tensor has a step of its own.
 """
 
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 from torch import fx
-from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec, QuantizationAnnotation
 
 aten = torch.ops.aten
 _ANNOTATION = "quantization_annotation"
@@ -20,21 +24,38 @@ class Quantizer(XNNPACKQuantizer):
 
     def __init__(self, float_layers: frozenset[str]) -> None:
         super().__init__()
-        self.set_global(get_symmetric_quantization_config(is_per_channel=True))
+        config = get_symmetric_quantization_config(is_per_channel=True)
+        self.set_global(config)
+        self._activations = config.output_activation
         self.set_filter_function(lambda node: float_layers.isdisjoint(modules_of(node)))
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
-        """The shipped annotations, then ReLU6 joined to the convolution before it."""
+        """The shipped annotations, then clamps joined to what is before them, and pooled tensors on their own."""
         model = super().annotate(model)
         for node in model.graph.nodes:
-            if node.op != "call_function" or node.target is not aten.hardtanh.default:
+            if node.op != "call_function":
                 continue
-            source = node.args[0]
+            source = node.args[0] if node.args else None
+            if not isinstance(source, fx.Node):
+                continue
             annotation = source.meta.get(_ANNOTATION)
-            if source.target in _WEIGHTED and len(source.users) == 1 and annotation is not None and annotation.output_qspec is not None:
+            if annotation is None or annotation.output_qspec is None:
+                continue
+            clamped = node.target is aten.hardtanh.default and len(source.users) == 1
+            if clamped and source.target in _WEIGHTED:
                 node.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=annotation.output_qspec, _annotated=True)
                 annotation.output_qspec = None
+            elif clamped and source.target is aten.add.Tensor:
+                annotation.output_qspec = _range(*node.args[1:])
+            elif node.target is aten.adaptive_avg_pool2d.default and node.meta.get(_ANNOTATION):
+                node.meta[_ANNOTATION].output_qspec = self._activations
         return model
+
+
+def _range(low: float, high: float) -> FixedQParamsQuantizationSpec:
+    """int8 from ``low`` to ``high``, 0 among its levels."""
+    scale = (high - low) / 255
+    return FixedQParamsQuantizationSpec(torch.int8, scale, round(-128 - low / scale), -128, 127, torch.per_tensor_affine)
 
 
 def modules_of(node: fx.Node) -> set[str]:

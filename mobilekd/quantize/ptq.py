@@ -93,6 +93,7 @@ def convert(prepared: fx.GraphModule) -> fx.GraphModule:
                 module.reset_min_max_vals()
                 module(graphs.tensor_of(prepared, node.args[0]))
     converted: fx.GraphModule = convert_pt2e(prepared)
+    graphs.drop_saturated_clamps(converted)
     return converted
 
 

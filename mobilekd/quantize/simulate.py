@@ -26,8 +26,10 @@ class Rounding(nn.Module):
     def __init__(self, observer: ObserverBase, weight: bool) -> None:
         super().__init__()
         self.weight, self.enabled = weight, True
-        self.low, self.high, self.eps = observer.quant_min, observer.quant_max, float(observer.eps)
-        if not weight:
+        self.low, self.high = observer.quant_min, observer.quant_max
+        if weight:
+            self.eps = float(observer.eps)
+        else:
             scale, zero_point = observer.calculate_qparams()
             self.scale, self.zero_point = float(scale), int(zero_point)
 

@@ -9,6 +9,7 @@ from torch import nn
 from mobilekd.errors import UserError
 from mobilekd.recipe import StudentTable
 from mobilekd.runs import Run
+from mobilekd.students.bounds import scale_bottlenecks
 from mobilekd.students.deployable import Deployable
 from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
@@ -39,6 +40,8 @@ def build(table: StudentTable, classes: int) -> nn.Module:
         keep_what_fits(student, hub_state(hub), f"hub {hub}")
     elif table.weights:
         keep_what_fits(student, read_state(Path(table.weights)), table.weights)
+    if table.weights and "bounded" in table.adapt:
+        scale_bottlenecks(student)
     return student
 
 

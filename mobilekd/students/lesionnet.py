@@ -10,14 +10,17 @@ Where a small network's time goes, and what follows from it here (``benchmarks/s
 3. **Late and wide.** A 1 x 1 convolution costs its parameters times its pixels, so parameters are cheap where pixels are
    few: the 4 x 4 grid (of a 128 x 128 photograph) holds more than half of them. The last hidden layer comes after pooling, where it
    is a vector's work.
-4. **ReLU and nothing else.** No squeeze-and-excitation (a global mean and two tiny layers per block), no hard-swish (not
+4. **Clamps and nothing else.** No squeeze-and-excitation (a global mean and two tiny layers per block), no hard-swish (not
    quantised by XNNPACK's quantizer). Channels are multiples of 8, which fills the kernels' registers.
+5. **Bounded everywhere.** int8 has 255 steps for a tensor's whole range, and hair or a ruler's edge puts values twenty
+   deviations out, so most steps would lie where nothing is. Every tensor that is rounded ends in a clamp at BOUND, which
+   XNNPACK runs inside the layer before it, for free: batch norm makes deviations near 1, training does the rest.
 """
 
 from torch import Tensor, nn
 
-#: What batch norms add to variances: a channel that hardly varies on skin must not be blown up, nor its rounding with it.
-NORM_EPS = 1e-3
+from mobilekd.students.bounds import NORM_EPS, BoundedLinear, BoundedReLU
+
 #: Hidden channels of a block over its input channels. MobileNetV2 needs 6, because its depthwise works on the hidden ones.
 EXPANSION = 2
 
@@ -33,19 +36,21 @@ class Block(nn.Module):
         hidden = EXPANSION * inputs
         self.conv_dw = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
         self.bn1 = nn.BatchNorm2d(inputs, eps=NORM_EPS)
+        self.bound_dw = BoundedLinear()
         self.conv_pw = nn.Conv2d(inputs, hidden, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(hidden, eps=NORM_EPS)
-        self.act = nn.ReLU(inplace=True)
+        self.act = BoundedReLU()
         self.conv_pwl = nn.Conv2d(hidden, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs, eps=NORM_EPS)
+        self.bound = BoundedLinear()
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, inputs, h, w]`` -> ``[B, outputs, h / stride, w / stride]``."""
-        y = self.bn1(self.conv_dw(x))
+        y = self.bound_dw(self.bn1(self.conv_dw(x)))
         y = self.act(self.bn2(self.conv_pw(y)))
         y = self.bn3(self.conv_pwl(y))
-        return x + y if self.residual else y
+        return self.bound(x + y if self.residual else y)
 
 
 class LesionNet(nn.Module):
@@ -60,7 +65,7 @@ class LesionNet(nn.Module):
         stem, hidden = channels(24), channels(384)
         self.conv_stem = nn.Conv2d(3, stem, 4, stride=4, bias=False)  # [B, 24, H/4, W/4]
         self.bn1 = nn.BatchNorm2d(stem, eps=NORM_EPS)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = BoundedReLU()
         self.blocks = nn.Sequential(
             stage(stem, channels(40), blocks=2),  # [B, 40, H/8, W/8]
             stage(channels(40), channels(80), blocks=3),  # [B, 80, H/16, W/16]
@@ -69,7 +74,7 @@ class LesionNet(nn.Module):
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_head = nn.Conv2d(channels(144), hidden, 1, bias=False)
         self.norm_head = nn.BatchNorm2d(hidden, eps=NORM_EPS)
-        self.act2 = nn.ReLU(inplace=True)
+        self.act2 = BoundedReLU()
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, classes)
         for module in self.modules():

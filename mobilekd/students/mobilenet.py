@@ -4,8 +4,6 @@ A network is a :class:`Spec`: stage strings in timm's notation (``ir_r2_k3_s2_e6
 stride 2, expansion 6, 24 channels), a width, a depth, a head size and two activations. An adaptation edits the
 description before anything is built, so no surgery is done on modules and the state dict keeps timm's own names.
 Convolutions pad symmetrically: XNNPACK fuses that into the convolution, TensorFlow's 'same' becomes a pad operator.
-Batch norms add 1e-3 to variances, as the authors' code does, not PyTorch's 1e-5: dermoscopy varies less than ImageNet, so
-some channels hardly vary at all, and with 1e-5 their noise, rounding to int8 included, is amplified up to ten times more.
 """
 
 import difflib
@@ -23,9 +21,7 @@ from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
 from mobilekd.errors import UserError
-
-#: What batch norms add to variances.
-NORM_EPS = 1e-3
+from mobilekd.students.bounds import NORM_EPS, BoundedReLU, bound_bottlenecks
 
 
 class Relu6Gate(nn.Module):
@@ -52,6 +48,7 @@ class Spec:
     gate: str | type[nn.Module] = "hard_sigmoid"
     width: float = 1.0
     depth: float = 1.0
+    bounded: bool = False
 
     def build(self, classes: int, dropout: float) -> nn.Module:
         """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``."""
@@ -59,7 +56,7 @@ class Spec:
         options: dict[str, Any] = {}
         if self.network is MobileNetV3:  # V3 keeps its stem in narrow variants, as timm and the paper's authors do
             options["fix_stem"] = self.width < 0.75
-        return self.network(
+        network = self.network(
             decode_arch_def([list(stage) for stage in self.stages], depth_multiplier=self.depth),
             num_classes=classes,
             num_features=self.features,
@@ -72,6 +69,9 @@ class Spec:
             pad_type="",
             **options,
         )
+        if self.bounded:
+            bound_bottlenecks(network)
+        return network
 
 
 #: arXiv 1801.04381, table 2
@@ -140,6 +140,14 @@ def relu6(spec: Spec) -> Spec:
     return replace(spec, activation=nn.ReLU6, gate=Relu6Gate)
 
 
+def bounded(spec: Spec) -> Spec:
+    """Linear bottlenecks and ReLU6 clamped lower, so that int8's steps are half as large or less.
+
+    Pretrained bottlenecks are scaled to fit, which changes no answer; where values reached further, training mends it.
+    """
+    return replace(spec, bounded=True, activation=BoundedReLU if spec.activation is nn.ReLU6 else spec.activation)
+
+
 def depth(spec: Spec, factor: float) -> Spec:
     """Repeats of every stage times ``factor``, rounded up; the blocks that stay keep their names and so their weights."""
     if not 0 < factor <= 2:
@@ -158,6 +166,7 @@ def head(spec: Spec, features: float) -> Spec:
 ADAPTATIONS: dict[str, tuple[Callable[..., Spec], bool]] = {
     "no_se": (no_se, False),
     "relu6": (relu6, False),
+    "bounded": (bounded, False),
     "depth": (depth, True),
     "head": (head, True),
 }

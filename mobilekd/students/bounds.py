@@ -1,0 +1,89 @@
+"""What keeps int8's steps small: batch norms that do not amplify noise, and clamps that leave no room for outliers.
+
+int8 has 255 steps for a tensor's whole range. Hair or a ruler's edge puts values twenty deviations out, so most steps would
+lie where nothing is; clamping while training makes the network do without them. XNNPACK clamps inside the layer before.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from torch import Tensor, nn
+
+#: What batch norms add to variances, as in MobileNet's original code and not PyTorch's 1e-5: dermoscopy varies less than
+#: ImageNet, so some channels hardly vary at all, and their noise would be amplified up to ten times more.
+NORM_EPS = 1e-3
+#: Largest absolute value that leaves a bounded layer: three deviations, as batch norm makes deviations near 1.
+BOUND = 3.0
+
+
+class BoundedReLU(nn.Hardtanh):
+    """ReLU up to BOUND."""
+
+    def __init__(self, inplace: bool = True) -> None:  # timm passes inplace to every activation
+        super().__init__(0, BOUND, inplace)
+
+
+class BoundedLinear(nn.Hardtanh):
+    """The identity within BOUND."""
+
+    def __init__(self) -> None:
+        super().__init__(-BOUND, BOUND, inplace=True)
+
+
+def bound_bottlenecks(network: nn.Module) -> None:
+    """Clamp what timm's blocks hand on; in place. Names in the state dict stay.
+
+    A block adds its input last, so its clamp is a hook behind it.
+    """
+    for block in _blocks(network):
+        _writer(block).act = BoundedLinear()
+        if block.has_skip:
+            block.register_forward_hook(_clamp)
+
+
+def scale_bottlenecks(network: nn.Module) -> None:
+    """Bring pretrained bottlenecks to deviations of at most 1, so that BOUND fits them; in place, and no answer changes.
+
+    A bottleneck is linear, so each of its channels can be divided by a number if the layers that read it multiply by it.
+    Blocks with a residual share their channels with the block before.
+    """
+    blocks = _blocks(network)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    ends = [end for end in range(1, len(blocks) + 1) if end == len(blocks) or not blocks[end].has_skip]
+    with torch.no_grad():
+        for start, end in zip([0, *ends], ends, strict=False):
+            if blocks[start].has_skip:
+                continue  # it adds the stem's output, which an activation has shaped
+            chain = blocks[start:end]
+            after = convolutions[1 + max(convolutions.index(conv) for conv in chain[-1].modules() if isinstance(conv, nn.Conv2d))]
+            size = _sizes([_writer(block) for block in chain])
+            for norm in map(_writer, chain):
+                norm.weight /= size
+                norm.bias /= size
+            for conv in (*(block.conv_pw for block in chain[1:]), after):
+                conv.weight *= size.view(1, -1, 1, 1)
+
+
+def _blocks(network: nn.Module) -> list[Any]:  # Any: torch types a module's attributes as Tensor or Module
+    return [module for module in network.modules() if isinstance(module, (InvertedResidual, DepthwiseSeparableConv))]
+
+
+def _writer(block: Any) -> Any:
+    """The batch norm behind a block's projection."""
+    return block.bn3 if isinstance(block, InvertedResidual) else block.bn2
+
+
+def _sizes(writers: Sequence[Any]) -> Tensor:
+    """Root mean square of each channel, the largest along a chain of residuals, by what the batch norms say: ``[C]``."""
+    variance = mean = torch.zeros(())
+    largest = []
+    for norm in writers:
+        variance, mean = variance + norm.weight**2, mean + norm.bias
+        largest.append((variance + mean**2).sqrt())
+    return torch.stack(largest).amax(0).clamp_min(1e-3)
+
+
+def _clamp(block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return nn.functional.hardtanh(output, -BOUND, BOUND)
