@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mobilekd.recipe import StudentTable
 from mobilekd.students import build
+from mobilekd.students.bounds import BoundedLinear, BoundedReLU
 from mobilekd.students.lesionnet import Block, LesionNet, stage
 
 CLASSES = 7
@@ -53,7 +54,7 @@ class Inverted(Block):
         y = self.act(self.bn2(self.conv_pw(x)))
         y = self.act(self.bn1(self.conv_dw(y)))
         y = self.bn3(self.conv_pwl(y))
-        return x + y if self.residual else y
+        return self.bound(x + y if self.residual else y)
 
 
 def depthwise_on_expanded() -> nn.Module:
@@ -94,14 +95,23 @@ def with_stages(early: int, middle: int, late: int, *, blocks: tuple[int, int, i
     return network
 
 
-def hard_swish() -> nn.Module:
-    """MobileNetV3's activation, which XNNPACK's quantizer leaves in float."""
-    network = lesionnet()
+def replaced(network: nn.Module, kind: type[nn.Module], make: Callable[[], nn.Module]) -> nn.Module:
+    """``network`` with every layer of one kind replaced; in place."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, name, nn.Hardswish(inplace=True))
+            if isinstance(child, kind):
+                setattr(module, name, make())
     return network
+
+
+def hard_swish() -> nn.Module:
+    """MobileNetV3's activation, which XNNPACK's quantizer leaves in float."""
+    return replaced(lesionnet(), BoundedReLU, lambda: nn.Hardswish(inplace=True))
+
+
+def unbounded() -> nn.Module:
+    """ReLU, and linear layers without a clamp."""
+    return replaced(replaced(lesionnet(), BoundedReLU, lambda: nn.ReLU(inplace=True)), BoundedLinear, nn.Identity)
 
 
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
@@ -111,6 +121,7 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "block: depthwise on expanded channels": depthwise_on_expanded,
     "block: 5 x 5 depthwise late": wide_kernels,
     "block: hard-swish": hard_swish,
+    "clamps: none, ReLU only": unbounded,
     "head: before pooling": lambda: EarlyHead(CLASSES, dropout=0.1),
     "stages: 40, 72, 160": lambda: with_stages(40, 72, 160),
     "stages: 32, 80, 160": lambda: with_stages(32, 80, 160),
@@ -118,6 +129,7 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "stages: one block less each": lambda: with_stages(40, 80, 144, blocks=(1, 2, 2)),
     "width 0.75": lambda: lesionnet(0.75),
     "MobileNetV2-0.35": lambda: mobilenet("mobilenetv2", 0.35),
+    "MobileNetV2-0.35, bounded": lambda: mobilenet("mobilenetv2", 0.35, "bounded"),
     "MobileNetV2-0.35, head 512": lambda: mobilenet("mobilenetv2", 0.35, "head:512"),
     "MobileNetV3-small-0.5, no_se, relu6": lambda: mobilenet("mobilenetv3_small", 0.5, "no_se", "relu6"),
 }
