@@ -37,7 +37,6 @@ def capture(model: nn.Module, example: Tensor) -> fx.GraphModule:
     for node in graph.graph.nodes:
         node.target = _OUT_OF_PLACE.get(node.target, node.target)
     fold_batch_norms(graph)
-    fold_calibration(graph)
     spell_hard_sigmoid(graph)
     spell_clamps(graph)
     erase_counters(graph)
@@ -79,7 +78,7 @@ def fold_batch_norms(graph: fx.GraphModule) -> None:
 def fold_calibration(graph: fx.GraphModule) -> None:
     """A number that a linear layer's output is multiplied by, and a constant added to it, become part of its weights and bias.
 
-    So temperature and bias cost nothing, and in int8 logits are rounded once and not once for each of the three.
+    So in int8 logits are rounded once, and not once more for temperature and bias each. In place.
     """
     for node in list(graph.graph.nodes):
         if node.op != "call_function" or node.target is not aten.linear.default:
@@ -99,6 +98,8 @@ def fold_calibration(graph: fx.GraphModule) -> None:
         if end is not node:
             _rescale(graph, node, scale, shift)
             end.replace_all_uses_with(node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
 
 
 def _rescale(graph: fx.GraphModule, linear: fx.Node, scale: float, shift: Tensor | None) -> None:

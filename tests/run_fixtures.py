@@ -29,8 +29,7 @@ def make_recipe(name: str, model: str = "mobilenetv2", width: float = 0.1, size:
             "preprocess": {"width": size, "height": size},
             "student": {"model": model, "width": width, "adapt": ["depth:0.1", "head:32"]},
             "quantize": {"calibration": 32, "qat_epochs": 1},
-            # two processors round a tie their own way, and one step grows through 23 layers: up to 0.07 was seen on so sure a student
-            "gates": {"agreement": 0.5, "accuracy_drop": 0.5, "sqnr_db": 10.0, "max_error_quantized": 0.1, **gates},
+            "gates": {"agreement": 0.5, "accuracy_drop": 0.5, "sqnr_db": 10.0, **gates},
         },
         name,
     )

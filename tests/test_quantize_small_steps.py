@@ -44,6 +44,7 @@ def operators(graph: torch.fx.GraphModule, *names: str) -> list[torch.fx.Node]:
 def test_temperature_and_bias_become_part_of_the_classifier(student: nn.Module, photographs: np.ndarray, cam: bool) -> None:
     deployable = Deployable(student, Preprocess(width=64, height=64), CALIBRATION, cam).eval()
     graph = graphs.capture(deployable, EXAMPLE)
+    graphs.fold_calibration(graph)
     linear = operators(graph, "aten.linear")[-1]
     assert {str(user.target).split(".")[1] for user in linear.users} == {"softmax"}
     x = torch.from_numpy(photographs).float()
@@ -54,6 +55,7 @@ def test_temperature_and_bias_become_part_of_the_classifier(student: nn.Module, 
 
 def quantised(student: nn.Module, photographs: np.ndarray) -> torch.fx.GraphModule:
     graph = graphs.capture(Deployable(student, Preprocess(width=64, height=64), CALIBRATION).eval(), EXAMPLE)
+    graphs.fold_calibration(graph)
     prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
     quantize.calibrate(prepared, photographs)
     return quantize.convert(prepared)

@@ -72,14 +72,18 @@ def conversions(nodes: "Sequence[fx.Node]") -> int:
 
 
 def hard_sigmoid(node: "fx.Node") -> "list[fx.Node]":
-    """The three operators of a spelt hard sigmoid by its last one, ``mul(hardtanh(add(x, 3)), 1 / 6)``; else nothing."""
+    """The operators of a spelt hard sigmoid by its last one, ``mul(hardtanh(add(x, 3)), 1 / 6)``; else nothing.
+
+    In int8 the sum saturates and has no clamp.
+    """
     if not (_is(node, "mul") and _is_number(node.args[1])):
         return []
-    clamp = _unrounded(node.args[0])
-    moved = _unrounded(clamp.args[0]) if clamp is not None and _is(clamp, "hardtanh") else None
-    if clamp is None or moved is None or not (_is(moved, "add") and _is_number(moved.args[1])):
+    before = _unrounded(node.args[0])
+    clamps = [before] if before is not None and _is(before, "hardtanh") else []
+    moved = _unrounded(clamps[0].args[0]) if clamps else before
+    if moved is None or not (_is(moved, "add") and _is_number(moved.args[1])):
         return []
-    return [moved, clamp, node]
+    return [moved, *clamps, node]
 
 
 def excitation(node: "fx.Node") -> "list[fx.Node]":

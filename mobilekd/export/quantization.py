@@ -57,6 +57,7 @@ def prepare(
     if quantizer is None:
         return Prepared(model, calibration=evidence.calibration(recipe.quantize.calibration) if evidence and precision != "fp32" else None)
     graph = graphs.capture(model, example)
+    graphs.fold_calibration(graph)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
     if evidence is None:
