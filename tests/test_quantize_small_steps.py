@@ -12,7 +12,7 @@ from mobilekd.constants import Constants
 from mobilekd.preprocess import Preprocess
 from mobilekd.recipe import StudentTable
 from mobilekd.students import Deployable, build
-from mobilekd.students.bounds import BOUND
+from mobilekd.students.bounds import BOUND, PRETRAINED_BOUND
 
 EXAMPLE = torch.zeros(1, 3, 64, 64)
 CALIBRATION = Calibration(temperature=1.7, threshold=0.3, bias=(0.5, -0.25, 0.1, 0.0, -1.0), quality=None)
@@ -69,15 +69,16 @@ def test_a_clamp_shares_the_output_of_the_convolution_or_addition_before_it(stud
     steps = [next(iter(node.users)) for node in (*clamps, *operators(graph, "aten.add."))]
     for step in steps:
         assert "quantize_per_tensor" in str(step.target)
-        assert step.args[1] <= 2 * BOUND / 255 * 1.01
+        assert step.args[1] <= 2 * PRETRAINED_BOUND / 255 * 1.01
 
 
 def test_an_addition_saturates_where_its_clamp_would(student: nn.Module, photographs: np.ndarray) -> None:
     graph = quantised(student, photographs)
+    bound = BOUND if hasattr(student, "norm_head") else PRETRAINED_BOUND
     for addition in operators(graph, "aten.add."):
         quantise = next(iter(addition.users))
         ends = [(level - quantise.args[2]) * quantise.args[1] for level in (-128, 127)]
-        assert ends == pytest.approx([-BOUND, BOUND], abs=quantise.args[1])
+        assert ends == pytest.approx([-bound, bound], abs=quantise.args[1])
 
 
 def test_a_pooled_tensor_has_steps_of_its_own(student: nn.Module, photographs: np.ndarray) -> None:

@@ -18,8 +18,8 @@ from mobilekd.files import write_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.recipe import DataTable, Recipe, StudentTable
 from mobilekd.runs import Run, RunInfo
-from mobilekd.students import NAMES, Deployable, bounds, build, load, mobilenet
-from mobilekd.students.bounds import BOUND, NORM_EPS
+from mobilekd.students import NAMES, Deployable, bounds, build, load
+from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
 from mobilekd.students.mobilenet import Relu6Gate
 
 WIDTHS = {"mobilenetv2": 0.35, "mobilenetv3_small": 0.5, "mobilenetv3_large": 0.35, "lesionnet": 0.5}
@@ -129,8 +129,7 @@ def test_bounded_starts_as_the_pretrained_network_wherever_no_bound_is_met(
 ) -> None:
     source = shaken(student(model))
     safetensors.torch.save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    monkeypatch.setattr(bounds, "BOUND", 1e6)
-    monkeypatch.setattr(mobilenet, "BoundedReLU", nn.ReLU6)
+    monkeypatch.setattr(bounds, "PRETRAINED_BOUND", 1e6)
     free = student(model, adapt=("bounded",), weights=str(tmp_path / "weights.safetensors")).eval()
     x = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(free.forward_features(x), source.forward_features(x), rtol=1e-3, atol=1e-4)
@@ -145,7 +144,7 @@ def test_bounded_blocks_hand_on_nothing_beyond_the_bound(model: str) -> None:
     for block in (block for stage in network.blocks for block in stage if hasattr(block, "bn2")):
         block.register_forward_hook(lambda module, inputs, output: handed.append(output))
     network(100 * torch.randn(2, 3, 64, 64))
-    assert max(float(value.abs().max()) for value in handed) == BOUND
+    assert max(float(value.abs().max()) for value in handed) == PRETRAINED_BOUND
 
 
 def test_depth_drops_the_last_blocks_of_a_stage() -> None:

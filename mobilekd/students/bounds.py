@@ -16,20 +16,22 @@ from torch import Tensor, nn
 NORM_EPS = 1e-3
 #: Largest absolute value that leaves a bounded layer: three deviations, as batch norm makes deviations near 1.
 BOUND = 3.0
+#: The same for pretrained bottlenecks, which never learnt to stay within three.
+PRETRAINED_BOUND = 4.0
 
 
 class BoundedReLU(nn.Hardtanh):
     """ReLU up to BOUND."""
 
-    def __init__(self, inplace: bool = True) -> None:  # timm passes inplace to every activation
-        super().__init__(0, BOUND, inplace)
+    def __init__(self) -> None:
+        super().__init__(0, BOUND, inplace=True)
 
 
 class BoundedLinear(nn.Hardtanh):
     """The identity within BOUND."""
 
-    def __init__(self) -> None:
-        super().__init__(-BOUND, BOUND, inplace=True)
+    def __init__(self, bound: float = BOUND) -> None:
+        super().__init__(-bound, bound, inplace=True)
 
 
 def bound_bottlenecks(network: nn.Module) -> None:
@@ -38,13 +40,13 @@ def bound_bottlenecks(network: nn.Module) -> None:
     A block adds its input last, so its clamp is a hook behind it.
     """
     for block in _blocks(network):
-        _writer(block).act = BoundedLinear()
+        _writer(block).act = BoundedLinear(PRETRAINED_BOUND)
         if block.has_skip:
             block.register_forward_hook(_clamp)
 
 
 def scale_bottlenecks(network: nn.Module) -> None:
-    """Bring pretrained bottlenecks to deviations of at most 1, so that BOUND fits them; in place, and no answer changes.
+    """Bring pretrained bottlenecks to deviations of at most 1, so that their bound fits them; in place, and no answer changes.
 
     A bottleneck is linear, so each of its channels can be divided by a number if the layers that read it multiply by it.
     Blocks with a residual share their channels with the block before.
@@ -86,4 +88,4 @@ def _sizes(writers: Sequence[Any]) -> Tensor:
 
 
 def _clamp(block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return nn.functional.hardtanh(output, -BOUND, BOUND)
+    return nn.functional.hardtanh(output, -PRETRAINED_BOUND, PRETRAINED_BOUND)
