@@ -96,7 +96,9 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
         raise UserError(f"{recipe.name}: a loss needs a teacher and the recipe has none; add [[teachers]] or drop the loss")
     fitter = Fitter(
         student, objective, recipe.train, experiment.views, classes=experiment.classes, seed=recipe.seed, folder=folder, world=world,
-        what=recipe.name, identity=experiment.identity("train", recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses),
+        what=recipe.name, identity=experiment.identity(
+            "train", recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses, also=faculty.weights if faculty else ()
+        ),
         view_seed=experiment.view_seed(recipe.train),
     )  # fmt: skip
     return Trial(recipe, folder, experiment, faculty, fitter)
@@ -116,6 +118,7 @@ class Trial:
         """Train to the end and write the run. ``control`` names the run beside it, None where this is the control or has none."""
         experiment, faculty, fitter = self.experiment, self.faculty, self.fitter
         experiment.keep_split(self.folder)
+        write_json(self.folder / "recipe.json", self.recipe.to_dict())
         feed = faculty.feed(fitter.objective, self.recipe.train) if faculty and fitter.objective.needs_teacher else None
         student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
         if fitter.world.leader:
@@ -132,7 +135,6 @@ class Trial:
         save_file(state, folder / ".student.safetensors")
         (folder / ".student.safetensors").rename(folder / "student.safetensors")
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
-        write_json(folder / "recipe.json", recipe.to_dict())
         if faculty:
             judged = faculty.logits(experiment.split.test)
             save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")

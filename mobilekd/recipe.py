@@ -200,7 +200,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     if name_or_path in shipped():
         text, where = (files("mobilekd.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path
     elif path.is_file():
-        text, where = path.read_text(encoding="utf-8"), str(path)
+        try:
+            text, where = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not a readable recipe ({error}); save it as UTF-8 text") from None
     else:
         near = difflib.get_close_matches(name_or_path, shipped(), 1, 0.4)
         hint = f"did you mean {near[0]}?" if near else "see mobilekd recipes"

@@ -15,9 +15,9 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mobilekd import recipe as recipes
 from mobilekd.artifact import Calibration, Label
@@ -96,18 +96,20 @@ class Run:
     def split(self) -> Split | None:
         """The split; a reference ships only its hash."""
         path = self.folder / SPLIT
-        return Split.model_validate(read_json(path, "split")) if path.exists() else None
+        return _parsed(Split, path, "split") if path.exists() else None
 
     @property
     def calibration(self) -> Calibration:
         """Temperature, threshold and quality limits."""
-        return Calibration.model_validate(read_json(self.folder / "calibration.json", "calibration"))
+        return _parsed(Calibration, self.folder / "calibration.json", "calibration")
 
     @property
     def weights(self) -> Path:
         """The student's weights."""
         return self.folder / "student.safetensors"
 
+
+Model = TypeVar("Model", bound=BaseModel)
 
 #: What ``export`` takes where there is no run: the most accurate of the shipped students.
 DEFAULT_REFERENCE = "ham10000-mobilenetv2-035"
@@ -148,5 +150,14 @@ def newest_run(root: Path = Path("runs")) -> Run:
 
 
 def _open(folder: Path, *, reference: bool = False) -> Run:
-    info = RunInfo.model_validate(read_json(folder / "run.json", "run"))
-    return Run(folder, info, reference)
+    return Run(folder, _parsed(RunInfo, folder / "run.json", "run"), reference)
+
+
+def _parsed(kind: type[Model], path: Path, what: str) -> Model:
+    """A JSON file as what it should be; one that is something else is a ``UserError``."""
+    try:
+        return kind.model_validate(read_json(path, what))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"])) or "it"
+        raise UserError(f"{path}: not a {what} ({place}: {wrong['msg'].lower()}); copy the folder whole, or make it again") from None

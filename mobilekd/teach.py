@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mobilekd.files import new_folder, sha256_file, write_json
+from mobilekd.errors import UserError
+from mobilekd.files import new_folder, read_json, sha256_file, write_json
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
 from mobilekd.parallel import World
@@ -34,6 +35,8 @@ def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) ->
     for index, table in enumerate(recipe.teachers):
         place = folder / "teachers" / str(index)
         if not table.trained and (place / "teacher.json").exists():
+            if read_json(place / "teacher.json", "teacher")["identity"] != experiment.identity("teach", table):
+                raise UserError(f"{place}: was taught by another recipe; use another name (--set name=...), or remove that folder")
             say(f"{place}: trained already")
         elif not table.trained:
             lessons.append((table, place, _ready(experiment, table, place, index, world)))
@@ -91,6 +94,7 @@ def _keep(model: nn.Module, experiment: Experiment, table: TeacherTable, folder:
                 "split_by": split.by,
                 "data_hash": dataset.hash,
                 "recipe_hash": experiment.recipe.hash(),
+                "identity": fitter.identity,
                 "weights_sha256": sha256_file(new / "weights.safetensors"),
                 "validation": {key: value.model_dump() for key, value in scores.items()},
                 "seconds": round(fitter.clock.total(), 1),

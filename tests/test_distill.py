@@ -15,16 +15,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mobilekd.cli import main
 from mobilekd.distill import control_of, distill
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, write_json
 from mobilekd.kept_teacher import LOGITS, KeptTeacher
 from mobilekd.parallel import World
 from mobilekd.recipe import Recipe, load_recipe
+from mobilekd.runs import open_run
 from mobilekd.students import build
 from mobilekd.teach import teach
 from mobilekd.training.experiment import prepare
 from mobilekd.training.faculty import Faculty
+from mobilekd.training.loop import Fitter
 
 TINY = [
     "data.count=140", "data.size=40", "preprocess.width=32", "preprocess.height=32", "teach.epochs=2", "teach.batch_size=16",
@@ -140,6 +143,45 @@ def test_another_recipe_under_the_same_name_is_refused(taught: Path) -> None:
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no trained teacher.*mobilekd teach"):
         distill(tiny(), tmp_path, control=False)
+
+
+def test_a_teacher_of_another_recipe_is_not_taken_for_this_ones(taught: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was taught by another recipe"):
+        teach(tiny("teach.lr=0.1"), taught)
+    copy_teachers(taught, tmp_path)
+    with pytest.raises(UserError, match=r"holds a test_resnet, the recipe asks for a test_convnext"):
+        distill(tiny("teachers.0.model=test_convnext"), tmp_path, control=False)
+
+
+def test_an_unfinished_run_goes_on_by_its_name(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_teachers(taught, tmp_path)
+    shutil.move(tmp_path / "demo", tmp_path / "mine")
+
+    def killed(fitter: Fitter, line: dict[str, object]) -> None:
+        save(fitter, line)
+        raise KeyboardInterrupt
+
+    save = Fitter._save
+    monkeypatch.setattr(Fitter, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        distill(tiny("name=mine"), tmp_path, control=False)
+    monkeypatch.setattr(Fitter, "_save", save)
+    assert main(["distill", "mine", "--resume", "--no-control", "--runs", str(tmp_path)]) == 0
+    for name, value in weights(taught).items():
+        assert torch.equal(value, load_file(tmp_path / "mine" / "student.safetensors")[name]), name
+
+
+def opened(folder: Path) -> tuple[object, object]:
+    run = open_run(folder)
+    return run.split, run.calibration
+
+
+def test_a_run_that_holds_something_else_is_the_users_mistake(taught: Path, tmp_path: Path) -> None:
+    shutil.copytree(taught / "demo", tmp_path / "demo")
+    for name, what in (("calibration.json", "calibration"), ("split.json", "split"), ("run.json", "run")):
+        write_json(tmp_path / "demo" / name, {"something": "else"})
+        with pytest.raises(UserError, match=f"{name}: not a {what}"):
+            opened(tmp_path / "demo")
 
 
 def test_a_teacher_at_chance_stops_the_run(taught: Path, tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path):
         ({"backend": "coreml", "precision": "fp16", "verify": ("arm",)}, "coreml does not run on a processor alone"),
         ({"overrides": ["gates.agrement=1"]}, "agreement"),
         ({"overrides": ["data.count=161"]}, "not what it was trained on"),
+        ({"overrides": ["preprocess.width=96"]}, "an export cannot change it; data, gates, quantize can be set"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, tmp_path):

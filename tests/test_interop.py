@@ -45,7 +45,7 @@ def test_a_foreign_program_gets_the_same_answers(smoke_artifact: Path, tmp_path:
     done = subprocess.run([sys.executable, "-P", "classify.py", model, image], cwd=tmp_path, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout[done.stdout.index("{") :])
     assert "mobilekd" not in {name.partition(".")[0] for name in found["modules"]}
-    assert len(PROGRAM.splitlines()) <= 26
+    assert len([line for line in PROGRAM.splitlines() if line.strip()]) <= 20
     [ours] = predict(smoke_artifact, [image])
     assert found["answers"].keys() == ours.probabilities.keys()
     for key, share in ours.probabilities.items():

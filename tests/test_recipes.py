@@ -62,3 +62,9 @@ def test_overrides_come_after_the_smoke_reduction():
 def test_an_override_without_a_place_is_the_users_mistake(key):
     with pytest.raises(UserError):
         load_recipe("demo", [key])
+
+
+def test_a_recipe_in_another_encoding_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes("title = 'Müller'".encode("latin-1"))
+    with pytest.raises(UserError, match="save it as UTF-8"):
+        load_recipe(str(tmp_path / "mine.toml"))

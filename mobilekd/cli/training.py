@@ -124,6 +124,6 @@ def _recipe(arguments: Namespace) -> Recipe:
     from mobilekd.recipe import from_dict, load_recipe
 
     started = arguments.runs / Path(arguments.recipe).name / "recipe.json"
-    if arguments.resume and not arguments.overrides and started.exists():
+    if arguments.resume and not arguments.overrides and not arguments.smoke and started.exists():
         return from_dict(read_json(started, "recipe"), str(started))
     return load_recipe(arguments.recipe, arguments.overrides, smoke=arguments.smoke)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["export", "export_with_frozen", "freeze_quantisation"]
 
 
+#: Tables of a recipe that an export may override: where the data is, how it is judged, how it is rounded.
+OPEN_TABLES = ("data", "gates", "quantize")
+
+
 def export(
     run: str | Path | None = None,
     *,
@@ -67,6 +71,11 @@ def export_with_frozen(
     unknown = sorted(set(verify) - {"arm"})
     if unknown:
         raise UserError(f"--verify {unknown[0]}: unknown; the only one is arm")
+    foreign = [text for text in overrides if text.split(".")[0] not in OPEN_TABLES]
+    if foreign:
+        raise UserError(
+            f"--set {foreign[0]}: the student was trained with it, so an export cannot change it; {', '.join(OPEN_TABLES)} can be set"
+        )
     recipe = with_overrides(run.recipe, overrides)
     from mobilekd.export.checks import TRUSTED, check, on_arm, refuse_arm
     from mobilekd.export.locate import first_failure

@@ -83,11 +83,11 @@ class Experiment:
         """Labels of ``ids``, int64 ``[N]``."""
         return self.dataset.targets[self.dataset.rows(ids)]
 
-    def identity(self, stage: Literal["teach", "train"], *parts: Table) -> str:
+    def identity(self, stage: Literal["teach", "train"], *parts: Table, also: Sequence[str] = ()) -> str:
         """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing else."""
         recipe = self.recipe
         tables = [recipe.data, recipe.split, recipe.preprocess, recipe.augment, getattr(recipe, stage), *parts]
-        return sha256_json([recipe.seed, self.split.hash(), stage, *(table.model_dump(mode="json") for table in tables)])
+        return sha256_json([recipe.seed, self.split.hash(), stage, *(table.model_dump(mode="json") for table in tables), *also])
 
     def keep_split(self, folder: Path) -> None:
         """Write the split into a run's folder, where everything that judges the run will read it."""

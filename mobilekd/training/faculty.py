@@ -72,6 +72,11 @@ class Faculty:
         only = self.members[0].network if len(self.members) == 1 else None
         return only.network if only else None
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Hash of each teacher's weights."""
+        return tuple(member.record["weights_sha256"] for member in self.members)
+
     def describe(self) -> tuple[dict[str, Any], ...]:
         """For ``run.json``."""
         wanted = ("model", "weights_sha256", "validation", "seconds")
@@ -184,6 +189,8 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     if not (place / "teacher.json").exists():
         raise UserError(f"{place}: no trained teacher ({table.model}); run mobilekd teach with the same recipe first")
     record = read_json(place / "teacher.json", "teacher")
+    if record["model"] != table.model:
+        raise UserError(f"{place}: holds a {record['model']}, the recipe asks for a {table.model}; use another name, or remove that folder")
     if record["split_hash"] != experiment.split.hash():
         raise UserError(f"{place}: trained under another split, so it may know the test photographs; teach it under this one")
     if record["preprocess"] != experiment.preprocess.to_dict():
