@@ -44,10 +44,11 @@ def compare(names: Sequence[str | Path], *, output: Path | None = None, runs: Pa
 
 
 def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
-    """``opened`` without repeats, and the controls that they name where those are finished."""
+    """``opened`` without repeats, and the controls that they name where those are finished, beside their students or in ``runs``."""
     found = {run.info.name: run for run in opened}
     for run in opened:
         control = run.info.control
-        if control and control not in found and (runs / control / "run.json").exists():
-            found[control] = open_run(control, runs)
+        places = [place for place in (run.folder.parent, runs) if control and (place / control / "run.json").exists()]
+        if control and control not in found and places:
+            found[control] = open_run(places[0] / control)
     return list(found.values())

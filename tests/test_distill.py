@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from mobilekd.cli import main
+from mobilekd.data import load
 from mobilekd.distill import control_of, distill
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, write_json
@@ -270,3 +272,26 @@ def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(kept: K
     kept.path.write_bytes(kept.path.read_bytes()[:500])
     with pytest.raises(UserError, match="not readable logits"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
+
+
+def test_unlabelled_photographs_join_unless_the_data_set_holds_them(taught: Path, tmp_path: Path) -> None:
+    """A test photograph under another name must not be distilled from; a strange one must, and changing it changes the cache."""
+    extra = tmp_path / "extra"
+    (extra / "sub").mkdir(parents=True)
+    dataset = load(tiny().data)
+    dataset.photograph(3).save(extra / "sub" / "renamed.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(extra / "strange.png")
+    recipe = tiny(f"data.unlabelled='{extra}'", "teachers=[{model='test_resnet', trained='" + str(taught / "demo/teachers/0") + "'}]")
+    first = prepare(recipe)
+    assert first.pictures.ids[-1] == "strange"
+    assert len(first.pictures.ids) == len(first.split.train) + 1
+    distill(recipe, tmp_path / "runs", control=False)
+    lines = [json.loads(line) for line in (tmp_path / "runs/demo/metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(line["loss.hinton"]) for line in lines)
+    Image.fromarray(255 - noise[:39]).save(extra / "strange.png")
+    again = prepare(recipe)
+    caches = [
+        Faculty.hire(experiment, tmp_path, tmp_path / "cache", World()).caches(recipe.train)[0].folder for experiment in (first, again)
+    ]
+    assert caches[0] != caches[1]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split
+from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split, overlap_hashes, overlapping
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, sha256_json, write_json
 from mobilekd.preprocess import Preprocess
@@ -57,15 +57,28 @@ class Experiment:
         return Preprocess(width=stored_width, height=stored_height)
 
     @cached_property
+    def unlabelled(self) -> tuple[Dataset, tuple[str, ...]] | None:
+        """The recipe's unlabelled photographs, and which of them join: none that the data set holds, under whatever name."""
+        if not self.recipe.data.unlabelled:
+            return None
+        extra = load_unlabelled(Path(self.recipe.data.unlabelled))
+        known = overlapping(extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), "")
+        more = tuple(name for name, own in zip(extra.ids, known, strict=True) if not own)
+        say(f"data: {len(more)} unlabelled photographs join the distillation ({known.sum()} that the data set holds left out)")
+        return extra, more
+
+    @property
+    def unlabelled_hash(self) -> str | None:
+        """Identifies the unlabelled photographs."""
+        return self.unlabelled[0].hash if self.unlabelled else None
+
+    @cached_property
     def pictures(self) -> Pictures:
         """The training photographs, with the unlabelled ones behind them."""
         storage = inputs(self.dataset, self.split.train, self.storage)
         ids, targets = self.split.train, self.targets(self.split.train)
-        if self.recipe.data.unlabelled:
-            extra = load_unlabelled(Path(self.recipe.data.unlabelled))
-            known = set(self.dataset.ids)
-            more = tuple(name for name in extra.ids if name not in known)
-            say(f"data: {len(more)} unlabelled photographs join the distillation ({len(extra.ids) - len(more)} known ones left out)")
+        if self.unlabelled:
+            extra, more = self.unlabelled
             storage = np.concatenate([storage, inputs(extra, more, self.storage)])
             ids, targets = (*ids, *more), np.concatenate([targets, np.full(len(more), -1)])
         return Pictures(ids, targets, storage)
@@ -87,7 +100,9 @@ class Experiment:
         """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing else."""
         recipe = self.recipe
         tables = [recipe.data, recipe.split, recipe.preprocess, recipe.augment, getattr(recipe, stage), *parts]
-        return sha256_json([recipe.seed, self.split.hash(), stage, *(table.model_dump(mode="json") for table in tables), *also])
+        return sha256_json(
+            [recipe.seed, self.split.hash(), stage, self.unlabelled_hash, *(table.model_dump(mode="json") for table in tables), *also]
+        )
 
     def keep_split(self, folder: Path) -> None:
         """Write the split into a run's folder, where everything that judges the run will read it."""

@@ -112,7 +112,7 @@ class Faculty:
         return {
             "weights": member.record["weights_sha256"],
             "data": experiment.dataset.hash,
-            "unlabelled": experiment.recipe.data.unlabelled,
+            "unlabelled": experiment.unlabelled_hash,
             "storage": experiment.storage.to_dict(),
             "preprocess": experiment.preprocess.to_dict(),
             "augment": experiment.recipe.augment.model_dump(mode="json"),
