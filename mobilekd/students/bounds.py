@@ -24,7 +24,7 @@ class BoundedReLU(nn.Hardtanh):
     """ReLU up to BOUND."""
 
     def __init__(self) -> None:
-        super().__init__(0, BOUND, inplace=True)
+        super().__init__(0.0, BOUND, inplace=True)  # coremltools takes no int beside a float
 
 
 class BoundedLinear(nn.Hardtanh):
