@@ -53,7 +53,7 @@ def words(interval: dict[str, float]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def make_reference(source: Path, name: str, precisions: list[str]) -> Path:
+def make_reference(source: Path, name: str, precisions: list[str], overrides: list[str]) -> Path:
     """Round, judge, freeze and ship."""
     target = Path(mobilekd.__file__).parent / "reference" / name
     with tempfile.TemporaryDirectory() as work:
@@ -68,7 +68,7 @@ def make_reference(source: Path, name: str, precisions: list[str]) -> Path:
         info = read_json(folder / "run.json", "run")
         write_json(folder / "run.json", {**info, "name": name})
         document = evaluate(folder, output=folder / "evaluation")
-        freeze_quantisation(folder, precisions)
+        freeze_quantisation(folder, precisions, overrides=overrides)
         run = open_run(folder)
         write_json(folder / "metrics.json", document)
         start = run.recipe.student.weights
@@ -100,8 +100,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--precision", action="append", default=[], help="to freeze (default: fp32 and int8)")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", help="of the export, for example quantize.calibration=512")
     arguments = parser.parse_args()
-    print(make_reference(arguments.run, arguments.name, arguments.precision or ["fp32", "int8"]))
+    print(make_reference(arguments.run, arguments.name, arguments.precision or ["fp32", "int8"], arguments.overrides))
 
 
 if __name__ == "__main__":

@@ -32,11 +32,16 @@ def recall(record: dict[str, Any]) -> tuple[list[Stage], list[Gate]]:
 
 
 def freeze_quantisation(
-    name: str | Path, precisions: Sequence[str] = ("fp32", "int8"), *, backend: str = "xnnpack", runs: Path = Path("runs")
+    name: str | Path,
+    precisions: Sequence[str] = ("fp32", "int8"),
+    *,
+    backend: str = "xnnpack",
+    runs: Path = Path("runs"),
+    overrides: Sequence[str] = (),
 ) -> Run:
     """Export each precision with the data at hand and keep in the run's folder what later exports need without it.
 
-    The same run and data give the same parameters, so the files can be made again byte for byte.
+    ``overrides`` are ``export``'s. The same run and data give the same parameters, so the files can be made again byte for byte.
     """
     from mobilekd.export import export_with_frozen
 
@@ -48,7 +53,7 @@ def freeze_quantisation(
     record: dict[str, Any] = read_json(path, "record of gates") if path.exists() else {}
     for precision in precisions:
         with tempfile.TemporaryDirectory() as work:
-            artifact, frozen = export_with_frozen(run, backend, precision, Path(work) / "artifact")
+            artifact, frozen = export_with_frozen(run, backend, precision, Path(work) / "artifact", overrides=overrides)
         if frozen is not None:
             parameters[precision] = frozen
         record[f"{backend}-{precision}"] = _summary(artifact.manifest)
