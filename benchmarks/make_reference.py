@@ -43,7 +43,7 @@ CARD = """# {name}
 - A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
   anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
   them, or "not sure".
-- Files: weights in float16 (batch norms in float32), the resolved recipe, calibration from validation, quantisation
+- Files: weights in {stored}, the resolved recipe, calibration from validation, quantisation
   parameters, and the gates recorded where the data was.
 """
 
@@ -53,7 +53,7 @@ def words(interval: dict[str, float]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def make_reference(source: Path, name: str, precisions: list[str], overrides: list[str]) -> Path:
+def make_reference(source: Path, name: str, precisions: list[str], overrides: list[str], *, half: bool = True) -> Path:
     """Round, judge, freeze and ship."""
     target = Path(mobilekd.__file__).parent / "reference" / name
     with tempfile.TemporaryDirectory() as work:
@@ -61,7 +61,7 @@ def make_reference(source: Path, name: str, precisions: list[str], overrides: li
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("teachers", "evaluation", "*.safetensors"))
         state = load_file(source / "student.safetensors")
         # batch norms stay as they are: some variances are below float16's range, and rounding them alone flipped 0.5% of decisions
-        halves = {key: value.half() if value.is_floating_point() and value.dim() > 1 else value for key, value in state.items()}
+        halves = {key: value.half() if value.is_floating_point() and value.dim() > 1 and half else value for key, value in state.items()}
         if not all(torch.isfinite(value).all() for value in halves.values()):
             raise SystemExit(f"{source}: a weight does not fit float16")
         save_file(halves, folder / "student.safetensors")
@@ -82,6 +82,7 @@ def make_reference(source: Path, name: str, precisions: list[str], overrides: li
             licence=run.info.data_licence,
             split_by=run.info.split_by,
             split_hash=run.info.split_hash[:12],
+            stored="float16 (batch norms in float32)" if half else "float32 (rounding them to float16 flips decisions)",
             start=f"{Path(start).name}, whose own licence is unclear upstream" if start else "random",
             photographs=document["data"]["photographs"],
             accuracy=words(document["metrics"]["accuracy"]),
@@ -101,8 +102,13 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--precision", action="append", default=[], help="to freeze (default: fp32 and int8)")
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="of the export, for example quantize.calibration=512")
+    parser.add_argument("--float32", action="store_true", help="keep weights as they are, where rounding them to float16 costs decisions")
     arguments = parser.parse_args()
-    print(make_reference(arguments.run, arguments.name, arguments.precision or ["fp32", "int8"], arguments.overrides))
+    print(
+        make_reference(
+            arguments.run, arguments.name, arguments.precision or ["fp32", "int8"], arguments.overrides, half=not arguments.float32
+        )
+    )
 
 
 if __name__ == "__main__":
