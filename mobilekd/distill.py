@@ -46,7 +46,10 @@ def distill(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, 
         trials = [_ready(one, experiment, runs, world) for one in unfinished]
         for trial in trials:
             trial.run(resume=resume, control=wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None)
-    return open_run(runs / recipe.name)
+    run = open_run(runs / recipe.name)
+    if len(wanted) > 1 and run.info.control is None:  # its control was left out before, and is there now
+        write_json(run.folder / "run.json", run.info.model_copy(update={"control": wanted[0].name}).model_dump(mode="json"))
+    return open_run(run.folder)
 
 
 def control_of(recipe: Recipe) -> Recipe:

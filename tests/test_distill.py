@@ -286,7 +286,8 @@ def test_unlabelled_photographs_join_unless_the_data_set_holds_them(taught: Path
     first = prepare(recipe)
     assert first.pictures.ids[-1] == "strange"
     assert len(first.pictures.ids) == len(first.split.train) + 1
-    distill(recipe, tmp_path / "runs", control=False)
+    assert distill(recipe, tmp_path / "runs", control=False).info.control is None
+    assert distill(recipe, tmp_path / "runs").info.control == "demo-control", "made later, it is written down"
     lines = [json.loads(line) for line in (tmp_path / "runs/demo/metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["loss.hinton"]) for line in lines)
     Image.fromarray(255 - noise[:39]).save(extra / "strange.png")
