@@ -112,7 +112,7 @@ class Objective(nn.Module):
     def _match(self, student: nn.Module | None, teacher: nn.Module | None, preprocess: Preprocess | None) -> None:
         """Find the layers' shapes with one blank photograph, make the projectors, and say what was matched."""
         if student is None or teacher is None or preprocess is None:
-            raise UserError("losses: feature losses look at layers inside a teacher; give the recipe exactly one, with its weights")
+            raise UserError("losses: feature losses look at layers inside one teacher; give the recipe exactly one, with its weights")
         blank = torch.zeros(2, 3, preprocess.height, preprocess.width)
         shapes = []
         for network, layers in ((student, self.student_layers), (teacher, self.teacher_layers)):
