@@ -33,7 +33,7 @@ from mobilekd.training.loop import Fitter
 
 TINY = [
     "data.count=140", "data.size=40", "preprocess.width=32", "preprocess.height=32", "teach.epochs=2", "teach.batch_size=16",
-    "train.epochs=3", "train.batch_size=16", "train.threads=1", "teach.threads=1",
+    "train.epochs=3", "train.batch_size=16", "train.threads=1", "teach.threads=1", "student.model=mobilenetv2", "student.width=0.35",
 ]  # fmt: skip
 
 
