@@ -50,7 +50,8 @@ def bench(
         output: JSON file, or a folder for several artifacts; default ``results/DEVICE/ARTIFACT.json`` (``ARTIFACT-app.json``).
             An earlier measurement of that name is not overwritten but kept beside it, under its time.
         baseline: an earlier measurement of the same artifact, device and way.
-        fail_above: with ``baseline``, the ratio of medians above which ``Regression`` is raised.
+        fail_above: with ``baseline``, the ratio of medians above which ``Regression`` is raised, unless luck may explain it.
+            All settings are tested together, so that more thread counts make no more false alarms.
         rounds: fresh processes per setting, at least three; default one per 50 samples. More of them narrow a comparison.
         cool_wait: seconds to wait at most for a hot device to cool, before each round.
 

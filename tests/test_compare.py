@@ -11,7 +11,7 @@ from mobilekd.compare import compare
 from mobilekd.errors import UserError
 from mobilekd.figures import compared as pictures
 from mobilekd.files import read_json, write_json
-from mobilekd.metrics.comparison import Contestant, compared, group_name, holm
+from mobilekd.metrics.comparison import Contestant, compared, group_name
 from mobilekd.metrics.contestants import recipe_group
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.runs import open_run
@@ -45,11 +45,6 @@ def document() -> dict:
         ],
         draws=600,
     )
-
-
-def test_holm_equals_a_worked_example() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
 
 
 def test_seeds_are_pooled_and_still_shown(document: dict) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekd.stats import block_resample, median_ratio, percentile, process_ratio
+from mobilekd.stats import block_resample, holm, median_ratio, percentile, process_p_value, process_ratio
 
 RECORDED = [
     np.array(one, float) for one in json.loads((Path(__file__).parent / "data/latencies.json").read_text(encoding="utf-8"))["processes"]
@@ -57,6 +57,26 @@ def test_ratio_intervals_cover_the_truth():
     for count in (3, 4, 12):
         found = [process_ratio([1.2 * one for one in quiet(random, count)], quiet(random, count)) for _ in range(300)]
         assert 0.92 <= np.mean([one.low <= 1.2 <= one.high for one in found]) <= 0.985
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 6), st.integers(3, 6), st.floats(0.9, 1.1), st.sampled_from([0.95, 1.0]))
+def test_p_value_and_interval_say_the_same(seed, ours, theirs, factor, bar):
+    random = np.random.default_rng(seed)
+    new, old = [factor * one for one in quiet(random, ours, count=5)], quiet(random, theirs, count=5)
+    assert (process_p_value(new, old, bar) < 0.025) == (process_ratio(new, old).low > bar)
+    assert process_p_value(new, old, bar) + process_p_value(old, new, 1 / bar) == pytest.approx(1)
+
+
+def test_p_value_of_processes_without_any_spread():
+    same = [np.full(5, 7.0)] * 3
+    assert process_p_value(same, same) == 1
+    assert process_p_value([2 * one for one in same], same) == 0
+
+
+def test_holm_equals_a_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
 
 
 def test_fewer_than_three_processes_bear_no_interval():

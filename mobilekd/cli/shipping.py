@@ -65,7 +65,13 @@ def register(commands: Commands) -> None:
         "--output", type=Path, metavar="FILE", help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)"
     )
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this measurement")
-    parser.add_argument("--fail-above", type=float, metavar="R", help="exit with 2 when slower than R times the baseline")
+    parser.add_argument(
+        "--fail-above",
+        type=float,
+        metavar="R",
+        help="exit with 2 when a setting takes more than R times the baseline; tested over all settings together (Holm), "
+        "so that many thread counts are not as many chances of a false alarm",
+    )
 
     commands.add("devices", "what can be measured on, and what is wrong with what cannot", devices, ["", "--json"])
 

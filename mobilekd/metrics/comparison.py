@@ -11,6 +11,7 @@ import numpy as np
 from mobilekd.errors import UserError
 from mobilekd.metrics import Draws, groups, interval, metric_draws, pooled
 from mobilekd.metrics.predictions import Predictions
+from mobilekd.stats import holm
 
 #: The primary metric and the secondary one, with the sign that a better student gives its difference.
 CLAIMS = {"balanced_accuracy": 1, "nll": -1}
@@ -33,17 +34,6 @@ class Contestant:
     judged: Predictions
     teacher: Predictions | None = None
     facts: dict[str, Any] | None = None  # parameters, MACs, bytes, losses
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979): adjusted p-values in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return [float(value) for value in adjusted]
 
 
 def p_value(difference: Draws) -> float:
