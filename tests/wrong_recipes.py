@@ -1,0 +1,81 @@
+"""Wrong recipes, and wrong words on the command line that change one."""
+
+from pathlib import Path
+
+from wrong_kinds import SMALL, kind
+
+
+def recipe_file(path: Path, text: str) -> Path:
+    path.write_text('name = "mine"\n[data]\nkind = "synthetic"\ncount = 140\nsize = 32\n' + text)
+    return path
+
+
+@kind("unknown key train.epoch", "did you mean epochs?", "line 7")
+def unknown_recipe_key(here: Path) -> list[str]:
+    return ["distill", str(recipe_file(here / "mine.toml", "[train]\nepoch = 3\n"))]
+
+
+@kind("train.epochs", "greater than or equal to 1", "-3")
+def value_out_of_range(here: Path) -> list[str]:
+    return ["distill", "demo", "--set", "train.epochs=-3"]
+
+
+@kind("train.optimizer", "adamw")
+def value_that_is_no_choice(here: Path) -> list[str]:
+    return ["distill", "demo", "--set", "train.optimizer=adam"]
+
+
+@kind("mine.toml", "not valid TOML", "line 6")
+def recipe_that_is_no_toml(here: Path) -> list[str]:
+    return ["distill", str(recipe_file(here / "mine.toml", "[train\n"))]
+
+
+@kind("demmo", "did you mean demo?")
+def unknown_recipe(here: Path) -> list[str]:
+    return ["teach", "demmo"]
+
+
+@kind("--set train.epochs", "key=value")
+def override_without_value(here: Path) -> list[str]:
+    return ["distill", "demo", "--set", "train.epochs"]
+
+
+@kind("mixup", "train.views = 0")
+def mixup_with_cached_views(here: Path) -> list[str]:
+    return ["distill", "demo", "--set", "train.mixup=0.2", "--set", "train.views=2"]
+
+
+@kind("unknown loss hintonn", "hinton")
+def unknown_loss(here: Path) -> list[str]:
+    return ["distill", "demo", *SMALL, "--set", "losses.0.name=hintonn"]
+
+
+@kind("mobilenetv9", "mobilenetv2")
+def unknown_student(here: Path) -> list[str]:
+    return ["distill", "demo", *SMALL, "--set", "student.model=mobilenetv9"]
+
+
+@kind("torchvision:mobilnet_v2", "near are")
+def unknown_teacher(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "teachers.0.model=torchvision:mobilnet_v2"]
+
+
+@kind("absent.pth", "no such weights file")
+def missing_teacher_weights(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "teachers.0.weights=absent.pth"]
+
+
+@kind("broken.pth", "not a readable weights file")
+def broken_teacher_weights(here: Path) -> list[str]:
+    (here / "broken.pth").write_bytes(b"\x80\x02not weights")
+    return ["teach", "demo", *SMALL, "--set", "teachers.0.weights=broken.pth"]
+
+
+@kind("nowhere/teachers/0", "mobilekd teach")
+def missing_trained_teacher(here: Path) -> list[str]:
+    return ["distill", "demo", *SMALL, "--set", "teachers.0.trained=nowhere/teachers/0"]
+
+
+@kind("--grid student.width", "KEY=A,B")
+def grid_without_values(here: Path) -> list[str]:
+    return ["sweep", "demo", "--smoke", "--grid", "student.width"]
