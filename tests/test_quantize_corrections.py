@@ -11,7 +11,7 @@ from torch import nn
 
 from mobilekd import graphs, quantize
 from mobilekd.backends import get
-from mobilekd.quantize.rounding import LARGEST, gptq
+from mobilekd.quantize.rounding import LARGEST, gptq, on_grid
 from mobilekd.quantize.simulate import answers
 
 
@@ -85,6 +85,24 @@ def test_dead_inputs_do_no_harm():
     covariance[0, 0, 0] = 1.0
     assert torch.isfinite(gptq(weight, covariance)).all()
     assert torch.isfinite(gptq(weight, torch.zeros(1, 4, 4))).all()
+
+
+def test_inputs_that_hardly_vary_beside_their_mean_are_rounded_too(photographs):
+    """An untrained network's features: a large constant and next to nothing on it."""
+
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 24, 1), nn.Conv2d(24, 8, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(x) * 1e-6 + 50).mean((2, 3))
+
+    graph = graphs.capture(Constant().eval(), torch.zeros(1, 3, 24, 24))
+    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
+    quantize.calibrate(prepared, photographs)
+    rounded, _ = on_grid(graph, prepared, photographs)
+    assert all(torch.isfinite(value).all() for value in rounded.parameters())
 
 
 def test_rounding_by_effect_is_kept_where_it_helps(graph, photographs):

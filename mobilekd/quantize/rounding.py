@@ -71,6 +71,8 @@ def _covariances(graph: fx.GraphModule, photographs: Any) -> dict[str, Tensor]:
             if node.op == "call_function" and node.target in graphs.HEAVY:
                 inputs = _inputs(graph, node, self.fetch_args_kwargs_from_env(node)[0][0])
                 if inputs is not None:
+                    # in float32 the mean's square, taken off, leaves inputs that hardly vary with less than no variance
+                    inputs = inputs.double()
                     ones = torch.tensor(float(inputs.shape[2]))
                     new = [ones, inputs.sum(2), inputs @ inputs.transpose(1, 2)]
                     old = sums.get(graphs.layer_name(node), new)
