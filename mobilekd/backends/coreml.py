@@ -133,7 +133,7 @@ def convert(model: "nn.Module", example: "torch.Tensor", precision: str, constan
             compute_precision=ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16,
             skip_model_load=True,
         )
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # how coremltools says that it knows no such operator
         raise UserError(f"--backend coreml: coremltools cannot convert this student ({error}); choose another student") from None
     if cam:
         spec = package.get_spec()

@@ -1,6 +1,6 @@
 """What keeps int8's steps small: batch norms that do not amplify noise, and clamps that leave no room for outliers.
 
-int8 has 255 steps for a tensor's whole range. Hair or a ruler's edge puts values twenty deviations out, so most steps would
+int8 has 255 steps for a tensor's whole range. Hair or a ruler's edge puts values many deviations out, so most steps would
 lie where nothing is; clamping while training makes the network do without them. XNNPACK clamps inside the layer before.
 """
 

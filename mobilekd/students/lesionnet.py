@@ -12,7 +12,7 @@ Where a small network's time goes, and what follows from it here (``benchmarks/s
    is a vector's work.
 4. **Clamps and nothing else.** No squeeze-and-excitation (a global mean and two tiny layers per block), no hard-swish (not
    quantised by XNNPACK's quantizer). Channels are multiples of 8, which fills the kernels' registers.
-5. **Bounded everywhere.** int8 has 255 steps for a tensor's whole range, and hair or a ruler's edge puts values twenty
+5. **Bounded everywhere.** int8 has 255 steps for a tensor's whole range, and hair or a ruler's edge puts values many
    deviations out, so most steps would lie where nothing is. Every tensor that is rounded ends in a clamp at BOUND, which
    XNNPACK runs inside the layer before it, for free: batch norm makes deviations near 1, training does the rest.
 """
