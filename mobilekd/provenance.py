@@ -1,5 +1,6 @@
 """What made a result: versions, commit, time. Read from package metadata, so nothing heavy is imported."""
 
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -21,7 +22,9 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The checkout's commit (``-dirty`` when changed), or None outside one."""
+    """The checkout's commit (``-dirty`` when changed), or None outside one; a copy without ``.git`` is told by MOBILEKD_COMMIT."""
+    if told := os.environ.get("MOBILEKD_COMMIT"):
+        return told
     here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return None

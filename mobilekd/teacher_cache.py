@@ -6,6 +6,7 @@ number cannot be read. Each view is one file ``view-003.npz`` with the ids besid
 killed process leaves whole views or none.
 """
 
+import fcntl
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,8 +43,17 @@ class TeacherCache:
         return all(name in rows for name in ids)
 
     def fill(self, view: int, ids: Sequence[str], compute: Callable[[Sequence[str]], np.ndarray]) -> None:
-        """Compute and keep what is missing of ``view``; ``compute`` maps ids to logits float32 ``[N, C]``."""
-        known, logits = self._views[view] if self.has(view, []) else ({}, None)
+        """Compute and keep what is missing of ``view``; ``compute`` maps ids to logits float32 ``[N, C]``.
+
+        Processes that want the same view at once (students of a sweep) wait for the one that computes it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._fill(view, ids, compute)
+
+    def _fill(self, view: int, ids: Sequence[str], compute: Callable[[Sequence[str]], np.ndarray]) -> None:
+        known, logits = self._views[view] if self._read(view) else ({}, None)
         missing = [name for name in ids if name not in known]
         if not missing:
             return

@@ -23,6 +23,7 @@ VIEWS_VERSION = 1
 
 _NUMBERS = 10
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_RGB = torch.linalg.inv(_YIQ)
 
 
 def keys(ids: Sequence[str], seed: int) -> np.ndarray:
@@ -116,7 +117,6 @@ class Views:
         plane[:, 1, 1] = plane[:, 2, 2] = torch.cos(hue) * saturation
         plane[:, 1, 2] = -torch.sin(hue) * saturation
         plane[:, 2, 1] = torch.sin(hue) * saturation
-        yiq = _YIQ.to(numbers.device)
-        matrix = torch.linalg.inv(yiq) @ plane @ yiq
+        matrix = _RGB.to(numbers.device) @ plane @ _YIQ.to(numbers.device)
         grey = 127.5 * brightness * (1 - contrast)
         return matrix * (brightness * contrast).view(-1, 1, 1), grey.view(-1, 1, 1).expand(-1, 3, 1)

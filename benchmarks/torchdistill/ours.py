@@ -93,7 +93,7 @@ class Ours:
 
     def fill(self) -> int:
         """What a fixed view costs once: drawn, and the teacher's outputs written."""
-        drawn = draw_all(self.views, self.pictures, self.key, self.filled).numpy()
+        drawn = draw_all(self.views, self.pictures, self.key, self.filled, torch.device("cpu")).numpy()
         row_of = {name: row for row, name in enumerate(self.pictures.ids)}
 
         def compute(names: Sequence[str]) -> np.ndarray:

@@ -146,11 +146,11 @@ class Faculty:
                 if kept:
                     caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
                     continue
-                drawn = draw_all(views, pictures, key, view).numpy()
 
-                def compute(names: Sequence[str], index: int = index, drawn: np.ndarray = drawn) -> np.ndarray:
-                    rows = [row_of[name] for name in names]
-                    return predict_logits(self._engine(index), views, drawn[rows], self.world.device, BATCH)
+                def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
+                    rows = np.array([row_of[name] for name in names])
+                    drawn = draw_all(views, pictures, key, view, self.world.device, rows)
+                    return predict_logits(self._engine(index), views, drawn.numpy(), self.world.device, BATCH)
 
                 caches[index].fill(view, pictures.ids, compute)
         self.world.barrier()

@@ -77,6 +77,7 @@ class Fitter:
         self.clock = Clock()
         self.epoch = 0
         self._drawn: dict[int, Tensor] = {}
+        self._storage: Tensor | None = None  # the photographs as they wait, on CUDA where its memory is ample
         if table.threads:
             torch.set_num_threads(table.threads)
 
@@ -168,18 +169,24 @@ class Fitter:
         self.world.sum_gradients(self.parameters)
         self.optimizer.step()
         if self.table.ema:
-            self.average.update(self.model, step)
+            self.average.update(step)
         return parts
 
     # ---- pixels ----------------------------------------------------------------------------------------------------
 
     def _inputs(self, pictures: Pictures, key: np.ndarray, rows: np.ndarray, view: int) -> Tensor:
-        """uint8 ``[B, 3, H, W]``; fixed views are drawn once and then kept in memory."""
-        if not self.table.views:
-            return self.views.draw(torch.from_numpy(pictures.storage[rows]).to(self.world.device), key[rows], view)
-        if view not in self._drawn:
-            self._drawn[view] = draw_all(self.views, pictures, key, view)
-        return self._drawn[view][torch.from_numpy(rows)].to(self.world.device)
+        """uint8 ``[B, 3, H, W]``. A CPU draws fixed views once and keeps them; CUDA draws any view faster than it is copied."""
+        device = self.world.device
+        if device.type == "cpu" and self.table.views:
+            if view not in self._drawn:
+                self._drawn[view] = draw_all(self.views, pictures, key, view, device)
+            return self._drawn[view][torch.from_numpy(rows)]
+        if self._storage is None:
+            self._storage = torch.from_numpy(pictures.storage)
+            if device.type == "cuda" and pictures.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4:
+                self._storage = self._storage.to(device)
+        chosen = self._storage[torch.from_numpy(rows).to(self._storage.device)]
+        return self.views.draw(chosen.to(device), key[rows], view)
 
     def _mixup(self, x: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Mix each photograph with another of its batch (arXiv 1710.09412); targets become probabilities."""

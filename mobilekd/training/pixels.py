@@ -9,12 +9,16 @@ from torch import Tensor
 from mobilekd.training.schedule import Pictures
 from mobilekd.views import Views
 
+#: Photographs drawn at once.
+BATCH = 256
 
-def draw_all(views: Views, pictures: Pictures, key: np.ndarray, view: int, batch: int = 256) -> Tensor:
-    """One view of every photograph, uint8 ``[N, 3, H, W]``."""
+
+def draw_all(views: Views, pictures: Pictures, key: np.ndarray, view: int, device: torch.device, rows: np.ndarray | None = None) -> Tensor:
+    """One view of every photograph (or of ``rows`` ``[N]``), drawn on ``device``: uint8 ``[N, 3, H, W]`` on the CPU."""
+    rows = np.arange(len(pictures.ids)) if rows is None else rows
     parts = [
-        views.draw(torch.from_numpy(pictures.storage[start : start + batch]), key[start : start + batch], view)
-        for start in range(0, len(pictures.ids), batch)
+        views.draw(torch.from_numpy(pictures.storage[some]).to(device), key[some], view).cpu()
+        for some in np.split(rows, range(BATCH, len(rows), BATCH))
     ]
     return torch.cat(parts)
 

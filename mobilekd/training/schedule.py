@@ -84,6 +84,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], table: TrainTable) -> tor
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": table.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    fused = all(p.is_cuda for p in parameters) or None  # one kernel for all parameters; on the CPU torch's own choice
     if table.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=table.lr)
-    return torch.optim.SGD(groups, lr=table.lr, momentum=0.9, nesterov=True)
+        return torch.optim.AdamW(groups, lr=table.lr, fused=fused)
+    return torch.optim.SGD(groups, lr=table.lr, momentum=0.9, nesterov=True, fused=fused)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mobilekd.errors import UserError
 
@@ -17,18 +18,18 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        self._live = dict(model.state_dict())  # the model's own tensors, which training changes in place
+        self.values = {key: value.clone() for key, value in self._live.items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Move towards the model; the early steps weigh more so that the start is forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in model.state_dict().items():
-            average = self.values[key]
-            if average.is_floating_point():
-                average.lerp_(value, 1 - decay)
-            else:
-                average.copy_(value)
+        floats = [key for key, value in self._live.items() if value.is_floating_point()]
+        # All tensors in one call: on CUDA one kernel in place of hundreds.
+        get_ema_multi_avg_fn(decay)([self.values[key] for key in floats], [self._live[key] for key in floats], step)
+        for key in self._live.keys() - set(floats):
+            self.values[key].copy_(self._live[key])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
