@@ -29,8 +29,8 @@ class World:
         cuda = torch.cuda.is_available()
         local = int(os.environ.get("LOCAL_RANK", "0"))
         device = torch.device("cuda", local) if cuda else torch.device("cpu")
-        # Training computes in bfloat16 on CUDA; what judges and teaches keeps all digits of float32.
-        torch.backends.cudnn.allow_tf32 = False
+        if cuda:  # a training step asks for fewer digits itself; what judges and teaches keeps all of float32's
+            torch.backends.cudnn.allow_tf32 = False
         if "WORLD_SIZE" not in os.environ:
             return cls(device=device)
         if not dist.is_initialized():

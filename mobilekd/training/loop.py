@@ -25,6 +25,7 @@ from mobilekd.parallel import World
 from mobilekd.progress import say, track
 from mobilekd.recipe import TrainTable
 from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
+from mobilekd.training.precision import autocast_pays, tf32
 from mobilekd.training.schedule import Pictures, Validation, batches, epoch_order, learning_rate, make_optimizer
 from mobilekd.training.state import CHECKPOINT, Average, read_checkpoint
 from mobilekd.views import Views, keys
@@ -76,6 +77,7 @@ class Fitter:
         self.average = Average(self.model, table.ema)
         self.clock = Clock()
         self.epoch = 0
+        self._amp: bool | None = None  # chosen on the first step
         self._drawn: dict[int, Tensor] = {}
         self._storage: Tensor | None = None  # the photographs as they wait, on CUDA where its memory is ample
         if table.threads:
@@ -159,13 +161,18 @@ class Fitter:
         rate = learning_rate(self.table, step, steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
-            with Taps(self.model, self.objective.student_layers) as taps:
-                logits = forward(x)
-            progress = step / max(1, self.table.epochs * steps_per_epoch)
-            per_example, parts = self.objective(Outputs(logits.float(), taps.features), taught, target, progress)
-        self.optimizer.zero_grad(set_to_none=True)
-        (per_example.sum() / global_batch).backward()
+        if self._amp is None:
+            self._amp = autocast_pays(self.model, x)
+            if x.is_cuda:
+                say(f"{self.what}: computing in {'bfloat16' if self._amp else 'float32'}, the faster of both here")
+        with tf32(x.device):
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self._amp):
+                with Taps(self.model, self.objective.student_layers) as taps:
+                    logits = forward(x)
+                progress = step / max(1, self.table.epochs * steps_per_epoch)
+                per_example, parts = self.objective(Outputs(logits.float(), taps.features), taught, target, progress)
+            self.optimizer.zero_grad(set_to_none=True)
+            (per_example.sum() / global_batch).backward()
         self.world.sum_gradients(self.parameters)
         self.optimizer.step()
         if self.table.ema:
