@@ -1,10 +1,10 @@
 """Keep what a run on HAM10000 left: figures as JSON, and the teacher's logits by photograph id.
 
     python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control
-    python benchmarks/ham10000/keep.py --teacher runs/ham10000
+    python benchmarks/ham10000/keep.py --teacher runs/ham10000/teachers/0 --name teacher
 
 The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every metric with its interval, the
-validation curve); ``mobilekd evaluate`` must have been run. The second writes ``teacher/``, from which students distil
+validation curve); ``mobilekd evaluate`` must have been run. The second writes ``teacher/`` (20 fixed views), from which students distil
 though the teacher's weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher``).
 """
 
@@ -19,6 +19,7 @@ from mobilekd.files import read_json, sha256_file, write_json
 from mobilekd.kept_teacher import LOGITS, KeptTeacher
 from mobilekd.parallel import World
 from mobilekd.progress import say
+from mobilekd.recipe import load_recipe
 from mobilekd.runs import open_run
 from mobilekd.training.experiment import prepare
 from mobilekd.training.faculty import Faculty
@@ -43,25 +44,28 @@ def keep_run(folder: Path) -> Path:
     return path
 
 
-def keep_teacher(folder: Path) -> Path:
-    """The first teacher of a distilled run without its weights: its record, and its logits from the run's cache."""
-    run = open_run(folder)
-    experiment = prepare(run.recipe, folder)
-    faculty = Faculty.hire(experiment, folder, folder.parent / ".cache" / "teachers", World())
-    table, split = run.recipe.train, experiment.split
-    cache = faculty.caches(table)[0]
+def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> Path:
+    """A taught teacher without its weights: its record, and its logits over ``views`` fixed views of the recipe ham10000."""
+    record = read_json(folder / "teacher.json", "teacher")
+    recipe = load_recipe("ham10000", [f"train.views={views}", f"train.epochs={views}", *overrides])
+    table = recipe.teachers[0].model_copy(update={"model": record["model"], "options": record["options"], "trained": str(folder)})
+    recipe = recipe.model_copy(update={"teachers": (table,)})
+    experiment = prepare(recipe)
+    faculty = Faculty.hire(experiment, folder, folder.parent / ".cache", World())
+    cache = faculty.fill(recipe.train)[0]
+    split = experiment.split
     plain = (*split.validation, *split.test)
     kept = KeptTeacher(
-        path=RESULTS / "teacher" / LOGITS,
+        path=RESULTS / name / LOGITS,
         depends_on=cache.depends_on,
         train_ids=split.train,
-        train_views=np.stack([cache.logits(view, split.train) for view in range(table.views)]),
+        train_views=np.stack([cache.logits(view, split.train) for view in range(views)]),
         plain_ids=plain,
         plain_logits=faculty.logits(plain),
     )
     kept.path.parent.mkdir(parents=True, exist_ok=True)
     kept.write()
-    write_json(kept.path.with_name("teacher.json"), faculty.members[0].record)
+    write_json(kept.path.with_name("teacher.json"), record)
     say(f"{kept.path}: {kept.path.stat().st_size:,} bytes, sha256 {sha256_file(kept.path)[:12]}")
     return kept.path
 
@@ -69,13 +73,16 @@ def keep_teacher(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--teacher", type=Path, help="a distilled run whose teacher's logits are kept")
+    parser.add_argument("--teacher", type=Path, help="a folder that teach wrote, whose teacher's logits are kept")
+    parser.add_argument("--name", default="teacher", help="of the folder in which they are kept")
+    parser.add_argument("--views", type=int, default=20)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     for folder in arguments.runs:
         print(keep_run(folder))
     if arguments.teacher:
-        print(keep_teacher(arguments.teacher))
+        print(keep_teacher(arguments.teacher, arguments.name, arguments.views, arguments.overrides))
 
 
 if __name__ == "__main__":

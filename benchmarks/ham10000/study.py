@@ -2,8 +2,9 @@
 
     python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 --set data.root=HAM10000_FOLDER
 
-A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill), ``recipe``, ``set`` and ``after``, the jobs
-that must be finished first. What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
+A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill), ``recipe``, ``set`` (overrides, or names of
+lists of them under ``[sets]``), ``after``, the jobs that must be finished first, and ``control``, the job that it stands beside, which
+students may share. What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilekd.errors import UserError
-from mobilekd.recipe import load_recipe
+from mobilekd.files import write_json
+from mobilekd.recipe import Recipe, load_recipe
+from mobilekd.runs import open_run
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Job:
     recipe: str
     set: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    control: str | None = None
 
     def done(self, runs: Path) -> bool:
         """Whether its run is whole."""
@@ -45,17 +49,34 @@ class Job:
         elif self.do == "control":
             distill(control_of(recipe), runs, resume=True, control=False)
         else:
-            distill(recipe, runs, resume=True, control=f"{name}-control" in self.after)
+            distill(recipe, runs, resume=True, control=False)
+
+    def name_control(self, runs: Path) -> None:
+        """Write into a finished student's run which control it stands beside."""
+        from mobilekd.distill import control_of
+
+        run, beside = open_run(runs / self.name), open_run(runs / str(self.control))
+        if _training(beside.recipe) != _training(control_of(run.recipe)):
+            raise SystemExit(f"{beside.folder}: no control of {self.name}, its recipe differs in more than teachers and losses")
+        write_json(run.folder / "run.json", run.info.model_copy(update={"control": self.control}).model_dump(mode="json"))
+
+
+def _training(recipe: Recipe) -> dict[str, object]:
+    """What a control's weights depend on."""
+    return {key: value for key, value in recipe.to_dict().items() if key not in ("name", "title", "cost")}
 
 
 def read_plan(path: Path) -> list[Job]:
     """The plan's jobs; one that waits for an unknown or later job would never start."""
     jobs: list[Job] = []
-    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["job"]:
-        job = Job(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-        unknown = set(job.after) - {earlier.name for earlier in jobs}
+    plan = tomllib.loads(path.read_text(encoding="utf-8"))
+    sets = plan.get("sets", {})
+    for entry in plan["job"]:
+        chosen = [override for item in entry.pop("set", ()) for override in sets.get(item, [item])]
+        job = Job(**{**entry, "set": tuple(chosen), "after": tuple(entry.get("after", ()))})
+        unknown = {*job.after, *([job.control] if job.control else [])} - {earlier.name for earlier in jobs}
         if unknown:
-            raise SystemExit(f"{path}: {job.name} comes after {', '.join(sorted(unknown))}, which no earlier job is called")
+            raise SystemExit(f"{path}: {job.name} needs {', '.join(sorted(unknown))}, which no earlier job is called")
         jobs.append(job)
     return jobs
 
@@ -103,6 +124,9 @@ def main() -> None:
             time.sleep(0.2)
     for _, process in working.values():
         process.kill()
+    for job in plan:
+        if job.control and job.done(options.runs) and (options.runs / job.control / "run.json").exists():
+            job.name_control(options.runs)
     stopped = [*working, *(job.name for job in waiting)]
     print(f"{len(plan) - len(stopped) - len(failed)} of {len(plan)} finished; failed: {failed}; not finished: {stopped}")
 

@@ -131,7 +131,8 @@ class Faculty:
 
         return feed
 
-    def _cached(self, table: TrainTable) -> TeacherFeed:
+    def fill(self, table: TrainTable) -> list[TeacherCache]:
+        """The caches, with every view that ``table`` asks for; what is missing is computed and kept."""
         experiment = self.experiment
         pictures, views = experiment.pictures, experiment.views
         key = keys(pictures.ids, experiment.view_seed(table))
@@ -154,6 +155,10 @@ class Faculty:
 
                 caches[index].fill(view, pictures.ids, compute)
         self.world.barrier()
+        return caches
+
+    def _cached(self, table: TrainTable) -> TeacherFeed:
+        caches, pictures = self.fill(table), self.experiment.pictures
 
         def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
             names = [pictures.ids[row] for row in rows]
