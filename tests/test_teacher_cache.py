@@ -1,5 +1,8 @@
 """Cached teacher outputs are found by identity, and a stale one is never used."""
 
+import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +72,27 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(UserError, match=r"view-000.npz.*remove"):
         TeacherCache(tmp_path, teacher="a").has(0, ["x"])
+
+
+def fill_slowly(root: Path, counted: Path) -> None:
+    """A process of its own: fills one view, leaving a mark for each time that it had to compute."""
+
+    def compute(wanted):
+        counted.mkdir(exist_ok=True)
+        (counted / str(os.getpid())).touch()
+        time.sleep(0.5)
+        return np.zeros((len(wanted), 3), np.float32)
+
+    TeacherCache(root, teacher="a").fill(0, ["x", "y"], compute)
+
+
+def test_processes_that_want_a_view_at_once_compute_it_once(tmp_path: Path) -> None:
+    start = multiprocessing.get_context("spawn")
+    processes = [start.Process(target=fill_slowly, args=(tmp_path / "cache", tmp_path / "counted")) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(list((tmp_path / "counted").iterdir())) == 1
+    assert TeacherCache(tmp_path / "cache", teacher="a").has(0, ["x", "y"])
