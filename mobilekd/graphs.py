@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from mobilekd import int8_arithmetic
+
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv2d.default, aten.conv1d.default, aten.conv2d.padding)
 HEAVY = (*CONVOLUTIONS, aten.linear.default)
@@ -174,11 +176,10 @@ def drop_saturated_clamps(graph: fx.GraphModule) -> None:
         low, high = (float(argument) for argument in clamp.args[1:3])
         within = low - scale <= (lowest - zero_point) * scale and (highest - zero_point) * scale <= high + scale
         if within and quantised.args[1:5] == before.args[1:5]:
-            for after in list(quantised.users):
-                after.replace_all_uses_with(before)
-                graph.graph.erase_node(after)
-            graph.graph.erase_node(quantised)
-            graph.graph.erase_node(clamp)
+            # every reader keeps a dequantise node of its own: a partitioner may put them into different parts of the graph
+            quantised.replace_all_uses_with(before.args[0])  # type: ignore[arg-type]
+            for node in (quantised, clamp, *([before] if list(before.users) == [clamp] else [])):
+                graph.graph.erase_node(node)
     graph.recompile()
 
 
@@ -276,11 +277,11 @@ def layer_outputs(graph: fx.GraphModule, x: np.ndarray) -> dict[str, np.ndarray]
     """Outputs of every convolution and linear layer by layer name, float32, for one batch ``[N, 3, H, W]``."""
     found: dict[str, np.ndarray] = {}
 
-    class Listener(fx.Interpreter):
+    class Listener(int8_arithmetic.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
             value = super().run_node(node)
             if node.op == "call_function" and node.target in HEAVY:
-                found[layer_name(node)] = value.detach().float().numpy()
+                found[layer_name(node)] = int8_arithmetic.floating(value).detach().float().numpy()
             return value
 
     with torch.no_grad():
@@ -312,14 +313,14 @@ class LoweredGraph:
     def _run(self, x: np.ndarray, found: list[np.ndarray] | None) -> tuple[Tensor, ...]:
         owner = self
 
-        class Interpreter(fx.Interpreter):
+        class Interpreter(int8_arithmetic.Interpreter):
             def run_node(self, node: fx.Node) -> Any:
                 if "call_delegate" in str(node.target):
                     lowered, *arguments = self.fetch_args_kwargs_from_env(node)[0]
                     return Interpreter(owner._inside(lowered)).run(*arguments)
                 value = super().run_node(node)
                 if found is not None and any(f".{name}." in f".{node.target}." for name in ("convolution", "linear", "addmm")):
-                    found.append(value.detach().float().numpy())
+                    found.append(int8_arithmetic.floating(value).detach().float().numpy())
                 return value
 
         with torch.no_grad():

@@ -92,7 +92,7 @@ class TrainTable(Table):
         "sqrt_sampling", description="how class imbalance is handled"
     )
     views: int = Field(0, ge=0, description="0 draws fresh views; n draws epoch % n of n fixed views and caches teachers")
-    compile: Literal["auto", "yes", "no"] = Field("auto", description="torch.compile; auto when the run is long enough to pay")
+    compile: Literal["auto", "yes", "no"] = Field("auto", description="torch.compile; auto on a CPU when the run is long enough to pay")
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves it to torch")
 
 

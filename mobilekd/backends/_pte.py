@@ -36,7 +36,7 @@ def lower(
     import torch
     from executorch.exir import to_edge_transform_and_lower
 
-    from mobilekd import graphs
+    from mobilekd import graphs, int8_arithmetic
 
     reference = model  # what the file must equal is the network before any rewriting of it
     if not quantized:
@@ -52,7 +52,7 @@ def lower(
     return Lowered(
         model_path=path,
         delegation=delegation(file, total),
-        eager_reference=runner(reference),
+        eager_reference=runner(int8_arithmetic.Interpreter(reference).run if quantized else reference),
         reference_name="eager quantised" if quantized else "eager fp32",
         lowered=lowered,
         memory=file.memory(),

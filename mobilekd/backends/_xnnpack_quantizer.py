@@ -47,6 +47,10 @@ class Quantizer(XNNPACKQuantizer):
                 annotation.output_qspec = None
             elif clamped and source.target is aten.add.Tensor:
                 annotation.output_qspec = _range(*node.args[1:])
+                for user in node.users:  # reads these very levels: a range of its own would round them once more
+                    inputs = user.meta[_ANNOTATION].input_qspec_map if user.meta.get(_ANNOTATION) else {}
+                    if inputs.get(node) is not None:
+                        inputs[node] = annotation.output_qspec
             elif node.target is aten.adaptive_avg_pool2d.default and node.meta.get(_ANNOTATION):
                 node.meta[_ANNOTATION].output_qspec = self._activations
         return model

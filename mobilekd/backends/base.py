@@ -131,8 +131,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def eager_runner(model: "nn.Module", batch: int = 32) -> Run:
-    """A module as a function of arrays. Pixels lie together, which torch's depthwise convolutions run several times faster."""
+def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 32) -> Run:
+    """A network as a function of arrays. Pixels lie together, which torch's depthwise convolutions run several times faster."""
     import torch
 
     def run(x: np.ndarray) -> list[np.ndarray]:

@@ -262,7 +262,8 @@ class Fitter:
 
     def _compiled(self, steps: int) -> Callable[[Tensor], Tensor]:
         """The model's forward, compiled when that pays and nothing has to look inside."""
-        wanted = self.table.compile == "yes" or (self.table.compile == "auto" and steps >= COMPILE_PAYS_AFTER)
+        long = steps >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"  # on CUDA it was not seen to pay, so it must be asked for
+        wanted = self.table.compile == "yes" or (self.table.compile == "auto" and long)
         if wanted and self.world.device.type == "cpu" and shutil.which("g++") is None:
             say(f"{self.what}: eager, because torch.compile needs g++ (install it to train about a third faster)")
             wanted = False
