@@ -177,7 +177,7 @@ def drop_saturated_clamps(graph: fx.GraphModule) -> None:
         within = low - scale <= (lowest - zero_point) * scale and (highest - zero_point) * scale <= high + scale
         if within and quantised.args[1:5] == before.args[1:5]:
             # every reader keeps a dequantise node of its own: a partitioner may put them into different parts of the graph
-            quantised.replace_all_uses_with(before.args[0])  # type: ignore[arg-type]
+            quantised.replace_all_uses_with(before.args[0])
             for node in (quantised, clamp, *([before] if list(before.users) == [clamp] else [])):
                 graph.graph.erase_node(node)
     graph.recompile()

@@ -84,8 +84,8 @@ class Interpreter(fx.Interpreter):
             found = handler(target, *args, **kwargs)
             if found is not None:
                 return found
-        args, kwargs = (fx.node.map_aggregate(given, floating) for given in (args, kwargs))
-        return super().call_function(target, args, kwargs)  # type: ignore[arg-type]
+        plain: Any = [fx.node.map_aggregate(given, floating) for given in (args, kwargs)]
+        return super().call_function(target, *plain)
 
     def output(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Nothing pending leaves the graph."""

@@ -65,14 +65,15 @@ def gptq(weight: Tensor, covariance: Tensor) -> Tensor:
 def _covariances(graph: fx.GraphModule, photographs: Any) -> dict[str, Tensor]:
     """For each layer the covariance of the inputs that one output is made of, ``[G, D, D]``; a depthwise layer has G channels, others 1."""
     sums: dict[str, list[Tensor]] = {}
+    centres: dict[str, Tensor] = {}  # about the mean: what is summed about it loses no digits of a small variance to a large mean
 
     class Listener(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
             if node.op == "call_function" and node.target in graphs.HEAVY:
                 inputs = _inputs(graph, node, self.fetch_args_kwargs_from_env(node)[0][0])
                 if inputs is not None:
-                    # in float32 the mean's square, taken off, leaves inputs that hardly vary with less than no variance
                     inputs = inputs.double()
+                    inputs = inputs - centres.setdefault(graphs.layer_name(node), inputs.mean(2, keepdim=True))
                     ones = torch.tensor(float(inputs.shape[2]))
                     new = [ones, inputs.sum(2), inputs @ inputs.transpose(1, 2)]
                     old = sums.get(graphs.layer_name(node), new)
