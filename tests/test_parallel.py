@@ -33,11 +33,14 @@ SMALL = [
 ALONE = [*SMALL, "teachers=[]", 'losses=[{name="cross_entropy"}]', "train.views=0", "train.epochs=6"]
 TAUGHT = [*SMALL, "teachers=[{model='test_resnet'}]"]
 
-#: The command line, where a rank that is silent for so many seconds is lost; in earnest it is ten minutes.
+#: The command line, where a rank that is silent for so many seconds is lost (in earnest it is ten minutes), and where views
+#: take three seconds more to compute, so that a rank that does not wait for them comes too early.
 PROGRAM = """
-import datetime, sys
-import mobilekd.cli, mobilekd.parallel
+import datetime, sys, time
+import mobilekd.cli, mobilekd.parallel, mobilekd.teacher_cache
 mobilekd.parallel.SILENCE = datetime.timedelta(seconds=int(sys.argv.pop(1)))
+fill = mobilekd.teacher_cache.TeacherCache.fill
+mobilekd.teacher_cache.TeacherCache.fill = lambda *given: (time.sleep(3), fill(*given))
 sys.exit(mobilekd.cli.main())
 """
 
