@@ -3,16 +3,37 @@
 Each rank takes its slice of every global batch, gradients are summed, and batch normalisation sees the whole global
 batch, so the result is the single-process one up to the order of floating-point sums. What stays a rank's own: dropout's
 and mixup's draws, and the pairs that batch losses (RKD, DIST's columns, in-batch contrast) form.
+
+A lost rank ends the others: gloo says so at once where a process died, after ``SILENCE`` where a machine hangs. NCCL's own
+watchdog ends the process after that time without asking Python, and torchrun ends its other processes as soon as one died;
+in every case the last checkpoint is whole and ``--resume`` goes on from it.
 """
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
 from types import MethodType
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from mobilekd.errors import UserError
+
+#: A rank that owes the others its gradients for so long is lost.
+SILENCE = timedelta(minutes=10)
+
+#: How long ranks wait at a barrier: the leader may be filling teacher caches for hours.
+PATIENCE = timedelta(days=2)
+
+
+class LostRank(UserError):
+    """Another rank died or fell silent; nothing is wrong with this one."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    waiting: dist.ProcessGroup | None = None  # the group that barriers use; None is the one that computes
 
     @classmethod
     def from_environment(cls) -> "World":
@@ -33,9 +55,8 @@ class World:
             torch.backends.cudnn.allow_tf32 = False
         if "WORLD_SIZE" not in os.environ:
             return cls(device=device)
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if cuda else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size(), device)
+        waiting = _join("nccl" if cuda else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size(), device, waiting)
 
     @property
     def leader(self) -> bool:
@@ -45,7 +66,8 @@ class World:
     def barrier(self) -> None:
         """Wait for every rank."""
         if self.size > 1:
-            dist.barrier()
+            with _together():
+                dist.barrier(self.waiting)
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Add up every rank's gradients in one flat message."""
@@ -53,14 +75,14 @@ class World:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        _all_reduce(flat)
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def sum(self, values: Tensor) -> Tensor:
         """Add up a tensor of figures over ranks."""
         if self.size > 1:
-            dist.all_reduce(values)
+            _all_reduce(values)
         return values
 
     def synchronise_batch_norm(self, model: nn.Module) -> None:
@@ -72,34 +94,66 @@ class World:
                 module.forward = MethodType(_synchronised_forward, module)  # type: ignore[method-assign]
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """All-reduce with a gradient: every rank's loss depends on every rank's summand."""
+@cache
+def _join(backend: str) -> dist.ProcessGroup:
+    """Join torchrun's group, once in a process; returns the group for waiting."""
+    with _together():
+        if not dist.is_initialized():
+            dist.init_process_group(backend, timeout=SILENCE)
+        return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
 
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total
+@contextmanager
+def _together() -> Iterator[None]:
+    """What every rank must take part in: a failure of the communication is a ``LostRank``.
+
+    gloo raises a bare ``RuntimeError`` for it, whose words differ (closed, reset, timed out), NCCL and the store a
+    ``DistError``. What else torch raises here, out of memory for one, is a kind of ``RuntimeError`` of its own.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error) is not RuntimeError and not isinstance(error, dist.DistError):
+            raise
+        reason = re.sub(r"^\[\S*\] ", "", str(error)).partition("\n")[0].partition(". ")[0]
+        raise LostRank(
+            f"another rank was lost ({reason}); start torchrun again with --resume, which goes on from the last checkpoint"
+        ) from None
+
+
+def _all_reduce(values: Tensor) -> None:
+    """Add up ``values`` over ranks, in place."""
+    with _together():
+        dist.all_reduce(values)
+
+
+@torch.library.custom_op("mobilekd::sum_over_ranks", mutates_args=())
+def _sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum over ranks, with a gradient: every rank's loss depends on every rank's summand.
+
+    An operator, so that torch.compile calls it as it is; its own all-reduce would raise other errors for a lost rank.
+    """
+    total = values.clone()
+    _all_reduce(total)
+    return total
+
+
+_sum_over_ranks.register_fake(torch.empty_like)
+_sum_over_ranks.register_autograd(lambda context, gradient: _sum_over_ranks(gradient))
 
 
 def _synchronised_forward(self: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Batch normalisation over ``[B, C, H, W]`` with global statistics; timm's fused activation follows, if any."""
+    """Batch normalisation over ``[B, C, ...]`` with global statistics; timm's fused activation follows, if any."""
     plain = type(self).forward
     if not self.training:
         return plain(self, x)
-    dims, shape = [0, 2, 3], (1, -1, 1, 1)
+    dims, shape = [0, *range(2, x.dim())], (1, -1, *[1] * (x.dim() - 2))
     count = torch.full((1,), float(x.numel() // x.shape[1]), dtype=x.dtype, device=x.device)
-    sums = cast(Tensor, _SumOverRanks.apply(torch.cat([x.sum(dims), count])))
+    sums = _sum_over_ranks(torch.cat([x.sum(dims), count]))
     total = sums[-1]
     mean = sums[:-1] / total
     # A second pass for the variance: the mean of squares less the squared mean loses float32's digits.
-    variance = cast(Tensor, _SumOverRanks.apply((x - mean.view(shape)).square().sum(dims))) / total
+    variance = _sum_over_ranks((x - mean.view(shape)).square().sum(dims)) / total
     with torch.no_grad():
         assert self.running_mean is not None
         assert self.running_var is not None

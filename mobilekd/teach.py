@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from mobilekd.errors import UserError
@@ -15,7 +14,8 @@ from mobilekd.parallel import World
 from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
 from mobilekd.recipe import LossTable, Recipe, TeacherTable
-from mobilekd.teachers import build_teacher
+from mobilekd.teacher_probe import check_answers
+from mobilekd.teachers import build_teacher, save_taught
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Fitter
 from mobilekd.training.pixels import predict_logits
@@ -54,6 +54,7 @@ def _ready(experiment: Experiment, table: TeacherTable, folder: Path, index: int
     recipe, train = experiment.recipe, experiment.recipe.teach
     torch.manual_seed(recipe.seed + index)
     model = build_teacher(table, experiment.classes)
+    check_answers(model, table, index, experiment.classes, experiment.preprocess)
     targets = experiment.targets(experiment.split.train)
     objective = Objective(
         (LossTable(name="cross_entropy", options={"label_smoothing": train.label_smoothing}),),
@@ -81,7 +82,7 @@ def _keep(model: nn.Module, experiment: Experiment, table: TeacherTable, folder:
         dataset.classes,
     )
     with new_folder(folder) as new:
-        save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, new / "weights.safetensors")
+        save_taught(model, new / "weights.safetensors")
         write_json(
             new / "teacher.json",
             {

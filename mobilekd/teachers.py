@@ -4,6 +4,7 @@ Several teachers are one: the (weighted) mean of their probabilities (arXiv 2009
 so that whatever takes one teacher's logits takes an ensemble's.
 """
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,43 +18,37 @@ from torch import Tensor, nn
 from mobilekd.errors import UserError
 from mobilekd.progress import say
 from mobilekd.recipe import EnsembleTable, TeacherTable
+from mobilekd.teacher_networks import calm, leave_imagenet, new_head, spare_onednn
 
 
 def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
-    """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its weights."""
+    """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its weights.
+
+    Not every network takes every size: ``teacher_probe.check_answers`` asks this one.
+    """
     library, _, name = table.model.rpartition(":")
+    names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
     hub = table.weights == "hub"
     try:
         if library == "torchvision":
             model: nn.Module = torchvision.models.get_model(name, weights="DEFAULT" if hub else None, **table.options)
-            model = _new_head(model, classes)
         else:
             model = timm.create_model(name, pretrained=hub, num_classes=classes, **table.options)
-            _calm(model)
-    except (RuntimeError, ValueError) as error:
-        near = ", ".join(timm.list_models(f"*{name[:12]}*")[:3])
-        raise UserError(f"teacher {table.model}: not a {library or 'timm'} model ({error}); near are: {near or 'none'}") from None
-    except (OSError, TypeError) as error:
-        raise UserError(f"teacher {table.model}: cannot be made ({error}); give a local file in teachers.weights") from None
+    except Exception as error:  # what constructors raise is as varied as their authors
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if name not in names and not (library != "torchvision" and timm.is_model(name)):
+            near = ", ".join(difflib.get_close_matches(name, names, 3, 0.4))
+            raise UserError(f"teacher {table.model}: not a {library or 'timm'} model ({reason}); near are: {near or 'none'}") from None
+        remedy = "give a local file in teachers.weights, or other teachers.options" if hub else "change its teachers.options"
+        raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
+    if library == "torchvision":
+        new_head(model, table.model, classes)
+        leave_imagenet(model, table.options)
+    else:
+        calm(model)
+    spare_onednn(model)
     if table.weights and not hub:
         load_matching(model, Path(table.weights))
-    return model
-
-
-def _calm(model: nn.Module) -> None:
-    """Start timm's classifier near zero: for mobile networks its logits begin with a deviation of 3, to be unlearnt first."""
-    head = model.get_classifier() if callable(getattr(model, "get_classifier", None)) else None  # type: ignore[operator]
-    if isinstance(head, nn.Linear):
-        nn.init.normal_(head.weight, std=0.01)
-
-
-def _new_head(model: nn.Module, classes: int) -> nn.Module:
-    """Replace a torchvision network's last linear layer."""
-    name, last = next((item for item in reversed(list(model.named_modules())) if isinstance(item[1], nn.Linear)), ("", None))
-    if last is None:
-        raise UserError("this torchvision model ends in no linear layer, so it cannot be given other classes; choose another")
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, nn.Linear(last.in_features, classes))
     return model
 
 
@@ -64,9 +59,26 @@ def load_matching(model: nn.Module, path: Path) -> None:
     fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     if len(fits) < len(own) // 2:
         raise UserError(f"{path}: {len(fits)} of {len(own)} tensors fit this network; it is another network's weights file")
-    model.load_state_dict(fits, strict=False)
     fresh = sorted(set(own) - set(fits))
+    own.update(fits)  # a plain dictionary has no versions of modules, which MNASNet asks for
+    model.load_state_dict(own)
     say(f"{path.name}: {len(fits)} of {len(own)} tensors loaded" + (f"; fresh: {', '.join(fresh[:4])}" if fresh else ""))
+
+
+def save_taught(model: nn.Module, path: Path) -> None:
+    """Write a taught network whole; weights that two layers share (CoaT's) are written twice, safetensors knows no sharing."""
+    from safetensors.torch import save_file
+
+    save_file({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}, path)
+
+
+def load_taught(model: nn.Module, path: Path) -> None:
+    """Load what :func:`save_taught` wrote of the same network."""
+    taught, own = read_weights(path), model.state_dict()
+    if {key: value.shape for key, value in taught.items()} != {key: value.shape for key, value in own.items()}:
+        raise UserError(f"{path}: holds another network than its teacher.json says; remove that folder and teach it again")
+    own.update(taught)  # safetensors has no place for versions of modules, which MNASNet asks for
+    model.load_state_dict(own)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

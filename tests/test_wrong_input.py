@@ -29,6 +29,7 @@ LISTED = (
     "unknown_loss",
     "unknown_student",
     "unknown_teacher",
+    "teacher_of_another_size",
     "missing_teacher_weights",
     "broken_teacher_weights",
     "missing_trained_teacher",

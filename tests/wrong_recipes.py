@@ -60,6 +60,11 @@ def unknown_teacher(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "teachers.0.model=torchvision:mobilnet_v2"]
 
 
+@kind("teacher vit_tiny_patch16_224", "48x48", "teachers.1.options.img_size=48")
+def teacher_of_another_size(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "teachers.1.model=vit_tiny_patch16_224"]
+
+
 @kind("absent.pth", "no such weights file")
 def missing_teacher_weights(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "teachers.0.weights=absent.pth"]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mobilekd.errors import UserError
 from mobilekd.files import write_json
+from mobilekd.metrics.contestants import PACE
 from mobilekd.recipe import Recipe, load_recipe
 from mobilekd.runs import open_run
 
@@ -62,8 +63,10 @@ class Job:
 
 
 def _training(recipe: Recipe) -> dict[str, object]:
-    """What a control's weights depend on."""
-    return {key: value for key, value in recipe.to_dict().items() if key not in ("name", "title", "cost")}
+    """What a control learns from; not how fast it was computed."""
+    document = recipe.to_dict()
+    document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
+    return {key: value for key, value in document.items() if key not in ("name", "title", "cost", "teach")}
 
 
 def read_plan(path: Path) -> list[Job]:

@@ -19,7 +19,7 @@ from mobilekd.progress import say, track
 from mobilekd.recipe import TeacherTable, TrainTable
 from mobilekd.teacher_cache import TeacherCache
 from mobilekd.teacher_engine import Forward, fastest
-from mobilekd.teachers import Teacher, build_teacher, combine, read_weights
+from mobilekd.teachers import Teacher, build_teacher, combine, load_taught
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import TeacherFeed
 from mobilekd.training.pixels import draw_all, predict_logits
@@ -133,29 +133,32 @@ class Faculty:
 
     def fill(self, table: TrainTable) -> list[TeacherCache]:
         """The caches, with every view that ``table`` asks for; what is missing is computed and kept."""
-        experiment = self.experiment
-        pictures, views = experiment.pictures, experiment.views
-        key = keys(pictures.ids, experiment.view_seed(table))
-        row_of = {name: row for row, name in enumerate(pictures.ids)}
         caches = self.caches(table)
-        wanted = range(min(table.views, table.epochs))
-        missing = [(v, i) for v in wanted for i, cache in enumerate(caches) if not cache.has(v, pictures.ids)]
-        if missing and self.world.leader:
-            say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
-            for view, index in track(missing, "teacher views", len(missing)):
-                kept = self.members[index].kept
-                if kept:
-                    caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
-                    continue
-
-                def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
-                    rows = np.array([row_of[name] for name in names])
-                    drawn = draw_all(views, pictures, key, view, self.world.device, rows)
-                    return predict_logits(self._engine(index), views, drawn.numpy(), self.world.device, BATCH)
-
-                caches[index].fill(view, pictures.ids, compute)
+        if self.world.leader:  # the others do not even look, so that all of them read what it leaves
+            self._fill(caches, table)
         self.world.barrier()
         return caches
+
+    def _fill(self, caches: list[TeacherCache], table: TrainTable) -> None:
+        pictures, views = self.experiment.pictures, self.experiment.views
+        key = keys(pictures.ids, self.experiment.view_seed(table))
+        row_of = {name: row for row, name in enumerate(pictures.ids)}
+        wanted = range(min(table.views, table.epochs))
+        missing = [(v, i) for v in wanted for i, cache in enumerate(caches) if not cache.has(v, pictures.ids)]
+        if missing:
+            say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
+        for view, index in track(missing, "teacher views", len(missing)):
+            kept = self.members[index].kept
+            if kept:
+                caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
+                continue
+
+            def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
+                rows = np.array([row_of[name] for name in names])
+                drawn = draw_all(views, pictures, key, view, self.world.device, rows)
+                return predict_logits(self._engine(index), views, drawn.numpy(), self.world.device, BATCH)
+
+            caches[index].fill(view, pictures.ids, compute)
 
     def _cached(self, table: TrainTable) -> TeacherFeed:
         caches, pictures = self.fill(table), self.experiment.pictures
@@ -207,7 +210,7 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     network = build_teacher(
         table.model_copy(update={"model": record["model"], "options": record["options"], "weights": None}), experiment.classes
     )
-    network.load_state_dict(read_weights(place / "weights.safetensors"))
+    load_taught(network, place / "weights.safetensors")
     return Member(table, record, Teacher(network.to(world.device)))
 
 

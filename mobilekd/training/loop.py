@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mobilekd.errors import UserError
 from mobilekd.files import write_bytes
 from mobilekd.losses import Objective, Outputs, Taps
-from mobilekd.parallel import World
+from mobilekd.parallel import LostRank, World
 from mobilekd.progress import say, track
 from mobilekd.recipe import TrainTable
 from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
@@ -94,17 +94,13 @@ class Fitter:
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps * (self.table.epochs - self.epoch))
         key = keys(pictures.ids, self.view_seed)
+        self.world.barrier()  # ranks read photographs each at their own speed; from here on a silent one is lost
         while self.epoch < self.table.epochs:
             began = time.monotonic()
             try:
                 losses = self._one_epoch(forward, pictures, key, teacher, steps)
-            except RuntimeError as error:
-                if self.world.size == 1 or "onnect" not in str(error):
-                    raise
-                raise UserError(
-                    f"{self.what}: another rank was lost in epoch {self.epoch + 1}; the checkpoint of epoch {self.epoch} is kept, "
-                    "start torchrun again with --resume"
-                ) from None
+            except LostRank as lost:
+                raise LostRank(f"{self.what}, epoch {self.epoch + 1}: {lost}") from None
             self.epoch += 1
             scores = self._validate(validation)
             line = {
