@@ -30,8 +30,8 @@ check: setup ## lint, format, types
 test: system check ## everything CI runs; T= chooses tests, for example make test T="tests/test_cli.py -k help"
 	@$(PYTEST) -q -m "not long" $(or $(strip $(addprefix $(CURDIR)/,$(firstword $(T))) $(wordlist 2,99,$(T))),$(CURDIR)/tests)
 
-test-long: system ## minutes to hours more: the full arm64 and real-data checks
-	@$(PYTEST) -m long $(CURDIR)/tests
+test-long: system ## minutes more: arm64 emulated, everything compiled once more; leaves benchmarks/results/test-long.json
+	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(CURDIR)/tests
 
 clean: ## remove what make made inside the checkout
 	rm -rf .venv build mobilekd.egg-info demo

@@ -1,4 +1,4 @@
-"""What all tests share: skips that nobody allowed are failures, and where the real data and weights may lie."""
+"""What all tests share: skips that nobody allowed are failures, a run's record, and where the real data and weights may lie."""
 
 import fnmatch
 import os
@@ -46,8 +46,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", type=Path, metavar="FILE", help="write every test's outcome and seconds there, as make test-long does")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the machine for every skip, so that what did not run here is known."""
+    """Name the machine for every skip, so that what did not run here is known; keep what --record asks for."""
+    if file := terminalreporter.config.getoption("--record"):
+        from long_result import write_result
+
+        known = [report for group in terminalreporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
+        write_result(terminalreporter.config.invocation_params.dir / file, CHECKOUT, known)
     for report in terminalreporter.stats.get("skipped", []):
         machine = next((machine for pattern, machine in allowed_skips() if fnmatch.fnmatch(report.nodeid, pattern)), "")
         terminalreporter.write_line(f"not run here: {report.nodeid} (runs on: {machine})")

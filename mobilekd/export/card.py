@@ -9,11 +9,12 @@ NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide 
 def short(run: Run, precision: str) -> str:
     """For the app's screen: plain lines."""
     recipe, info = run.recipe, run.info
-    taught = "a control without a teacher" if info.is_control or not info.teachers else f"taught by {len(info.teachers)} teacher(s)"
+    count = 0 if info.is_control else len(info.teachers)
+    taught = f"Taught by {count} teacher{'s' if count > 1 else ''}" if count else "A control without a teacher"
     lines = [
         NOT_A_DEVICE,
         f"{recipe.title or info.name}: {recipe.student.model} x{recipe.student.width:g}, {info.parameters:,} parameters, {precision}.",
-        f"{taught[0].upper()}{taught[1:]}.",
+        f"{taught}.",
         f"Trained on {recipe.data.kind}, split by {info.split_by}{' (leaky)' if info.split_by == 'photograph' else ''}.",
         "Not validated on: photographs that are not dermoscopy, other devices, skin tones and sites rare in its data.",
     ]

@@ -1,6 +1,7 @@
 """What the Android tests share: the toolchain or a skip, compiled tests, photographs, an artifact, a JVM."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,8 +19,10 @@ from mobilekd.android.maven import cache, classpath
 from mobilekd.android.runtime import COMMUNITY, Runtime, runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
+from mobilekd.data.synthetic import load
 from mobilekd.errors import UserError
 from mobilekd.files import new_folder, sha256_tree
+from mobilekd.recipe import DataTable
 
 JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -85,8 +88,22 @@ def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:
     return work / "config"
 
 
-def junit(tools: Toolchain, chosen: Runtime, classes: Sequence[str], *, work: Path, properties: dict[str, object], assets: Path) -> str:
-    """Run JUnit classes in one JVM; a failure fails the test with JUnit's own words."""
+def beside_android(libraries: Path) -> dict[str, str]:
+    """The environment of a JVM that loads Android's ``libraries``, made by ``host_jvm.build_shim``."""
+    return {**os.environ, "BIONIC_PRELOAD": str(libraries / "libexecutorch.so"), "LD_LIBRARY_PATH": str(libraries)}
+
+
+def junit(
+    tools: Toolchain,
+    chosen: Runtime,
+    classes: Sequence[str],
+    *,
+    work: Path,
+    properties: dict[str, object],
+    assets: Path,
+    libraries: Path | None = None,
+) -> str:
+    """Run JUnit classes in one JVM, with Android's ``libraries`` if given; a failure fails the test with JUnit's own words."""
     tests, app = compiled_tests(tools, chosen), app_classes(chosen, "0.1.0", tools)
     instrumented = work / "instrumented"
     instrumented.mkdir(exist_ok=True)
@@ -98,9 +115,13 @@ def junit(tools: Toolchain, chosen: Runtime, classes: Sequence[str], *, work: Pa
     path = [config, tests / "classes", app / "classes", *classpath("test", tools), *classpath("app", tools), *chosen.jars]
     path.append(platform(tools))  # annotations name Android's classes before Robolectric has its own loader
     given = {"robolectric.offline": "true", "robolectric.dependency.dir": instrumented, "java.awt.headless": "true", **properties}
+    if libraries:
+        given |= {"mobilekd.shim": libraries, "java.library.path": libraries}
     command = [tools.java, *JVM, "--add-opens=java.base/java.io=ALL-UNNAMED", *(f"-D{key}={value}" for key, value in given.items())]
     command += ["-cp", os.pathsep.join(map(str, path)), "org.junit.runner.JUnitCore", *classes]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=work)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, cwd=work, env=beside_android(libraries) if libraries else None
+    )
     own = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("\tat ") or "org.mobilekd" in line]
     assert done.returncode == 0, "\n".join(own)[:6000]
     return done.stdout
@@ -183,11 +204,39 @@ def assets(folder: Path) -> Path:
     return folder
 
 
-def copy_screenshots(made: Path) -> None:
+def shown_photographs(folder: Path) -> Path:
+    """What the pictures of the app show: generated photographs, one whole and one dim and blurred that the reference is not sure of."""
+    folder.mkdir()
+    drawn = load(DataTable(kind="synthetic", count=14, size=900)).draw
+
+    def portrait(index: int) -> Image.Image:
+        return drawn(index).crop((112, 0, 788, 900))
+
+    portrait(13).save(folder / "lesion.jpg", quality=90)
+    portrait(2).filter(ImageFilter.GaussianBlur(3)).point(lambda value: int(value * 0.55)).save(folder / "unsure.jpg", quality=90)
+    whole = (folder / "lesion.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def shown_assets(folder: Path, artifact: Path, chosen: Runtime) -> Path:
+    """What the build puts into an app of ``artifact``, with generated photographs of several kinds as samples."""
+    for place in ("samples", "thumbnails"):
+        (folder / place).mkdir(parents=True)
+    drawn = load(DataTable(kind="synthetic", count=20, size=384)).draw
+    for place, index in enumerate((12, 10, 13, 7, 19)):
+        sample = drawn(index)
+        sample.save(folder / f"samples/{place:02d}.jpg", quality=88)
+        sample.resize((192, 192)).save(folder / f"thumbnails/{place:02d}.jpg", quality=85)
+    shutil.copytree(artifact / "golden", folder / "artifact/golden")
+    shutil.copy(artifact / "model.pte", folder / "artifact")
+    (folder / "runtime.json").write_text(json.dumps(chosen.facts()))
+    return folder
+
+
+def copy_screenshots(made: Path, checkout: Path) -> None:
     """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size: they travel in the wheel."""
     if os.environ.get("MOBILEKD_KEEP_SCREENSHOTS"):
-        docs = demo_sources() / "docs"
-        docs.mkdir(exist_ok=True)
+        docs = checkout / "android_demo/docs"
         for picture in made.glob("*.png"):
-            small = Image.open(picture).convert("RGB").reduce(2)
-            small.quantize(256, dither=Image.Dither.NONE).save(docs / picture.name, optimize=True)
+            Image.open(picture).convert("RGB").reduce(2).save(docs / picture.name, optimize=True)  # a palette greyed what is small

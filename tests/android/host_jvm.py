@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from android_fixtures import JVM, compiled_tests
+from android_fixtures import JVM, beside_android, compiled_tests
 
 from mobilekd.android.compile import app_classes
 from mobilekd.android.maven import classpath
@@ -46,9 +46,9 @@ class HostJvm:
         """One command of EngineCheck.kt in a fresh JVM; its answer is the last line of standard output."""
         words = [*self.prefix, *JVM, f"-Djava.library.path={self.libraries}", "-cp", os.pathsep.join(map(str, self.classes))]
         words += ["org.mobilekd.demo.host.EngineCheckKt", str(self.libraries), command, *map(str, files)]
-        environment = {**os.environ, "BIONIC_PRELOAD": str(self.libraries / "libexecutorch.so")}
-        if len(self.prefix) == 1:  # the emulator is told its own way
-            environment["LD_LIBRARY_PATH"] = str(self.libraries)
+        environment = beside_android(self.libraries)
+        if len(self.prefix) > 1:  # the emulator is told its own way
+            del environment["LD_LIBRARY_PATH"]
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=900, env=environment)
         assert done.returncode == 0, f"exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}"
         return json.loads(done.stdout.strip().splitlines()[-1])
@@ -56,8 +56,6 @@ class HostJvm:
 
 def host_jvm(architecture: str, tools: Toolchain, chosen: Runtime, work: Path) -> HostJvm:
     """Build the shim for ``architecture`` beside unmodified copies of the runtime's libraries."""
-    if shutil.which(COMPILERS[architecture]) is None:
-        pytest.skip(f"not run: {COMPILERS[architecture]} missing; a machine with it runs this")
     libraries = build_shim(architecture, chosen, work)
     log = work / "log"
     log.mkdir()
@@ -70,6 +68,8 @@ def host_jvm(architecture: str, tools: Toolchain, chosen: Runtime, work: Path) -
 
 def build_shim(architecture: str, chosen: Runtime, work: Path) -> Path:
     """libc.so, libm.so, libdl.so, liblog.so and libandroid.so for the libraries of ``chosen``, which lie beside them."""
+    if shutil.which(COMPILERS[architecture]) is None:
+        pytest.skip(f"not run: {COMPILERS[architecture]} missing; a machine with it runs this")
     source = demo_sources() / "host_jvm"
     libraries = work / "libraries"
     libraries.mkdir()

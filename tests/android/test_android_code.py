@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from android_fixtures import MODEL_SIZE, assets, copy_screenshots, junit
+from android_fixtures import MODEL_SIZE, assets, copy_screenshots, junit, shown_assets, shown_photographs
+from host_jvm import build_shim
 from PIL import Image
 
 from mobilekd.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
 from mobilekd.preprocess import Preprocess, open_photograph
 
-SCREENSHOTS = 25
 WIDTH, HEIGHT = MODEL_SIZE
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
-SCREENS = ("MainActivityTest", "ModelFileTest", "BenchmarkActivityTest", "ScreenshotTest", "BenchEntryTest")
+SCREENS = ("MainActivityTest", "ModelFileTest", "BenchmarkActivityTest", "BenchEntryTest")
 
 
 def test_pure_kotlin(tools, community, tmp_path):
@@ -55,12 +55,28 @@ def test_where_decoders_differ_the_difference_is_bounded(name, bound, decoded, s
 
 @pytest.fixture(scope="module")
 def screens(tools, community, shots, tmp_path_factory) -> Path:
-    """Screens in every state, drawn while their tests ran."""
+    """The screens' tests, with an engine that does what no sound one does."""
     work = tmp_path_factory.mktemp("screens")
     properties = {"mobilekd.photographs": shots, "mobilekd.screenshots": work}
     classes = [f"org.mobilekd.demo.screen.{name}" for name in SCREENS]
     junit(tools, community, classes, work=work, properties=properties, assets=assets(work / "assets"))
-    copy_screenshots(work)
+    return work
+
+
+@pytest.fixture(scope="module")
+def pictures(tools, community, tmp_path_factory, checkout) -> Path:
+    """Screens in every state, drawn with the shipped student's own answers and this machine's own times."""
+    from mobilekd.export import export
+
+    work = tmp_path_factory.mktemp("pictures")
+    exported = export(None, cam=True, runs=work / "none", output=work / "artifact").folder
+    (work / "shim").mkdir()
+    properties = {"mobilekd.photographs": shown_photographs(work / "photographs"), "mobilekd.screenshots": work}
+    shown = shown_assets(work / "assets", exported, community)
+    libraries = build_shim("x86_64", community, work / "shim")
+    classes = ["org.mobilekd.demo.screen.ScreenshotTest"]
+    junit(tools, community, classes, work=work, properties=properties, assets=shown, libraries=libraries)
+    copy_screenshots(work, checkout)
     return work
 
 
@@ -81,15 +97,20 @@ def test_adb_is_answered_in_the_words_of_the_measurement(screens):
         schema.model_validate(measure[part])
 
 
-def test_the_benchmark_screen_writes_a_measurement(screens):
-    read_measurement(screens / "benchmark.json")
+def test_the_benchmark_screen_writes_a_measurement(pictures):
+    """The one in the picture: of the real model, whose golden set this machine answers as the exporter's did."""
+    measurement = read_measurement(pictures / "benchmark.json")
+    assert measurement.golden.passed
+    assert measurement.golden.samples == json.loads((pictures / "artifact/golden/golden.json").read_text())["count"]
+    assert measurement.device.model.endswith("no phone")
+    assert all(len(series.samples_ns) == 100 for series in measurement.series)
 
 
-def test_every_state_was_drawn(screens):
-    pictures = sorted(screens.glob("*.png"))
-    assert len(pictures) >= SCREENSHOTS
-    for picture in pictures:
+def test_every_state_was_drawn(pictures, checkout):
+    drawn = sorted(pictures.glob("*.png"))
+    assert [picture.name for picture in drawn] == sorted(picture.name for picture in (checkout / "android_demo/docs").glob("*.png"))
+    for picture in drawn:
         pixels = np.asarray(Image.open(picture).convert("L"))
         assert pixels.std() > 5, f"{picture.name} is blank"
-    light, dark = (np.asarray(Image.open(screens / f"answer-{mode}.png").convert("L")).mean() for mode in ("light", "dark"))
+    light, dark = (np.asarray(Image.open(pictures / f"answer-{mode}.png").convert("L")).mean() for mode in ("light", "dark"))
     assert light > 150 > 90 > dark

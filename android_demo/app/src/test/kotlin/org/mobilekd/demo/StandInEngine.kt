@@ -30,7 +30,7 @@ class StandInEngine(
 
     companion object {
         val LABELS = listOf(
-            "Actinic keratosis", "Basal cell carcinoma", "Benign keratosis", "Dermatofibroma", "Melanoma", "Melanocytic nevus", "Vascular lesion",
+            "actinic keratosis", "basal cell carcinoma", "benign keratosis", "dermatofibroma", "melanoma", "melanocytic nevus", "vascular lesion",
         )
         val PROBABILITIES = floatArrayOf(0.012f, 0.021f, 0.094f, 0.008f, 0.148f, 0.708f, 0.009f)
         val UNSURE = floatArrayOf(0.05f, 0.11f, 0.23f, 0.04f, 0.26f, 0.28f, 0.03f)

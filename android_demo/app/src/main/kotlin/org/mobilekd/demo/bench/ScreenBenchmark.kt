@@ -12,8 +12,8 @@ class GoldenSet(val inputs: File, val expected: ByteArray, val limit: Double)
 /** One row of the benchmark screen. */
 data class Row(val threads: Int, val median: Double, val p90: Double, val first: Long)
 
-/** What the benchmark screen shows and saves; [golden] is null for an opened model, which has no golden set. */
-class Report(val golden: GoldenCheck?, val rows: List<Row>, val document: Map<String, Any?>) {
+/** What the benchmark screen shows and saves; [golden] is null for an opened model, which has no golden set; [phone] is maker and model. */
+class Report(val golden: GoldenCheck?, val rows: List<Row>, val phone: String, val document: Map<String, Any?>) {
     fun json(): String = Json.write(document)
 }
 
@@ -47,7 +47,8 @@ class ScreenBenchmark(
                 measure(Request(Mode.MEASURE, threads = count, samples = SAMPLES, inputs = goldenSet?.inputs))
             }
         }
-        return Report(check, results.map(::row), document(check, results, started, before))
+        val phone = listOf("maker", "model").joinToString(" ") { "${device[it]}" }
+        return Report(check, results.map(::row), phone, document(check, results, started, before))
     }
 
     @Suppress("UNCHECKED_CAST") // Bench.run's own fields

@@ -16,7 +16,6 @@ import org.mobilekd.demo.bench.Bench
 import org.mobilekd.demo.bench.GoldenSet
 import org.mobilekd.demo.bench.Phone
 import org.mobilekd.demo.bench.Report
-import org.mobilekd.demo.bench.Row
 import org.mobilekd.demo.bench.ScreenBenchmark
 import org.mobilekd.demo.model.EngineTrouble
 import org.mobilekd.demo.model.Model
@@ -73,7 +72,7 @@ class BenchmarkActivity : Activity() {
         fun post(change: () -> Unit) = runOnUiThread { if (running === token) change() }
         thread {
             val end: () -> Unit = try {
-                val report = benchmark({ running !== token }) { threads -> post { draw(threads) } }
+                val report = synchronized(ONE_AT_A_TIME) { benchmark({ running !== token }) { threads -> post { draw(threads) } } }
                 val file = File(checkNotNull(getExternalFilesDir(null)), "benchmark.json").apply { writeText(report.json()) }
                 ({ show(report, file) })
             } catch (_: CancellationException) {
@@ -93,6 +92,7 @@ class BenchmarkActivity : Activity() {
     }
 
     private fun benchmark(cancelled: () -> Boolean, stage: (Int) -> Unit): Report {
+        if (cancelled()) throw CancellationException()
         val application = application as DemoApplication
         val store = ModelStore(this)
         val file = store.current()
@@ -144,17 +144,17 @@ class BenchmarkActivity : Activity() {
             else -> words.getString(R.string.bench_golden_failed, sentences.difference(golden.maxError), sentences.difference(golden.limit))
         }
         section(R.string.bench_golden, verdict)
-        if (report.rows.isNotEmpty()) table(report.rows)
+        if (report.rows.isNotEmpty()) table(report)
         section(R.string.bench_file, getString(R.string.bench_saved, file.name))
     }
 
     private fun section(title: Int, text: String) = results.addSection(getString(title), text)
 
-    private fun table(rows: List<Row>) {
-        val card = results.addSection(getString(R.string.bench_times), "") as ViewGroup
-        card.findViewById<View>(R.id.section_text).visibility = View.GONE
+    /** With the phone's name, because such a screen is photographed and passed on. */
+    private fun table(report: Report) {
+        val card = section(R.string.bench_times, getString(R.string.bench_phone, report.phone)) as ViewGroup
         card.addRow(listOf(R.string.bench_threads, R.string.bench_median, R.string.bench_p90, R.string.bench_first).map(::getString))
-        rows.forEach { row ->
+        report.rows.forEach { row ->
             val cells = listOf(row.median, row.p90, row.first).map(sentences::milliseconds)
             card.addRow(listOf(sentences.number(row.threads.toDouble())) + cells).contentDescription =
                 sentences.words.getQuantityString(R.plurals.bench_row, row.threads, row.threads, cells[0], cells[1], cells[2])
@@ -166,5 +166,10 @@ class BenchmarkActivity : Activity() {
         cells.forEachIndexed { index, text -> (row.getChildAt(index) as TextView).text = text }
         addView(row)
         return row
+    }
+
+    private companion object {
+        /** A stopped run may be inside the runtime still; a model loaded with other threads beside it would hang both for good. */
+        val ONE_AT_A_TIME = Any()
     }
 }

@@ -52,7 +52,7 @@ class CardActivity : Activity() {
             val input = words.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
             return listOf(
                 spec.name to spec.card,
-                context.getString(R.string.card_classes) to spec.labels.joinToString("\n"),
+                context.getString(R.string.card_classes) to spec.labels.joinToString("\n", transform = sentences::heading),
                 context.getString(R.string.card_decision) to listOf(spec.decision, threshold, temperature, input).joinToString("\n"),
                 context.getString(R.string.card_notes) to context.getString(R.string.research_note),
                 context.getString(R.string.card_file) to listOf(spec.backend, spec.precision, spec.student.take(16)).joinToString(", "),

@@ -79,7 +79,7 @@ class ScreenView(private val root: View, private val on: Actions) {
     private fun answer(screen: Screen.Answered) {
         val answer = screen.answer
         visible(R.id.headline_over, answer.sure)
-        text(R.id.headline_text, if (answer.sure) answer.best.label else root.resources.getString(R.string.not_sure))
+        text(R.id.headline_text, if (answer.sure) sentences.heading(answer.best.label) else root.resources.getString(R.string.not_sure))
         text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
         text(R.id.flaws, sentences.flaws(answer.flaws))
         visible(R.id.flaws, answer.flaws.isNotEmpty())
@@ -102,7 +102,7 @@ class ScreenView(private val root: View, private val on: Actions) {
     private fun row(column: ViewGroup, ranked: Ranked): View {
         val row = LayoutInflater.from(column.context).inflate(R.layout.row_class, column, false)
         val percent = sentences.percent(ranked.probability)
-        row.findViewById<TextView>(R.id.label).text = ranked.label
+        row.findViewById<TextView>(R.id.label).text = sentences.heading(ranked.label)
         row.findViewById<TextView>(R.id.percent).text = percent
         row.findViewById<BarView>(R.id.bar).share = ranked.probability
         row.contentDescription = sentences.words.getString(R.string.class_row, ranked.label, percent)

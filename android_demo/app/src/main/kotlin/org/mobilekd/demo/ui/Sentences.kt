@@ -52,6 +52,9 @@ class Sentences(context: Context) {
         )
     }
 
+    /** A class at the head of a line; its name in the model is that of the middle of a sentence. */
+    fun heading(label: String): String = label.replaceFirstChar { it.titlecase(locale) }
+
     fun percent(share: Float): String = NumberFormat.getPercentInstance(locale).apply { maximumFractionDigits = 1 }.format(share)
 
     fun underHeadline(answer: Answer, threshold: Double): String = if (answer.sure) {
@@ -71,12 +74,18 @@ class Sentences(context: Context) {
         words.getString(R.string.times, milliseconds(all), milliseconds(decode), milliseconds(resize), milliseconds(execute))
     }
 
+    /** With its zeros, so that a column of them reads as one. */
     fun milliseconds(nanoseconds: Number): String {
         val value = nanoseconds.toDouble() / 1e6
-        return words.getString(R.string.milliseconds, number(value, if (value < 1) 3 else if (value < 10) 1 else 0))
+        val digits = if (value < 1) 3 else if (value < 10) 1 else 0
+        return words.getString(R.string.milliseconds, number(value, digits, digits))
     }
 
-    fun number(value: Double, digits: Int = 3): String = NumberFormat.getNumberInstance(locale).apply { maximumFractionDigits = digits }.format(value)
+    fun number(value: Double, most: Int = 3, least: Int = 0): String = NumberFormat.getNumberInstance(locale).run {
+        maximumFractionDigits = most
+        minimumFractionDigits = least
+        format(value)
+    }
 
     /** A difference between answers, to two digits. */
     fun difference(value: Double): String = "%.2g".format(locale, value)

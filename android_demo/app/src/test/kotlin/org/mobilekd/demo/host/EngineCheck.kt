@@ -1,7 +1,5 @@
 package org.mobilekd.demo.host
 
-import com.facebook.soloader.nativeloader.NativeLoader
-import com.facebook.soloader.nativeloader.SystemDelegate
 import org.mobilekd.demo.answer.Json
 import org.mobilekd.demo.answer.rank
 import org.mobilekd.demo.bench.Bench
@@ -24,8 +22,7 @@ import kotlin.system.exitProcess
  */
 fun main(arguments: Array<String>) {
     val (shim, command) = arguments
-    for (name in listOf("c", "m", "log", "android", "dl")) System.load("$shim/lib$name.so")
-    NativeLoader.init(SystemDelegate())
+    loadAndroidLibraries(shim)
     val files = arguments.drop(2).map(::File)
     val result: Any = when (command) {
         "golden" -> golden(files.first(), files.drop(1))

@@ -37,7 +37,7 @@ class AnswerTest {
     fun `a photograph becomes an answer and is closed`() {
         val photograph = Flat(300, 200, 0xFF808080.toInt())
         val answer = Classifier(model) { photograph }.classify()
-        assertEquals("Melanocytic nevus", answer.best.label)
+        assertEquals("melanocytic nevus", answer.best.label)
         assertTrue(answer.sure)
         assertEquals(setOf(Flaw.BLURRED), answer.flaws)
         assertEquals(7, answer.ranked.size)

@@ -14,6 +14,9 @@ import org.mobilekd.demo.ui.BenchmarkActivity
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
+import org.robolectric.shadows.ShadowBuild
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34], application = StageApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
@@ -49,6 +52,38 @@ class BenchmarkActivityTest {
         val activity = measured()
         assertTrue(rows(activity).first(), rows(activity).first().startsWith("1 thread: median "))
         assertTrue("${texts(activity)}", texts(activity).joinToString("").all { it.code < 0x0590 || it.code > 0x06FF })
+    }
+
+    @Test
+    fun `times are shown with the phone that took them`() {
+        ShadowBuild.setManufacturer("Maker")
+        ShadowBuild.setModel("Phone 7")
+        assertTrue("${texts(measured())}", "Measured on Maker Phone 7" in texts(measured()))
+    }
+
+    @Test
+    fun `a stopped run is out of the runtime before the next one is in`() {
+        val gate = CountDownLatch(1)
+        val inside = AtomicInteger()
+        val most = AtomicInteger()
+        StageApplication.engine = {
+            StandInEngine {
+                most.accumulateAndGet(inside.incrementAndGet(), ::maxOf)
+                gate.await()
+                inside.decrementAndGet()
+                StandInEngine.PROBABILITIES
+            }
+        }
+        val activity = Robolectric.buildActivity(BenchmarkActivity::class.java).shown()
+        val button = activity.findViewById<View>(R.id.bench_run)
+        button.performClick()
+        waitFor("the first run") { inside.get() == 1 }
+        button.performClick()
+        button.performClick()
+        Thread.sleep(300) // time enough for the second to do harm
+        gate.countDown()
+        waitFor("the results") { activity.findViewById<View>(R.id.section_title) != null }
+        assertEquals(1, most.get())
     }
 
     @Test

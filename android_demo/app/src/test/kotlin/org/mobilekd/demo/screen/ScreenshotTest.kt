@@ -4,12 +4,16 @@ import android.content.Intent
 import android.view.View
 import android.widget.Switch
 import org.junit.After
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertTrue
+import org.junit.Before
 import org.junit.Test
 import org.junit.runner.RunWith
 import org.mobilekd.demo.R
-import org.mobilekd.demo.StandInEngine
-import org.mobilekd.demo.model.EngineTrouble
+import org.mobilekd.demo.model.ExecuTorchEngine
 import org.mobilekd.demo.model.Model
+import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Output
 import org.mobilekd.demo.ui.BenchmarkActivity
 import org.mobilekd.demo.ui.CardActivity
 import org.mobilekd.demo.ui.MainActivity
@@ -19,19 +23,38 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
+import org.robolectric.shadows.ShadowBuild
 import java.io.File
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.atomic.AtomicInteger
 
-/** Every state as a picture for the docs; that each can be drawn in every form is the test. */
+/**
+ * Every state as a picture for the docs; that each can be drawn in every form is the test. The model, its answers and its
+ * times are real; only what a sound model never does is meddled with.
+ */
 @RunWith(RobolectricTestRunner::class)
-@Config(sdk = [34], application = StageApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
+@Config(sdk = [34], application = PictureApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
 class ScreenshotTest {
+    /** No phone took these times, and the benchmark's picture says so. */
+    @Before
+    fun name() {
+        ShadowBuild.setManufacturer("a desktop computer")
+        ShadowBuild.setModel("(${System.getProperty("os.arch")}), no phone")
+    }
+
     @After
     fun reset() {
-        StageApplication.engine = { StandInEngine() }
+        PictureApplication.open = ::ExecuTorchEngine
     }
+
+    private fun meddle(meddle: (() -> List<Output>) -> List<Output>) {
+        PictureApplication.open = { file, threads -> MeddledEngine(ExecuTorchEngine(file, threads), meddle) }
+    }
+
+    /** What a broken download leaves of a model. */
+    private fun half(model: File): File =
+        File(RuntimeEnvironment.getApplication().cacheDir, "half.pte").apply { writeBytes(model.readBytes().let { it.copyOf(it.size / 2) }) }
 
     private fun main(intent: Intent = Intent()) = Robolectric.buildActivity(MainActivity::class.java, intent).shown()
 
@@ -73,28 +96,30 @@ class ScreenshotTest {
 
     @Test
     fun `not sure, with a flawed photograph`() {
-        StageApplication.engine = { StandInEngine { StandInEngine.UNSURE } }
-        answered("dim.jpg").screenshot("not-sure-light")
+        val unsure = answered("unsure.jpg")
+        assertEquals("Not sure", unsure.text(R.id.headline_text))
+        assertTrue(unsure.findViewById<View>(R.id.flaws).isShown)
+        unsure.screenshot("not-sure-light")
         RuntimeEnvironment.setQualifiers("+night")
-        answered("dim.jpg").screenshot("not-sure-dark")
+        answered("unsure.jpg").screenshot("not-sure-dark")
     }
 
     @Test
     fun `working, stopped, and what can go wrong`() {
         val gate = CountDownLatch(1)
         val asked = AtomicInteger()
-        StageApplication.engine = { StandInEngine { if (asked.incrementAndGet() > 1) gate.await(); StandInEngine.PROBABILITIES } }
+        meddle { forward -> if (asked.incrementAndGet() > 1) gate.await(); forward() }
         val working = main(share("lesion.jpg"))
         waitFor("the photograph") { working.findViewById<View>(R.id.photograph).isShown }
         working.screenshot("working-light")
         working.findViewById<View>(R.id.message_second).performClick()
         gate.countDown()
         working.screenshot("stopped-light")
-        StageApplication.engine = { StandInEngine() }
+        PictureApplication.open = ::ExecuTorchEngine
         val failed = main(share("truncated.jpg"))
         waitFor("the sentence") { failed.text(R.id.message_title) == "That did not work" }
         failed.screenshot("failed-light")
-        StageApplication.engine = { throw EngineTrouble("Failed to load program: the file is truncated") }
+        PictureApplication.open = { file, threads -> ExecuTorchEngine(half(file), threads) }
         val refused = main()
         waitFor("the refusal") { refused.text(R.id.message_title) == "This model cannot be used" }
         refused.screenshot("refused-light")
@@ -106,8 +131,9 @@ class ScreenshotTest {
 
     @Test
     fun `model card`() {
-        val spec = Model.load(File("none")) { StandInEngine() }.spec
-        fun card() = Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(RuntimeEnvironment.getApplication(), spec)).shown()
+        val application = RuntimeEnvironment.getApplication()
+        val spec = Model.load(ModelStore(application).builtIn()).use { it.spec }
+        fun card() = Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(application, spec)).shown()
         card().screenshot("card-light")
         RuntimeEnvironment.setQualifiers("+night")
         card().screenshot("card-dark")
@@ -116,7 +142,7 @@ class ScreenshotTest {
     @Test
     fun `the model is loaded, a photograph is fetched`() {
         val gate = CountDownLatch(1)
-        StageApplication.engine = { gate.await(); StandInEngine() }
+        PictureApplication.open = { file, threads -> gate.await(); ExecuTorchEngine(file, threads) }
         val starting = main()
         starting.screenshot("starting-light")
         gate.countDown()
@@ -135,13 +161,16 @@ class ScreenshotTest {
     fun `benchmark running, and of a phone that answers wrongly`() {
         fun started() = Robolectric.buildActivity(BenchmarkActivity::class.java).shown().apply { findViewById<View>(R.id.bench_run).performClick() }
         val gate = CountDownLatch(1)
-        val asked = AtomicInteger()
-        StageApplication.engine = { StandInEngine { if (asked.incrementAndGet() > 5) gate.await(); StandInEngine.PROBABILITIES } }
+        val opened = AtomicInteger()
+        PictureApplication.open = { file, threads ->
+            if (opened.incrementAndGet() > 2) gate.await() // once to read the model, once for the golden set, then to time it
+            ExecuTorchEngine(file, threads)
+        }
         val running = started()
         waitFor("the timing") { running.text(R.id.bench_stage).startsWith("Timing") }
         running.screenshot("benchmark-running-light")
         gate.countDown()
-        StageApplication.engine = { StandInEngine { StandInEngine.UNSURE } }
+        meddle { forward -> forward().mapIndexed { index, output -> if (index == 0) Output(output.shape, output.values.reversedArray()) else output } }
         val wrong = started()
         waitFor("the verdict") { wrong.findViewById<View>(R.id.section_title) != null }
         wrong.screenshot("benchmark-wrong-light")

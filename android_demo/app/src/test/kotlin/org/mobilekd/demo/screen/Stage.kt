@@ -10,20 +10,41 @@ import android.os.Looper
 import android.widget.TextView
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.StandInEngine
+import org.mobilekd.demo.host.loadAndroidLibraries
 import org.mobilekd.demo.model.Engine
+import org.mobilekd.demo.model.ExecuTorchEngine
+import org.mobilekd.demo.model.Output
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import java.io.File
 import java.time.Duration
 
-/** The app with an engine that the test chooses; loading a file of this JVM's Android libraries is the host tests' part. */
+/** The app with an engine that the test chooses, for what no real model does. */
 class StageApplication : DemoApplication() {
     override fun openEngine(file: File, threads: Int): Engine = engine(file)
 
     companion object {
         var engine: (File) -> Engine = { StandInEngine() }
     }
+}
+
+/** The app as it is, on Android's own libraries in this JVM, for pictures without an invented number; [open] may be spoilt. */
+class PictureApplication : DemoApplication() {
+    override fun openEngine(file: File, threads: Int): Engine = open(file, threads)
+
+    companion object {
+        var open: (File, Int) -> Engine = ::ExecuTorchEngine
+
+        init {
+            loadAndroidLibraries(System.getProperty("mobilekd.shim"))
+        }
+    }
+}
+
+/** [engine], with [meddle] between it and whoever asks. */
+class MeddledEngine(private val engine: Engine, private val meddle: (() -> List<Output>) -> List<Output>) : Engine by engine {
+    override fun forward(input: FloatArray, shape: LongArray): List<Output> = meddle { engine.forward(input, shape) }
 }
 
 /** Where the photographs for the tests lie, and where screenshots go (both given by the test's caller). */
