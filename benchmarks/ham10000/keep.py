@@ -1,11 +1,11 @@
 """Keep what a run on HAM10000 left: figures as JSON, and the teacher's logits by photograph id.
 
     python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control
-    python benchmarks/ham10000/keep.py --teacher runs/ham10000/teachers/0 --name teacher
+    python benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 --name teacher-mobilenetv2
 
 The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every metric with its interval, the
-validation curve); ``mobilekd evaluate`` must have been run. The second writes ``teacher/`` (20 fixed views), from which students distil
-though the teacher's weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher``).
+validation curve); ``mobilekd evaluate`` must have been run. The second writes a teacher's folder (20 fixed views), from which students distil
+though the teacher's weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher-mobilenetv2``).
 """
 
 import argparse

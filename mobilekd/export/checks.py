@@ -78,7 +78,7 @@ class Case:
 
     @property
     def max_error(self) -> float:
-        """How far the file may be from its eager source; int8 kernels round ties their own way, layer after layer."""
+        """How far the file may be from its eager source; what is left in floating point may round otherwise before an int8 layer."""
         return self.gates.max_error if self.precision == "fp32" else self.gates.max_error_quantized
 
     def golden_error(self, ran: bool) -> float:
