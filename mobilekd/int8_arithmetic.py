@@ -78,9 +78,9 @@ class Interpreter(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operator; tensors between dequantise and quantise stay pending."""
-        name = getattr(target, "_schema", None)
-        handler = _HANDLERS.get(name.name.split("::")[-1]) if name is not None else None
-        if handler is not None:
+        schema = getattr(target, "_schema", None)
+        handler = _HANDLERS.get(schema.name.split("::")[-1]) if schema is not None else None
+        if handler is not None and "out" not in kwargs:  # memory that is planned already waits for the floating-point operator
             found = handler(target, *args, **kwargs)
             if found is not None:
                 return found
