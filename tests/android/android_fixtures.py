@@ -22,6 +22,7 @@ from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
 from mobilekd.data.synthetic import load
 from mobilekd.errors import UserError
 from mobilekd.files import new_folder, sha256_tree
+from mobilekd.predict import predict
 from mobilekd.recipe import DataTable
 
 JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -204,8 +205,8 @@ def assets(folder: Path) -> Path:
     return folder
 
 
-def shown_photographs(folder: Path) -> Path:
-    """What the pictures of the app show: generated photographs, one whole and one dim and blurred that the reference is not sure of."""
+def shown_photographs(folder: Path, artifact: Path) -> Path:
+    """What the pictures of the app show: generated photographs, one whole, one dim and blurred that ``artifact`` is not sure of."""
     folder.mkdir()
     drawn = load(DataTable(kind="synthetic", count=14, size=900)).draw
 
@@ -213,7 +214,13 @@ def shown_photographs(folder: Path) -> Path:
         return drawn(index).crop((112, 0, 788, 900))
 
     portrait(13).save(folder / "lesion.jpg", quality=90)
-    portrait(2).filter(ImageFilter.GaussianBlur(3)).point(lambda value: int(value * 0.55)).save(folder / "unsure.jpg", quality=90)
+    for index in range(14):  # which one it is not sure of changes with every reference
+        portrait(index).filter(ImageFilter.GaussianBlur(3)).point(lambda value: int(value * 0.55)).save(folder / "unsure.jpg", quality=90)
+        (found,) = predict(artifact, [folder / "unsure.jpg"])
+        if not found.sure and found.quality:
+            break
+    else:
+        raise AssertionError(f"{artifact}: sure of every dim and blurred photograph")
     whole = (folder / "lesion.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     return folder

@@ -71,7 +71,7 @@ def pictures(tools, community, tmp_path_factory, checkout) -> Path:
     work = tmp_path_factory.mktemp("pictures")
     exported = export(None, cam=True, runs=work / "none", output=work / "artifact").folder
     (work / "shim").mkdir()
-    properties = {"mobilekd.photographs": shown_photographs(work / "photographs"), "mobilekd.screenshots": work}
+    properties = {"mobilekd.photographs": shown_photographs(work / "photographs", exported), "mobilekd.screenshots": work}
     shown = shown_assets(work / "assets", exported, community)
     libraries = build_shim("x86_64", community, work / "shim")
     classes = ["org.mobilekd.demo.screen.ScreenshotTest"]
