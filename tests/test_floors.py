@@ -14,10 +14,11 @@ PACKAGE = Path(mobilekd.__file__).parent
 #: The floors of the design, lowest first; where a floor's modules build on one another it has a mezzanine.
 FLOORS = (
     "__init__ errors files preprocess recipe recipes reference artifact measurement provenance runs stats progress constants pte golden",
+    "int8_arithmetic",
     "graphs",
-    "data students losses quantize parity metrics backends runners coreml android views figures parallel",
+    "data students losses quantize parity metrics backends runners coreml android views figures parallel teacher_networks",
     "teachers teacher_cache kept_teacher calibrate",
-    "teacher_engine answers",
+    "teacher_engine teacher_probe answers",
     "training",
     "evaluate evidence predict report inspect doctor devices baseline",
     "compare",

@@ -4,7 +4,7 @@
     python benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 --name teacher-mobilenetv2
 
 The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every metric with its interval, the
-validation curve); ``mobilekd evaluate`` must have been run. The second writes a folder with a teacher's answers to 20 fixed views, from which
+validation curve); ``mobilekd evaluate`` must have been run. The second writes a teacher's answers to 20 fixed views, from which
 students distil though its weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher-mobilenetv2``).
 """
 
