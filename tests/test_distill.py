@@ -274,6 +274,16 @@ def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(kept: K
         distill(taught_by(kept), tmp_path / "runs", control=False)
 
 
+def test_kept_answers_judge_training_photographs_by_the_mean_of_their_views(kept: KeptTeacher) -> None:
+    """Quantisation-aware training asks the teachers about training photographs as they are, of which only views are kept."""
+    some = [kept.train_ids[5], kept.train_ids[2]]
+    each = [kept.of_view(view, some) for view in range(3)]
+    assert np.allclose(kept.plain(some), np.mean(each, 0), atol=1e-2)
+    assert np.array_equal(kept.plain(kept.plain_ids[:3]), kept.plain_logits[:3].astype(np.float32))
+    with pytest.raises(UserError, match="nothing of 1 photographs"):
+        kept.plain([kept.plain_ids[0], kept.train_ids[0]])
+
+
 def test_unlabelled_photographs_join_unless_the_data_set_holds_them(taught: Path, tmp_path: Path) -> None:
     """A test photograph under another name must not be distilled from; a strange one must, and changing it changes the cache."""
     extra = tmp_path / "extra"
