@@ -47,7 +47,7 @@ class KeptTeacher:
         return self.train_views[view, self._rows(self._train_rows, ids)].astype(np.float32)
 
     def plain(self, ids: Sequence[str]) -> np.ndarray:
-        """Logits float32 ``[N, C]`` of ``ids`` as they are; of a training photograph, the mean over its views, which change no diagnosis."""
+        """Logits ``[N, C]`` of ``ids`` as they are; of training photographs the mean over their views, which change no diagnosis."""
         if ids and all(name in self._train_rows for name in ids):
             return self.train_views[:, self._rows(self._train_rows, ids)].astype(np.float32).mean(0)
         return self.plain_logits[self._rows(self._plain_rows, ids)].astype(np.float32)
