@@ -2,7 +2,7 @@
 
 PT2E writes a quantised operator as dequantise, the operator in floating point, quantise. Run like that, float32's own rounding
 decides ties that kernels decide otherwise, and each such level moves others: after fifty layers two *torch* runs, in float32
-and in float64, part by 5% of probability. Kernels add whole numbers and round once, so here the pattern is computed
+and in float64, give visibly other probabilities. Kernels add whole numbers and round once, so here the pattern is computed
 like that, and a file that holds the graph answers the same to the last digit.
 
 Arithmetic after XNNPACK's reference (github.com/google/XNNPACK, ``src/microparams-init.c`` and the ``fp32`` requantisation of

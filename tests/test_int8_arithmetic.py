@@ -45,7 +45,6 @@ def test_the_file_computes_these_very_numbers(name: str, tmp_path) -> None:
     x = photographs.astype(np.float32)
     (file,), (whole,), (floating,) = pte.run(lowered.model_path, x), lowered.eager_reference(x), eager_runner(graph)(x)
     scale = np.abs(file).max()
-    print(name, np.abs(file - whole).max() / scale, np.abs(file - floating).max() / scale)
     assert np.abs(file - whole).max() <= 1e-6 * scale
     assert np.abs(floating - whole).max() <= 0.2 * scale, "the same network, but for ties"
 
