@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mobilekd import backends
+from mobilekd import backends, graphs, quantize
 from mobilekd.artifact import Calibration, Label
 from mobilekd.backends.base import Lowered
 from mobilekd.constants import Constants, constants
@@ -18,6 +18,7 @@ from mobilekd.preprocess import Preprocess
 from mobilekd.students import Deployable
 
 SIZE = 32
+EXAMPLE = torch.zeros(1, 3, SIZE, SIZE)
 LABELS = tuple(Label(key=key, text=key.upper()) for key in ("akiec", "bcc", "mel", "nv"))
 PREPROCESS = Preprocess(SIZE, SIZE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 CALIBRATION = Calibration(temperature=1.3, threshold=0.4)
@@ -113,6 +114,12 @@ class Made:
         return self.lowered.eager_reference(self.inputs)
 
 
+def stored(model: nn.Module, backend: str, precision: str) -> nn.Module:
+    """What an export hands to the backend."""
+    weights_in = backends.get(backend).weights_in(precision)
+    return quantize.store_weights(graphs.capture(model, EXAMPLE), weights_in, None)[0] if weights_in else model
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     """``made(kind, precision)`` lowers once per session and remembers."""
@@ -123,7 +130,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         if key not in kept:
             model, said = small(kind, cam=cam), facts(backend, precision, cam=cam)
             folder = tmp_path_factory.mktemp(f"{kind}-{backend}-{precision}")
-            lowered = backends.get(backend).lower(model, torch.zeros(1, 3, SIZE, SIZE), None, precision, said, folder)
+            lowered = backends.get(backend).lower(stored(model, backend, precision), EXAMPLE, precision, said, folder)
             kept[key] = Made(model, lowered, said, pictures().astype(np.float32))
         return kept[key]
 

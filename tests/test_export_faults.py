@@ -39,9 +39,9 @@ def wide_run() -> Path:
 class Sound(Xnnpack):
     """XNNPACK that lowers the run's fp32 student once and hands out copies of the file."""
 
-    def lower(self, model: Any, example: torch.Tensor, calibration: Any, precision: str, constants: Any, folder: Path) -> Lowered:
+    def lower(self, model: Any, example: torch.Tensor, precision: str, constants: Any, folder: Path) -> Lowered:
         if "fp32" not in KEPT:
-            KEPT["fp32"] = super().lower(model, example, calibration, precision, constants, run_folder().parent)
+            KEPT["fp32"] = super().lower(model, example, precision, constants, run_folder().parent)
         path = folder / self.model_file
         shutil.copy(KEPT["fp32"].model_path, path)
         return replace(KEPT["fp32"], model_path=path)
@@ -138,7 +138,7 @@ def test_a_weight_changed_while_lowering_is_named(refused):
 
 def test_a_layer_left_outside_the_delegate(refused):
     class Partial(Xnnpack):
-        def lower(self, model: Any, example: torch.Tensor, calibration: Any, precision: str, constants: Any, folder: Path) -> Lowered:
+        def lower(self, model: Any, example: torch.Tensor, precision: str, constants: Any, folder: Path) -> Lowered:
             from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
@@ -168,8 +168,8 @@ def test_random_calibration(refused, monkeypatch):
 
 def test_labels_in_another_order_in_the_file(refused):
     class Permuted(Sound):
-        def lower(self, model: Any, example: Any, calibration: Any, precision: str, constants: Any, folder: Path) -> Lowered:
-            lowered = super().lower(model, example, calibration, precision, constants, folder)
+        def lower(self, model: Any, example: Any, precision: str, constants: Any, folder: Path) -> Lowered:
+            lowered = super().lower(model, example, precision, constants, folder)
             constants["labels"] = constants["labels"][::-1]
             return lowered
 

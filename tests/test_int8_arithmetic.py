@@ -41,7 +41,7 @@ def quantised(table: StudentTable, photographs: np.ndarray) -> torch.fx.GraphMod
 def test_the_file_computes_these_very_numbers(name: str, tmp_path) -> None:
     photographs = np.random.default_rng(0).integers(0, 256, (16, 3, 64, 64), np.uint8)
     graph = quantised(NETWORKS[name], photographs)
-    lowered = get("xnnpack").lower(graph, EXAMPLE, None, "int8", {"labels": ["a", "b", "c", "d", "e"]}, tmp_path)
+    lowered = get("xnnpack").lower(graph, EXAMPLE, "int8", {"labels": ["a", "b", "c", "d", "e"]}, tmp_path)
     x = photographs.astype(np.float32)
     (file,), (whole,), (floating,) = pte.run(lowered.model_path, x), lowered.eager_reference(x), eager_runner(graph)(x)
     scale = np.abs(file).max()

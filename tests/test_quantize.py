@@ -208,14 +208,14 @@ def test_training_listens_to_its_teacher(graph, prepared, photographs):
     assert sorted(rows_seen) == list(range(len(photographs)))
 
 
-def test_bias_correction_is_kept_only_where_it_helps(graph, prepared, photographs):
+def test_a_correction_is_kept_only_where_it_helps(graph, prepared, photographs):
     with quantize.Simulation(prepared) as simulation:
         before = np.mean((simulation.answers(photographs[36:]) - answers(graph, photographs[36:])) ** 2)
-    chosen, note = quantize.correct_biases(graph, prepared, photographs)
+    chosen, note = quantize.correct(graph, prepared, photographs)
     with quantize.Simulation(chosen) as simulation:
         after = np.mean((simulation.answers(photographs[36:]) - answers(graph, photographs[36:])) ** 2)
     assert after <= before * (1 + 1e-6)
-    assert ("corrected" in note) == (chosen is not prepared)
+    assert ("after rounding: nothing" in note) == (chosen is prepared)
 
 
 def test_bias_correction_mends_a_shifted_bias(graph, observed, photographs):
@@ -224,8 +224,8 @@ def test_bias_correction_mends_a_shifted_bias(graph, observed, photographs):
     node = next(node for node in graphs.heavy_nodes(shifted) if graphs.layer_name(node) == "classifier")
     bias = node.args[2]
     graphs.set_tensor(shifted, bias.target, graphs.tensor_of(shifted, bias) + torch.tensor([3.0, 0, 0, 0, 0]))
-    chosen, note = quantize.correct_biases(graph, shifted, photographs)
-    assert "corrected" in note
+    chosen, note = quantize.correct(graph, shifted, photographs)
+    assert "biases of every layer (squared" in note
     found = graphs.tensor_of(chosen, next(n for n in chosen.graph.nodes if n.op == "get_attr" and n.target == bias.target))
     assert abs(float(found[0] - graphs.tensor_of(observed, bias)[0])) < 0.5
 

@@ -1,6 +1,6 @@
 """Weights rounded by what they do to their layer's output, against the properties that make that worth it."""
 
-import copy
+import re
 
 import numpy as np
 import pytest
@@ -105,15 +105,27 @@ def test_inputs_that_hardly_vary_beside_their_mean_are_rounded_too(photographs):
     assert all(torch.isfinite(value).all() for value in rounded.parameters())
 
 
-def test_rounding_by_effect_is_kept_where_it_helps(graph, photographs):
+def test_conversion_keeps_the_weights_that_were_rounded_by_effect(graph, photographs):
     prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
     quantize.calibrate(prepared, photographs)
-    chosen, note = quantize.round_weights(graph, copy.deepcopy(prepared), photographs)
-    assert "7 layers" in note
+    chosen, layers = on_grid(graph, prepared, photographs[:36])
+    assert layers == 7
     with quantize.Simulation(chosen) as simulation:
         after = simulation.answers(photographs)
     apart = np.abs(after - answers(quantize.convert(chosen), photographs)).max(1)
     assert np.mean(apart < 1e-6) > 0.9, "simulation and converted graph differ by more than biases that meet a tie on int32's grid"
+
+
+def test_every_correction_is_tried_alone_and_with_the_other(graph, photographs):
+    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
+    quantize.calibrate(prepared, photographs)
+    chosen, note = quantize.correct(graph, prepared, photographs)
+    tried = [float(number) for number in re.findall(r" ([0-9.e+-]+)[;)]", note)]
+    assert len(tried) == 4
+    held = photographs[36:]
+    with quantize.Simulation(chosen) as simulation:
+        kept = float(np.mean((simulation.answers(held) - answers(graph, held)) ** 2))
+    assert kept == pytest.approx(min(tried), rel=0.01)
 
 
 def test_pixels_reach_the_first_layer_unrounded_where_the_mean_is_a_whole_level():

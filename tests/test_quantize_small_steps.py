@@ -90,7 +90,7 @@ def test_a_pooled_tensor_has_steps_of_its_own(student: nn.Module, photographs: n
 
 def test_nothing_of_it_is_left_outside_the_int8_delegate(student: nn.Module, photographs: np.ndarray, tmp_path) -> None:
     constants: Constants = {"labels": ["a", "b", "c", "d", "e"]}
-    lowered = get("xnnpack").lower(quantised(student, photographs), EXAMPLE, None, "int8", constants, tmp_path)
+    lowered = get("xnnpack").lower(quantised(student, photographs), EXAMPLE, "int8", constants, tmp_path)
     file = pte.read(lowered.model_path)
     assert "clamp" not in " ".join(file.delegated()).lower()
     assert set(file.left_in_float()) <= {"XNNSoftmax", "XNNSubtract", "XNNMultiply"}
@@ -120,7 +120,7 @@ def test_biases_lie_on_the_grid_on_which_kernels_add_them(photographs: np.ndarra
             nn.init.normal_(layer.weight, std=2 / layer.weight[0].numel() ** 0.5)
     constants: Constants = {"labels": ["a", "b", "c", "d", "e"]}
     graph = quantised(network, photographs)
-    lowered = get("xnnpack").lower(graph, EXAMPLE, None, "int8", constants, tmp_path)
+    lowered = get("xnnpack").lower(graph, EXAMPLE, "int8", constants, tmp_path)
     x = photographs.astype(np.float32)
     (given,), (wanted,) = pte.run(lowered.model_path, x), lowered.eager_reference(x)
     assert np.abs(given - wanted).max() < 1e-6

@@ -57,7 +57,7 @@ def convert_executorch(model: Any, precision: str, pictures: np.ndarray, path: P
             for one in pictures:
                 prepared(torch.from_numpy(one[None]))
         model = quantize.convert(prepared)
-    backend.lower(model, example, None, precision, {}, path.parent)
+    backend.lower(model, example, precision, {}, path.parent)
 
 
 def convert_onnxruntime(model: Any, precision: str, pictures: np.ndarray, path: Path) -> None:

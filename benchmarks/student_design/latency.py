@@ -49,7 +49,7 @@ def lower(network: nn.Module, preprocess: Preprocess, precision: str, path: Path
         quantize.calibrate(prepared, (255 * example).to(torch.uint8).numpy())
         model = quantize.convert(prepared)
     path.mkdir()
-    backend.lower(model, pixels, None, precision, {}, path)
+    backend.lower(model, pixels, precision, {}, path)
 
 
 def race(files: dict[str, Path], preprocess: Preprocess, rounds: int) -> dict[str, np.ndarray]:

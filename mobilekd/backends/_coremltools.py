@@ -1,11 +1,11 @@
-"""What both Core ML backends need of coremltools: quiet, where answers come from, and eager with the decoded weights."""
+"""What both Core ML backends need of coremltools: quiet, where answers come from, and the graph with the decoded weights."""
 
 import copy
 import io
 import logging
 import platform
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from mobilekd.constants import Constants
 from mobilekd.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
     from torch import fx, nn
 
 #: int8 weights in coremltools' terms: every layer's, symmetric, a scale per output channel.
@@ -25,8 +24,16 @@ INT8 = {"mode": "linear_symmetric", "dtype": "int8", "granularity": "per_channel
 INT8_NOTE = "weights in int8 (symmetric, a scale per output channel), arithmetic in fp16"
 #: The parity table's row that only Apple's systems can fill; ``ios_export/check_on_mac.py`` fills it.
 APPLE_STAGE = "saved file on Core ML"
-#: Relative L2 distance that compression may put between a layer's weights and their decoded form; a mixed-up pair of layers is above 1.
-MOST_WEIGHT_ERROR = 0.25
+#: What a file must equal, by precision; a compressed package is read back by coremltools itself.
+REFERENCE = {
+    "fp32": "eager fp32",
+    "fp16": "eager with float16 weights",
+    "int8": "eager with decoded weights",
+    "palette": "eager with decoded weights",
+}
+#: Relative L2 distance that compression may put between a layer's weights and their decoded form. int8 weights are on their grid
+#: before, so only float16's digits may differ; a palette moves weights, but a mixed-up pair of layers is above 1.
+MOST_WEIGHT_ERROR = {"int8": 1e-3, "palette": 0.25}
 
 
 @contextmanager
@@ -36,6 +43,11 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
+
+
+def weights_in(precision: str) -> str | None:
+    """A palette's tables, and the layers too small for one, are float16."""
+    return {"fp16": "float16", "palette": "float16", "int8": "int8"}.get(precision)
 
 
 def where(apple: str) -> str:
@@ -66,17 +78,6 @@ def answer_from(model: Any, x: np.ndarray) -> list[np.ndarray]:
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
-def captured(model: "nn.Module", example: "torch.Tensor") -> "Callable[[], fx.GraphModule]":
-    """``model`` as a graph with batch norms folded, as coremltools folds them; captured when it is asked for."""
-
-    def graph() -> "fx.GraphModule":
-        from mobilekd import graphs
-
-        return graphs.capture(model, example)
-
-    return graph
-
-
 def interpreted_layers(package: Path, x: np.ndarray) -> list[np.ndarray]:
     """Outputs of the saved package's convolutions and linear layers in order, by the interpreter; ``x`` float32 ``[1, 3, H, W]``."""
     import torch
@@ -98,63 +99,33 @@ def refuse_compressed_cam(backend: str, precision: str, constants: Constants) ->
         )
 
 
-def decoded_weights(mlmodel: Any) -> list[np.ndarray]:
-    """float32 weights of every convolution and linear layer in order, decompressed by coremltools itself."""
+def decoded_weights(package: Path) -> list[np.ndarray]:
+    """float32 weights of every convolution and linear layer of a saved package in order, decompressed by coremltools itself."""
+    import coremltools as ct
+
+    dense = ct.optimize.coreml.decompress_weights(ct.models.MLModel(str(package), skip_model_load=True))
     found = []
-    for operation in mlmodel._mil_program.functions["main"].operations:
+    for operation in dense._mil_program.functions["main"].operations:
         if operation.op_type in ("conv", "linear"):
             weight = operation.inputs["weight"]
-            compressed = weight.op is not None and weight.op.op_type.startswith("constexpr_")
-            found.append(np.asarray(weight.op.materialized_val_inference() if compressed else weight.val, np.float32))
+            found.append(np.asarray(weight.val, np.float32))
     return found
 
 
-def heavy_layers(model: "nn.Module", example: "torch.Tensor") -> list[tuple[str, str | None]]:
-    """(convolution or linear layer, the batch norm fed by it alone) by module name, in the order of execution."""
-    import torch
-    from torch import nn
-
-    layers: list[tuple[str, str | None]] = []
-    last: list[Any] = []
-
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if isinstance(module, nn.BatchNorm2d):
-                if last and inputs[0] is last[0]:
-                    layers[-1] = (layers[-1][0], name)
-            else:
-                layers.append((name, None))
-                last[:] = [output]
-
-        return hook
-
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if isinstance(module, kinds)]
-    with torch.no_grad():  # inference mode would mark the model's own tensors
-        model(example)
-    for hook in hooks:
-        hook.remove()
-    return layers
-
-
-def with_decoded_weights(model: "nn.Module", example: "torch.Tensor", decoded: list[np.ndarray]) -> "nn.Module":
-    """A copy of ``model`` whose layers hold the decoded weights, divided by the batch norm that was folded into them."""
+def with_decoded_weights(graph: "nn.Module", decoded: list[np.ndarray], precision: str) -> "fx.GraphModule":
+    """A copy of a captured ``graph`` whose layers hold the decoded weights; those must be its own but for rounding."""
     import torch
 
-    copied = copy.deepcopy(model)
-    layers = heavy_layers(copied, example)
+    from mobilekd import graphs
+
+    assert isinstance(graph, torch.fx.GraphModule)
+    copied = copy.deepcopy(graph)
+    layers = list(graphs.heavy_nodes(copied))
     if len(layers) != len(decoded):
-        raise RuntimeError(f"the package holds {len(decoded)} convolutions and linear layers, the model ran {len(layers)}")
-    for (name, norm_name), array in zip(layers, decoded, strict=True):
-        weight = copied.get_submodule(name).weight
-        assert isinstance(weight, torch.Tensor)
-        scale = torch.ones(weight.shape[0])
-        if norm_name is not None:
-            norm: Any = copied.get_submodule(norm_name)
-            scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
-        scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
-        folded, new = weight.detach() * scale, torch.from_numpy(array)
-        if folded.shape != new.shape or (new - folded).norm() > MOST_WEIGHT_ERROR * folded.norm():
-            raise RuntimeError(f"layer {name}: the package's weights are not its own; the conversion reordered layers")
-        weight.data = torch.where(scale == 0, weight.detach(), new / scale)
+        raise RuntimeError(f"the package holds {len(decoded)} convolutions and linear layers, the graph {len(layers)}")
+    for node, array in zip(layers, decoded, strict=True):
+        own, new = graphs.weights_of(copied, node), torch.from_numpy(array)
+        if own.shape != new.shape or (new - own).norm() > MOST_WEIGHT_ERROR[precision] * own.norm():
+            raise RuntimeError(f"layer {graphs.layer_name(node)}: the package's weights are not its own; the conversion reordered layers")
+        graphs.set_tensor(copied, str(node.args[1].target), new)  # type: ignore[union-attr]  # a graph in floating point names it there
     return copied

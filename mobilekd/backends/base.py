@@ -30,7 +30,7 @@ class Lowered:
     model_path: Path
     delegation: Delegation | None
     eager_reference: Run  # eager torch in the file's own precision: what the file must equal
-    reference_name: str = "eager fp32"  # "eager fp32", "eager quantised", "eager with decoded weights"
+    reference_name: str = "eager fp32"  # "eager fp32", "eager quantised", "eager with float16 weights", "eager with decoded weights"
     lowered: Run | None = None  # the lowered graph before it is saved, where that can be run
     memory: dict[str, int] | None = None  # bytes: weights, program, planned
     notes: tuple[str, ...] = ()
@@ -58,19 +58,22 @@ class Backend(Protocol):
         """
         ...
 
+    def weights_in(self, precision: str) -> str | None:
+        """``float16`` or ``int8``, where the file holds rounded weights and computes in floating point; None elsewhere."""
+        ...
+
     def lower(
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,
     ) -> Lowered:
         """Write ``folder / model_file``.
 
-        ``model`` is the Deployable, or its PT2E-quantised graph where ``quantizer`` gave one; ``example`` float32
-        ``[1, 3, H, W]``; ``calibration`` uint8 ``[N, 3, H, W]``, photographs of the training split, or None without data.
+        ``model`` is the Deployable; its PT2E-quantised graph where ``quantizer`` gave one; its graph with rounded weights where
+        ``weights_in`` named a format. ``example`` is float32 ``[1, 3, H, W]``.
         """
         ...
 
@@ -100,6 +103,10 @@ class ExecutorchFile:
     def where(self) -> str:
         """This host runs the file itself."""
         return f"{platform.machine()} {platform.system()}"
+
+    def weights_in(self, precision: str) -> str | None:
+        """None: int8 goes through ``quantizer``."""
+        return None
 
     def constants(self, model_path: Path) -> Constants:
         """The file's constant methods."""

@@ -16,13 +16,15 @@ from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
     INT8_NOTE,
+    MOST_WEIGHT_ERROR,
+    REFERENCE,
     account,
     answer_from,
-    captured,
     decoded_weights,
     interpreted_layers,
     quiet,
     refuse_compressed_cam,
+    weights_in,
     where,
     with_decoded_weights,
 )
@@ -57,16 +59,21 @@ class CoreML:
         """None: coremltools compresses the weights itself."""
         return None
 
+    def weights_in(self, precision: str) -> str | None:
+        """See ``base.Backend``."""
+        return weights_in(precision)
+
     def lower(
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,
     ) -> Lowered:
         """Convert, compress, describe, save; then read the saved package back and compare what it says of itself."""
+        from mobilekd import graphs
+
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             package, heavy = convert(model, example, precision, constants)
@@ -74,17 +81,17 @@ class CoreML:
             describe(package, constants)
             path = folder / self.model_file
             package.save(str(path))
-            compressed = precision in ("int8", "palette")
-            reference = with_decoded_weights(model, example, decoded_weights(package)) if compressed else model
+            compressed = precision in MOST_WEIGHT_ERROR
+            reference = with_decoded_weights(model, decoded_weights(path), precision) if compressed else model
         _refuse_other_facts(path, constants)
         return Lowered(
             model_path=path,
             delegation=self.delegation(path, heavy),
             eager_reference=eager_runner(reference),
-            reference_name="eager with decoded weights" if compressed else "eager fp32",
+            reference_name=REFERENCE[precision],
             memory=_memory(path),
             notes=_notes(precision),
-            graph=captured(reference, example),
+            graph=lambda: graphs.capture(reference, example),
             saved_layers=lambda x: interpreted_layers(path, x),
             least_ios=LEAST_IOS[precision],
         )

@@ -20,13 +20,15 @@ from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
     INT8_NOTE,
+    MOST_WEIGHT_ERROR,
+    REFERENCE,
     account,
     answer_from,
-    captured,
     decoded_weights,
     interpreted_layers,
     quiet,
     refuse_compressed_cam,
+    weights_in,
     where,
     with_decoded_weights,
 )
@@ -56,16 +58,21 @@ class CoreMLPte:
         """None: coremltools compresses the weights itself."""
         return None
 
+    def weights_in(self, precision: str) -> str | None:
+        """See ``base.Backend``."""
+        return weights_in(precision)
+
     def lower(
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,
     ) -> Lowered:
         """See ``base.Backend``; int8 compresses weights symmetrically with a scale per output channel, arithmetic is fp16."""
+        from mobilekd import graphs
+
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             path = folder / self.model_file
@@ -73,17 +80,17 @@ class CoreMLPte:
         reference = model
         assert lowered.delegation is not None
         counted = self.delegation(path, lowered.delegation.heavy_total)
-        if precision == "int8":
+        if precision in MOST_WEIGHT_ERROR:
             with unpacked(path) as package, quiet():
-                reference = with_decoded_weights(model, example, decoded_weights(decompressed(package)))
+                reference = with_decoded_weights(model, decoded_weights(package), precision)
         return replace(
             lowered,
             delegation=counted,
             eager_reference=eager_runner(reference),
-            reference_name="eager with decoded weights" if precision == "int8" else "eager fp32",
+            reference_name=REFERENCE[precision],
             lowered=None,  # off Apple's systems these would run the graph from before compression
             layers=None,
-            graph=captured(reference, example),
+            graph=lambda: graphs.capture(reference, example),
             saved_layers=lambda x: self._layers(path, x),
             least_ios=LEAST_IOS,
             notes=_notes(precision),
@@ -131,13 +138,6 @@ def partitioner(precision: str) -> Any:
         op_linear_quantizer_config=INT8 if precision == "int8" else None,
     )
     return CoreMLPartitioner(compile_specs=specs)
-
-
-def decompressed(package: Path) -> Any:
-    """coremltools' own reading of a saved package, with dense weights."""
-    import coremltools as ct
-
-    return ct.optimize.coreml.decompress_weights(ct.models.MLModel(str(package), skip_model_load=True))
 
 
 @contextmanager

@@ -30,7 +30,6 @@ class Portable(ExecutorchFile):
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,

@@ -31,7 +31,6 @@ class Vulkan(ExecutorchFile):
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,

@@ -37,7 +37,6 @@ class Xnnpack(ExecutorchFile):
         self,
         model: "nn.Module",
         example: "torch.Tensor",
-        calibration: np.ndarray | None,
         precision: str,
         constants: Constants,
         folder: Path,

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = commands().parse(sys.argv[1:] if argv is None else argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that unfinished folders are removed
+    _hush()
     try:
         with chatter_to_stderr():
             answer = arguments.run(arguments)
@@ -62,6 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         return _refuse(error, arguments.command, as_json=arguments.json)
+
+
+def _hush() -> None:
+    """torchao 0.18 registers an enumeration that torch 2.15 already knows, and torch warns of it at every export."""
+    import logging  # not before the arguments are read: --help needs none of it
+
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 @contextmanager

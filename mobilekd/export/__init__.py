@@ -151,7 +151,7 @@ def _lower(
     )
     (folder / "golden").mkdir()
     names, pictures = golden.draw(folder / "golden", preprocess)
-    lowered = backend.lower(prepared.model, example, prepared.calibration, precision, inside, folder)
+    lowered = backend.lower(prepared.model, example, precision, inside, folder)
     case = Case(
         student=student,
         deployable=deployable,

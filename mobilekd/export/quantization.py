@@ -32,7 +32,6 @@ class Prepared:
 
     model: nn.Module
     plain: torch.fx.GraphModule | None = None  # the graph in floating point whose layers mean what the quantised one's do
-    calibration: np.ndarray | None = None  # uint8 [N, 3, H, W], where the backend compresses by itself
     float_layers: frozenset[str] = frozenset()
     sensitivity: tuple[dict[str, Any], ...] = ()
     frozen: quantize.Frozen | None = None
@@ -55,7 +54,8 @@ def prepare(
     """
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
-        return Prepared(model, calibration=evidence.calibration(recipe.quantize.calibration) if evidence and precision != "fp32" else None)
+        stored = backend.weights_in(precision)
+        return _stored(model, example, stored, recipe, evidence) if stored else Prepared(model)
     graph = graphs.capture(model, example)
     graphs.fold_calibration(graph)
     if frozen is not None:
@@ -74,18 +74,17 @@ def prepare(
     quantize.calibrate(prepared, photographs)
     float_layers: frozenset[str] = frozenset()
     table: list[quantize.Sensitivity] = []
+    corrected, said = quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
     if precision == "mixed":
-        float_layers, table = _mixed(graph, prepared, evidence, recipe)
-        notes.append(
-            f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation: {', '.join(sorted(float_layers))}"
-        )
+        float_layers, table = _mixed(graph, prepared, corrected, evidence, recipe)
+        left = ", ".join(sorted(float_layers)) or "none is needed, int8 passes there"
+        notes.append(f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation: {left}")
         if float_layers:
             prepared = quantize.prepare(graph, backend.quantizer(precision, float_layers), options.observer)
             quantize.calibrate(prepared, photographs)
-    if options.correction:
-        for correct in (quantize.round_weights, quantize.correct_biases):
-            prepared, note = correct(graph, prepared, photographs)
-            notes.append(note)
+            corrected, said = quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
+    prepared = corrected
+    notes += [said] if said else []
     if precision == "int8-qat":
         training = evidence.training()
         notes.append(
@@ -109,6 +108,14 @@ def prepare(
         frozen=quantize.freeze(converted, float_layers, tuple(notes)),
         notes=tuple(notes),
     )
+
+
+def _stored(model: nn.Module, example: Tensor, stored: str, recipe: Recipe, evidence: Evidence | None) -> Prepared:
+    """Weights rounded to what the file stores, by what they do on training photographs where there are some."""
+    graph = graphs.capture(model, example)
+    photographs = evidence.calibration(recipe.quantize.calibration) if evidence and recipe.quantize.correction else None
+    rounded, note = quantize.store_weights(graph, stored, photographs)
+    return Prepared(rounded, graph, notes=(note,))
 
 
 def _thawed(graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen: quantize.Frozen) -> Prepared:
@@ -145,8 +152,9 @@ def _teachers(
 
 
 def _mixed(
-    graph: torch.fx.GraphModule, prepared: torch.fx.GraphModule, evidence: Evidence, recipe: Recipe
+    graph: torch.fx.GraphModule, prepared: torch.fx.GraphModule, corrected: torch.fx.GraphModule, evidence: Evidence, recipe: Recipe
 ) -> tuple[frozenset[str], list[quantize.Sensitivity]]:
+    """None in floating point where int8 as it would be shipped passes; else chosen on the uncorrected graph, one layer at a time."""
     pictures = evidence.validation()
     reference = answers(graph, pictures.inputs)
     ones = np.ones((1, len(pictures.truth)))
@@ -157,6 +165,10 @@ def _mixed(
     with quantize.Simulation(prepared) as simulation:
         table = quantize.sensitivities(simulation, pictures.inputs, reference, balanced_accuracy)
         accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+    with quantize.Simulation(corrected) as shipped:
+        if accept(shipped.answers(pictures.inputs)):
+            return frozenset(), table
+    with simulation:
         return quantize.choose(simulation, table, pictures.inputs, accept), table
 
 

@@ -2,9 +2,10 @@
 
 from mobilekd.quantize.frozen import Frozen, freeze, read_frozen, thaw, write_frozen
 from mobilekd.quantize.mixed import Sensitivity, choose, sensitivities
-from mobilekd.quantize.ptq import calibrate, convert, correct_biases, prepare, round_weights
+from mobilekd.quantize.ptq import calibrate, convert, correct, prepare
 from mobilekd.quantize.qat import train
 from mobilekd.quantize.simulate import Simulation
+from mobilekd.quantize.stored import store_weights
 
 __all__ = [
     "Frozen",
@@ -13,12 +14,12 @@ __all__ = [
     "calibrate",
     "choose",
     "convert",
-    "correct_biases",
+    "correct",
     "freeze",
     "prepare",
     "read_frozen",
-    "round_weights",
     "sensitivities",
+    "store_weights",
     "thaw",
     "train",
     "write_frozen",

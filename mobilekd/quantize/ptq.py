@@ -1,7 +1,7 @@
 """Post-training quantisation: prepare the graph, let observers see photographs, correct what rounding moved, convert.
 
-Two corrections are tried in turn, each kept where it measures better on photographs that it has not seen: weights rounded by
-what they do to their layer's output (:mod:`mobilekd.quantize.rounding`), then biases (1906.04721).
+Two corrections are tried, alone and together, and what measures best on photographs that they have not seen is kept: weights
+rounded by what they do to their layer's output (:mod:`mobilekd.quantize.rounding`), and biases (1906.04721).
 """
 
 import copy
@@ -116,40 +116,47 @@ def _round_biases(converted: fx.GraphModule) -> None:
             graphs.set_tensor(converted, str(bias.target), (graphs.tensor_of(converted, bias) / step).round() * step)
 
 
-def round_weights(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
-    """Round weights by what they do to their layer's output, if that brings held-out answers closer. Arguments as below."""
-    seen, held = _split(photographs)
-    rounded, layers = on_grid(graph, prepared, seen[:COVARIANCE])
-    return _better(f"weights of {layers} layers rounded by their outputs' error", graph, prepared, rounded, held)
+def correct(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
+    """What rounding moved, given back as far as held-out photographs agree: the best of nothing, weights, biases, and both.
 
-
-def correct_biases(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> tuple[fx.GraphModule, str]:
-    """Give back each channel's mean that rounding moved, layer after layer, if that brings held-out answers closer.
-
-    ``graph`` is the captured original, ``prepared`` its calibrated copy. One pass corrects all layers in order, each one
-    seeing its predecessors corrected. Three quarters of the photographs correct, one quarter decides.
+    ``graph`` is the captured original, ``prepared`` its calibrated copy, ``photographs`` uint8 ``[N, 3, H, W]``: three quarters of
+    them correct, one quarter decides. Weights rounded by their outputs' error leave the mean error to the biases, so they may
+    look worse alone than both together.
     """
-    seen, held = _split(photographs)
-    wanted = {name: _channel_means(value) for name, value in _outputs(graph, seen).items()}
+    seen, held = split(photographs)
+    by_effect, layers = on_grid(graph, prepared, seen[:COVARIANCE])
+    candidates = {
+        "nothing": prepared,
+        f"weights of {layers} layers, rounded by their outputs' error": by_effect,
+        "biases of every layer": correct_biases(graph, prepared, seen),
+        f"weights of {layers} layers, rounded by their outputs' error, then biases of every layer": correct_biases(graph, by_effect, seen),
+    }
+    return best(graph, candidates, held)
+
+
+def correct_biases(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> fx.GraphModule:
+    """A copy of ``prepared`` where each layer has its channels' means back that rounding moved.
+
+    One pass corrects all layers in order, each one seeing its predecessors corrected.
+    """
+    wanted = {name: _channel_means(value) for name, value in _outputs(graph, photographs).items()}
     corrected = copy.deepcopy(prepared)
     with Simulation(corrected) as simulation, torch.no_grad():
-        _Corrector(simulation.graph, wanted).run(torch.from_numpy(seen).float())
-    return _better("biases of every layer", graph, prepared, corrected, held)
+        _Corrector(simulation.graph, wanted).run(torch.from_numpy(photographs).float())
+    return corrected
 
 
-def _better(
-    what: str, graph: fx.GraphModule, prepared: fx.GraphModule, corrected: fx.GraphModule, held: np.ndarray
-) -> tuple[fx.GraphModule, str]:
-    """The candidate whose answers lie closer to the original's, and a word about both."""
-    noise = [_noise(graph, candidate, held) for candidate in (prepared, corrected)]
-    better = noise[1] < noise[0]
-    return (corrected if better else prepared), (
-        f"{what}: {'corrected' if better else 'left alone'} (squared error of probabilities on {len(held)} held-out training "
-        f"photographs {noise[0]:.3g} without correction, {noise[1]:.3g} with)"
+def best(graph: fx.GraphModule, candidates: dict[str, fx.GraphModule], held: np.ndarray) -> tuple[fx.GraphModule, str]:
+    """The candidate whose answers to ``held`` lie closest to the original's, and a word about all of them."""
+    noise = {name: _noise(graph, candidate, held) for name, candidate in candidates.items()}
+    chosen = min(noise, key=noise.__getitem__)
+    tried = "; ".join(f"{name} {value:.3g}" for name, value in noise.items())
+    return candidates[chosen], (
+        f"corrected after rounding: {chosen} (squared error of probabilities on {len(held)} held-out training photographs: {tried})"
     )
 
 
-def _split(photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split(photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Three quarters to correct by, one quarter to decide by; all of them twice where there are too few."""
     cut = max(1, len(photographs) * 3 // 4)
     return photographs[:cut], photographs[cut:] if cut < len(photographs) else photographs

@@ -7,6 +7,7 @@ says that they can. The mean error is left to bias correction.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,12 +29,12 @@ def on_grid(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: Any) -
     ``graph`` is the captured original, on which uint8 ``photographs`` ``[N, 3, H, W]`` show what each layer's inputs are like.
     """
     rounded = copy.deepcopy(prepared)
-    covariances = _covariances(graph, photographs)
+    known = statistics(graph, photographs)
     layers = 0
     for node in graphs.heavy_nodes(rounded):
-        weight, covariance = rounded_weight(node), covariances.get(graphs.layer_name(node))
-        if weight is not None and covariance is not None:
-            value = graphs.tensor_of(rounded, weight)
+        weight, statistic = rounded_weight(node), known.get(graphs.layer_name(node))
+        if weight is not None and statistic is not None:
+            value, covariance = graphs.tensor_of(rounded, weight), statistic[1]
             rows = value.reshape(len(covariance), -1, covariance.shape[-1])
             graphs.set_tensor(rounded, str(weight.target), gptq(rows, covariance).view_as(value))
             layers += 1
@@ -41,29 +42,46 @@ def on_grid(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: Any) -
 
 
 def gptq(weight: Tensor, covariance: Tensor) -> Tensor:
-    """``weight`` ``[G, R, D]``: R rows that read the same D inputs, whose ``covariance`` is ``[G, D, D]``. The same, on the grid.
+    """``weight`` ``[G, R, D]``: R rows that read the same D inputs, whose ``covariance`` is ``[G, D, D]``. The same, on the int8 grid.
 
     A row's step is its largest weight over 127; that one weight stays where it is, so the grid can be found again.
     """
-    step = weight.abs().amax(2, keepdim=True).clamp_min(1e-9) / LARGEST  # [G, R, 1]
-    variance = covariance.diagonal(dim1=1, dim2=2)  # [G, D]
-    damped = covariance + torch.diag_embed((DAMPING * variance.mean(1, keepdim=True)).clamp_min(1e-12).expand_as(variance))
-    order = variance.argsort(1, descending=True)  # the loudest inputs first, while there is much left to make up with
+    step = weight.abs().amax(2).clamp_min(1e-9) / LARGEST  # [G, R]
+    order = covariance.diagonal(dim1=1, dim2=2).argsort(1, descending=True)  # the loudest first, while there is much to make up with
+    found = in_turn(weight, covariance, order, lambda values, _: int8(values, step))
+    largest = weight.abs().argmax(2, keepdim=True)
+    return found.scatter(2, largest, weight.gather(2, largest))
+
+
+def int8(values: Tensor, step: Tensor) -> Tensor:
+    """The nearest of -127 to 127 steps; any shapes that broadcast."""
+    return (values / step).round().clamp(-LARGEST, LARGEST) * step
+
+
+def in_turn(weight: Tensor, moments: Tensor, order: Tensor, nearest: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Round ``weight`` ``[G, R, D]`` column by column as ``order`` ``[G, D]`` says; columns to come make up for what each one lost.
+
+    ``moments`` ``[G, D, D]`` say how far they can: the inputs' covariance, or their products' mean where the mean error counts
+    as well. ``nearest`` rounds values ``[G, R]``, told which column ``[G]`` they are.
+    """
+    variance = moments.diagonal(dim1=1, dim2=2)
+    damped = moments + torch.diag_embed((DAMPING * variance.mean(1, keepdim=True)).clamp_min(1e-12).expand_as(variance))
     weights = weight.double().gather(2, order[:, None].expand_as(weight))
     damped = damped.double().gather(1, order[:, :, None].expand_as(damped)).gather(2, order[:, None].expand_as(damped))
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     found = torch.empty_like(weights)
     for i in range(weight.shape[2]):
-        found[:, :, i] = (weights[:, :, i] / step[..., 0]).round().clamp(-LARGEST, LARGEST) * step[..., 0]
+        found[:, :, i] = nearest(weights[:, :, i], order[:, i])
         lost = (weights[:, :, i] - found[:, :, i]) / factor[:, i, i, None]
         weights[:, :, i:] -= lost[..., None] * factor[:, i, None, i:]
-    answer = torch.empty_like(found).scatter_(2, order[:, None].expand_as(found), found).to(weight.dtype)
-    largest = weight.abs().argmax(2, keepdim=True)
-    return answer.scatter(2, largest, weight.gather(2, largest))
+    return torch.empty_like(found).scatter_(2, order[:, None].expand_as(found), found).to(weight.dtype)
 
 
-def _covariances(graph: fx.GraphModule, photographs: Any) -> dict[str, Tensor]:
-    """For each layer the covariance of the inputs that one output is made of, ``[G, D, D]``; a depthwise layer has G channels, others 1."""
+def statistics(graph: fx.GraphModule, photographs: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each layer mean ``[G, D]`` and covariance ``[G, D, D]`` of the inputs that one output is made of.
+
+    A depthwise layer has G channels, others have 1; ``photographs`` are uint8 ``[N, 3, H, W]``.
+    """
     sums: dict[str, list[Tensor]] = {}
     centres: dict[str, Tensor] = {}  # about the mean: what is summed about it loses no digits of a small variance to a large mean
 
@@ -83,9 +101,11 @@ def _covariances(graph: fx.GraphModule, photographs: Any) -> dict[str, Tensor]:
     with torch.no_grad():
         for batch in batches(photographs, 8):
             Listener(graph).run(batch)
-    return {
-        name: products / count - (total / count)[:, :, None] * (total / count)[:, None] for name, (count, total, products) in sums.items()
-    }
+    found = {}
+    for name, (count, total, products) in sums.items():
+        mean = total / count
+        found[name] = (mean + centres[name][..., 0], products / count - mean[:, :, None] * mean[:, None])
+    return found
 
 
 def _inputs(graph: fx.GraphModule, node: fx.Node, x: Tensor) -> Tensor | None:

@@ -61,7 +61,7 @@ def make_artifact(folder: Path, photographs: list[Path], size: tuple[int, int], 
     )
     inputs = np.stack([preprocess.load(photograph).transpose(2, 0, 1) for photograph in photographs])
     with new_folder(folder, replace=True) as work:
-        lowered = BACKEND.lower(model, torch.zeros(1, 3, preprocess.height, preprocess.width), None, "fp32", told, work)
+        lowered = BACKEND.lower(model, torch.zeros(1, 3, preprocess.height, preprocess.width), "fp32", told, work)
         answers = BACKEND.run(lowered.model_path, inputs.astype(np.float32))
         names = []
         (work / "golden").mkdir()

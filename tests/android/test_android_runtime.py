@@ -130,7 +130,7 @@ def lying_model(path):
     folder = path.with_suffix("")
     folder.mkdir()
     model = Deployable(Small().eval(), preprocess, Calibration()).eval()
-    BACKEND.lower(model, torch.zeros(1, 3, 24, 24), None, "fp32", told, folder).model_path.rename(path)
+    BACKEND.lower(model, torch.zeros(1, 3, 24, 24), "fp32", told, folder).model_path.rename(path)
     return path
 
 

@@ -1,0 +1,101 @@
+"""Weights as Core ML stores them, for arithmetic that stays in floating point: float16, or int8 with a step per output channel.
+
+float16 holds eleven bits, which sounds like plenty. But a depthwise filter that looks for an edge takes nearly equal
+neighbours from each other: its weights are large, their sum is next to nothing, and so rounding each weight on its own
+moves the sum by a multiple of it. A layer's bias counts as one more weight, whose input is always 1, and the weights are
+rounded together (:mod:`mobilekd.quantize.rounding`), so that the mean is kept as well.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from mobilekd import graphs
+from mobilekd.quantize.ptq import COVARIANCE, best, split
+from mobilekd.quantize.rounding import LARGEST, in_turn, int8, statistics
+
+#: A row of weights below this is left to rounding one by one: its int8 step would be too small a number for float16.
+SMALLEST = 1e-3
+
+
+def store_weights(graph: fx.GraphModule, stored: str, photographs: np.ndarray | None) -> tuple[fx.GraphModule, str]:
+    """A copy of a captured graph whose layers hold weights as a file does that has them in ``stored``, and a word about them.
+
+    ``stored`` is ``float16`` or ``int8``; biases are float16 in both. ``photographs`` uint8 ``[N, 3, H, W]`` show what each
+    layer's inputs are like; three quarters of them round, one quarter decides whether that is better than rounding one by one.
+    Without them each weight is rounded to nearest.
+    """
+    plain = _rounded(graph, stored, {})
+    if photographs is None:
+        return plain, f"weights rounded to {stored} one by one, without photographs"
+    seen, held = split(photographs)
+    known = statistics(graph, seen[:COVARIANCE])
+    candidates = {
+        f"weights rounded to {stored} one by one": plain,
+        f"weights of {len(known)} layers, rounded to {stored} by their outputs' error": _rounded(graph, stored, known),
+    }
+    return best(graph, candidates, held)
+
+
+def _rounded(graph: fx.GraphModule, stored: str, known: dict[str, tuple[Tensor, Tensor]]) -> fx.GraphModule:
+    rounded = copy.deepcopy(graph)
+    for node in graphs.heavy_nodes(rounded):
+        weight_node, bias_node = node.args[1], graphs.argument(node, 2, None)
+        assert isinstance(weight_node, fx.Node)
+        weight = graphs.tensor_of(rounded, weight_node)
+        bias = None if bias_node is None else graphs.tensor_of(rounded, bias_node)
+        statistic = known.get(graphs.layer_name(node))
+        if statistic is None:
+            new, shift = _one_by_one(weight.flatten(1), stored), None if bias is None else _float16(bias)
+        else:
+            new, shift = _together(weight, bias, stored, *statistic)
+        graphs.set_tensor(rounded, str(weight_node.target), new.reshape(weight.shape))
+        if shift is not None:
+            graphs.set_tensor(rounded, str(bias_node.target), shift)
+    return rounded
+
+
+def _together(weight: Tensor, bias: Tensor | None, stored: str, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights and bias by the error of the layer's output; ``mean`` ``[G, D]`` and ``covariance`` ``[G, D, D]`` of its inputs."""
+    rows = weight.reshape(*mean.shape[:1], -1, mean.shape[1])  # [G, R, D]
+    inputs, whole, last = mean, rows, mean.shape[1]
+    if bias is not None:
+        inputs = torch.cat([mean, torch.ones_like(mean[:, :1])], 1)
+        whole = torch.cat([rows, bias.reshape(*rows.shape[:2], 1)], 2)
+    moments = inputs[:, :, None] * inputs[:, None]
+    moments[:, :last, :last] += covariance
+    loudness = moments.diagonal(dim1=1, dim2=2).clone()
+    # the coarsest number comes first, so that finer ones make up for it: a bias is finer than int8 weights, coarser than float16 ones
+    loudness[:, last:] = torch.inf if stored == "float16" else -torch.inf
+    step = _step(rows)[..., 0]  # [G, R]
+
+    def nearest(values: Tensor, column: Tensor) -> Tensor:
+        half = _float16(values)
+        if stored == "float16":
+            return half
+        return torch.where((column == last)[:, None] | (step == 0), half, int8(values, step))
+
+    found = in_turn(whole, moments, loudness.argsort(1, descending=True), nearest)
+    new = found[:, :, :last]
+    if stored == "int8":  # the largest weight of a row stays, so that the step can be found again
+        largest = rows.abs().argmax(2, keepdim=True)
+        new = new.scatter(2, largest, _one_by_one(rows, stored).gather(2, largest))
+    return new, None if bias is None else found[:, :, last].reshape(bias.shape)
+
+
+def _one_by_one(rows: Tensor, stored: str) -> Tensor:
+    """``[..., D]``, D weights of one output channel."""
+    step = _step(rows)
+    return _float16(rows) if stored == "float16" else torch.where(step == 0, _float16(rows), int8(rows, step))
+
+
+def _step(rows: Tensor) -> Tensor:
+    """``[..., D]`` -> ``[..., 1]``: int8's step as float16 holds it, 0 where a row is too small to have one."""
+    largest = rows.abs().amax(-1, keepdim=True)
+    return torch.where(largest < SMALLEST, 0.0, _float16(largest / LARGEST))
+
+
+def _float16(values: Tensor) -> Tensor:
+    return values.to(torch.float16).to(values.dtype)
