@@ -233,7 +233,7 @@ def constants(path: Path) -> dict[str, Any]:
 
 
 def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
-    """float32 ``[N, 3, H, W]`` -> the outputs, each ``[N, ...]``, one photograph at a time on this host."""
+    """float32 or uint8 ``[N, 3, H, W]`` -> the outputs, each ``[N, ...]``, one photograph at a time on this host."""
     import torch
 
     program = load(path)

@@ -114,10 +114,10 @@ class Made:
         return self.lowered.eager_reference(self.inputs)
 
 
-def stored(model: nn.Module, backend: str, precision: str) -> nn.Module:
+def captured(model: nn.Module, backend: str, precision: str) -> torch.fx.GraphModule:
     """What an export hands to the backend."""
-    weights_in = backends.get(backend).weights_in(precision)
-    return quantize.store_weights(graphs.capture(model, EXAMPLE), weights_in, None)[0] if weights_in else model
+    weights_in, graph = backends.get(backend).weights_in(precision), graphs.capture(model, EXAMPLE)
+    return quantize.store_weights(graph, weights_in, None)[0] if weights_in else graph
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         if key not in kept:
             model, said = small(kind, cam=cam), facts(backend, precision, cam=cam)
             folder = tmp_path_factory.mktemp(f"{kind}-{backend}-{precision}")
-            lowered = backends.get(backend).lower(stored(model, backend, precision), EXAMPLE, precision, said, folder)
+            lowered = backends.get(backend).lower(captured(model, backend, precision), EXAMPLE, precision, said, folder)
             kept[key] = Made(model, lowered, said, pictures().astype(np.float32))
         return kept[key]
 

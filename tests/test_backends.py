@@ -16,6 +16,7 @@ from mobilekd.backends.base import one_thread
 from mobilekd.errors import CannotRunHere, UserError
 
 PTE = ("portable", "vulkan", "xnnpack")
+EXAMPLE = torch.zeros(1, 3, 8, 8)
 
 
 class Two(nn.Module):
@@ -35,7 +36,7 @@ def lowered(request, tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp(request.param)
     constants = {"labels": ["a", "b", "c"], "name": "two", "mean": [0.5], "threshold": 0.25, "input_height": 8}
     backend = get(request.param)
-    return backend, backend.lower(Two().eval(), torch.zeros(1, 3, 8, 8), "fp32", constants, folder), constants
+    return backend, backend.lower(graphs.capture(Two().eval(), EXAMPLE), EXAMPLE, "fp32", constants, folder), constants
 
 
 @pytest.mark.parametrize("name", names())
@@ -159,10 +160,10 @@ class Swish(Two):
 
 
 def test_int8_says_what_stays_in_floating_point(tmp_path):
-    backend, example = get("xnnpack"), torch.zeros(1, 3, 8, 8)
-    prepared = quantize.prepare(graphs.capture(Swish().eval(), example), backend.quantizer("int8", frozenset()))
+    backend = get("xnnpack")
+    prepared = quantize.prepare(graphs.capture(Swish().eval(), EXAMPLE), backend.quantizer("int8", frozenset()))
     quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8), np.uint8))
-    made = backend.lower(quantize.convert(prepared), example, "int8", {}, tmp_path)
+    made = backend.lower(quantize.convert(prepared), EXAMPLE, "int8", {}, tmp_path)
     assert made.delegation.heavy_quantized == 2
     assert pte.read(made.model_path).left_in_float()["XNNHardswish"] == 1
     assert "1 Hardswish" in made.notes[-1]
@@ -183,20 +184,19 @@ class Excited(Swish):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_export_says_what_each_dear_operator_costs(precision, tmp_path):
-    backend, example = get("xnnpack"), torch.zeros(1, 3, 8, 8)
-    model: nn.Module = Excited().eval()
+    backend, graph = get("xnnpack"), graphs.capture(Excited().eval(), EXAMPLE)
     if precision == "int8":
-        prepared = quantize.prepare(graphs.capture(model, example), backend.quantizer("int8", frozenset()))
+        prepared = quantize.prepare(graph, backend.quantizer("int8", frozenset()))
         quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8), np.uint8))
-        model = quantize.convert(prepared)
-    swish, sigmoid, excitation = backend.lower(model, example, precision, {}, tmp_path).notes[:3]
+        graph = quantize.convert(prepared)
+    swish, sigmoid, excitation = backend.lower(graph, EXAMPLE, precision, {}, tmp_path).notes[:3]
     # 36 activations in, 36 out; the sigmoid's three passes over 4; its block: mean 36 + 4, convolutions and ReLU, product 36 + 4 + 36
     assert swish.startswith("hard-swish: 1, 0 thousand activations")
     assert ("2 conversions" in swish) == (precision == "int8")
     assert sigmoid.startswith("hard-sigmoid: 1, ")
     assert excitation.startswith("squeeze-and-excitation: 1, ")
     assert "14.8% of the parameters" in excitation
-    none = get("portable").lower(Two().eval(), example, "fp32", {}, tmp_path).notes
+    none = get("portable").lower(graphs.capture(Two().eval(), EXAMPLE), EXAMPLE, "fp32", {}, tmp_path).notes
     assert none == tuple(f"{name}: none in this network" for name in ("hard-swish", "hard-sigmoid", "squeeze-and-excitation"))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from coreml_fixtures import CALIBRATION, LABELS, PREPROCESS, SIZE, facts, made, pictures, small
+from coreml_fixtures import CALIBRATION, EXAMPLE, LABELS, PREPROCESS, SIZE, captured, facts, made, pictures, small
 
 from mobilekd import backends
 from mobilekd.backends.base import eager_runner
@@ -51,9 +51,9 @@ def test_cam_comes_second(made):
 
 @pytest.mark.parametrize(("backend", "precision"), [("coreml", "int8"), ("coreml", "palette"), ("coreml-pte", "int8")])
 def test_compressed_cam_is_refused(backend, precision, tmp_path):
-    model = small("v2", cam=True)
+    graph = captured(small("v2", cam=True), backend, precision)
     with pytest.raises(UserError, match="use fp16"):
-        backends.get(backend).lower(model, torch.zeros(1, 3, SIZE, SIZE), precision, facts(backend, precision, cam=True), tmp_path)
+        backends.get(backend).lower(graph, EXAMPLE, precision, facts(backend, precision, cam=True), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -99,7 +99,8 @@ def test_a_real_network(tmp_path):
     torch.manual_seed(0)
     model = Deployable(timm.create_model("mobilenetv3_small_050", num_classes=len(LABELS)), PREPROCESS, CALIBRATION).eval()
     backend = backends.get("coreml")
-    lowered = backend.lower(model, torch.zeros(1, 3, SIZE, SIZE), "fp32", facts("coreml", "fp32"), tmp_path)
+    lowered = backend.lower(captured(model, "coreml", "fp32"), EXAMPLE, "fp32", facts("coreml", "fp32"), tmp_path)
     x = pictures(2).astype(np.float32)
+    assert apart(eager_runner(model)(x), lowered.eager_reference(x)) < 1e-5
     assert apart(backend.run(lowered.model_path, x), lowered.eager_reference(x)) < 1e-5
     assert lowered.delegation.heavy_total == lowered.delegation.heavy_delegated

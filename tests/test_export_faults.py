@@ -93,7 +93,7 @@ def test_channels_last_input(refused):
     class Strided(Sound):
         def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
             forward = pte.load(model_path).load_method("forward")
-            fed = [torch.from_numpy(one[None]).contiguous(memory_format=torch.channels_last) for one in x]
+            fed = [torch.from_numpy(one[None]).float().contiguous(memory_format=torch.channels_last) for one in x]
             return [np.concatenate([forward.execute([one])[0].numpy() for one in fed])]
 
     assert refused(Strided()).startswith("max_error:")

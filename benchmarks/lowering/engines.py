@@ -50,14 +50,14 @@ def convert_executorch(model: Any, precision: str, pictures: np.ndarray, path: P
     from mobilekd.backends import get
 
     backend, example = get("xnnpack"), torch.zeros(1, *pictures.shape[1:])
-    quantizer = backend.quantizer(precision, frozenset())
+    graph, quantizer = graphs.capture(model, example), backend.quantizer(precision, frozenset())
     if quantizer is not None:
-        prepared = quantize.prepare(graphs.capture(model, example), quantizer, "minmax")
+        prepared = quantize.prepare(graph, quantizer, "minmax")
         with torch.no_grad():
             for one in pictures:
                 prepared(torch.from_numpy(one[None]))
-        model = quantize.convert(prepared)
-    backend.lower(model, example, precision, {}, path.parent)
+        graph = quantize.convert(prepared)
+    backend.lower(graph, example, precision, {}, path.parent)
 
 
 def convert_onnxruntime(model: Any, precision: str, pictures: np.ndarray, path: Path) -> None:

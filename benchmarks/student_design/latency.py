@@ -41,15 +41,15 @@ def lower(network: nn.Module, preprocess: Preprocess, precision: str, path: Path
     with torch.no_grad():
         for _ in range(10):
             network.train()(2 * example - 1)
-    model: nn.Module = Deployable(network.eval(), preprocess, Calibration()).eval()
     backend, pixels = get("xnnpack"), 255 * example[:1]
+    graph = graphs.capture(Deployable(network.eval(), preprocess, Calibration()).eval(), pixels)
     quantizer = backend.quantizer(precision, frozenset())
     if quantizer is not None:
-        prepared = quantize.prepare(graphs.capture(model, pixels), quantizer)
+        prepared = quantize.prepare(graph, quantizer)
         quantize.calibrate(prepared, (255 * example).to(torch.uint8).numpy())
-        model = quantize.convert(prepared)
+        graph = quantize.convert(prepared)
     path.mkdir()
-    backend.lower(model, pixels, precision, {}, path)
+    backend.lower(graph, pixels, precision, {}, path)
 
 
 def race(files: dict[str, Path], preprocess: Preprocess, rounds: int) -> dict[str, np.ndarray]:

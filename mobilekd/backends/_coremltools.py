@@ -17,7 +17,7 @@ from mobilekd.constants import Constants
 from mobilekd.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import fx
 
 #: int8 weights in coremltools' terms: every layer's, symmetric, a scale per output channel.
 INT8 = {"mode": "linear_symmetric", "dtype": "int8", "granularity": "per_channel", "weight_threshold": 0}
@@ -71,7 +71,7 @@ def account(program: Any, heavy_total: int) -> Delegation:
 
 
 def answer_from(model: Any, x: np.ndarray) -> list[np.ndarray]:
-    """float32 ``[N, 3, H, W]`` -> outputs of a ``mil.Model``, one photograph at a time."""
+    """float32 or uint8 ``[N, 3, H, W]`` -> outputs of a ``mil.Model``, one photograph at a time."""
     import torch
 
     answers = [model.answers(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x]
@@ -112,13 +112,12 @@ def decoded_weights(package: Path) -> list[np.ndarray]:
     return found
 
 
-def with_decoded_weights(graph: "nn.Module", decoded: list[np.ndarray], precision: str) -> "fx.GraphModule":
+def with_decoded_weights(graph: "fx.GraphModule", decoded: list[np.ndarray], precision: str) -> "fx.GraphModule":
     """A copy of a captured ``graph`` whose layers hold the decoded weights; those must be its own but for rounding."""
     import torch
 
     from mobilekd import graphs
 
-    assert isinstance(graph, torch.fx.GraphModule)
     copied = copy.deepcopy(graph)
     layers = list(graphs.heavy_nodes(copied))
     if len(layers) != len(decoded):

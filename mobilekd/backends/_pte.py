@@ -15,14 +15,14 @@ from mobilekd.files import write_bytes
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx
 
 #: Operators with weights in an exported graph; dequantised weights enter them like any other.
 HEAVY = ("conv1d", "conv2d", "convolution", "conv_transpose2d", "linear", "matmul", "mm", "addmm", "bmm")
 
 
 def lower(
-    model: "nn.Module",
+    model: "fx.GraphModule",
     example: "torch.Tensor",
     constants: Constants,
     path: Path,
@@ -32,17 +32,12 @@ def lower(
     notes: Sequence[str] = (),
     promises_delegation: bool = True,
 ) -> Lowered:
-    """Export, partition and write ``path``. ``quantized`` says that ``model`` is a PT2E-converted graph; else it is folded first."""
+    """Export, partition and write ``path``; ``model`` is a captured graph, and ``quantized`` says that PT2E has converted it."""
     import torch
     from executorch.exir import to_edge_transform_and_lower
 
     from mobilekd import graphs, int8_arithmetic
 
-    reference = model  # what the file must equal is the network before any rewriting of it
-    if not quantized:
-        model = graphs.capture(model, example)
-    assert isinstance(model, torch.fx.GraphModule)
-    source = model
     exported = torch.export.export(model, (example,), strict=False)
     edge = to_edge_transform_and_lower(exported, partitioner=list(partitioners), constant_methods=dict(constants))
     program = edge.to_executorch()
@@ -52,12 +47,12 @@ def lower(
     return Lowered(
         model_path=path,
         delegation=delegation(file, total),
-        eager_reference=runner(int8_arithmetic.Interpreter(reference).run if quantized else reference),
+        eager_reference=runner(int8_arithmetic.Interpreter(model).run if quantized else model),
         reference_name="eager quantised" if quantized else "eager fp32",
         lowered=lowered,
         memory=file.memory(),
-        notes=(*notes, *_costs.notes(source), *(cost_of_float(file) if quantized else ())),
-        graph=lambda: source,
+        notes=(*notes, *_costs.notes(model), *(cost_of_float(file) if quantized else ())),
+        graph=lambda: model,
         layers=lowered.layers,
         promises_delegation=promises_delegation,
     )

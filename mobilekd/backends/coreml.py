@@ -34,7 +34,7 @@ from mobilekd.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx
 
 #: Precision -> least iOS; compressed weights need iOS 16's constexpr ops.
 LEAST_IOS = {"fp16": 15, "fp32": 15, "int8": 16, "palette": 16}
@@ -65,15 +65,13 @@ class CoreML:
 
     def lower(
         self,
-        model: "nn.Module",
+        model: "fx.GraphModule",
         example: "torch.Tensor",
         precision: str,
         constants: Constants,
         folder: Path,
     ) -> Lowered:
         """Convert, compress, describe, save; then read the saved package back and compare what it says of itself."""
-        from mobilekd import graphs
-
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             package, heavy = convert(model, example, precision, constants)
@@ -91,7 +89,7 @@ class CoreML:
             reference_name=REFERENCE[precision],
             memory=_memory(path),
             notes=_notes(precision),
-            graph=lambda: graphs.capture(reference, example),
+            graph=lambda: reference,
             saved_layers=lambda x: interpreted_layers(path, x),
             least_ios=LEAST_IOS[precision],
         )
@@ -121,7 +119,7 @@ class CoreML:
             return account(Model(model_path).program, heavy_total)
 
 
-def convert(model: "nn.Module", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
+def convert(model: "fx.GraphModule", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
     """The module as an uncompressed ``MLModel`` (int8 and palette compress fp16), and how many heavy ops went in."""
     import coremltools as ct
     import torch
@@ -187,7 +185,7 @@ def constants_in(metadata: dict[str, str]) -> Constants:
 
 
 def interpret(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-    """float32 ``[N, 3, H, W]`` -> outputs, by the interpreter; labels and size in the metadata must be the program's own."""
+    """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the interpreter; labels and size in the metadata must be the program's own."""
     with quiet():
         from mobilekd.backends.mil import MilError, Model
 

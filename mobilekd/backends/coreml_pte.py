@@ -38,7 +38,7 @@ from mobilekd.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx
 
 DELEGATE = "CoreMLBackend"
 #: ExecuTorch's runtime for Core ML asks for it, whatever the precision.
@@ -64,15 +64,13 @@ class CoreMLPte:
 
     def lower(
         self,
-        model: "nn.Module",
+        model: "fx.GraphModule",
         example: "torch.Tensor",
         precision: str,
         constants: Constants,
         folder: Path,
     ) -> Lowered:
         """See ``base.Backend``; int8 compresses weights symmetrically with a scale per output channel, arithmetic is fp16."""
-        from mobilekd import graphs
-
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             path = folder / self.model_file
@@ -90,7 +88,7 @@ class CoreMLPte:
             reference_name=REFERENCE[precision],
             lowered=None,  # off Apple's systems these would run the graph from before compression
             layers=None,
-            graph=lambda: graphs.capture(reference, example),
+            graph=lambda: reference,
             saved_layers=lambda x: self._layers(path, x),
             least_ios=LEAST_IOS,
             notes=_notes(precision),

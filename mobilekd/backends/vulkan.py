@@ -12,7 +12,7 @@ from mobilekd.errors import CannotRunHere
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx
 
 
 class Vulkan(ExecutorchFile):
@@ -29,7 +29,7 @@ class Vulkan(ExecutorchFile):
 
     def lower(
         self,
-        model: "nn.Module",
+        model: "fx.GraphModule",
         example: "torch.Tensor",
         precision: str,
         constants: Constants,

@@ -12,7 +12,7 @@ from mobilekd.constants import Constants
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import fx
 
 
 class Xnnpack(ExecutorchFile):
@@ -35,7 +35,7 @@ class Xnnpack(ExecutorchFile):
 
     def lower(
         self,
-        model: "nn.Module",
+        model: "fx.GraphModule",
         example: "torch.Tensor",
         precision: str,
         constants: Constants,

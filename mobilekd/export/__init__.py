@@ -154,7 +154,6 @@ def _lower(
     lowered = backend.lower(prepared.model, example, precision, inside, folder)
     case = Case(
         student=student,
-        deployable=deployable,
         calibration=calibration,
         preprocess=preprocess,
         backend=backend,

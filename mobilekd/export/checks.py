@@ -52,13 +52,12 @@ class Case:
     """One export to be judged."""
 
     student: nn.Module
-    deployable: nn.Module
     calibration: Calibration
     preprocess: Preprocess
     backend: Backend
     precision: str
     lowered: Lowered
-    plain: torch.fx.GraphModule | None  # the quantised graph before quantisation
+    plain: torch.fx.GraphModule  # the deployable as a graph, before anything was rounded
     constants: Constants
     golden: np.ndarray  # uint8 [N, 3, H, W]
     gates: GatesTable
@@ -95,25 +94,26 @@ def check(case: Case) -> Checks:
     found = Checks()
     test = case.evidence.test() if case.evidence else None
     golden = len(case.golden)
-    whole = (np.concatenate([case.golden, test.inputs]) if test else case.golden).astype(np.float32)
+    whole = np.concatenate([case.golden, test.inputs]) if test else case.golden
     rest = range(golden, len(whole), max(1, (len(whole) - golden) // SUBSET))[:SUBSET]
     some = [*range(golden), *rest]
     here = case.backend.where()
-    exact = eager_runner(case.deployable)(whole)
+    exact = eager_runner(case.plain)(whole)
+    few = whole[some].astype(np.float32)
     source = [output[some] for output in exact]
-    truth = outside(case, whole[some])
+    truth = outside(case, few)
     found.stages += parity.rows("eager fp32", "student, normalised outside", source, truth, "torch")
     found.gates.append(parity.at_most("preprocessing", parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR))
     if case.cam:
         found.gates.append(parity.at_most("activation map", parity.max_error(source[1], truth[1]), case.gates.max_error))
     reference = source
     if case.lowered.reference_name != "eager fp32":
-        reference = case.lowered.eager_reference(whole[some])
+        reference = case.lowered.eager_reference(few)
         found.stages += parity.rows(case.lowered.reference_name, "eager fp32", reference, source, "torch")
     if case.lowered.lowered is None:
         found.stages.append(parity.unverified("lowered graph", case.lowered.reference_name, f"{case.backend.name} has none that runs here"))
     else:
-        graph = case.lowered.lowered(whole[:golden])
+        graph = case.lowered.lowered(few[:golden])
         made = parity.rows("lowered graph", case.lowered.reference_name, graph, [output[:golden] for output in reference], "torch")
         found.stages += made
         found.gates.append(parity.at_most("lowered graph", max(row.max_error or 0.0 for row in made), case.max_error))

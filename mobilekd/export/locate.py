@@ -72,8 +72,7 @@ def parting_at(case: Case, stage: str) -> Parting | None:
         return parity.first_parting(dict(zip(wanted, given, strict=True)), wanted) if len(given) == len(wanted) else None
     if stage.startswith("saved file"):
         return changed_weights(case)
-    plain = case.plain or graphs.capture(case.deployable, torch.zeros(1, *x.shape[1:]))
-    return parity.first_parting(graphs.layer_outputs(lowered.graph(), x), graphs.layer_outputs(plain, x))
+    return parity.first_parting(graphs.layer_outputs(lowered.graph(), x), graphs.layer_outputs(case.plain, x))
 
 
 def changed_weights(case: Case) -> Parting | None:

@@ -30,8 +30,8 @@ HELD_OUT = 64
 class Prepared:
     """What goes to the backend, and what there is to say about it."""
 
-    model: nn.Module
-    plain: torch.fx.GraphModule | None = None  # the graph in floating point whose layers mean what the quantised one's do
+    model: torch.fx.GraphModule
+    plain: torch.fx.GraphModule  # the graph in floating point whose layers mean what the other's do
     float_layers: frozenset[str] = frozenset()
     sensitivity: tuple[dict[str, Any], ...] = ()
     frozen: quantize.Frozen | None = None
@@ -52,11 +52,11 @@ def prepare(
 
     Frozen parameters win over a new calibration, so a reference is always the same file.
     """
+    graph = graphs.capture(model, example)
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
         stored = backend.weights_in(precision)
-        return _stored(model, example, stored, recipe, evidence) if stored else Prepared(model)
-    graph = graphs.capture(model, example)
+        return _stored(graph, stored, recipe, evidence) if stored else Prepared(graph, graph)
     graphs.fold_calibration(graph)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
@@ -110,9 +110,8 @@ def prepare(
     )
 
 
-def _stored(model: nn.Module, example: Tensor, stored: str, recipe: Recipe, evidence: Evidence | None) -> Prepared:
+def _stored(graph: torch.fx.GraphModule, stored: str, recipe: Recipe, evidence: Evidence | None) -> Prepared:
     """Weights rounded to what the file stores, by what they do on training photographs where there are some."""
-    graph = graphs.capture(model, example)
     photographs = evidence.calibration(recipe.quantize.calibration) if evidence and recipe.quantize.correction else None
     rounded, note = quantize.store_weights(graph, stored, photographs)
     return Prepared(rounded, graph, notes=(note,))
@@ -123,7 +122,7 @@ def _thawed(graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen
     quantize.calibrate(prepared, example.numpy().astype(np.uint8))
     converted = quantize.thaw(quantize.convert(prepared), frozen)
     return Prepared(
-        converted, float_layers=frozen.float_layers, frozen=frozen, notes=(*frozen.notes, "quantisation parameters were frozen")
+        converted, graph, float_layers=frozen.float_layers, frozen=frozen, notes=(*frozen.notes, "quantisation parameters were frozen")
     )
 
 

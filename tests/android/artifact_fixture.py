@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mobilekd import graphs
 from mobilekd.artifact import Calibration, GoldenIndex, Label, Manifest, Provenance, Quality, Student, hashes, write_golden
 from mobilekd.backends.xnnpack import BACKEND
 from mobilekd.constants import constants
@@ -61,7 +62,8 @@ def make_artifact(folder: Path, photographs: list[Path], size: tuple[int, int], 
     )
     inputs = np.stack([preprocess.load(photograph).transpose(2, 0, 1) for photograph in photographs])
     with new_folder(folder, replace=True) as work:
-        lowered = BACKEND.lower(model, torch.zeros(1, 3, preprocess.height, preprocess.width), "fp32", told, work)
+        example = torch.zeros(1, 3, preprocess.height, preprocess.width)
+        lowered = BACKEND.lower(graphs.capture(model, example), example, "fp32", told, work)
         answers = BACKEND.run(lowered.model_path, inputs.astype(np.float32))
         names = []
         (work / "golden").mkdir()

@@ -9,6 +9,7 @@ import pytest
 from android_fixtures import GOLDEN
 from host_jvm import HostJvm, host_jvm
 
+from mobilekd import graphs
 from mobilekd.artifact import open_artifact
 from mobilekd.backends.xnnpack import BACKEND
 from mobilekd.measurement import Series, Sustained
@@ -130,7 +131,8 @@ def lying_model(path):
     folder = path.with_suffix("")
     folder.mkdir()
     model = Deployable(Small().eval(), preprocess, Calibration()).eval()
-    BACKEND.lower(model, torch.zeros(1, 3, 24, 24), "fp32", told, folder).model_path.rename(path)
+    example = torch.zeros(1, 3, 24, 24)
+    BACKEND.lower(graphs.capture(model, example), example, "fp32", told, folder).model_path.rename(path)
     return path
 
 
