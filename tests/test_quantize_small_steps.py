@@ -54,10 +54,10 @@ def test_temperature_and_bias_become_part_of_the_classifier(student: nn.Module, 
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def quantised(student: nn.Module, photographs: np.ndarray) -> torch.fx.GraphModule:
+def quantised(student: nn.Module, photographs: np.ndarray, observer: str = "histogram") -> torch.fx.GraphModule:
     graph = graphs.capture(Deployable(student, Preprocess(width=64, height=64), CALIBRATION).eval(), EXAMPLE)
     graphs.fold_calibration(graph)
-    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
+    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()), observer)
     quantize.calibrate(prepared, photographs)
     return quantize.convert(prepared)
 
@@ -88,9 +88,10 @@ def test_a_pooled_tensor_has_steps_of_its_own(student: nn.Module, photographs: n
     assert after.args[1] < before.args[1]
 
 
-def test_nothing_of_it_is_left_outside_the_int8_delegate(student: nn.Module, photographs: np.ndarray, tmp_path) -> None:
+@pytest.mark.parametrize("observer", ["histogram", "minmax"])
+def test_nothing_of_it_is_left_outside_the_int8_delegate(student: nn.Module, photographs: np.ndarray, observer: str, tmp_path) -> None:
     constants: Constants = {"labels": ["a", "b", "c", "d", "e"]}
-    lowered = get("xnnpack").lower(quantised(student, photographs), EXAMPLE, "int8", constants, tmp_path)
+    lowered = get("xnnpack").lower(quantised(student, photographs, observer), EXAMPLE, "int8", constants, tmp_path)
     file = pte.read(lowered.model_path)
     assert "clamp" not in " ".join(file.delegated()).lower()
     assert set(file.left_in_float()) <= {"XNNSoftmax", "XNNSubtract", "XNNMultiply"}

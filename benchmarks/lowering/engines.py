@@ -52,6 +52,7 @@ def convert_executorch(model: Any, precision: str, pictures: np.ndarray, path: P
     backend, example = get("xnnpack"), torch.zeros(1, *pictures.shape[1:])
     graph, quantizer = graphs.capture(model, example), backend.quantizer(precision, frozenset())
     if quantizer is not None:
+        graphs.fold_calibration(graph)
         prepared = quantize.prepare(graph, quantizer, "minmax")
         with torch.no_grad():
             for one in pictures:

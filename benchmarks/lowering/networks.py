@@ -58,7 +58,7 @@ def _photographs(pixels: int) -> np.ndarray:
     from mobilekd.golden import photograph
 
     drawn = [np.asarray(photograph(seed, pixels, pixels)).transpose(2, 0, 1) for seed in range(CALIBRATION)]
-    return np.stack(drawn).astype(np.float32)
+    return np.ascontiguousarray(np.stack(drawn), np.float32)
 
 
 def _chain(count: int, channels: int, kernel: int, stride: int, groups: int, pixels: int) -> Any:

@@ -29,9 +29,10 @@ def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") 
     """
     prepared = prepare_pt2e(copy.deepcopy(graph), quantizer)
     if observer == "minmax":
-        for name, module in list(prepared.named_children()):
+        made: dict[int, MinMaxObserver] = {}  # one observer may stand at both ends of an operator that must not rescale (pooling, flatten)
+        for name, module in list(prepared.named_modules(remove_duplicate=False)):
             if isinstance(module, HistogramObserver):
-                setattr(prepared, name, _minmax(module))
+                setattr(prepared, name, made.setdefault(id(module), _minmax(module)))
     return prepared
 
 
