@@ -19,7 +19,7 @@ from mobilekd.quantize.rounding import on_grid
 from mobilekd.quantize.simulate import Simulation, answers, batches
 
 #: Photographs that show what a layer's inputs are like; each gives thousands of positions.
-COVARIANCE = 64
+SEEN = 64
 
 
 def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") -> fx.GraphModule:
@@ -121,11 +121,12 @@ def correct(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.nda
     """What rounding moved, given back as far as held-out photographs agree: the best of nothing, weights, biases, and both.
 
     ``graph`` is the captured original, ``prepared`` its calibrated copy, ``photographs`` uint8 ``[N, 3, H, W]``: three quarters of
-    them correct, one quarter decides. Weights rounded by their outputs' error leave the mean error to the biases, so they may
+    them may correct, one quarter decides. Weights rounded by their outputs' error leave the mean error to the biases, so they may
     look worse alone than both together.
     """
     seen, held = split(photographs)
-    by_effect, layers = on_grid(graph, prepared, seen[:COVARIANCE])
+    seen = seen[:SEEN]
+    by_effect, layers = on_grid(graph, prepared, seen)
     candidates = {
         "nothing": prepared,
         f"weights of {layers} layers, rounded by their outputs' error": by_effect,
@@ -149,7 +150,8 @@ def correct_biases(graph: fx.GraphModule, prepared: fx.GraphModule, photographs:
 
 def best(graph: fx.GraphModule, candidates: dict[str, fx.GraphModule], held: np.ndarray) -> tuple[fx.GraphModule, str]:
     """The candidate whose answers to ``held`` lie closest to the original's, and a word about all of them."""
-    noise = {name: _noise(graph, candidate, held) for name, candidate in candidates.items()}
+    wanted = answers(graph, held)
+    noise = {name: _noise(wanted, candidate, held) for name, candidate in candidates.items()}
     chosen = min(noise, key=noise.__getitem__)
     tried = "; ".join(f"{name} {value:.3g}" for name, value in noise.items())
     return candidates[chosen], (
@@ -171,9 +173,9 @@ def _channel_means(value: np.ndarray) -> Tensor:
     return torch.from_numpy(value.mean(tuple(axis for axis in range(value.ndim) if axis != 1)))
 
 
-def _noise(graph: fx.GraphModule, prepared: fx.GraphModule, photographs: np.ndarray) -> float:
+def _noise(wanted: np.ndarray, prepared: fx.GraphModule, photographs: np.ndarray) -> float:
     with Simulation(prepared) as simulation:
-        return float(np.mean((simulation.answers(photographs) - answers(graph, photographs)) ** 2))
+        return float(np.mean((simulation.answers(photographs) - wanted) ** 2))
 
 
 class _Corrector(fx.Interpreter):

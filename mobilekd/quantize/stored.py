@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from mobilekd import graphs
-from mobilekd.quantize.ptq import COVARIANCE, best, split
+from mobilekd.quantize.ptq import SEEN, best, split
 from mobilekd.quantize.rounding import LARGEST, in_turn, int8, statistics
 
 #: A row of weights below this is left to rounding one by one: its int8 step would be too small a number for float16.
@@ -31,7 +31,7 @@ def store_weights(graph: fx.GraphModule, stored: str, photographs: np.ndarray | 
     if photographs is None:
         return plain, f"weights rounded to {stored} one by one, without photographs"
     seen, held = split(photographs)
-    known = statistics(graph, seen[:COVARIANCE])
+    known = statistics(graph, seen[:SEEN])
     candidates = {
         f"weights rounded to {stored} one by one": plain,
         f"weights of {len(known)} layers, rounded to {stored} by their outputs' error": _rounded(graph, stored, known),
