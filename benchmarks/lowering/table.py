@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilekd import pte
-from mobilekd.artifact import Artifact
+from mobilekd.artifact import Artifact, open_artifact
 from mobilekd.bench import bench
 from mobilekd.errors import CannotRunHere, GateError
 from mobilekd.export import export
-from mobilekd.files import write_json
+from mobilekd.files import read_json, write_json
 from mobilekd.measurement import Measurement
 from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
@@ -32,8 +32,11 @@ BYTES_PER_PARAMETER, EXTRA = 1.15, 100_000
 
 
 def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
-    """Export one precision; its figures, and the artifact to measure."""
+    """Export one precision; its figures, and the artifact to measure. What an earlier call left whole is taken as it is."""
     backend, precision = kind.split("/")
+    figures = folder.with_name(f"{folder.name}.json")
+    if figures.is_file():
+        return read_json(figures, "figures of an export"), open_artifact(folder)
     refused = None
     try:
         artifact = export(run, backend=backend, precision=precision, output=folder)
@@ -58,6 +61,7 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
     }
     if artifact.model.suffix == ".pte":
         found["byte_parts"] = pte.read(artifact.model).byte_table()
+    write_json(figures, found)
     return found, artifact
 
 
@@ -71,7 +75,11 @@ def main() -> None:
     parser.add_argument("run", help="a run's folder, or reference:NAME")
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="+", default=EVERY, metavar="BACKEND/PRECISION")
-    parser.add_argument("--artifacts", type=Path, help="keep the artifacts in this folder")
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        help="keep the artifacts in this folder, and take those that it has: made on a busy machine, measured on a quiet one",
+    )
     parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
