@@ -308,6 +308,22 @@ def test_the_map_is_the_probabilities_gradient_of_evidence_scaled_to_one(model: 
     torch.testing.assert_close(cam, expected, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("model", NAMES)
+def test_a_cell_of_the_map_looks_around_its_own_upper_left_corner(model: str) -> None:
+    network = student(model, adapt=() if model == "lesionnet" else ("no_se",)).eval()  # a gate sees the whole picture
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):  # every pixel of a window counts alike, and no activation clips
+            nn.init.constant_(module.weight, 0.5 / module.weight[0].numel())
+    x = torch.ones(1, 3, 256, 256, requires_grad=True)
+    features = network.forward_features(x)
+    assert features.shape[2:] == (8, 8)
+    features[0, :, 4, 4].sum().backward()
+    seen = x.grad[0].sum(0)
+    middles = torch.arange(256) + 0.5
+    for sums in (seen.sum(0), seen.sum(1)):
+        assert abs(float(sums @ middles / sums.sum()) - 4 * 32) < 3
+
+
 def test_a_flat_map_is_zero_and_not_a_division_by_zero() -> None:
     deployed = Deployable(shaken(student("lesionnet")), Preprocess(32, 32), Calibration(), cam=True).eval()
     with torch.no_grad():

@@ -18,6 +18,8 @@ class Deployable(nn.Module):
 
     The class activation map (arXiv 1512.04150) weights the classifier's maps by the answer's probabilities instead of
     picking the arg max class: no gather in the graph, the same map where the answer is sure, a blend where it is not.
+    Its cell (i, j) looks around pixel (32 i, 32 j), the cell's own upper left corner and not its middle: strides of 2 that
+    pad both sides alike start at the edge. Whoever draws the map over the picture must place the cells' middles there.
     """
 
     def __init__(self, student: nn.Module, preprocess: Preprocess, calibration: Calibration, cam: bool = False) -> None:

@@ -15,7 +15,7 @@ from mobilekd.preprocess import Preprocess, open_photograph
 
 WIDTH, HEIGHT = MODEL_SIZE
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
-SCREENS = ("MainActivityTest", "ModelFileTest", "BenchmarkActivityTest", "BenchEntryTest")
+SCREENS = ("MainActivityTest", "PhotographViewTest", "ModelFileTest", "BenchmarkActivityTest", "BenchEntryTest")
 
 
 def test_pure_kotlin(tools, community, tmp_path):

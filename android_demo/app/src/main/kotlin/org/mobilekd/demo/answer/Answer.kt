@@ -5,7 +5,10 @@ import kotlin.math.abs
 /** One class with its calibrated probability. */
 data class Ranked(val label: String, val probability: Float)
 
-/** Where the model looked: `[height, width]` values 0..1 over the crop. */
+/**
+ * Where the model looked: `[height, width]` values 0..1. The cell at (row, column) looks around the point
+ * (row / height, column / width) of the crop, its own upper left corner: the exporter's students are built so.
+ */
 data class Attention(val width: Int, val height: Int, val values: List<Float>)
 
 /** Nanoseconds that each step took. */

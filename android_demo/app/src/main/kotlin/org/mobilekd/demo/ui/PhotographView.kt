@@ -2,12 +2,15 @@ package org.mobilekd.demo.ui
 
 import android.content.Context
 import android.graphics.Bitmap
+import android.graphics.BitmapShader
 import android.graphics.Canvas
 import android.graphics.Color
+import android.graphics.Matrix
 import android.graphics.Paint
 import android.graphics.Path
 import android.graphics.Rect
 import android.graphics.RectF
+import android.graphics.Shader
 import android.util.AttributeSet
 import android.view.View
 import org.mobilekd.demo.R
@@ -22,6 +25,7 @@ import org.mobilekd.demo.tensor.Preprocess
 class PhotographView(context: Context, attributes: AttributeSet?) : View(context, attributes) {
     private val density = resources.displayMetrics.density
     private val picture = Paint(Paint.FILTER_BITMAP_FLAG)
+    private val warmth = Paint(Paint.FILTER_BITMAP_FLAG)
     private val dim = Paint().apply { color = 0x8C000000.toInt() }
     private val corners = Paint(Paint.ANTI_ALIAS_FLAG).apply {
         style = Paint.Style.STROKE
@@ -70,7 +74,7 @@ class PhotographView(context: Context, attributes: AttributeSet?) : View(context
         canvas.save()
         canvas.clipPath(Path().apply { addRoundRect(whole, RADIUS * density, RADIUS * density, Path.Direction.CW) })
         canvas.drawBitmap(bitmap, window, whole, picture)
-        heat?.let { canvas.drawBitmap(it, null, frame, picture) }
+        heat?.let { drawHeat(canvas, it, frame) }
         val outside = Path().apply {
             fillType = Path.FillType.EVEN_ODD
             addRect(whole, Path.Direction.CW)
@@ -79,6 +83,17 @@ class PhotographView(context: Context, attributes: AttributeSet?) : View(context
         canvas.drawPath(outside, dim)
         canvas.restore()
         drawCorners(canvas, frame)
+    }
+
+    /** [heat] over [frame], each cell's middle where the cell looks ([Attention]); what lies beyond the last cells is as warm as they are. */
+    private fun drawHeat(canvas: Canvas, heat: Bitmap, frame: RectF) {
+        val cells = Matrix().apply {
+            setTranslate(-0.5f, -0.5f)
+            postScale(frame.width() / heat.width, frame.height() / heat.height)
+            postTranslate(frame.left, frame.top)
+        }
+        warmth.shader = BitmapShader(heat, Shader.TileMode.CLAMP, Shader.TileMode.CLAMP).apply { setLocalMatrix(cells) }
+        canvas.drawRect(frame, warmth)
     }
 
     private fun drawCorners(canvas: Canvas, frame: RectF) {
