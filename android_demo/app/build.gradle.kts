@@ -1,4 +1,5 @@
-// The same sources as `mobilekd apk` builds, for Android Studio. Put an artifact into src/main/assets first (README.md).
+// The same sources as `mobilekd apk` builds, for Android Studio. Never run by this project, which could not reach Gradle and the
+// Android plugin. Put an artifact into src/main/assets first (README.md).
 plugins {
     alias(libs.plugins.android.application)
     alias(libs.plugins.kotlin.android)
