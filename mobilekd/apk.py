@@ -53,7 +53,7 @@ def apk(
     chosen = runtime(aar, exporter, tools)
     reason = may_meet(chosen, exporter)
     if reason:
-        raise UserError(f"apk: {reason}; take the official runtime, --aar FILE of a newer one, or export again")
+        raise UserError(f"{reason}; take the official runtime, --aar FILE of a newer one, or export again")
     apk_file = output or opened.folder.with_name(f"{opened.folder.name}.apk")
     apk_file.parent.mkdir(parents=True, exist_ok=True)
     say(f"apk: {chosen.name} {chosen.version} for {', '.join(abi)}")

@@ -61,7 +61,7 @@ def artifact(coordinates: str, tools: Toolchain) -> Path:
         )
     except UserError as error:
         if "Could not find artifact" in str(error) or "was not found" in str(error):
-            raise UserError(f"{coordinates}: the Maven repository at hand does not have it; name another or give a local file") from None
+            raise UserError(f"{coordinates}: the Maven repository at hand does not have it") from None
         raise
     if not kept.is_file():
         raise UserError(f"{coordinates}: Maven fetched it under another name; remove {folder} and try again")

@@ -56,7 +56,7 @@ def runtime(aar: str | Path | None, exporter: str, tools: Toolchain) -> Runtime:
     if aar is None:
         version = re.match(r"[0-9]+(\.[0-9]+)*", exporter)
         if version is None:
-            raise UserError(f"apk: the artifact does not say its ExecuTorch version ({exporter!r}); export it again")
+            raise UserError(f"the artifact does not say its ExecuTorch version ({exporter!r}); export it again")
         coordinates = f"{OFFICIAL}:{version[0]}:aar"
         try:
             file = artifact(coordinates, tools)

@@ -1,4 +1,4 @@
-"""The programs outside Python that the build needs; each that is missing is one line with its remedy."""
+"""The programs outside Python that the build needs; those that are missing are one line with the command that brings them."""
 
 import os
 import re
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from mobilekd.errors import CannotRunHere, UserError
 
-#: Program -> how to get it on Debian or Ubuntu.
-REMEDIES = {
-    "java": "apt install openjdk-17-jdk-headless",
-    "javac": "apt install openjdk-17-jdk-headless",
-    "keytool": "apt install openjdk-17-jdk-headless",
-    "mvn": "apt install maven",
-    "aapt": "apt install aapt",
-    "zipalign": "apt install zipalign",
-    "apksigner": "apt install apksigner",
+#: Program -> its package on Debian or Ubuntu.
+PACKAGES = {
+    "java": "openjdk-17-jdk-headless",
+    "javac": "openjdk-17-jdk-headless",
+    "keytool": "openjdk-17-jdk-headless",
+    "mvn": "maven",
+    "aapt": "aapt",
+    "zipalign": "zipalign",
+    "apksigner": "apksigner",
 }
 
 #: Those that an Android SDK's build-tools hold too.
@@ -62,17 +62,17 @@ def find(program: str) -> str | None:
 
 
 def missing() -> dict[str, str]:
-    """Programs that are not here, each with its remedy."""
-    return {program: remedy for program, remedy in REMEDIES.items() if find(program) is None}
+    """Programs that are not here, each with its package."""
+    return {program: package for program, package in PACKAGES.items() if find(program) is None}
 
 
 def toolchain() -> Toolchain:
-    """All programs, or one :class:`CannotRunHere` that names every one that is missing with its remedy."""
+    """All programs, or one :class:`CannotRunHere` that names every one that is missing, with one command for all."""
     absent = missing()
     if absent:
-        remedies = " and ".join(sorted(set(absent.values())))
-        raise CannotRunHere(f"apk: {', '.join(absent)} not found on this machine; {remedies}")
-    return Toolchain(**{program: str(find(program)) for program in REMEDIES})
+        packages = " ".join(sorted(set(absent.values())))
+        raise CannotRunHere(f"{', '.join(absent)} not found on this machine; on Debian: apt install {packages}")
+    return Toolchain(**{program: str(find(program)) for program in PACKAGES})
 
 
 def run(command: Sequence[str | Path], what: str, *, timeout: float = 900, cwd: Path | None = None) -> str:
@@ -81,7 +81,8 @@ def run(command: Sequence[str | Path], what: str, *, timeout: float = 900, cwd: 
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, cwd=cwd, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise CannotRunHere(f"{what}: {words[0]} not found; {REMEDIES.get(Path(words[0]).name, 'install it')}") from None
+        program = Path(words[0]).name
+        raise CannotRunHere(f"{what}: {words[0]} not found; install {PACKAGES.get(program, program)}") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{what}: {Path(words[0]).name} did not end within {timeout:.0f} s; try again on a less busy machine") from None
     if done.returncode != 0:
