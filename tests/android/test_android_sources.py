@@ -57,6 +57,41 @@ def test_night_has_every_colour():
     assert colours("values") - colours("values-night") == {"launcher"}
 
 
+def luminance(colour: str) -> float:
+    """WCAG 2's relative luminance of ``#AARRGGBB``."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (3, 5, 7)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("folder", ["values", "values-night"])
+@pytest.mark.parametrize(
+    ("over", "under"),
+    [
+        *((text, page) for text in ("on_surface", "muted", "primary") for page in ("surface", "card", "sunken")),
+        *((f"on_{name}", name) for name in ("primary", "tonal", "caution")),
+    ],
+)
+def test_text_stands_out_by_day_and_by_night(folder, over, under):
+    colours = {item.get("name"): item.text for item in ElementTree.parse(MAIN / f"res/{folder}/colors.xml").getroot()}
+    dark, light = sorted((luminance(colours[over]), luminance(colours[under])))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
+
+
+def test_no_word_on_the_screen_is_outside_the_strings():
+    for file in sorted((MAIN / "res").rglob("*.xml")):
+        assert not re.search(r'android:(?:text|title|label|hint|contentDescription)="[^@?]', file.read_text()), file.name
+    assert not re.search(r'(?:\.text|\.title|contentDescription) = "|setText\("', text("*.kt"))
+
+
+def test_every_text_starts_where_the_phone_s_language_does():
+    """An English sentence would else begin on the left of a right-to-left screen."""
+    for file in sorted((MAIN / "res").glob("layout*/*.xml")):
+        for element in ElementTree.parse(file).iter():
+            if element.tag in ("TextView", "Switch"):
+                assert element.get(f"{ANDROID}textAlignment") in ("viewStart", "center"), f"{file.name}: {element.attrib}"
+
+
 def test_every_constant_that_the_app_reads_is_exported():
     spec = (MAIN / "kotlin/org/mobilekd/demo/model/Spec.kt").read_text()
     read = set(re.findall(r'(?:all|texts?|whole|real|known|side)\("(\w+)"', spec))

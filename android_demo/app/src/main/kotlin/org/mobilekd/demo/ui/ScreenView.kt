@@ -38,7 +38,8 @@ class ScreenView(private val root: View, private val on: Actions) {
         }
         visible(R.id.illustration, shown == null)
         visible(R.id.photograph, shown != null)
-        visible(R.id.crop_explained, shown != null)
+        visible(R.id.caption, shown != null)
+        visible(R.id.attention, screen is Screen.Answered && screen.answer.attention != null)
         visible(R.id.message, screen !is Screen.Answered)
         visible(R.id.progress, screen is Screen.Starting || screen is Screen.Fetching || screen is Screen.Working)
         visible(R.id.answer, screen is Screen.Answered)
@@ -65,6 +66,7 @@ class ScreenView(private val root: View, private val on: Actions) {
     private fun show(shown: Photograph, preprocess: Preprocess) {
         val crop = preprocess.cropBox(shown.width, shown.height)
         photograph.show(shown, preprocess, null)
+        text(R.id.caption, root.resources.getString(R.string.crop_explained))
         photograph.contentDescription =
             sentences.words.getString(R.string.photo_description, crop.width, crop.height, shown.width, shown.height)
     }
@@ -87,7 +89,6 @@ class ScreenView(private val root: View, private val on: Actions) {
         val column: ViewGroup = root.findViewById(R.id.classes)
         column.removeAllViews()
         answer.ranked.forEach { column.addView(row(column, it)) }
-        visible(R.id.attention, answer.attention != null)
         attention.setOnCheckedChangeListener { _, looked -> overlay(screen, looked) }
         overlay(screen, attention.isChecked)
         root.findViewById<ScrollView>(R.id.scroll).scrollTo(0, 0)
@@ -96,6 +97,7 @@ class ScreenView(private val root: View, private val on: Actions) {
     private fun overlay(screen: Screen.Answered, looked: Boolean) {
         if (screen.answer.attention == null || !looked) return show(screen.photograph, screen.spec.preprocess)
         photograph.show(screen.photograph, screen.spec.preprocess, screen.answer.attention)
+        text(R.id.caption, root.resources.getString(R.string.attention_explained))
         photograph.contentDescription = root.resources.getString(R.string.photo_description_attention)
     }
 

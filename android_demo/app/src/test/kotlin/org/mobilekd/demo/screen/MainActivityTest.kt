@@ -1,10 +1,12 @@
 package org.mobilekd.demo.screen
 
+import android.app.Activity
 import android.content.Intent
 import android.os.Bundle
 import android.view.View
 import android.view.ViewGroup
 import android.widget.ImageView
+import android.widget.Switch
 import android.widget.TextView
 import org.junit.After
 import org.junit.Assert.assertEquals
@@ -15,6 +17,9 @@ import org.junit.Test
 import org.junit.runner.RunWith
 import org.mobilekd.demo.R
 import org.mobilekd.demo.StandInEngine
+import org.mobilekd.demo.model.Model
+import org.mobilekd.demo.ui.BenchmarkActivity
+import org.mobilekd.demo.ui.CardActivity
 import org.mobilekd.demo.ui.MainActivity
 import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
@@ -199,14 +204,39 @@ class MainActivityTest {
     }
 
     @Test
-    fun `every control is named and large enough to touch`() {
+    fun `where the model looked is offered beside the photograph, if the model says it`() {
         val activity = start(share("lesion.jpg")).shown()
         answered(activity)
+        assertEquals("The frame is the part that the model sees.", activity.text(R.id.caption))
+        activity.findViewById<Switch>(R.id.attention).performClick()
+        assertEquals("Orange is where the model looked, roughly.", activity.text(R.id.caption))
+        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.contains("where the model looked"))
+        StageApplication.engine = { StandInEngine(attention = false, constants = StandInEngine.CONSTANTS + ("outputs" to listOf("probabilities"))) }
+        val without = start(share("lesion.jpg")).shown()
+        answered(without)
+        assertFalse(without.findViewById<View>(R.id.attention).isShown)
+    }
+
+    @Test
+    fun `every control is named and large enough to touch`() {
+        val welcome = start().shown()
+        waitFor("the welcome") { welcome.text(R.id.message_title).startsWith("See what") }
+        controlsAreNamedAndLarge(welcome)
+        val activity = start(share("lesion.jpg")).shown()
+        answered(activity)
+        controlsAreNamedAndLarge(activity)
+        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.startsWith("Your photograph."))
+        controlsAreNamedAndLarge(Robolectric.buildActivity(BenchmarkActivity::class.java).shown())
+        val spec = Model.load(File("none")) { StandInEngine() }.spec
+        controlsAreNamedAndLarge(Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(activity, spec)).shown())
+    }
+
+    private fun controlsAreNamedAndLarge(activity: Activity) {
         val least = 48 * activity.resources.displayMetrics.density
         fun walk(view: View) {
             if (!view.isShown) return
             val name = view.contentDescription ?: (view as? TextView)?.text
-            if (view.isClickable) {
+            if (view.isClickable && (view as? TextView)?.isTextSelectable != true) {
                 assertFalse("$view has no name", name.isNullOrBlank())
                 assertTrue("$view is ${view.width} x ${view.height}", view.height >= least && view.width >= least)
             }
@@ -214,6 +244,5 @@ class MainActivityTest {
             if (view is ViewGroup) for (index in 0 until view.childCount) walk(view.getChildAt(index))
         }
         walk(activity.findViewById(android.R.id.content))
-        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.startsWith("Your photograph."))
     }
 }

@@ -63,6 +63,12 @@ class ScreenshotTest {
 
     private fun welcome(): MainActivity = main().also { activity -> waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See") } }
 
+    private fun card(): CardActivity {
+        val application = RuntimeEnvironment.getApplication()
+        val spec = Model.load(ModelStore(application).builtIn()).use { it.spec }
+        return Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(application, spec)).shown()
+    }
+
     @Test
     fun `welcome in its forms`() {
         welcome().screenshot("welcome-light")
@@ -92,7 +98,11 @@ class ScreenshotTest {
 
     @Test
     @Config(qualifiers = "ar-ldrtl-w411dp-h891dp-xhdpi")
-    fun `answer from right to left`() = answered().screenshot("answer-rtl")
+    fun `welcome, answer and card from right to left`() {
+        welcome().screenshot("welcome-rtl")
+        answered().screenshot("answer-rtl")
+        card().screenshot("card-rtl")
+    }
 
     @Test
     fun `not sure, with a flawed photograph`() {
@@ -131,9 +141,6 @@ class ScreenshotTest {
 
     @Test
     fun `model card`() {
-        val application = RuntimeEnvironment.getApplication()
-        val spec = Model.load(ModelStore(application).builtIn()).use { it.spec }
-        fun card() = Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(application, spec)).shown()
         card().screenshot("card-light")
         RuntimeEnvironment.setQualifiers("+night")
         card().screenshot("card-dark")
