@@ -108,9 +108,8 @@ def operator_times(model: Path, picture: np.ndarray) -> dict[str, Any]:
     """
     import torch
     from executorch.devtools import Inspector
-    from executorch.runtime import Runtime
 
-    program = Runtime.get().load_program(model, enable_etdump=True)
+    program = pte.runtime().load_program(model, enable_etdump=True)
     forward = program.load_method("forward")
     for _ in range(PROFILED_RUNS):
         forward.execute([torch.from_numpy(picture)])

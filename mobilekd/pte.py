@@ -3,15 +3,17 @@
 Nothing here knows the exporter, so a count made from the file cannot repeat the exporter's mistake.
 """
 
+import functools
 import json
 import math
+import os
 import re
 import struct
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ class PteFile:
     blobs: dict[str, bytes]  # weights by their key
     constants: int = 0  # bytes of tensors that operators outside the delegates read
 
-    @cached_property
+    @functools.cached_property
     def heavy(self) -> tuple[Node, ...]:
         """Convolutions and linear layers inside delegates, in order."""
         return tuple(node for delegate in self.delegates for node in delegate.nodes if node.heavy)
@@ -208,14 +210,30 @@ def _node(node: dict[str, Any], values: dict[int, dict[str, Any]], keys: list[st
     )
 
 
-def load(path: Path) -> Any:
-    """The runtime's program; a damaged file is a ``UserError``."""
+@functools.cache
+def runtime() -> Any:
+    """ExecuTorch's runtime with its thread pool made, which in containers complains of five files that it cannot read."""
+    from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        portable_lib._threadpool_get_thread_count()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    return Runtime.get()
+
+
+def load(path: Path) -> Any:
+    """The runtime's program; a damaged file is a ``UserError``."""
     if not path.is_file():
         raise UserError(f"{path}: no such model file; check the path")
     try:
-        return Runtime.get().load_program(path)
+        return runtime().load_program(path)
     except RuntimeError as error:
         raise UserError(f"{path}: the runtime does not load it ({error}); export again or copy it whole") from None
 
@@ -251,9 +269,7 @@ def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
 
 def _explain(path: Path) -> None:
     """Raise ``CannotRunHere`` where the cause is a delegate that this machine's runtime was built without."""
-    from executorch.runtime import Runtime
-
-    registry = Runtime.get().backend_registry
+    registry = runtime().backend_registry
     missing = sorted({delegate.id for delegate in read(path).delegates if not registry.is_available(delegate.id)})
     if missing:
         raise CannotRunHere(f"{path.name}: this machine's ExecuTorch has no {', '.join(missing)}; run it on a device that has it")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mobilekd import pte
 from mobilekd.progress import say
 from mobilekd.teachers import Teacher
 
@@ -46,12 +47,11 @@ def fastest(teacher: Teacher, example: Tensor, photographs: int) -> tuple[Forwar
 def _xnnpack(teacher: Teacher, example: Tensor) -> Forward:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
-    from executorch.runtime import Runtime
 
     network = teacher.network.to(memory_format=torch.contiguous_format)
     exported = torch.export.export(network, (example,), strict=False)
     buffer = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer
-    loaded = Runtime.get().load_program(buffer)
+    loaded = pte.runtime().load_program(buffer)
     method = loaded.load_method("forward")
     if method is None:
         raise RuntimeError("the lowered teacher has no forward method")

@@ -88,6 +88,8 @@ def export_with_frozen(
     record = None if evidence else recorded(run, f"{backend}-{precision}")
     if evidence is None and record is None:
         raise UserError(f"{missing}; without test photographs and without recorded gates nothing can be accepted")
+    if evidence is None:
+        say(f"export: the data is not here, so the gates that it decided where it was are taken as recorded ({missing})")
     with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
         case, prepared, names = _lower(run, recipe, lowering, precision, folder, cam, evidence)
         found = check(case)
@@ -117,7 +119,6 @@ def _evidence(run: Run, recipe: Recipe) -> tuple[Evidence | None, str]:
     try:
         return gather(recipe, run.info.labels, run.split, run.info.split_hash), ""
     except UserError as error:
-        say(f"export: {error}")
         return None, str(error)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mobilekd import graphs, quantize
 from mobilekd.backends import Backend
@@ -19,6 +19,7 @@ from mobilekd.parallel import World
 from mobilekd.progress import say
 from mobilekd.quantize.simulate import answers
 from mobilekd.recipe import Recipe
+from mobilekd.students import Deployable
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.faculty import Faculty
 
@@ -39,7 +40,7 @@ class Prepared:
 
 
 def prepare(
-    model: nn.Module,
+    model: Deployable,
     example: Tensor,
     backend: Backend,
     precision: str,
@@ -62,8 +63,8 @@ def prepare(
         return _thawed(graph, quantizer, example, frozen)
     if evidence is None:
         raise UserError(
-            f"{recipe.name}: {precision} needs training photographs to calibrate on, and the data is not here; "
-            "set the recipe's data.root, or export fp32"
+            f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training photographs to calibrate on, and the data "
+            f"is not here; set the recipe's data.root, {'leave --cam out, ' if model.cam else ''}or export fp32"
         )
     options = recipe.quantize
     photographs = evidence.calibration(options.calibration + HELD_OUT)
