@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mobilekd.figures.svg import Chart, Scale, label_room, shorten
+from mobilekd.figures.tables import signed
+from mobilekd.measurement import thread_words
 
 #: Height of one further quantity below latency against time, units.
 PANEL = 70
@@ -71,7 +73,7 @@ def threads(series: Mapping[str, Sequence[tuple[int, float, float, float]]]) -> 
         chart.polyline([(x(n) + shift, y(p50)) for n, _, p50, _ in rows], series=index)
         for n, p10, p50, p90 in rows:
             chart.segment(x(n) + shift, y(p10), x(n) + shift, y(p90), css=f"s{index % 6}")
-            chart.marker(x(n) + shift, y(p50), series=index, hover=f"{n} threads: {p50:.3f} ms")
+            chart.marker(x(n) + shift, y(p50), series=index, hover=f"{thread_words(n)}: {p50:.3f} ms")
     return chart
 
 
@@ -100,15 +102,18 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
 def sustained(
     seconds: np.ndarray,
     times: np.ndarray,
+    change: float,
     celsius: Sequence[tuple[float, float]] = (),
     megahertz: Sequence[tuple[float, float]] = (),
 ) -> Chart:
-    """Latency against time under load: a dot per inference and the running median; below it temperature and frequency."""
+    """Latency against time under load: a dot per inference and the running median; below it temperature and frequency.
+
+    ``change`` is how far latency drifts, as the tables say it.
+    """
     window = max(1, len(times) // 60)
     parts = [slice(i, i + window) for i in range(0, len(times), window)]
     line = [(float(np.mean(seconds[part])), float(np.median(times[part]))) for part in parts]
-    change = line[-1][1] / line[0][1] - 1
-    words = [f"Median latency changes by {change:+.1%} from the first to the last part."]
+    words = [f"Median latency changes by {signed(change)} from the first to the last tenth of the time."]
     words += [f"Temperature from {celsius[0][1]:g} to {celsius[-1][1]:g} °C."] if celsius else []
     words += [f"Frequency of the fastest core from {megahertz[0][1]:g} to {megahertz[-1][1]:g} MHz."] if megahertz else []
     chart = Chart("Sustained load", " ".join(words), top=22)
