@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 360
-#: Average width of a character at the charts' font size, in units.
-CHARACTER = 6.5
+#: Width of a character at the charts' font size, in units; as wide as in the wider of the usual fonts, so that no name is cut.
+CHARACTER = 7
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 LIGHT = (
@@ -160,7 +160,7 @@ class Chart:
     def legend(self, names: Sequence[str], *, lines: bool = False) -> None:
         """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top."""
         x, y = 6.0, 12.0
-        for series, name in enumerate(names):
+        for series, name in enumerate(shorten(name, self.width - 24) for name in names):
             wide = 24 + len(name) * CHARACTER + 10
             if x + wide > self.width and x > 6:
                 x, y = 6.0, y + 15
@@ -190,9 +190,12 @@ def label_room(names: Sequence[str], most: float = 170) -> float:
 
 
 def shorten(name: str, room: float) -> str:
-    """``name``, cut with an ellipsis where it is wider than ``room`` units."""
+    """``name``; where it is wider than ``room`` units its middle is left out, because what tells names apart often ends them."""
     most = max(4, int((room - 8) / CHARACTER))
-    return name if len(name) <= most else name[: most - 1] + "…"
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def _class(css: str) -> str:
