@@ -7,7 +7,7 @@ Resampling samples instead finds a difference between a machine and itself in mo
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,8 @@ LEAST_PROCESSES = 3
 #: The chance that settings which are as fast as before are called slower by luck, however many are compared together;
 #: and the same for faster. With a single setting that is where its 95% interval lies above, or below, 1.
 FALSE_ALARM = 0.025
+#: A difference in accuracy is shown where its corrected two-sided p-value lies below this.
+LEVEL = 2 * FALSE_ALARM
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -31,6 +33,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return [float(value) for value in adjusted]
+
+
+def verdict(p: float, gain: float) -> Literal["better", "worse", ""]:
+    """On a difference with the corrected p-value ``p``, positive where it is a gain; empty where luck may explain it.
+
+    Whatever gives a verdict on a student and its control, in words or in colour, takes it from here.
+    """
+    return "" if p >= LEVEL else "better" if gain > 0 else "worse"
 
 
 def bootstrap_interval(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.artifact import Artifact
+from mobilekd.figures.compared import PRIMARY, judged
 from mobilekd.figures.tables import count, duration, milliseconds, percent, points, signed, size
 from mobilekd.measurement import Measurement, thread_words
 from mobilekd.report import load
@@ -51,7 +52,7 @@ def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
         words = f"{student['name']} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"
         if student.get("control"):
             gain = points(student["difference"]["balanced_accuracy"])
-            words += f"; against its control without a teacher that is {gain.text} points {gain.minor}"
+            words += f"; against its control without a teacher that is {gain.text} points {gain.minor}: {_verdict(student, document)}"
         sentences.append(words + ".")
     fast = _fastest(material.measurements)
     if fast is not None:
@@ -63,17 +64,23 @@ def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
     return " ".join(sentences) or "Artifacts and measurements, as they were found."
 
 
+def _verdict(student: dict[str, Any], document: dict[str, Any]) -> str:
+    """The table of claims' word on balanced accuracy, so that the first screen never says more."""
+    claims = (one for one in document["claims"] if one["metric"] == PRIMARY and one["student"] == student["name"])
+    return judged(next(claims)).text
+
+
 def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | None:
     """Accuracy, gain, size, agreement, latency: those that are known."""
     found = []
     best = best_student(documents)
     if best is not None:
-        student, _ = best
+        student, document = best
         score = percent(student["metrics"]["balanced_accuracy"])
         found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student['name']}"))
         if student.get("control"):
             gain = points(student["difference"]["balanced_accuracy"])
-            found.append(Tile("against its control", gain.text, " points", gain.minor))
+            found.append(Tile("against its control", gain.text, " points", f"{gain.minor} {_verdict(student, document)}"))
         if student["facts"].get("parameters"):
             found.append(Tile("parameters", count(student["facts"]["parameters"]), "", str(student["facts"].get("model", ""))))
     smallest = min(material.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
