@@ -150,3 +150,15 @@ def test_one_drift_has_one_figure_and_seconds_make_no_headline(artifacts: dict[s
 def test_names_from_right_to_left_turn_nothing_around_them() -> None:
     assert device_name(PHONE.model_copy(update={"maker": "חברה", "model": "טלפון 7"})) == "\u2068חברה טלפון 7\u2069"
     assert device_name(PHONE.model_copy(update={"model": "Two\nlines"})) == "Phone Two lines"
+
+
+def test_a_valid_measurement_stands_beside_other_devices_and_not_a_later_invalid_one(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    valid = make_measurement(artifacts["int8"], 4.0, device=PHONE)
+    later = make_measurement(artifacts["int8"], 9.0, device=PHONE, started="2026-12-01T00:00:00Z", valid=False)
+    for number, one in enumerate((valid, later, make_measurement(artifacts["int8"], 6.0))):
+        write_measurement(tmp_path, one, str(number))
+    page = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    beside = page.split("Devices side by side")[1].split("</table>")[0]
+    assert "invalid" not in beside
+    legend = texts(page.split("<figcaption>Distribution of latency, 1 thread</figcaption>")[2].split("</svg>")[0])
+    assert {"int8", "2026-12-01 00:00, invalid"} <= set(legend)

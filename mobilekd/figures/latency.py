@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mobilekd.figures.svg import Chart, Scale, label_room, shorten
+from mobilekd.figures.svg import Chart, Scale, label_room, one_line, shorten
 from mobilekd.figures.tables import signed
 from mobilekd.measurement import thread_words
 
@@ -14,7 +14,7 @@ PANEL = 70
 
 def distribution(series: Mapping[str, np.ndarray]) -> Chart:
     """Share of inferences that took at most so long, one curve per name; the slowest hundredth is cut off and said."""
-    middle = ", ".join(f"{name} {np.median(samples):.3g} ms" for name, samples in series.items())
+    middle = ", ".join(f"{one_line(name)} {np.median(samples):.3g} ms" for name, samples in series.items())
     chart = Chart("Distribution of latency", f"Cumulative share of inferences by duration; medians: {middle}.", top=22)
     chart.legend(list(series), lines=True)
     low = min(float(samples.min()) for samples in series.values())
@@ -34,7 +34,7 @@ def strips(series: Mapping[str, np.ndarray]) -> Chart:
 
     A name may have a second line.
     """
-    rows = ", ".join(f"{name.replace(chr(10), ', ')} {np.median(samples):.3g} ms" for name, samples in series.items())
+    rows = ", ".join(f"{one_line(name)} {np.median(samples):.3g} ms" for name, samples in series.items())
     room = label_room([line for name in series for line in name.splitlines()])
     chart = Chart("Every sample", f"One dot per inference; medians: {rows}.", left=room, right=14, top=8)
     chart.height = 50 + 34 * len(series)
@@ -60,7 +60,7 @@ def strips(series: Mapping[str, np.ndarray]) -> Chart:
 
 def threads(series: Mapping[str, Sequence[tuple[int, float, float, float]]]) -> Chart:
     """Median with p10 and p90 by thread count: ``name -> [(threads, p10, p50, p90)]``."""
-    words = "; ".join(f"{name}: " + ", ".join(f"{p50:.3g} ms with {n}" for n, _, p50, _ in rows) for name, rows in series.items())
+    words = "; ".join(f"{one_line(name)}: " + ", ".join(f"{p50:.3g} ms with {n}" for n, _, p50, _ in rows) for name, rows in series.items())
     chart = Chart("Latency by threads", f"{words}.", top=22)
     chart.legend(list(series), lines=True)
     counts = sorted({n for rows in series.values() for n, *_ in rows})
@@ -81,7 +81,8 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
     """Cold starts, one dot per fresh process, phases on rows, on a logarithmic axis: ``name -> phase -> milliseconds``."""
     phases = list(next(iter(series.values())))
     words = "; ".join(
-        f"{name}: " + ", ".join(f"{phase} {np.median(values):.3g} ms" for phase, values in rows.items()) for name, rows in series.items()
+        f"{one_line(name)}: " + ", ".join(f"{phase} {np.median(values):.3g} ms" for phase, values in rows.items())
+        for name, rows in series.items()
     )
     chart = Chart("Cold against warm", f"Medians over fresh processes: {words}.", left=label_room(phases), top=8)
     pitch = 14 + 10 * len(series)
@@ -95,7 +96,9 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
         chart.text(chart.left - 8, top + 5 * len(series) + 1, phase, css="end")
         for index, (name, rows) in enumerate(series.items()):
             for value in rows[phase]:
-                chart.marker(x(max(value, 1e-4)), top + 10 * index, series=index, opacity=0.75, hover=f"{name}, {phase}: {value:.3f} ms")
+                chart.marker(
+                    x(max(value, 1e-4)), top + 10 * index, series=index, opacity=0.75, hover=f"{one_line(name)}, {phase}: {value:.3f} ms"
+                )
     return chart
 
 

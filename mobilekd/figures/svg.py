@@ -158,19 +158,25 @@ class Chart:
         self.text(4, self.top - 10, label, css="soft")
 
     def legend(self, names: Sequence[str], *, lines: bool = False) -> None:
-        """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top."""
+        """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top.
+
+        A name may have a second line.
+        """
         x, y = 6.0, 12.0
-        for series, name in enumerate(shorten(name, self.width - 24) for name in names):
-            wide = 24 + len(name) * CHARACTER + 10
+        deep = 2 + 13 * max((len(name.splitlines()) for name in names), default=1)
+        for series, name in enumerate(names):
+            rows = [shorten(row, self.width - 24) for row in name.splitlines() or [""]]
+            wide = 24 + max(map(len, rows)) * CHARACTER + 10
             if x + wide > self.width and x > 6:
-                x, y = 6.0, y + 15
+                x, y = 6.0, y + deep
             if lines:
                 self.polyline([(x, y - 4), (x + 18, y - 4)], series=series)
             else:
                 self.marker(x + 9, y - 4, series=series)
-            self.text(x + 23, y, name)
+            for number, row in enumerate(rows):
+                self.text(x + 23, y + 13 * number, row, css="soft" if number else "")
             x += wide
-        added = y + 4
+        added = y + deep - 11
         self.top += added
         self.height += added
 
@@ -182,6 +188,11 @@ class Chart:
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" {size}><title>{escape(self.title)}</title>'
             f"<desc>{escape(self.description)}</desc>{style if alone else ''}{''.join(self.marks)}</svg>"
         )
+
+
+def one_line(name: str) -> str:
+    """A name whose second line follows behind a comma."""
+    return ", ".join(name.splitlines())
 
 
 def label_room(names: Sequence[str], most: float = 170) -> float:

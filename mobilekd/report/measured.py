@@ -76,7 +76,7 @@ def _doubts(shown: Sequence[Measurement]) -> Block | None:
 
 
 def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | None]:
-    """All devices in one picture and one table, the latest measurement of each artifact at its fewest threads."""
+    """All devices in one picture and one table, the latest valid measurement of each artifact at its fewest threads."""
     if len(groups) < 2:
         return []
     series, rows = {}, []
@@ -84,10 +84,10 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
     ways = {(one.device.id, one.via) for members in groups.values() for one in members}
     both = len(ways) > len({device for device, _ in ways})
     for name, members in groups.items():
-        for one in {one.artifact: one for one in sorted(members, key=lambda one: one.started_utc)}.values():
+        for one in {one.artifact: one for one in sorted(members, key=lambda one: (one.valid, one.started_utc))}.values():
             setting = settings(one)[0]
             device = name if both else name.replace(f", via {one.via}", "")
-            series[f"{device}\n{_short(one, everyone)}{'' if one.valid else f' ({INVALID})'}"] = setting.samples
+            series[f"{device}{'' if one.valid else f' ({INVALID})'}\n{_short(one, everyone)}"] = setting.samples
             figure = [_interval(setting.percentile(q)) for q in (50, 95)]
             remark = setting.name if one.valid else f"{setting.name}, {INVALID}"
             rows.append([Cell(name), Cell(one.artifact, remark, mark="" if one.valid else "bad"), *figure])
@@ -109,9 +109,9 @@ def label(measurement: Measurement, members: Sequence[Measurement]) -> str:
 
 
 def _row(measurement: Measurement, members: Sequence[Measurement]) -> str:
-    """The same in two lines, for the narrow side of a chart."""
-    date = _date(measurement, members)
-    return _short(measurement, members) + ("" if measurement.valid else f" ({INVALID})") + (f"\n{date}" if date else "")
+    """The same in two lines, as pictures have little room."""
+    remark = ", ".join(filter(None, (_date(measurement, members), "" if measurement.valid else INVALID)))
+    return _short(measurement, members) + (f"\n{remark}" if remark else "")
 
 
 def _short(measurement: Measurement, members: Sequence[Measurement]) -> str:
@@ -140,16 +140,16 @@ def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
     each = [(one, setting) for one in members for setting in settings(one)]
     fewest = min((setting for _, setting in each if setting.cores == "all"), key=lambda setting: setting.threads, default=each[0][1])
     first = [(one, setting.samples) for one, setting in each if setting.name == fewest.name]
-    charts = _in_parts(figures.distribution, {label(one, members): samples for one, samples in first}, f", {fewest.name}")
+    charts = _in_parts(figures.distribution, {_row(one, members): samples for one, samples in first}, f", {fewest.name}")
     charts.append(figures.strips({_row(one, members): samples for one, samples in first}))
     charts[-1].title += f", {fewest.name}"
     threads: dict[str, list[tuple[int, float, float, float]]] = {}
     for one, setting in each:
         bound = "" if setting.cores == "all" else f", cores {ranges(setting.cores)}"
-        threads.setdefault(label(one, members) + bound, []).append(_band(setting))
+        threads.setdefault(_row(one, members) + bound, []).append(_band(setting))
     if any(len(rows) > 1 for rows in threads.values()):
         charts += _in_parts(figures.threads, threads)
-    starts = {label(one, members): _phases(one) for one in members if one.cold}
+    starts = {_row(one, members): _phases(one) for one in members if one.cold}
     charts += _in_parts(figures.cold, starts)
     charts += [made for one in members if (made := load.chart(one, label(one, members)))]
     return tuple(charts)
