@@ -12,10 +12,12 @@ from mobilekd.measurement import Measurement, Series, read_measurement
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+LEAKY = ", LEAKY (split by photograph)"
 HEAD = """# Benchmarks
 
 Made by `python benchmarks/index.py` from [`results/`](results); do not edit. How it is measured: [protocol.md](protocol.md).
-How you add your phone: [phone.md](phone.md).
+How you add your phone: [phone.md](phone.md). Two devices ran the same model only where the first
+digits of its SHA-256 (model file) are the same.
 
 """
 
@@ -51,9 +53,25 @@ def row(path: Path, measurement: Measurement, setting: tuple[int, str], group: l
     reasons = dict.fromkeys((*measurement.reasons, *(reason for series in group for reason in series.reasons)))
     processes = f"{min(spread):.2f} to {max(spread):.2f}" if spread else "none"
     name = f"[{measurement.artifact}]({path.relative_to(HERE).as_posix()})"
-    return (
-        f"| {name} | {measurement.via} | {where} | {' | '.join(figures)} | {processes} | {len(samples)} | {'; '.join(reasons) or 'yes'} |"
-    )
+    model, day = f"`{measurement.artifact_sha256[:8]}`", measurement.started_utc[:10]
+    counts = f"{len(samples)} | {'; '.join(reasons) or 'yes'}"
+    return f"| {name} | {model} | {day} | {measurement.via} | {where} | {' | '.join(figures)} | {processes} | {counts} |"
+
+
+def about(document: dict) -> str:
+    """One line on another result: its own words, or what can be told from what it is."""
+    if "what" in document:
+        return str(document["what"])
+    if document.get("kind") == "comparison":
+        groups = ", ".join(dict.fromkeys(group["name"] for group in document["groups"]))
+        return f"students beside their controls, paired, {document['photographs']} photographs{LEAKY * document['leaky']}: {groups}"
+    if isinstance(document.get("test"), dict) and "metrics" in document["test"]:
+        score, leaky = document["test"]["metrics"]["balanced_accuracy"], document["run"]["split_by"] == "photograph"
+        figure = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+        return f"a run, its recipe and its test split{LEAKY * leaky}: balanced accuracy {figure}"
+    if "weights_sha256" in document and "labels" in document:
+        return f"a teacher, {document['model']}, as it was trained{LEAKY * (document['split_by'] == 'photograph')}"
+    return ""
 
 
 def page() -> str:
@@ -69,7 +87,8 @@ def page() -> str:
         names = [device.maker, device.model, "" if device.soc == device.model else device.soc]
         parts.append(f"### {' '.join(name for name in names if name)}, {device.cores} cores, {device.os}, {device.abi}\n")
         parts.append(
-            "| artifact | via | threads | p50 | p90 | p99 | medians of processes | samples | valid |\n|---|---|---|---|---|---|---|---|---|"
+            "| artifact | model file | measured | via | threads | p50 | p90 | p99 | medians of processes | samples | valid |\n"
+            "|---|---|---|---|---|---|---|---|---|---|---|"
         )
         for path, measurement in members:
             parts += [row(path, measurement, setting, group) for setting, group in sorted(settings(measurement).items())]
@@ -79,7 +98,7 @@ def page() -> str:
         document = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(document, dict) and "golden" in document:
             continue
-        what = document.get("what", "") if isinstance(document, dict) else ""
+        what = about(document) if isinstance(document, dict) else ""
         command = document.get("command", "") if isinstance(document, dict) else ""
         line = f"- [{path.relative_to(RESULTS).as_posix()}]({path.relative_to(HERE).as_posix()})"
         parts.append(line + (f": {what}" if what else "") + (f" (`{command}`)" if command else ""))

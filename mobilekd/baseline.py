@@ -7,13 +7,9 @@ import numpy as np
 
 from mobilekd.artifact import Interval
 from mobilekd.errors import UserError
-from mobilekd.measurement import Device, Measurement, read_measurement
+from mobilekd.measurement import Device, Measurement, read_measurement, thread_words
 from mobilekd.progress import say
-from mobilekd.stats import holm, process_p_value, process_ratio
-
-#: The chance that one command fails by luck, though nothing is slower, however many settings it compares. With a single
-#: setting that is where its 95% interval lies above 1.
-FALSE_ALARM = 0.025
+from mobilekd.stats import FALSE_ALARM, process_ratio, slower_by_luck
 
 
 class Regression(UserError):
@@ -24,8 +20,8 @@ class Regression(UserError):
         self.regressions = regressions
 
 
-def read_baseline(path: Path, via: str, device: Device, artifacts: Sequence[str]) -> Measurement:
-    """The baseline, refused before minutes are spent where nothing measured now could be compared with it."""
+def read_baseline(path: Path, via: str, device: Device, artifacts: Sequence[str], *, to_judge: bool) -> Measurement:
+    """The baseline, refused before minutes are spent where nothing measured now could be compared with it, or ``to_judge`` by it."""
     old = read_measurement(path)
     if old.via != via:
         raise UserError(f"{path}: measured via {old.via}; shell and app are never compared, use --via {old.via}")
@@ -34,6 +30,9 @@ def read_baseline(path: Path, via: str, device: Device, artifacts: Sequence[str]
     _alike(device, old)
     if not _samples(old):
         raise UserError(f"{path}: the baseline has no latency; measure it again, on a real device")
+    if to_judge and not old.valid:
+        why = "; ".join(old.reasons)
+        raise UserError(f"{path}: the baseline is marked invalid ({why}), so --fail-above cannot judge; measure it again")
     return old
 
 
@@ -58,7 +57,7 @@ def _samples(measurement: Measurement) -> dict[str, list[np.ndarray]]:
     found: dict[str, list[np.ndarray]] = {}
     for series in measurement.series:
         if series.valid:
-            key = f"{series.threads_asked} threads" + ("" if series.cores == "all" else f" on cores {series.cores}")
+            key = thread_words(series.threads_asked) + ("" if series.cores == "all" else f" on cores {series.cores}")
             found.setdefault(key, []).append(np.array(series.samples_ns, float))
     return found
 
@@ -66,8 +65,8 @@ def _samples(measurement: Measurement) -> dict[str, list[np.ndarray]]:
 def judge(measurements: Sequence[Measurement], old: Measurement, baseline: Path, fail_above: float | None) -> None:
     """Say every ratio, and fail where one lies above ``fail_above`` and luck does not explain it.
 
-    All settings are tested together, those that came out fast too: Holm's correction keeps the command's chance of a false
-    alarm at ``FALSE_ALARM``. Settings need not be independent for that.
+    All settings are tested together, those that came out fast too (``slower_by_luck``). An invalid measurement is compared
+    and bears no verdict, here as in the report.
     """
     new = next(measurement for measurement in measurements if measurement.artifact == old.artifact)
     ratios = compare(new, old)
@@ -82,6 +81,8 @@ def judge(measurements: Sequence[Measurement], old: Measurement, baseline: Path,
         say(f"bench: {old.artifact}, {key}: {words(ratio)} times the baseline's median")
     if fail_above is None:
         return
+    if doubts:
+        raise UserError(f"{old.artifact}: {doubts[0]}, so --fail-above cannot judge; mend that and measure again")
     if all(ratio.low is None for ratio in ratios.values()):
         raise UserError(f"{baseline}: {next(iter(ratios.values())).reason}, so --fail-above cannot judge; measure both again")
     # Below 1 the user asks for a gain: then it is the gain that must be shown to be missing, not a loss.
@@ -96,15 +97,15 @@ def judge(measurements: Sequence[Measurement], old: Measurement, baseline: Path,
     if failed:
         key, worst = max(failed.items(), key=lambda pair: pair[1].value or 0.0)
         more = f"; {len(failed) - 1} more failed" if len(failed) > 1 else ""
-        line = f"{old.artifact}, {key}: {words(worst)} times the baseline, above --fail-above {fail_above:g} (p {luck[key]:.2g}{by}{more})"
-        raise Regression(line + "".join(f" ({doubt})" for doubt in doubts), failed)
+        line = f"{old.artifact}, {key}: {words(worst)} times the baseline, above --fail-above {fail_above:g}"
+        raise Regression(f"{line} (p {luck[key]:.2g}{by}{more})", failed)
 
 
 def _luck(ratios: dict[str, Interval], new: Measurement, old: Measurement, bar: float) -> dict[str, float]:
     """The corrected p-value against "the ratio is ``bar`` or less" of every setting that bears a verdict."""
     ours, theirs = _samples(new), _samples(old)
     keys = [key for key, ratio in ratios.items() if ratio.low is not None]
-    return dict(zip(keys, holm([process_p_value(ours[key], theirs[key], bar) for key in keys]), strict=True))
+    return dict(zip(keys, slower_by_luck([(ours[key], theirs[key]) for key in keys], bar), strict=True))
 
 
 def words(ratio: Interval) -> str:

@@ -68,7 +68,8 @@ def bench(
     _same_kind(collected)
     runner = get(device, via)
     about = runner.describe()
-    old = read_baseline(baseline, runner.via, about, [title(item) for item in collected]) if baseline else None
+    names, to_judge = [title(item) for item in collected], fail_above is not None
+    old = read_baseline(baseline, runner.via, about, names, to_judge=to_judge) if baseline else None
     stamp = _Stamp(runner, about, plan, device.partition(":")[0])
     fault: UserError | None = None
     try:

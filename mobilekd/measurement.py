@@ -4,7 +4,7 @@ Times are integers in nanoseconds from a monotonic clock. An invalid run is kept
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,12 +15,19 @@ MEASUREMENT_VERSION = 1
 
 #: A duration, or an offset from a start; a clock that ran backwards is not monotonic, and its file is refused.
 Nanoseconds = Annotated[int, Field(ge=0)]
+#: What one inference took; a clock that stood still measured nothing, and ratios of it would not be numbers.
+Latency = Annotated[int, Field(gt=0)]
+
+
+def thread_words(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 class Noun(BaseModel):
-    """Frozen and strict."""
+    """Frozen and strict; not-a-number and infinity are refused, because JSON has no word for them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Device(Noun):
@@ -84,7 +91,7 @@ class Series(Noun):
     cores: str = Field("all", description="all, or the cores the process was bound to")
     warmup_ns: tuple[Nanoseconds, ...] = Field(description="samples before the series was found steady, in order")
     steady_rule: str = Field("", description="how warm-up was decided to be over")
-    samples_ns: tuple[Nanoseconds, ...]
+    samples_ns: tuple[Latency, ...]
     order: int = Field(0, description="position in the interleaved session")
     valid: bool = True
     reasons: tuple[str, ...] = ()
@@ -95,7 +102,8 @@ class Sustained(Noun):
 
     threads: int
     offsets_ns: tuple[Nanoseconds, ...]
-    samples_ns: tuple[Nanoseconds, ...]
+    samples_ns: tuple[Latency, ...]
+    every: int = Field(1, ge=1, description="one inference in so many is kept, evenly over the time")
     celsius: tuple[tuple[Nanoseconds, float], ...] = Field((), description="(offset_ns, temperature)")
     frequency_khz: tuple[tuple[Nanoseconds, int], ...] = Field((), description="(offset_ns, the fastest core's frequency)")
     reasons: tuple[str, ...] = Field((), description="why it did not begin as it should, such as on a phone still hot")
@@ -105,6 +113,12 @@ class Sustained(Noun):
         if len(self.offsets_ns) != len(self.samples_ns):
             raise ValueError(f"{len(self.offsets_ns)} offsets for {len(self.samples_ns)} samples")
         return self
+
+    def thinned(self, most: int) -> "Sustained":
+        """At most ``most`` samples, evenly over the time: minutes of a fast model would fill a file that nobody can send."""
+        step = -(-len(self.samples_ns) // most) or 1
+        kept = {"offsets_ns": self.offsets_ns[::step], "samples_ns": self.samples_ns[::step], "every": self.every * step}
+        return self.model_copy(update=kept)
 
 
 class Pipeline(Noun):
@@ -124,6 +138,18 @@ class Memory(Noun):
     baseline_rss_bytes: int | None = None
 
 
+class Energy(Noun):
+    """What the whole device took during the sustained part, by its own charge counter."""
+
+    joules: float | None = Field(None, description="null: not known, for the reason given")
+    reason: str = ""
+    joules_per_inference: float | None = None
+    seconds: float | None = None
+    used_uah: int | None = None
+    resolution_uah: int | None = Field(None, description="the smallest step that the counter was seen to make")
+    scope: str = ""
+
+
 class Measurement(Noun):
     """One artifact on one device under one protocol."""
 
@@ -140,7 +166,7 @@ class Measurement(Noun):
     sustained: Sustained | None = None
     pipeline: Pipeline | None = None
     memory: Memory | None = None
-    energy: dict[str, Any] | None = Field(None, description="where the device tells it, with its resolution")
+    energy: Energy | None = Field(None, description="where the device tells it")
     before: Conditions
     after: Conditions
     session: str = Field(description="the same for all that was interleaved in one run")
@@ -153,9 +179,13 @@ class Measurement(Noun):
 
 
 def read_measurement(path: Path) -> Measurement:
-    """Read and validate; a wrong file is a ``UserError`` that names the first wrong key."""
+    """Read and validate; a wrong file is a ``UserError`` that names the first wrong key, a newer one the version to get."""
+    document = read_json(path, "measurement")
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > MEASUREMENT_VERSION:
+        raise UserError(f"{path}: a measurement of version {version}, this mobilekd reads version {MEASUREMENT_VERSION}; update mobilekd")
     try:
-        return Measurement.model_validate(read_json(path, "measurement"))
+        return Measurement.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole"

@@ -7,7 +7,7 @@ Resampling samples instead finds a difference between a machine and itself in mo
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from mobilekd.artifact import Interval
 Processes: TypeAlias = np.ndarray | Sequence[np.ndarray]
 #: The fewest processes on either side that a verdict may rest on.
 LEAST_PROCESSES = 3
+#: The chance that settings which are as fast as before are called slower by luck, however many are compared together;
+#: and the same for faster. With a single setting that is where its 95% interval lies above, or below, 1.
+FALSE_ALARM = 0.025
+#: A difference in accuracy is shown where its corrected two-sided p-value lies below this.
+LEVEL = 2 * FALSE_ALARM
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -28,6 +33,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return [float(value) for value in adjusted]
+
+
+def verdict(p: float, gain: float) -> Literal["better", "worse", ""]:
+    """On a difference with the corrected p-value ``p``, positive where it is a gain; empty where luck may explain it.
+
+    Whatever gives a verdict on a student and its control, in words or in colour, takes it from here.
+    """
+    return "" if p >= LEVEL else "better" if gain > 0 else "worse"
 
 
 def bootstrap_interval(
@@ -98,6 +111,15 @@ def process_p_value(new: Sequence[np.ndarray], old: Sequence[np.ndarray], bar: f
     difference, error, freedom = _welch(_series(new), _series(old))
     excess = difference - float(np.log(bar))
     return float(t.sf(excess / error, freedom)) if error else float(excess <= 0)
+
+
+def slower_by_luck(pairs: Sequence[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]], bar: float = 1.0) -> list[float]:
+    """p-values against "the ratio is ``bar`` or less" of settings judged together, Holm-corrected; below ``FALSE_ALARM`` it counts.
+
+    Settings need not be independent. Exchange new and old to ask for faster. Whoever gives a verdict on two
+    measurements takes it from here, so that a command and a page never disagree.
+    """
+    return holm([process_p_value(new, old, bar) for new, old in pairs])
 
 
 def _series(samples: Processes) -> list[np.ndarray]:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from report_fixtures import make_measurement
 
-from mobilekd.baseline import FALSE_ALARM, Regression, judge
+from mobilekd.baseline import Regression, judge
+from mobilekd.errors import UserError
 from mobilekd.measurement import Measurement, Series
-from mobilekd.stats import process_ratio
+from mobilekd.report.differences import differences
+from mobilekd.stats import FALSE_ALARM, process_ratio
 
 SETTINGS, PROCESSES, COMMANDS = 12, 4, 300
 RECORDED = json.loads((Path(__file__).parent / "data/latencies.json").read_text(encoding="utf-8"))["processes"]
@@ -100,18 +102,46 @@ def fixed(*ratios: float) -> list[list[tuple[int, ...]]]:
 def test_what_only_its_own_interval_calls_slower_is_said_and_does_not_fail(plain, capsys):
     new, old = fixed(1.02, *[1.0] * 11), fixed(*[1.0] * 12)
     assert process_ratio(*map(_arrays, (new[0], old[0]))).low > 1
-    assert alarms(measured(plain, new[:1]), measured(plain, old[:1]), 1.01) == {"1 threads": pytest.approx(1.02, abs=1e-4)}
+    assert alarms(measured(plain, new[:1]), measured(plain, old[:1]), 1.01) == {"1 thread": pytest.approx(1.02, abs=1e-4)}
     capsys.readouterr()
     assert alarms(measured(plain, new), measured(plain, old), 1.01) == {}
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "--fail-above" in line]
-    assert line.startswith("bench: tiny-xnnpack-fp32, 1 threads: above --fail-above 1.01, but luck may explain it (p 0.")
+    assert line.startswith("bench: tiny-xnnpack-fp32, 1 thread: above --fail-above 1.01, but luck may explain it (p 0.")
     assert line.endswith(" by Holm over 12 settings, and it fails below 0.025); measure again with more --samples")
+
+
+@pytest.mark.parametrize("who", ["this one", "the baseline"])
+def test_an_invalid_measurement_is_compared_and_not_judged(plain, capsys, who):
+    """As in the report: a busy machine would fail, or hide, what the program does."""
+    pair = {"this one": measured(plain, fixed(1.3)), "the baseline": measured(plain, fixed(1))}
+    pair[who] = pair[who].model_copy(update={"valid": False, "reasons": ("it was busy",)})
+    new, old = pair.values()
+    with pytest.raises(UserError, match=f"{who} is marked invalid: it was busy, so --fail-above cannot judge") as caught:
+        judge([new], old, Path("old.json"), 1.05)
+    assert not isinstance(caught.value, Regression)
+    judge([new], old, Path("old.json"), None)
+    assert "1.300" in capsys.readouterr().err
+
+
+def test_the_report_and_the_command_never_disagree(plain):
+    """Slower on the page is what --fail-above 1 fails on, setting by setting; and faster is that with the two exchanged."""
+    random, seen = np.random.default_rng(8), {"faster": 0, "slower": 0, "no difference shown": 0, "luck may explain it": 0}
+    for _ in range(60):
+        factors = np.exp(random.normal(0, 0.02, 4))
+        new = measured(plain, [calm(random, PROCESSES, factor) for factor in factors])
+        old = measured(plain, [calm(random, PROCESSES) for _ in factors]).model_copy(update={"started_utc": "2020-01-01T00:00:00Z"})
+        verdicts = {one.ours.name: one.verdict for one in differences([new, old])}
+        assert alarms(new, old, 1.0).keys() == {name for name, words in verdicts.items() if words.startswith("slower")}
+        assert alarms(old, new, 1.0).keys() == {name for name, words in verdicts.items() if words.startswith("faster")}
+        for words in seen:
+            seen[words] += sum(words in verdict for verdict in verdicts.values())
+    assert min(seen.values()) > 3, "every verdict came up"
 
 
 def test_the_failure_names_the_worst_setting_the_correction_and_how_many_more(plain):
     with pytest.raises(Regression, match=r"2 threads: 1\.300 \(1\.\d+ to 1\.\d+\) times the baseline, above --fail-above 1\.05") as caught:
         judge([measured(plain, fixed(1.2, 1.3, 1.0))], measured(plain, fixed(1, 1, 1)), Path("old.json"), 1.05)
     assert str(caught.value).endswith(" by Holm over 3 settings; 1 more failed)")
-    assert set(caught.value.regressions) == {"1 threads", "2 threads"}
+    assert set(caught.value.regressions) == {"1 thread", "2 threads"}
     with pytest.raises(Regression, match=r"\(p [\d.e-]+\)$"):
         judge([measured(plain, fixed(1.2))], measured(plain, fixed(1)), Path("old.json"), 1.05)

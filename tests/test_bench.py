@@ -15,7 +15,7 @@ from mobilekd.bench import Regression, bench, compare
 from mobilekd.cli import main
 from mobilekd.devices import devices
 from mobilekd.errors import UserError
-from mobilekd.measurement import Measurement, read_measurement
+from mobilekd.measurement import Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.host import HostRunner
 
@@ -62,6 +62,11 @@ def test_files_obey_the_published_schema(measured):
         (("sustained", "offsets_ns"), [1]),
         (("via",), "guess"),
         (("extra",), 1),
+        (("series", 0, "samples_ns", 0), 0),
+        (("before", "load"), float("nan")),
+        (("golden", "max_error"), float("inf")),
+        (("energy",), {"joules": "much"}),
+        (("energy",), {"watts": 3}),
     ],
 )
 def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value):
@@ -74,6 +79,22 @@ def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value):
     with pytest.raises(UserError, match=rf"not a measurement of this version \({key[0]}") as caught:
         read_measurement(tmp_path / "r.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_newer_file_asks_for_a_newer_mobilekd(measured, tmp_path):
+    """Measuring again would not help its reader."""
+    file = written(json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text()), tmp_path / "r.json", schema_version=2)
+    with pytest.raises(UserError, match=r"version 2, this mobilekd reads version 1; update mobilekd$"):
+        read_measurement(file)
+
+
+def test_minutes_of_a_fast_model_fit_into_a_file_that_can_be_sent():
+    whole = Sustained(threads=1, offsets_ns=tuple(range(0, 1_000_000, 2)), samples_ns=(1,) * 500_000)
+    kept = whole.thinned(20_000)
+    assert (len(kept.samples_ns), kept.every) == (20_000, 25)
+    assert kept.offsets_ns[:2] == (0, 50)
+    assert whole.thinned(500_000) == whole
+    assert Sustained(threads=1, offsets_ns=(), samples_ns=()).thinned(10).every == 1
 
 
 def test_the_command_line_prints_a_row_per_setting(folders, tmp_path, capsys):
@@ -110,16 +131,17 @@ def test_phases_and_provenance_are_there(measured):
         assert "/" not in measurement.command
 
 
-def test_a_baseline_that_is_equal_passes_and_a_slower_run_fails(measured, folders, tmp_path):
+def test_a_baseline_that_is_equal_passes_and_a_slower_run_fails(measured, folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("mobilekd.bench._note_busy", lambda *_: None)  # how busy this machine is must not decide
     fast = tmp_path / "fast.json"
-    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text()) | {"valid": True, "reasons": []}
     for series in document["series"]:
         series["samples_ns"] = [max(1, ns // 20) for ns in series["samples_ns"]]
         series["valid"] = True
     fast.write_text(json.dumps(document))
     with pytest.raises(Regression, match=r"times the baseline, above --fail-above 1.05") as caught:
         bench(folders[:1], baseline=fast, fail_above=1.05, output=tmp_path / "new.json", **QUICK)
-    assert caught.value.regressions["1 threads"].low > 1
+    assert caught.value.regressions["1 thread"].low > 1
     assert (tmp_path / "new.json").exists(), "what was measured is kept"
     slow = tmp_path / "slow.json"
     for series in document["series"]:
@@ -140,23 +162,25 @@ def written(document, path, **changes):
         ({"via": "app"}, "shell and app are never compared"),
         ({"artifact": "stranger-xnnpack-fp32"}, "which is not measured here"),
         ({"series": []}, "has no latency"),
-        ({"schema_version": 2}, "not a measurement of this version"),
+        ({"schema_version": 2}, "a measurement of version 2"),
+        ({"valid": False, "reasons": ["it was busy"]}, r"marked invalid \(it was busy\), so --fail-above cannot judge"),
     ],
 )
 def test_an_unfit_baseline_is_refused_before_anything_is_measured(measured, folders, tmp_path, monkeypatch, changes, line):
     document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
     monkeypatch.setattr(HostRunner, "measure", None)
+    old = written(document, tmp_path / "old.json", **changes)
     with pytest.raises(UserError, match=line):
-        bench(folders[:1], baseline=written(document, tmp_path / "old.json", **changes), output=tmp_path / "new.json", **QUICK)
+        bench(folders[:1], baseline=old, fail_above=1.05, output=tmp_path / "new.json", **QUICK)
     assert not (tmp_path / "new.json").exists()
 
 
 def test_two_processes_bear_no_verdict(measured):
     """With two valid series a bootstrap inside them would call the machine slower than itself."""
-    new = measured[0][0]
+    new = measured[0][0].model_copy(update={"valid": True})
     series = [one.model_copy(update={"valid": number < 2}) for number, one in enumerate(s for s in new.series if s.threads_asked == 1)]
     few = new.model_copy(update={"series": tuple(series)})
-    ratio = compare(few, new)["1 threads"]
+    ratio = compare(few, new)["1 thread"]
     assert ratio.value > 0
     assert (ratio.low, ratio.high) == (None, None)
     assert "fewer than 3 valid processes" in ratio.reason
@@ -166,7 +190,7 @@ def test_two_processes_bear_no_verdict(measured):
 
 def test_a_demanded_gain_that_is_missing_fails(measured):
     """--fail-above 0.9 asks for a tenth less time; as fast as before is not enough, whatever the interval."""
-    new = measured[0][0]
+    new = measured[0][0].model_copy(update={"valid": True})
     spread = [one.model_copy(update={"samples_ns": (1000 + n,) * 30, "valid": True}) for n, one in enumerate(new.series)]
     steady = new.model_copy(update={"series": tuple(spread)})
     judge([steady], steady, Path("old.json"), 1.05)
@@ -200,7 +224,7 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(folders, tmp_path, mo
 
 def test_only_what_is_alike_is_compared(measured):
     first, second = measured[0]
-    assert set(compare(first, second)) == {"1 threads", "2 threads"}
+    assert set(compare(first, second)) == {"1 thread", "2 threads"}
     phone = second.model_copy(update={"device": second.device.model_copy(update={"id": "phone"})})
     with pytest.raises(UserError, match="the baseline is from phone"):
         compare(first, phone)

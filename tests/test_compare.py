@@ -70,6 +70,18 @@ def test_a_worse_student_is_never_called_better() -> None:
     found = compared([contestant("a", "a", 0.5, 0, "b"), contestant("b", "b", 3.0, 1)], draws=300)
     assert [claim["holds"] for claim in found["claims"]] == [False, False]
     assert found["claims"][0]["p_holm"] < 0.05  # significant, in the wrong direction
+    assert pictures.markdown(found).count("worse than its control") == 2
+
+
+def test_the_corrected_p_gives_the_verdict_and_not_the_interval() -> None:
+    """As with a difference in NLL of 0.031 (0.005 to 0.056), p 0.056 by Holm."""
+    difference = {"value": 0.031, "low": 0.005, "high": 0.056}
+
+    def words(metric: str, p: float) -> str:
+        return pictures.judged({"metric": metric, "difference": difference, "p_holm": p}).text
+
+    assert [words("nll", p) for p in (0.056, 0.04)] == ["not shown to be better", "worse than its control"]
+    assert words("balanced_accuracy", 0.04) == "better than its control"
 
 
 def test_not_worse_than_the_teacher_is_a_bound(document: dict) -> None:
@@ -101,6 +113,9 @@ def test_other_splits_and_double_names_are_refused() -> None:
         (["only-3"], "only-3"),
         (["x10", "x11"], "x"),
         (["cat", "dog"], "cat"),
+        (["ham-control", "ham-s1-control", "ham-s2-control"], "ham-control"),
+        (["ham_s0_control", "ham_s1_control"], "ham_control"),
+        (["abc1x", "abc2y"], "abc"),
     ],
 )
 def test_a_group_has_the_name_that_its_seeds_share(names: list[str], expected: str) -> None:
@@ -112,6 +127,7 @@ def test_tables_and_pictures_say_what_the_document_says(document: dict) -> None:
     assert "better than its control" in text
     assert "not shown to be better" in text
     assert "may be worse by over 1 point" in text
+    assert "Holm-corrected over the 4 claims" in text
     for line in text.splitlines():
         if line.startswith("| kd-s0") or line.startswith("| kd "):
             assert line.count("|") >= 4

@@ -38,9 +38,9 @@ CHARTS = {
     "strips": figures.strips(SAMPLES),
     "threads": figures.threads({"fp32": [(1, 5.0, 6.0, 7.0), (2, 3.0, 4.0, 5.0)]}),
     "cold": figures.cold({"fp32": {"map the file": [0.0, 0.1], "steady": [5.0]}}),
-    "sustained": figures.sustained(np.linspace(0, 60, 500), RANDOM.gamma(3, 1, 500) + 5, [(0, 30.0), (60, 41.0)]),
+    "sustained": figures.sustained(np.linspace(0, 60, 500), RANDOM.gamma(3, 1, 500) + 5, 0.1, [(0, 30.0), (60, 41.0)]),
     "sustained with frequency": figures.sustained(
-        np.linspace(0, 60, 500), RANDOM.gamma(3, 1, 500) + 5, [(0, 30.0), (60, 41.0)], [(0, 2850.0), (60, 1900.0)]
+        np.linspace(0, 60, 500), RANDOM.gamma(3, 1, 500) + 5, 0.1, [(0, 30.0), (60, 41.0)], [(0, 2850.0), (60, 1900.0)]
     ),
     "strips with devices": figures.strips({"a phone with a long name, via shell\nfp32 (invalid)": SAMPLES["fp32"]}),
 }

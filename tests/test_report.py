@@ -16,6 +16,7 @@ from mobilekd.files import write_json
 from mobilekd.report import report
 from mobilekd.report.collect import collect
 from mobilekd.report.differences import differences
+from mobilekd.report.judged import comparisons
 from mobilekd.report.settings import settings, spread
 
 
@@ -191,7 +192,25 @@ def test_an_invalid_measurement_is_shown_and_bears_no_verdict(everything: Path, 
     write_measurement(tmp_path / "r", new, "new")
     page = report([tmp_path / "r"], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Invalid measurements." in page
+    assert "No latency here may be relied on" in page
     assert "the machine was busy before it began" in page
+
+
+def test_one_difference_has_one_verdict_on_a_page(everything: Path, tmp_path: Path) -> None:
+    """A comparison among more runs corrects by Holm over more claims, so the smaller one gives way to it."""
+    (small,) = comparisons(collect([everything / "runs"]))
+    more = [{**group, "name": f"other-{group['name']}", "seeds": []} for group in small["groups"]]
+    large = small | {"groups": [*small["groups"], *more]}
+    elsewhere = small | {"split_hash": "f" * 64}
+    for document, kept in ((large, [large]), (small, [small]), (elsewhere, [small, elsewhere])):
+        write_json(tmp_path / "comparison.json", document)
+        assert comparisons(collect([everything / "runs", tmp_path / "comparison.json"])) == kept
+
+
+def test_the_first_screen_says_no_more_than_the_claims(everything: Path, page: str) -> None:
+    lead = page.split('class="lead">')[1].split("</p>")[0]
+    (claim, _) = json.loads((everything / "report.json").read_text())["comparisons"][0]["claims"]
+    assert lead.split("points")[1].split(": ")[1].startswith("better than its control" if claim["holds"] else "not shown to be better")
 
 
 def test_a_leaky_split_is_labelled_wherever_it_is_shown(tmp_path: Path) -> None:

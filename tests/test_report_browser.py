@@ -25,6 +25,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluate(student)
     artifact = make_artifact(root / "artifact", student, "int8", 5_600)
     write_measurement(root / "results", make_measurement(artifact, 5.0, device=PHONE, sustained=True), "x")
+    long = PHONE.model_copy(update={"id": "long", "maker": "Maker of mammoth names", "model": "Ultra Maximum " * 6})
+    for number in range(3):
+        name = f"{'a-student-with-a-long-name-' * 3}{number}-xnnpack-int8"
+        other = make_measurement(artifact, 4.0 + number, device=long).model_copy(update={"artifact": name})
+        write_measurement(root / "results", other, f"{number}")
     return report([root], root / "report.html")
 
 
@@ -113,7 +118,7 @@ def probed(text: str, tmp_path: Path, width: int, scheme: int = 1, probe: str = 
     return dict(json.loads(dom.split('data-found="')[1].split('">')[0].replace("&quot;", '"').replace("&lt;", "<").replace("&amp;", "&")))
 
 
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("width", [360, 800, 1600])
 @pytest.mark.parametrize(("theme", "scheme"), [("light", 1), ("dark", 0)])
 def test_it_fits_the_screen_in_both_themes(page: Path, tmp_path: Path, width: int, theme: str, scheme: int) -> None:
     """A probe in a copy of the page (its content policy taken out for that) tells what sticks out and which theme is on."""

@@ -168,11 +168,11 @@ def test_energy_counts_only_off_the_cable_and_above_the_counters_step():
         return Conditions(utc="", charge_uah=charge, voltage_mv=4000, charging=charging)
 
     found = energy(at(3_000_000), at(2_990_000), [2_996_000, 2_992_000], 1000, 300)
-    assert found["joules"] == pytest.approx(0.010 * 3600 * 4.0)
-    assert found["joules_per_inference"] == pytest.approx(found["joules"] / 1000)
-    assert found["resolution_uah"] == 2000
-    assert energy(at(3_000_000), at(3_000_000), [], 1000, 300)["joules"] is None
-    assert "charging" in energy(at(3_000_000, True), at(2_990_000), [], 1, 1)["reason"]
+    assert found.joules == pytest.approx(0.010 * 3600 * 4.0)
+    assert found.joules_per_inference == pytest.approx(found.joules / 1000)
+    assert found.resolution_uah == 2000
+    assert energy(at(3_000_000), at(3_000_000), [], 1000, 300).joules is None
+    assert "charging" in energy(at(3_000_000, True), at(2_990_000), [], 1, 1).reason
     assert energy(Conditions(utc=""), at(1), [], 1, 1) is None
 
 

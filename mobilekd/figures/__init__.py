@@ -3,10 +3,11 @@
 from mobilekd.figures.comparison import Point, Row, forest, pareto, pareto_front
 from mobilekd.figures.evaluation import confusion, curve, reliability, risk_coverage
 from mobilekd.figures.latency import cold, distribution, strips, sustained, threads
-from mobilekd.figures.svg import DARK, LIGHT, STYLE, Chart
+from mobilekd.figures.svg import DARK, DASHES, LIGHT, STYLE, Chart
 
 __all__ = [
     "DARK",
+    "DASHES",
     "LIGHT",
     "STYLE",
     "Chart",

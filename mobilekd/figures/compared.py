@@ -1,14 +1,19 @@
 """A comparison document (``mobilekd.metrics.comparison.compared``) as tables and pictures."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mobilekd.artifact import Interval
 from mobilekd.figures.comparison import Row, forest
 from mobilekd.figures.svg import Chart
 from mobilekd.figures.tables import Cell, Table, count, number, percent, points, table
+from mobilekd.stats import LEVEL, verdict
 
 KINDS = ("student", "control", "teacher")
+#: ``stats.verdict`` in words.
+VERDICTS = {"better": "better than its control", "worse": "worse than its control", "": "not shown to be better"}
+MARKS: Mapping[str, Literal["good", "bad", "warn"]] = {"better": "good", "worse": "bad", "": "warn"}
+PRIMARY = "balanced_accuracy"
 
 
 def figure(values: Mapping[str, Any]) -> Interval:
@@ -61,21 +66,31 @@ def claims(document: Mapping[str, Any]) -> Table | None:
     """Differences to the controls with Holm-corrected p-values and a plain verdict; and non-inferiority to the teachers."""
     rows: list[list[object]] = []
     for claim in document["claims"]:
-        primary = claim["metric"] == "balanced_accuracy"
+        primary = claim["metric"] == PRIMARY
         name = "balanced accuracy, points" if primary else "NLL (lower is better)"
         difference = points(claim["difference"]) if primary else number(claim["difference"])
-        verdict = Cell("better than its control", mark="good") if claim["holds"] else Cell("not shown to be better", mark="warn")
-        rows.append([claim["student"], verdict, difference, name, claim["control"], f"{claim['p_holm']:.3f}"])
+        rows.append([claim["student"], judged(claim), difference, name, claim["control"], f"{claim['p_holm']:.3f}"])
     for group in document["groups"]:
         if group.get("teacher_difference"):
             margin = f"{100 * group['margin']:.0f} point"
             holds = group["not_inferior"]
-            verdict = Cell(f"not worse by {margin[1:]}", mark="good") if holds else Cell(f"may be worse by over {margin[1:]}", mark="warn")
-            rows.append([group["name"], verdict, points(group["teacher_difference"]), "balanced accuracy, points", "its teacher", "–"])
+            words = Cell(f"not worse by {margin[1:]}", mark="good") if holds else Cell(f"may be worse by over {margin[1:]}", mark="warn")
+            rows.append([group["name"], words, points(group["teacher_difference"]), "balanced accuracy, points", "its teacher", "–"])
     if not rows:
         return None
-    note = "Two-sided p-values of the paired bootstrap, Holm-corrected over all claims against controls. What fails is listed as failed."
+    note = (
+        f"Two-sided p-values of the paired bootstrap, Holm-corrected over the {len(document['claims'])} claims against controls in this "
+        f"table; a verdict needs p below {LEVEL:g}. Intervals are each difference's own 95%, so one may leave out zero though luck "
+        "explains it among so many. Against a teacher the interval decides. What fails is listed as failed."
+    )
     return table("Claims", ("student", "verdict", "difference", "metric", "against", "p (Holm)"), rows, note)
+
+
+def judged(claim: Mapping[str, Any]) -> Cell:
+    """The verdict on one claim; of its metrics NLL is the one that a better student lowers."""
+    value = claim["difference"]["value"]
+    found = verdict(claim["p_holm"], value if claim["metric"] == PRIMARY else -value)
+    return Cell(VERDICTS[found], mark=MARKS[found])
 
 
 def seeds(document: Mapping[str, Any]) -> Table | None:
@@ -113,7 +128,7 @@ def estimates(document: Mapping[str, Any], metric: str = "balanced_accuracy") ->
 
 
 def differences(document: Mapping[str, Any]) -> Chart | None:
-    """Differences to controls and to teachers in balanced accuracy: a claim clears its line or it does not."""
+    """Differences to controls and to teachers in balanced accuracy, each with its own interval; verdicts are in the table of claims."""
     rows = [
         Row(f"{group['name']} – control", figure(group["difference"]["balanced_accuracy"]), 0)
         for group in document["groups"]

@@ -97,8 +97,9 @@ def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
             chart.segment(px, y(point.accuracy.low), px, y(point.accuracy.high), css=f"s{point.series % 6}", width=1)
         chart.marker(px, py, series=point.series, size=5, hover=f"{point.name}: {point.cost:.3g}, {_said(point.accuracy, True)}")
         if point.front:
-            right = px + 8 + len(point.name) * CHARACTER < chart.width
-            chart.text(px + (8 if right else -8), py - 6, point.name, css="" if right else "end")
+            name = shorten(point.name, max(px, chart.width - px) - 8)
+            right = px + 8 + len(name) * CHARACTER < chart.width
+            chart.text(px + (8 if right else -8), py - 6, name, css="" if right else "end")
     return chart
 
 

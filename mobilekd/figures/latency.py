@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mobilekd.figures.svg import Chart, Scale, label_room, shorten
+from mobilekd.figures.svg import Chart, Scale, label_room, one_line, shorten
+from mobilekd.figures.tables import signed
+from mobilekd.measurement import thread_words
 
 #: Height of one further quantity below latency against time, units.
 PANEL = 70
@@ -12,7 +14,7 @@ PANEL = 70
 
 def distribution(series: Mapping[str, np.ndarray]) -> Chart:
     """Share of inferences that took at most so long, one curve per name; the slowest hundredth is cut off and said."""
-    middle = ", ".join(f"{name} {np.median(samples):.3g} ms" for name, samples in series.items())
+    middle = ", ".join(f"{one_line(name)} {np.median(samples):.3g} ms" for name, samples in series.items())
     chart = Chart("Distribution of latency", f"Cumulative share of inferences by duration; medians: {middle}.", top=22)
     chart.legend(list(series), lines=True)
     low = min(float(samples.min()) for samples in series.values())
@@ -32,7 +34,7 @@ def strips(series: Mapping[str, np.ndarray]) -> Chart:
 
     A name may have a second line.
     """
-    rows = ", ".join(f"{name.replace(chr(10), ', ')} {np.median(samples):.3g} ms" for name, samples in series.items())
+    rows = ", ".join(f"{one_line(name)} {np.median(samples):.3g} ms" for name, samples in series.items())
     room = label_room([line for name in series for line in name.splitlines()])
     chart = Chart("Every sample", f"One dot per inference; medians: {rows}.", left=room, right=14, top=8)
     chart.height = 50 + 34 * len(series)
@@ -58,7 +60,7 @@ def strips(series: Mapping[str, np.ndarray]) -> Chart:
 
 def threads(series: Mapping[str, Sequence[tuple[int, float, float, float]]]) -> Chart:
     """Median with p10 and p90 by thread count: ``name -> [(threads, p10, p50, p90)]``."""
-    words = "; ".join(f"{name}: " + ", ".join(f"{p50:.3g} ms with {n}" for n, _, p50, _ in rows) for name, rows in series.items())
+    words = "; ".join(f"{one_line(name)}: " + ", ".join(f"{p50:.3g} ms with {n}" for n, _, p50, _ in rows) for name, rows in series.items())
     chart = Chart("Latency by threads", f"{words}.", top=22)
     chart.legend(list(series), lines=True)
     counts = sorted({n for rows in series.values() for n, *_ in rows})
@@ -71,7 +73,7 @@ def threads(series: Mapping[str, Sequence[tuple[int, float, float, float]]]) -> 
         chart.polyline([(x(n) + shift, y(p50)) for n, _, p50, _ in rows], series=index)
         for n, p10, p50, p90 in rows:
             chart.segment(x(n) + shift, y(p10), x(n) + shift, y(p90), css=f"s{index % 6}")
-            chart.marker(x(n) + shift, y(p50), series=index, hover=f"{n} threads: {p50:.3f} ms")
+            chart.marker(x(n) + shift, y(p50), series=index, hover=f"{thread_words(n)}: {p50:.3f} ms")
     return chart
 
 
@@ -79,7 +81,8 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
     """Cold starts, one dot per fresh process, phases on rows, on a logarithmic axis: ``name -> phase -> milliseconds``."""
     phases = list(next(iter(series.values())))
     words = "; ".join(
-        f"{name}: " + ", ".join(f"{phase} {np.median(values):.3g} ms" for phase, values in rows.items()) for name, rows in series.items()
+        f"{one_line(name)}: " + ", ".join(f"{phase} {np.median(values):.3g} ms" for phase, values in rows.items())
+        for name, rows in series.items()
     )
     chart = Chart("Cold against warm", f"Medians over fresh processes: {words}.", left=label_room(phases), top=8)
     pitch = 14 + 10 * len(series)
@@ -93,22 +96,27 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
         chart.text(chart.left - 8, top + 5 * len(series) + 1, phase, css="end")
         for index, (name, rows) in enumerate(series.items()):
             for value in rows[phase]:
-                chart.marker(x(max(value, 1e-4)), top + 10 * index, series=index, opacity=0.75, hover=f"{name}, {phase}: {value:.3f} ms")
+                chart.marker(
+                    x(max(value, 1e-4)), top + 10 * index, series=index, opacity=0.75, hover=f"{one_line(name)}, {phase}: {value:.3f} ms"
+                )
     return chart
 
 
 def sustained(
     seconds: np.ndarray,
     times: np.ndarray,
+    change: float,
     celsius: Sequence[tuple[float, float]] = (),
     megahertz: Sequence[tuple[float, float]] = (),
 ) -> Chart:
-    """Latency against time under load: a dot per inference and the running median; below it temperature and frequency."""
+    """Latency against time under load: a dot per inference and the running median; below it temperature and frequency.
+
+    ``change`` is how far latency drifts, as the tables say it.
+    """
     window = max(1, len(times) // 60)
     parts = [slice(i, i + window) for i in range(0, len(times), window)]
     line = [(float(np.mean(seconds[part])), float(np.median(times[part]))) for part in parts]
-    change = line[-1][1] / line[0][1] - 1
-    words = [f"Median latency changes by {change:+.1%} from the first to the last part."]
+    words = [f"Median latency changes by {signed(change)} from the first to the last tenth of the time."]
     words += [f"Temperature from {celsius[0][1]:g} to {celsius[-1][1]:g} °C."] if celsius else []
     words += [f"Frequency of the fastest core from {megahertz[0][1]:g} to {megahertz[-1][1]:g} MHz."] if megahertz else []
     chart = Chart("Sustained load", " ".join(words), top=22)

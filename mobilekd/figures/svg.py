@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 360
-#: Average width of a character at the charts' font size, in units.
-CHARACTER = 6.5
+#: Width of a character at the charts' font size, in units; as wide as in the wider of the usual fonts, so that no name is cut.
+CHARACTER = 7
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 LIGHT = (
@@ -158,19 +158,25 @@ class Chart:
         self.text(4, self.top - 10, label, css="soft")
 
     def legend(self, names: Sequence[str], *, lines: bool = False) -> None:
-        """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top."""
+        """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top.
+
+        A name may have a second line.
+        """
         x, y = 6.0, 12.0
+        deep = 2 + 13 * max((len(name.splitlines()) for name in names), default=1)
         for series, name in enumerate(names):
-            wide = 24 + len(name) * CHARACTER + 10
+            rows = [shorten(row, self.width - 24) for row in name.splitlines() or [""]]
+            wide = 24 + max(map(len, rows)) * CHARACTER + 10
             if x + wide > self.width and x > 6:
-                x, y = 6.0, y + 15
+                x, y = 6.0, y + deep
             if lines:
                 self.polyline([(x, y - 4), (x + 18, y - 4)], series=series)
             else:
                 self.marker(x + 9, y - 4, series=series)
-            self.text(x + 23, y, name)
+            for number, row in enumerate(rows):
+                self.text(x + 23, y + 13 * number, row, css="soft" if number else "")
             x += wide
-        added = y + 4
+        added = y + deep - 11
         self.top += added
         self.height += added
 
@@ -184,15 +190,23 @@ class Chart:
         )
 
 
+def one_line(name: str) -> str:
+    """A name whose second line follows behind a comma."""
+    return ", ".join(name.splitlines())
+
+
 def label_room(names: Sequence[str], most: float = 170) -> float:
     """Left margin that holds the longest of ``names``."""
     return min(most, 12 + max((len(name) for name in names), default=0) * CHARACTER)
 
 
 def shorten(name: str, room: float) -> str:
-    """``name``, cut with an ellipsis where it is wider than ``room`` units."""
+    """``name``; where it is wider than ``room`` units its middle is left out, because what tells names apart often ends them."""
     most = max(4, int((room - 8) / CHARACTER))
-    return name if len(name) <= most else name[: most - 1] + "…"
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def _class(css: str) -> str:

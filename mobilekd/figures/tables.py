@@ -68,6 +68,11 @@ def between(low: str, high: str) -> str:
     return f"({low}\u00a0to\u00a0{high})"
 
 
+def signed(share: float, digits: int = 1) -> str:
+    """``+12.3%``, with a true minus sign."""
+    return f"{100 * share:+.{digits}f}%".replace("-", "−")
+
+
 def count(value: float | None) -> str:
     """``412 k``, ``2.21 M``: three significant digits at most."""
     if value is None:

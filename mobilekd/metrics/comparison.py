@@ -11,7 +11,7 @@ import numpy as np
 from mobilekd.errors import UserError
 from mobilekd.metrics import Draws, groups, interval, metric_draws, pooled
 from mobilekd.metrics.predictions import Predictions
-from mobilekd.stats import holm
+from mobilekd.stats import holm, verdict
 
 #: The primary metric and the secondary one, with the sign that a better student gives its difference.
 CLAIMS = {"balanced_accuracy": 1, "nll": -1}
@@ -108,13 +108,20 @@ def _aligned(contestants: Sequence[Contestant]) -> Contestant:
 
 
 def group_name(names: Sequence[str]) -> str:
-    """What the runs of one recipe are called together: their name without the seed, else the beginning that they share."""
+    """What the runs of one recipe are called together: their name without the seed, wherever it stands, else the beginning they share."""
     if len(names) == 1:
         return names[0]
     bare = {re.sub(r"[-_.]?(seed|s)?\d+$", "", name) for name in names}
     shared = bare.pop() if len(bare) == 1 else ""
-    prefix = "".join(letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)))
-    return shared or prefix.rstrip("-_.") or names[0]
+    words = [re.findall(r"[-_.]?[^-_.]+", name) for name in names]
+    start = _shared(words)
+    end = _shared([list(reversed(one[len(start) :])) for one in words])[::-1]
+    return shared or "".join(start + end) or "".join(_shared(names)) or names[0]
+
+
+def _shared(names: Sequence[Sequence[str]]) -> list[str]:
+    """The beginning that all share, part by part."""
+    return [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))]
 
 
 def _figure(name: str, draws: Draws) -> dict[str, Any]:
@@ -175,7 +182,6 @@ def _claims(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in CLAIMS
     ]
     for claim, adjusted in zip(claims, holm([claim["p"] for claim in claims]), strict=True):
-        better = claim["difference"]["value"] * CLAIMS[claim["metric"]] > 0
         claim["p_holm"] = adjusted
-        claim["holds"] = bool(better and adjusted < 0.05)
+        claim["holds"] = verdict(adjusted, claim["difference"]["value"] * CLAIMS[claim["metric"]]) == "better"
     return claims

@@ -7,7 +7,7 @@ from itertools import pairwise
 from mobilekd.artifact import Interval
 from mobilekd.measurement import Measurement
 from mobilekd.report.settings import Setting, settings, trusted
-from mobilekd.stats import process_ratio
+from mobilekd.stats import FALSE_ALARM, process_ratio, slower_by_luck
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,9 @@ class Difference:
     ours: Setting
     theirs: Setting
     ratio: Interval
+    settings: int  # how many were judged together
+    slower: float | None  # the corrected p-value against "not slower"; None bears no verdict
+    faster: float | None
 
     @property
     def interleaved(self) -> bool:
@@ -27,14 +30,16 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Faster, slower, or no difference shown."""
+        """Faster, slower, or no difference shown: the rule of ``bench --fail-above`` in both directions."""
         figure = self.ratio
-        if figure.value is None or figure.low is None or figure.high is None:
+        if figure.value is None or figure.low is None or figure.high is None or self.faster is None or self.slower is None:
             return f"no verdict: {figure.reason or 'not enough samples'}"
-        if figure.high < 1:
+        if self.faster < FALSE_ALARM:
             return f"faster: {_percent(1 - figure.value)} less time ({_percent(1 - figure.high)} to {_percent(1 - figure.low)})"
-        if figure.low > 1:
+        if self.slower < FALSE_ALARM:
             return f"slower: {_percent(figure.value - 1)} more time ({_percent(figure.low - 1)} to {_percent(figure.high - 1)})"
+        if not figure.low <= 1 <= figure.high:
+            return f"no difference shown: luck may explain it (p {min(self.faster, self.slower):.2g} by Holm over {self.settings} settings)"
         return "no difference shown"
 
 
@@ -43,11 +48,22 @@ def differences(members: Sequence[Measurement]) -> list[Difference]:
     found = []
     for new, old in _pairs(members):
         theirs = {(setting.threads, setting.cores): setting for setting in settings(old)}
-        for ours in settings(new):
-            other = theirs.get((ours.threads, ours.cores))
-            if other is not None and not ours.reasons and not other.reasons:
-                found.append(Difference(new, old, ours, other, process_ratio(ours.processes, other.processes)))
+        both = [(ours, theirs[key]) for ours in settings(new) if (key := (ours.threads, ours.cores)) in theirs]
+        found += _judged(new, old, [(ours, other) for ours, other in both if not ours.reasons and not other.reasons])
     return found
+
+
+def _judged(new: Measurement, old: Measurement, both: Sequence[tuple[Setting, Setting]]) -> list[Difference]:
+    """All settings of one pair of measurements, judged together."""
+    ratios = [process_ratio(ours.processes, theirs.processes) for ours, theirs in both]
+    able = [number for number, ratio in enumerate(ratios) if ratio.low is not None]
+    pairs = [(both[number][0].processes, both[number][1].processes) for number in able]
+    slower = dict(zip(able, slower_by_luck(pairs), strict=True))
+    faster = dict(zip(able, slower_by_luck([(theirs, ours) for ours, theirs in pairs]), strict=True))
+    return [
+        Difference(new, old, ours, theirs, ratio, len(able), slower.get(number), faster.get(number))
+        for number, ((ours, theirs), ratio) in enumerate(zip(both, ratios, strict=True))
+    ]
 
 
 def _pairs(members: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:

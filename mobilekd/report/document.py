@@ -57,7 +57,7 @@ def _measurement(one: Measurement) -> dict[str, Any]:
         "pipeline_ms": _pipeline(one),
         "memory": one.memory.model_dump() if one.memory else None,
         "sustained": _sustained(one),
-        "energy": one.energy if timed(one) else None,
+        "energy": one.energy.model_dump() if one.energy and timed(one) else None,
         "before": one.before.model_dump(),
         "after": one.after.model_dump(),
         "versions": one.versions,
@@ -103,6 +103,7 @@ def _differences(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             "cores": one.ours.cores,
             "interleaved": one.interleaved,
             "ratio": one.ratio.model_dump(),
+            "p": {"slower": one.slower, "faster": one.faster},
             "verdict": one.verdict,
             "medians_ms": [float(np.median(one.ours.samples)), float(np.median(one.theirs.samples))],
         }

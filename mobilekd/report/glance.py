@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 
 from mobilekd.artifact import Artifact
-from mobilekd.figures.tables import count, milliseconds, percent, points, size
-from mobilekd.measurement import Measurement
+from mobilekd.figures.compared import PRIMARY, judged
+from mobilekd.figures.tables import count, duration, milliseconds, percent, points, signed, size
+from mobilekd.measurement import Measurement, thread_words
 from mobilekd.report import load
 from mobilekd.report.collect import Material
 from mobilekd.report.lowered import title
 from mobilekd.report.page import Tile, Tiles
-from mobilekd.report.settings import device_name, settings, trusted
+from mobilekd.report.settings import device_name, settings, timed, trusted
+
+#: Seconds under load before a drift is worth a place on the first screen: a device has to have had the time to get warm.
+WARM = 60.0
 
 
 def best_student(documents: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -31,9 +35,9 @@ def title_of(material: Material, documents: Sequence[dict[str, Any]]) -> str:
         names = {one["run"] for one in best[0]["seeds"]}
         titles = {one.run.recipe.title for one in material.runs if one.name in names and one.run.recipe.title}
         return titles.pop() if len(titles) == 1 else str(best[0]["name"])
-    devices = {device_name(one.device) for one in material.measurements}
-    if devices:
-        return f"Measured on {devices.pop() if len(devices) == 1 else f'{len(devices)} devices'}"
+    times = [one for one in material.measurements if timed(one)]
+    if material.measurements:
+        return f"Measured on {_where(times)}" if times else f"Answers checked on {_where(material.measurements)}"
     return title(material.artifacts[0]) if material.artifacts else "Runs and evaluations"
 
 
@@ -48,14 +52,22 @@ def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
         words = f"{student['name']} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"
         if student.get("control"):
             gain = points(student["difference"]["balanced_accuracy"])
-            words += f"; against its control without a teacher that is {gain.text} points {gain.minor}"
+            words += f"; against its control without a teacher that is {gain.text} points {gain.minor}: {_verdict(student, document)}"
         sentences.append(words + ".")
     fast = _fastest(material.measurements)
     if fast is not None:
         measurement, threads, median = fast
-        where = f"{device_name(measurement.device)} with {threads} thread{'' if threads == 1 else 's'}"
+        where = f"{device_name(measurement.device)} with {thread_words(threads)}"
         sentences.append(f"The fastest file here, {measurement.artifact}, takes {milliseconds(median)} ms on {where}.")
+    elif any(timed(one) for one in material.measurements):
+        sentences.append("No latency here may be relied on: every measurement of it is marked invalid.")
     return " ".join(sentences) or "Artifacts and measurements, as they were found."
+
+
+def _verdict(student: dict[str, Any], document: dict[str, Any]) -> str:
+    """The table of claims' word on balanced accuracy, so that the first screen never says more."""
+    claims = (one for one in document["claims"] if one["metric"] == PRIMARY and one["student"] == student["name"])
+    return judged(next(claims)).text
 
 
 def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | None:
@@ -63,12 +75,12 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
     found = []
     best = best_student(documents)
     if best is not None:
-        student, _ = best
+        student, document = best
         score = percent(student["metrics"]["balanced_accuracy"])
         found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student['name']}"))
         if student.get("control"):
             gain = points(student["difference"]["balanced_accuracy"])
-            found.append(Tile("against its control", gain.text, " points", gain.minor))
+            found.append(Tile("against its control", gain.text, " points", f"{gain.minor} {_verdict(student, document)}"))
         if student["facts"].get("parameters"):
             found.append(Tile("parameters", count(student["facts"]["parameters"]), "", str(student["facts"].get("model", ""))))
     smallest = min(material.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
@@ -85,7 +97,7 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
                 "median latency",
                 milliseconds(median),
                 " ms",
-                f"{device_name(measurement.device)}, {threads} thread{'' if threads == 1 else 's'}",
+                f"{device_name(measurement.device)}, {thread_words(threads)}",
             )
         )
     found += _devices(material.measurements)
@@ -97,15 +109,25 @@ def _devices(measurements: Sequence[Measurement]) -> list[Tile]:
     if not measurements:
         return []
     right, asked = sum(one.golden.passed for one in measurements), len(measurements)
-    devices = len({one.device.id for one in measurements})
-    where = f"golden sets answered rightly, on {devices} device{'' if devices == 1 else 's'}"
-    found = [Tile("right answers", f"{right} of {asked}", "", where)]
-    drifts = [(drift.change, drift.seconds, one) for one in measurements if trusted(one) and (drift := load.drift(one.sustained))]
+    found = [Tile("right answers", f"{right} of {asked}", "", f"golden sets answered rightly, on {_where(measurements)}")]
+    drifts = [(drift, one) for one in measurements if trusted(one) and (drift := load.drift(one.sustained))]
+    drifts = [(drift, one) for drift, one in drifts if drift.seconds >= WARM]
     if drifts:
-        change, seconds, one = max(drifts, key=lambda item: item[0])
-        remark = f"after {seconds / 60:.0f} minutes under load, the most: {one.artifact}, {device_name(one.device)}"
-        found.append(Tile("latency drifts by", f"{100 * change:+.0f}".replace("-", "−"), "%", remark))
+        drift, one = max(drifts, key=lambda item: item[0].change)
+        most = ", the most" if len(drifts) > 1 else ""
+        remark = f"after {duration(drift.seconds)} under load{most}: {one.artifact}, {device_name(one.device)}"
+        found.append(Tile("latency drifts by", signed(drift.change, 0).removesuffix("%"), "%", remark))
     return found
+
+
+def _where(measurements: Sequence[Measurement]) -> str:
+    """The device's name, or how many there are; what was emulated is never counted as a device."""
+    names = {one.device.id: device_name(one.device) for one in measurements}
+    if len(names) == 1:
+        return next(iter(names.values()))
+    emulated = len({one.device.id for one in measurements if one.device.emulated})
+    kinds = ((len(names) - emulated, "device"), (emulated, "emulated processor"))
+    return " and ".join(f"{number} {kind}{'' if number == 1 else 's'}" for number, kind in kinds if number)
 
 
 def _agreement(artifact: Artifact) -> float | None:

@@ -16,15 +16,28 @@ from mobilekd.report.page import Block, Heading, Notice, Pictures, Section, Text
 
 
 def comparisons(material: Material) -> list[dict[str, Any]]:
-    """One comparison per split of the evaluated runs, and those that were given as files for other splits or runs."""
+    """One comparison per split of the evaluated runs, and those that were given as files for other splits or runs.
+
+    No comparison is shown beside a larger one of the same runs: among more claims the same difference may have another verdict.
+    """
     by_split: dict[str, list[Trained]] = {}
     for one in material.runs:
         if one.evaluation is not None:
             by_split.setdefault(one.run.info.split_hash, []).append(one)
     made = [compared([contestant(one.run) for one in _one_each(members)]) for members in by_split.values()]
-    covered = {group["name"] for document in made for group in document["groups"]}
-    given = [document for document in material.comparisons if not {group["name"] for group in document["groups"]} <= covered]
-    return made + given
+    given = [document for document in material.comparisons if not any(_names(document) <= _names(one) for one in made)]
+    return [document for document in made if not any(_within(document, one) for one in given)] + given
+
+
+def _names(document: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(document["split_hash"], group["name"]) for group in document["groups"]}
+
+
+def _within(small: dict[str, Any], large: dict[str, Any]) -> bool:
+    """Whether ``large`` judged every run of ``small``, with the same figures."""
+    return small["split_hash"] == large["split_hash"] and all(
+        any(group["seeds"] == other["seeds"] for other in large["groups"]) for group in small["groups"]
+    )
 
 
 def _one_each(members: Sequence[Trained]) -> list[Trained]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobilekd import figures
-from mobilekd.figures.tables import Cell, Table, milliseconds, table
-from mobilekd.measurement import Measurement, Sustained
+from mobilekd.figures.tables import Cell, Table, duration, milliseconds, signed, table
+from mobilekd.measurement import Measurement, Sustained, thread_words
 
 #: Share of the time at either end that drift is read from.
 END = 0.1
@@ -46,8 +46,10 @@ def chart(measurement: Measurement, name: str) -> figures.Chart | None:
     seconds, times = np.array(load.offsets_ns, float) / 1e9, np.array(load.samples_ns, float) / 1e6
     celsius = [(offset / 1e9, degrees) for offset, degrees in load.celsius]
     megahertz = [(offset / 1e9, khz / 1e3) for offset, khz in load.frequency_khz]
-    made = figures.sustained(seconds, times, celsius, megahertz)
-    made.title = f"Sustained load: {name}, {load.threads} thread{'' if load.threads == 1 else 's'}"
+    found = drift(load)
+    assert found is not None
+    made = figures.sustained(seconds, times, found.change, celsius, megahertz)
+    made.title = f"Sustained load: {name}, {thread_words(load.threads)}"
     return made
 
 
@@ -58,23 +60,22 @@ def sustained(members: Sequence[Measurement], name: Callable[[Measurement], Cell
         load, found = one.sustained, drift(one.sustained)
         if load is None or found is None:
             continue
-        words = f"{100 * found.change:+.1f}%".replace("-", "−")
         heat = [degrees for _, degrees in load.celsius]
         megahertz = [khz / 1e3 for _, khz in load.frequency_khz]
         rows.append(
             [
                 name(one),
-                Cell(f"{found.seconds / 60:.1f}", "; ".join((f"{load.threads} thread{'' if load.threads == 1 else 's'}", *load.reasons))),
+                Cell(duration(found.seconds), "; ".join((thread_words(load.threads), *load.reasons))),
                 milliseconds(found.first),
                 milliseconds(found.last),
-                words,
+                signed(found.change),
                 f"{heat[0]:.1f} to {heat[-1]:.1f}" if heat else "–",
                 f"{megahertz[0]:.0f} to {megahertz[-1]:.0f}" if megahertz else "–",
             ]
         )
     if not rows:
         return None
-    header = ("artifact", "minutes", "first tenth", "last tenth", "change", "°C", "fastest core, MHz")
+    header = ("artifact", "for", "first tenth", "last tenth", "change", "°C", "fastest core, MHz")
     note = "Inferences back to back in one process: medians in ms over the first and the last tenth of the time."
     return table("Sustained load", header, rows, note)
 
@@ -86,11 +87,11 @@ def energy(members: Sequence[Measurement], name: Callable[[Measurement], Cell]) 
         found = one.energy
         if found is None:
             continue
-        if found.get("joules") is None:
-            rows.append([name(one), Cell("–", str(found.get("reason", ""))), "–", "–"])
+        if found.joules is None:
+            rows.append([name(one), Cell("–", found.reason), "–", "–"])
             continue
-        each, step = found.get("joules_per_inference"), found.get("resolution_uah")
-        whole = f"{found['joules']:.1f}"
+        each, step = found.joules_per_inference, found.resolution_uah
+        whole = f"{found.joules:.1f}"
         rows.append([name(one), whole, "–" if each is None else f"{1000 * each:.2f}", "–" if step is None else f"{step} µAh"])
     if not rows:
         return None

@@ -1,7 +1,8 @@
 """How fast on which device: whole distributions, threads, cold starts, drift; and whether each device answers rightly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from mobilekd.report.page import Block, Heading, Notice, Pictures, Section, Text
 from mobilekd.report.settings import Setting, by_way, device_name, ranges, settings, spread, timed, way
 
 INVALID = "invalid"
+#: Curves in one picture: as many as there are dashes and colours.
+CURVES = len(figures.DASHES)
+#: Rows in the picture of all devices.
+STRIPS = 24
 
 
 def answers(measurements: Sequence[Measurement]) -> Section | None:
@@ -71,25 +76,29 @@ def _doubts(shown: Sequence[Measurement]) -> Block | None:
 
 
 def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | None]:
-    """All devices in one picture and one table, the latest measurement of each artifact at its fewest threads."""
+    """All devices in one picture and one table, the latest valid measurement of each artifact at its fewest threads."""
     if len(groups) < 2:
         return []
     series, rows = {}, []
+    everyone = [one for members in groups.values() for one in members]
     ways = {(one.device.id, one.via) for members in groups.values() for one in members}
     both = len(ways) > len({device for device, _ in ways})
     for name, members in groups.items():
-        for one in {one.artifact: one for one in sorted(members, key=lambda one: one.started_utc)}.values():
+        for one in {one.artifact: one for one in sorted(members, key=lambda one: (one.valid, one.started_utc))}.values():
             setting = settings(one)[0]
-            series[f"{name if both else name.replace(f', via {one.via}', '')}\n{label(one, [one])}"] = setting.samples
+            device = name if both else name.replace(f", via {one.via}", "")
+            series[f"{device}{'' if one.valid else f' ({INVALID})'}\n{_short(one, everyone)}"] = setting.samples
             figure = [_interval(setting.percentile(q)) for q in (50, 95)]
             remark = setting.name if one.valid else f"{setting.name}, {INVALID}"
             rows.append([Cell(name), Cell(one.artifact, remark, mark="" if one.valid else "bad"), *figure])
-    words = Text("Shell and app are different ways onto a device, so no verdict crosses from one to the other.")
+    words = "Shell and app are different ways onto a device, so no verdict crosses from one to the other."
+    if len(series) > STRIPS:
+        words = f"The picture has the first {STRIPS} of {len(series)}, the table all. {words}"
     return [
         Heading("Devices side by side"),
-        Pictures((figures.strips(dict(list(series.items())[:12])),)),
+        Pictures((figures.strips(dict(list(series.items())[:STRIPS])),)),
         table("Latency by device, ms", ("device", "artifact", "p50", "p95"), rows),
-        words,
+        Text(words),
     ]
 
 
@@ -100,35 +109,48 @@ def label(measurement: Measurement, members: Sequence[Measurement]) -> str:
 
 
 def _row(measurement: Measurement, members: Sequence[Measurement]) -> str:
-    """The same in two lines, for the narrow side of a chart."""
-    date = _date(measurement, members)
-    return _short(measurement, members) + ("" if measurement.valid else f" ({INVALID})") + (f"\n{date}" if date else "")
+    """The same in two lines, as pictures have little room."""
+    remark = ", ".join(filter(None, (_date(measurement, members), "" if measurement.valid else INVALID)))
+    return _short(measurement, members) + (f"\n{remark}" if remark else "")
 
 
 def _short(measurement: Measurement, members: Sequence[Measurement]) -> str:
-    same = len({(one.artifact.removesuffix(one.precision), one.backend) for one in members}) == 1
-    return measurement.precision if same else measurement.artifact
+    """Precision alone where the members differ in nothing else, else behind the student's name, and the backend's if there are several."""
+    if len({(_student(one), one.backend) for one in members}) == 1:
+        return measurement.precision
+    backend = "" if len({one.backend for one in members}) == 1 else f" {measurement.backend}"
+    return f"{_student(measurement)}{backend} {measurement.precision}"
+
+
+def _student(measurement: Measurement) -> str:
+    return measurement.artifact.removesuffix(f"-{measurement.backend}-{measurement.precision}")
+
+
+def _in_parts(draw: Callable[[dict[str, Any]], figures.Chart], series: Mapping[str, Any], remark: str = "") -> list[figures.Chart]:
+    """As many pictures as it takes to tell every curve from its neighbours."""
+    names, charts = list(series), []
+    parts = [names[start : start + CURVES] for start in range(0, len(names), CURVES)]
+    for number, part in enumerate(parts, 1):
+        charts.append(draw({name: series[name] for name in part}))
+        charts[-1].title += remark + (f", {number} of {len(parts)}" if len(parts) > 1 else "")
+    return charts
 
 
 def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
     each = [(one, setting) for one in members for setting in settings(one)]
     fewest = min((setting for _, setting in each if setting.cores == "all"), key=lambda setting: setting.threads, default=each[0][1])
     first = [(one, setting.samples) for one, setting in each if setting.name == fewest.name]
-    charts = [
-        figures.distribution({label(one, members): samples for one, samples in first}),
-        figures.strips({_row(one, members): samples for one, samples in first}),
-    ]
-    for chart in charts:
-        chart.title += f", {fewest.name}"
+    charts = _in_parts(figures.distribution, {_row(one, members): samples for one, samples in first}, f", {fewest.name}")
+    charts.append(figures.strips({_row(one, members): samples for one, samples in first}))
+    charts[-1].title += f", {fewest.name}"
     threads: dict[str, list[tuple[int, float, float, float]]] = {}
     for one, setting in each:
         bound = "" if setting.cores == "all" else f", cores {ranges(setting.cores)}"
-        threads.setdefault(label(one, members) + bound, []).append(_band(setting))
+        threads.setdefault(_row(one, members) + bound, []).append(_band(setting))
     if any(len(rows) > 1 for rows in threads.values()):
-        charts.append(figures.threads(threads))
-    starts = {label(one, members): _phases(one) for one in members if one.cold}
-    if starts:
-        charts.append(figures.cold(starts))
+        charts += _in_parts(figures.threads, threads)
+    starts = {_row(one, members): _phases(one) for one in members if one.cold}
+    charts += _in_parts(figures.cold, starts)
     charts += [made for one in members if (made := load.chart(one, label(one, members)))]
     return tuple(charts)
 
@@ -212,7 +234,10 @@ def _differences(members: Sequence[Measurement]) -> Block | None:
     ]
     if not rows:
         return None
-    note = "Ratio of medians with its 95% interval; below 1 is faster. “No difference shown” is not a proof of equality."
+    note = (
+        "Ratio of medians with its own 95% interval; below 1 is faster. A verdict is given where luck does not explain the difference, all "
+        "settings of a pair tested together (Holm), as bench --fail-above does. “No difference shown” is not a proof of equality."
+    )
     return table("Differences", ("measured", "verdict", "ratio", "against"), rows, note)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from unicodedata import bidirectional
 
 import numpy as np
 
 from mobilekd.artifact import Interval
-from mobilekd.measurement import Device, Measurement, Series
+from mobilekd.measurement import Device, Measurement, Series, thread_words
 from mobilekd.stats import percentile
 
 #: Bootstrap draws for a percentile's interval.
@@ -26,7 +27,7 @@ class Setting:
     @property
     def name(self) -> str:
         """``1 thread``, ``2 threads on cores 4-7``."""
-        words = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        words = thread_words(self.threads)
         return words if self.cores == "all" else f"{words} on cores {ranges(self.cores)}"
 
     @property
@@ -68,8 +69,9 @@ def _percentile(samples: tuple[float, ...], q: float) -> Interval:
 
 
 def device_name(device: Device) -> str:
-    """Maker and model, or the device's id."""
-    return " ".join(part for part in (device.maker, device.model) if part) or device.id
+    """Maker and model, or the device's id, in one line; a name that runs from right to left does not turn what stands beside it."""
+    name = " ".join(f"{device.maker} {device.model}".split()) or device.id
+    return f"\u2068{name}\u2069" if any(bidirectional(letter) in ("R", "AL") for letter in name) else name
 
 
 def way(measurement: Measurement) -> str:

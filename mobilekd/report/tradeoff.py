@@ -9,6 +9,7 @@ import numpy as np
 from mobilekd import figures
 from mobilekd.artifact import Interval
 from mobilekd.figures.tables import Cell, milliseconds, percent, table
+from mobilekd.measurement import thread_words
 from mobilekd.report.collect import Material
 from mobilekd.report.page import Block, Heading, Pictures, Section, section
 from mobilekd.report.settings import by_way, settings, trusted
@@ -70,7 +71,7 @@ def tradeoff(places: dict[str, Sequence[Placed]] | dict[str, list[Placed]]) -> S
         kinds = list(dict.fromkeys(point.group for point in points))
         marks = [figures.Point(point.name, point.milliseconds, point.accuracy, kinds.index(point.group), point.front) for point in points]
         threads = points[0].threads
-        words = f"median ms with {threads} thread{'' if threads == 1 else 's'}, logarithmic"
+        words = f"median ms with {thread_words(threads)}, logarithmic"
         blocks.append(Pictures((figures.pareto(marks, words, kinds),)))
         blocks.append(_table(points))
     return section("tradeoff", "Accuracy against latency", blocks)

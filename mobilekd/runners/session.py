@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from mobilekd.artifact import Artifact
 from mobilekd.errors import UserError
-from mobilekd.measurement import Cold, Conditions, GoldenCheck, Memory, Pipeline, Series, Sustained
+from mobilekd.measurement import Cold, Conditions, Energy, GoldenCheck, Memory, Pipeline, Series, Sustained, thread_words
 from mobilekd.progress import say, track
 from mobilekd.runners.base import BindError, Runner, Setting
 
@@ -26,6 +25,7 @@ MODERATE = 2
 THERMAL_WORDS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 HOT_BATTERY = 40.0  # degrees Celsius; above it phones begin to throttle and refuse to charge
 POLL = 10.0  # seconds between looks at temperatures
+MOST_SUSTAINED = 20_000  # inferences kept of a sustained part; a file then has half a megabyte
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Collected:
     pipelines: list[Pipeline] = field(default_factory=list)
     sustained: Sustained | None = None
     memory: Memory | None = None
-    energy: dict[str, Any] | None = None
+    energy: Energy | None = None
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -170,7 +170,7 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
     fastest = min(item.series, key=lambda series: (not series.valid, float(np.median(series.samples_ns))))
     setting = Setting(threads=fastest.threads_asked, samples=0, cores=fastest.cores, seconds=plan.minutes * 60)
     waited = wait_until_cool(runner, plan.cool_wait)  # or the second artifact would begin in the heat of the first
-    say(f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes, {setting.threads} threads")
+    say(f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes, {thread_words(setting.threads)}")
     watcher = _Watcher(runner)
     before = runner.conditions()
     try:
@@ -180,27 +180,33 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
     item.cold.append(reading.cold)
     if reading.sustained is not None:
         seen = {"celsius": tuple(watcher.celsius), "frequency_khz": tuple(watcher.frequency), "reasons": waited}
-        item.sustained = reading.sustained.model_copy(update=seen)
+        item.sustained = reading.sustained.thinned(MOST_SUSTAINED).model_copy(update=seen)
         item.energy = energy(before, runner.conditions(), watcher.charges, len(reading.sustained.samples_ns), setting.seconds)
 
 
-def energy(before: Conditions, after: Conditions, charges: Sequence[int], inferences: int, seconds: float) -> dict[str, Any] | None:
+def energy(before: Conditions, after: Conditions, charges: Sequence[int], inferences: int, seconds: float) -> Energy | None:
     """What the whole phone took during the sustained part, by its own charge counter; None where there is no counter.
 
-    ``resolution_uah`` is the smallest step that the counter was seen to make. On the cable there is nothing to measure.
+    On the cable there is nothing to measure.
     """
     if before.charge_uah is None or after.charge_uah is None or before.voltage_mv is None:
         return None
     if before.charging or after.charging:
-        return {"joules": None, "reason": "the battery was charging; measure over Wi-Fi (adb connect) with the cable out"}
+        return Energy(reason="the battery was charging; measure over Wi-Fi (adb connect) with the cable out")
     values = [before.charge_uah, *charges, after.charge_uah]
     steps = [abs(b - a) for a, b in itertools.pairwise(values) if a != b]
     used = before.charge_uah - after.charge_uah
     if used <= 0 or not steps:
-        return {"joules": None, "reason": "less than the charge counter's resolution; measure for more minutes", "seconds": seconds}
+        return Energy(reason="less than the charge counter's resolution; measure for more minutes", seconds=seconds)
     joules = used * 1e-6 * 3600 * before.voltage_mv / 1000
-    whole = {"joules": joules, "joules_per_inference": joules / inferences if inferences else None, "seconds": seconds}
-    return whole | {"used_uah": used, "resolution_uah": min(steps), "scope": "the whole phone, screen and radio included"}
+    return Energy(
+        joules=joules,
+        joules_per_inference=joules / inferences if inferences else None,
+        seconds=seconds,
+        used_uah=used,
+        resolution_uah=min(steps),
+        scope="the whole phone, screen and radio included",
+    )
 
 
 class _Watcher:

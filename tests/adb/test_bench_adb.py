@@ -12,7 +12,7 @@ from bench_fixtures import spoil_answers
 from mobilekd.artifact import open_artifact
 from mobilekd.bench import bench
 from mobilekd.errors import UserError
-from mobilekd.measurement import read_measurement
+from mobilekd.measurement import Energy, read_measurement
 from mobilekd.runners import get
 
 QUICK = {"threads": (1,), "samples": 21, "cool_wait": 0.0}
@@ -68,7 +68,7 @@ def test_measure_a_phone(connect, artifact, tmp_path):
     assert (before.governor, before.screen_on, before.soc_celsius, before.load) == ("schedutil", True, 38.9, 4.12)
     assert measurement.sustained is not None
     assert measurement.sustained.celsius
-    assert measurement.energy == {"joules": None, "reason": "the battery was charging; measure over Wi-Fi (adb connect) with the cable out"}
+    assert measurement.energy == Energy(reason="the battery was charging; measure over Wi-Fi (adb connect) with the cable out")
     assert clean(phone)
 
 
