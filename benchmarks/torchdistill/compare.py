@@ -14,7 +14,6 @@ import platform
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import venv
 from contextlib import suppress
@@ -49,7 +48,8 @@ def environment() -> Path:
         inside = subprocess.run(
             [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
         )
-        (Path(inside.stdout.strip()) / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        seen = [path for path in sys.path if path.endswith("site-packages")]  # an environment may itself stand on another
+        (Path(inside.stdout.strip()) / "shared.pth").write_text("\n".join(seen) + "\n", encoding="utf-8")
         subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", f"torchdistill=={TORCHDISTILL}"], check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", "pyyaml>=6", "scipy"], check=True)
         marker.touch()
