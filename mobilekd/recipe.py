@@ -157,7 +157,7 @@ class Recipe(Table):
     """The whole experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    title: str = ""
+    title: str = Field("", description="for the list of recipes; cards and reports say what a run was, whatever was overridden")
     cost: str = Field("", description="what a run cost, measured: time, machine, date")
     seed: int = Field(0, ge=0)
     data: DataTable

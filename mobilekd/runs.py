@@ -93,6 +93,14 @@ class Run:
         return recipes.from_dict(read_json(path, "recipe"), str(path))
 
     @property
+    def title(self) -> str:
+        """What it is, from what happened: the recipe's own title may name teachers that an override replaced."""
+        recipe = self.recipe
+        names = ", ".join(str(teacher["model"]) for teacher in self.info.teachers)
+        taught = f"taught by {names}" if names else "without a teacher"
+        return f"{recipe.student.model} x{recipe.student.width:g} on {recipe.data.kind}, {taught}"
+
+    @property
     def split(self) -> Split | None:
         """The split; a reference ships only its hash."""
         path = self.folder / SPLIT
