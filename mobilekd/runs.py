@@ -104,7 +104,7 @@ class Run:
     def split(self) -> Split | None:
         """The split; a reference ships only its hash."""
         path = self.folder / SPLIT
-        return _parsed(Split, path, "split") if path.exists() else None
+        return read_split(path) if path.exists() else None
 
     @property
     def calibration(self) -> Calibration:
@@ -155,6 +155,11 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if DEFAULT_REFERENCE in references():
         return open_run(f"reference:{DEFAULT_REFERENCE}")
     raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def read_split(path: Path) -> Split:
+    """A run's split; a file that is something else is a ``UserError``."""
+    return _parsed(Split, path, "split")
 
 
 def _open(folder: Path, *, reference: bool = False) -> Run:

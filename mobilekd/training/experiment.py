@@ -16,11 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split, overlap_hashes, overlapping
 from mobilekd.errors import UserError
-from mobilekd.files import read_json, sha256_json, write_json
+from mobilekd.files import sha256_json, write_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import say
 from mobilekd.recipe import Recipe, Table, TrainTable
-from mobilekd.runs import SPLIT, Split
+from mobilekd.runs import SPLIT, Split, read_split
 from mobilekd.training.schedule import Pictures, Validation, storage_size
 from mobilekd.views import Views
 
@@ -122,7 +122,7 @@ def prepare(recipe: Recipe, *folders: Path) -> Experiment:
     for folder in folders:
         path = folder / SPLIT
         if path.exists():
-            kept = Split.model_validate(read_json(path, "split"))
+            kept = read_split(path)
             if kept.hash() != split.hash() or kept.data_hash != dataset.hash:
                 raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
