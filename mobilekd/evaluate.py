@@ -15,7 +15,7 @@ from mobilekd import figures
 from mobilekd.answers import Subject, open_subject
 from mobilekd.artifact import Interval
 from mobilekd.calibrate import softmax
-from mobilekd.data import Dataset, inputs, load, make_split, map_classes, overlap_hashes, overlapping
+from mobilekd.data import Dataset, inputs, load, make_split, map_classes, overlap_hashes, overlapping, same_pixels
 from mobilekd.errors import UserError
 from mobilekd.files import new_folder, write_json, write_text
 from mobilekd.metrics import metrics
@@ -94,6 +94,8 @@ def _test_split(subject: Subject) -> Judged:
     split = _split(subject, dataset)
     if split.data_hash != dataset.hash:
         raise UserError(f"{subject.name}: the data at {subject.recipe.data.root} has changed since training; evaluate with --data instead")
+    if not same_pixels(dataset, split, "test"):
+        raise UserError(f"{subject.name}: its test photographs are others than at training; put them back, or evaluate with --data")
     rows = dataset.rows(split.test)
     ids = tuple(name for name, row in zip(split.test, rows, strict=True) if dataset.targets[row] >= 0)
     if not ids:

@@ -24,6 +24,9 @@ from mobilekd.artifact import Calibration, Label
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, sha256_json
 
+#: What a part of a split is for.
+Role = Literal["train", "validation", "test"]
+
 #: A run's split, below its folder.
 SPLIT = "split.json"
 
@@ -39,6 +42,9 @@ class Split(BaseModel):
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    pixels: dict[Role, str] = Field(
+        default_factory=dict, description="over the decoded photographs of each role, in order; empty in splits made before it was kept"
+    )
 
     @property
     def leaky(self) -> bool:
