@@ -205,7 +205,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
         text, where = (files("mobilekd.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path
     elif path.is_file():
         try:
-            text, where = path.read_text(encoding="utf-8"), str(path)
+            text, where = path.read_text(encoding="utf-8-sig"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: not a readable recipe ({error}); save it as UTF-8 text") from None
     else:
