@@ -74,7 +74,7 @@ def make_reference(source: Path, name: str, precisions: list[str], overrides: li
         start = run.recipe.student.weights
         card = CARD.format(
             name=name,
-            title=run.recipe.title,
+            title=run.title,
             parameters=run.info.parameters,
             macs=run.info.macs,
             width=run.recipe.preprocess.width,

@@ -13,7 +13,7 @@ from mobilekd.files import read_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import track
 from mobilekd.recipe import Recipe, from_dict
-from mobilekd.runs import SPLIT, Run, Split, open_run
+from mobilekd.runs import SPLIT, Run, Split, open_run, read_split
 
 #: Photographs answered at once, which bounds memory.
 BATCH = 64
@@ -121,7 +121,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Subject:
         preprocess=manifest.preprocess_noun(),
         calibration=manifest.calibration,
         recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
-        split=Split.model_validate(read_json(split, "split")) if split.exists() else None,
+        split=read_split(split) if split.exists() else None,
         split_hash=manifest.provenance.split_hash,
         folder=artifact.folder,
         forward=forward,

@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from mobilekd.calibrate import calibrate
 from mobilekd.errors import UserError
-from mobilekd.files import write_json
+from mobilekd.files import write_bytes, write_json
 from mobilekd.losses import Objective, check
 from mobilekd.parallel import World
 from mobilekd.progress import say
@@ -135,12 +135,11 @@ class Trial:
         logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
         fitted = calibrate(logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs)
         state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
-        save_file(state, folder / ".student.safetensors")
-        (folder / ".student.safetensors").rename(folder / "student.safetensors")
+        write_bytes(folder / "student.safetensors", safetensors.torch.save(state))
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
         if faculty:
             judged = faculty.logits(experiment.split.test)
-            save_file({"test": torch.from_numpy(judged).half()}, folder / "teacher_logits.safetensors")
+            write_bytes(folder / "teacher_logits.safetensors", safetensors.torch.save({"test": torch.from_numpy(judged).half()}))
         info = RunInfo(
             name=recipe.name,
             recipe_hash=recipe.hash(),

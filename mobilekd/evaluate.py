@@ -13,8 +13,9 @@ import numpy as np
 
 from mobilekd import figures
 from mobilekd.answers import Subject, open_subject
+from mobilekd.artifact import Interval
 from mobilekd.calibrate import softmax
-from mobilekd.data import Dataset, inputs, load, make_split, map_classes, overlap_hashes, overlapping
+from mobilekd.data import Dataset, inputs, load, make_split, map_classes, overlap_hashes, overlapping, same_pixels
 from mobilekd.errors import UserError
 from mobilekd.files import new_folder, write_json, write_text
 from mobilekd.metrics import metrics
@@ -24,6 +25,9 @@ from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
 from mobilekd.recipe import DataTable
 from mobilekd.runs import Split
+
+#: The teachers' answers to the test split, in a run's folder.
+TEACHER_LOGITS = "teacher_logits.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +65,11 @@ def evaluate(
         truth=judged.dataset.targets[rows],
         probabilities=subject.answer(inputs(judged.dataset, judged.ids, subject.preprocess)),
     )
-    teacher = _teacher(subject, judged, answers) if data is None else None
+    missing = _no_teacher(subject, judged)
+    teacher = None if missing else _teacher(subject, judged, answers)
     document = _document(subject, judged, answers, teacher)
+    if missing:
+        document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
     with new_folder(output or _place(subject, data), replace=True) as folder:
         write_predictions(folder / "predictions.csv", answers)
         if teacher is not None:
@@ -87,6 +94,8 @@ def _test_split(subject: Subject) -> Judged:
     split = _split(subject, dataset)
     if split.data_hash != dataset.hash:
         raise UserError(f"{subject.name}: the data at {subject.recipe.data.root} has changed since training; evaluate with --data instead")
+    if not same_pixels(dataset, split, "test"):
+        raise UserError(f"{subject.name}: its test photographs are others than at training; put them back, or evaluate with --data")
     rows = dataset.rows(split.test)
     ids = tuple(name for name, row in zip(split.test, rows, strict=True) if dataset.targets[row] >= 0)
     if not ids:
@@ -135,13 +144,23 @@ def _hash_training_data(subject: Subject) -> tuple[str, list[str]] | None:
     return subject.split_hash, overlap_hashes(dataset, (*split.train, *split.validation), subject.split_hash)
 
 
-def _teacher(subject: Subject, judged: Judged, answers: Predictions) -> Predictions | None:
-    """The teachers' answers on the test split, where the run kept them: ``test`` ``[N, C]`` logits in the split's order."""
-    path = subject.folder / "teacher_logits.safetensors"
-    if subject.kind == "artifact" or subject.split is None or not path.exists():
-        return None
+def _no_teacher(subject: Subject, judged: Judged) -> str | None:
+    """Why the teachers' answers to the judged photographs are not at hand; None where they are."""
+    if not subject.recipe.teachers:
+        return "no teacher taught it"
+    if judged.role != "test":
+        return "the teachers answered only the recipe's own test split"
+    if subject.split is None or not (subject.folder / TEACHER_LOGITS).exists():
+        return "the teachers' answers are not here; distill keeps them in the run's own folder"
+    return None
+
+
+def _teacher(subject: Subject, judged: Judged, answers: Predictions) -> Predictions:
+    """The teachers' answers on the test split, as the run kept them: ``test`` ``[N, C]`` logits in the split's order."""
     from safetensors.numpy import load_file
 
+    assert subject.split is not None, "_no_teacher was asked first"
+    path = subject.folder / TEACHER_LOGITS
     kept = load_file(path).get("test")
     if kept is None or kept.shape != (len(subject.split.test), len(answers.keys)):
         raise UserError(f"{path}: does not hold one row of logits per test photograph; distil again")

@@ -27,6 +27,7 @@ class Preprocess:
     crop: str = "center"
     resize: str = "pillow-bilinear"
     color: str = "RGB"
+    # Recipes take 128 / 255. This one stays: photographs wait in memory under it, and caches and kept answers of teachers name it.
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 

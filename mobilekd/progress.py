@@ -23,12 +23,13 @@ def track(items: Iterable[Item], what: str, total: int | None = None, every: flo
 
         yield from bar(items, what, total=total, console=Console(stderr=True), transient=True)
         return
-    start = last = time.monotonic()
+    first = last = time.monotonic()
     for done, item in enumerate(items):
         yield item
         now = time.monotonic()
+        if not done:
+            first = now  # no measure of the others: it may have waited for a compiler
         if now - last >= every:
             last = now
-            share = (done + 1) / total if total else 0
-            left = f", about {(now - start) * (1 - share) / share:.0f} s left" if share else ""
+            left = f", about {(now - first) / done * (total - done - 1):.0f} s left" if total and done else ""
             say(f"{what}: {done + 1}{f' of {total}' if total else ''}{left}")

@@ -19,12 +19,16 @@ from mobilekd.preprocess import Preprocess
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+#: Of a photograph in pixels; far above what a phone's model takes, far below what exhausts memory unasked.
+Side = Annotated[int, Field(ge=1, le=4096)]
+Scale = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 class Table(BaseModel):
-    """Every table of a recipe: frozen, and an unknown key is an error."""
+    """Every table of a recipe: frozen, and an unknown key is an error, as is infinity, which JSON cannot hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class DataTable(Table):
@@ -36,8 +40,8 @@ class DataTable(Table):
     metadata: str | None = Field(None, description="isic, folder: the metadata CSV with lesion_id")
     unlabelled: str | None = Field(None, description="a folder of photographs without labels, added to distillation")
     count: Positive = Field(600, description="synthetic: photographs to generate")
-    size: Positive = Field(96, description="synthetic: their width and height in pixels")
-    seed: int = Field(0, description="synthetic: the generator's seed")
+    size: Side = Field(96, description="synthetic: their width and height in pixels")
+    seed: Seed = Field(0, description="synthetic: the generator's seed")
 
 
 class SplitTable(Table):
@@ -53,11 +57,11 @@ class SplitTable(Table):
 class PreprocessTable(Table):
     """The model's input; the graph normalises 0..255 by ``(x / 255 - mean) / std``."""
 
-    width: Positive = 128
-    height: Positive = 128
+    width: Side = 128
+    height: Side = 128
     #: A whole pixel level, so that every pixel lies on a step of int8; half way between two (0.5) it would lose half a level.
     mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[Scale, Scale, Scale] = (0.5, 0.5, 0.5)
 
     def noun(self) -> Preprocess:
         """The same as the noun that artifacts and apps share."""
@@ -157,9 +161,9 @@ class Recipe(Table):
     """The whole experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    title: str = ""
+    title: str = Field("", description="for the list of recipes; cards and reports say what a run was, whatever was overridden")
     cost: str = Field("", description="what a run cost, measured: time, machine, date")
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     data: DataTable
     split: SplitTable = SplitTable()
     preprocess: PreprocessTable = PreprocessTable()
@@ -201,7 +205,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
         text, where = (files("mobilekd.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8"), name_or_path
     elif path.is_file():
         try:
-            text, where = path.read_text(encoding="utf-8"), str(path)
+            text, where = path.read_text(encoding="utf-8-sig"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: not a readable recipe ({error}); save it as UTF-8 text") from None
     else:

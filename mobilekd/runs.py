@@ -24,6 +24,9 @@ from mobilekd.artifact import Calibration, Label
 from mobilekd.errors import UserError
 from mobilekd.files import read_json, sha256_json
 
+#: What a part of a split is for.
+Role = Literal["train", "validation", "test"]
+
 #: A run's split, below its folder.
 SPLIT = "split.json"
 
@@ -39,6 +42,9 @@ class Split(BaseModel):
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    pixels: dict[Role, str] = Field(
+        default_factory=dict, description="over the decoded photographs of each role, in order; empty in splits made before it was kept"
+    )
 
     @property
     def leaky(self) -> bool:
@@ -93,10 +99,18 @@ class Run:
         return recipes.from_dict(read_json(path, "recipe"), str(path))
 
     @property
+    def title(self) -> str:
+        """What it is, from what happened: the recipe's own title may name teachers that an override replaced."""
+        recipe = self.recipe
+        names = ", ".join(str(teacher["model"]) for teacher in self.info.teachers)
+        taught = f"taught by {names}" if names else "without a teacher"
+        return f"{recipe.student.model} x{recipe.student.width:g} on {recipe.data.kind}, {taught}"
+
+    @property
     def split(self) -> Split | None:
         """The split; a reference ships only its hash."""
         path = self.folder / SPLIT
-        return _parsed(Split, path, "split") if path.exists() else None
+        return read_split(path) if path.exists() else None
 
     @property
     def calibration(self) -> Calibration:
@@ -147,6 +161,11 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if DEFAULT_REFERENCE in references():
         return open_run(f"reference:{DEFAULT_REFERENCE}")
     raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def read_split(path: Path) -> Split:
+    """A run's split; a file that is something else is a ``UserError``."""
+    return _parsed(Split, path, "split")
 
 
 def _open(folder: Path, *, reference: bool = False) -> Run:

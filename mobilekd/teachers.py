@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mobilekd.errors import UserError
+from mobilekd.files import write_bytes
 from mobilekd.progress import say
 from mobilekd.recipe import EnsembleTable, TeacherTable
 from mobilekd.teacher_networks import calm, leave_imagenet, new_head, spare_onednn
@@ -67,9 +68,9 @@ def load_matching(model: nn.Module, path: Path) -> None:
 
 def save_taught(model: nn.Module, path: Path) -> None:
     """Write a taught network whole; weights that two layers share (CoaT's) are written twice, safetensors knows no sharing."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}, path)
+    write_bytes(path, save({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}))
 
 
 def load_taught(model: nn.Module, path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mobilekd import progress
 from mobilekd.cli import commands
 
 NAMES = sorted(commands().parsers)
@@ -141,3 +142,12 @@ sys.exit(main(["recipes"]))
 def test_a_reader_that_leaves_early_is_no_error():
     done = subprocess.run(f"{sys.executable} -m mobilekd recipes --json | head -c 1", shell=True, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_plain_progress_does_not_take_the_first_item_for_the_others(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """The first batch of an epoch waits for the compiler, which made minutes into hours."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    for seconds in progress.track([100, 10, 10, 10], "work"):
+        clock[0] += seconds
+    assert capfd.readouterr().err.splitlines() == ["work: 1 of 4", "work: 3 of 4, about 10 s left"]

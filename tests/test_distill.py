@@ -27,6 +27,7 @@ from mobilekd.recipe import Recipe, load_recipe
 from mobilekd.runs import open_run
 from mobilekd.students import build
 from mobilekd.teach import teach
+from mobilekd.training import loop
 from mobilekd.training.experiment import prepare
 from mobilekd.training.faculty import Faculty
 from mobilekd.training.loop import Fitter
@@ -155,19 +156,38 @@ def test_a_teacher_of_another_recipe_is_not_taken_for_this_ones(taught: Path, tm
         distill(tiny("teachers.0.model=test_convnext"), tmp_path, control=False)
 
 
-def test_an_unfinished_run_goes_on_by_its_name(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy_teachers(taught, tmp_path)
-    shutil.move(tmp_path / "demo", tmp_path / "mine")
-
+def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(fitter: Fitter, line: dict[str, object]) -> None:
         save(fitter, line)
         raise KeyboardInterrupt
 
     save = Fitter._save
-    monkeypatch.setattr(Fitter, "_save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        distill(tiny("name=mine"), tmp_path, control=False)
-    monkeypatch.setattr(Fitter, "_save", save)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitter, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distill(recipe, runs, control=False)
+
+
+def test_a_run_that_was_compiled_goes_on_compiled_when_few_steps_are_left(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled and eager steps differ in their last bits; what counts is how long the whole run is."""
+    copy_teachers(taught, tmp_path)
+    recipe, compiled = tiny("train.compile=auto"), []
+    steps = len(open_run(taught / "demo").split.train) // recipe.train.batch_size
+    monkeypatch.setattr(loop, "COMPILE_PAYS_AFTER", steps * recipe.train.epochs)
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    stopped_after_an_epoch(recipe, tmp_path, monkeypatch)
+    assert len(compiled) == 1
+    distill(recipe, tmp_path, resume=True, control=False)
+    assert len(compiled) == 2
+
+
+def test_an_unfinished_run_goes_on_by_its_name(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_teachers(taught, tmp_path)
+    shutil.move(tmp_path / "demo", tmp_path / "mine")
+
+    stopped_after_an_epoch(tiny("name=mine"), tmp_path, monkeypatch)
     assert main(["distill", "mine", "--resume", "--no-control", "--runs", str(tmp_path)]) == 0
     for name, value in weights(taught).items():
         assert torch.equal(value, load_file(tmp_path / "mine" / "student.safetensors")[name]), name

@@ -101,6 +101,9 @@ def test_the_teachers_stand_beside_the_student(tmp_path: Path) -> None:
     assert document["teacher"]["metrics"]["accuracy"]["value"] == 1
     assert document["metrics"]["teacher_agreement"]["value"] == pytest.approx(document["metrics"]["accuracy"]["value"])
     assert read_predictions(folder / "evaluation" / "teacher_predictions.csv").ids == tuple(split["test"])
+    elsewhere = evaluate(folder, data=DataTable(kind="synthetic", count=70, size=32, seed=5))
+    assert elsewhere["metrics"]["teacher_agreement"]["value"] is None
+    assert "own test split" in elsewhere["metrics"]["teacher_agreement"]["reason"]
     keep_teacher(folder, np.zeros((3, 7)))
     with pytest.raises(UserError, match="one row of logits per test photograph"):
         evaluate(folder)

@@ -68,3 +68,9 @@ def test_a_recipe_in_another_encoding_is_the_users_mistake(tmp_path: Path) -> No
     (tmp_path / "mine.toml").write_bytes("title = 'Müller'".encode("latin-1"))
     with pytest.raises(UserError, match="save it as UTF-8"):
         load_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_a_recipe_that_an_editor_began_with_a_byte_order_mark_is_read(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\r\n[data]\r\nkind = "synthetic"\r\n', encoding="utf-8-sig")
+    assert load_recipe(str(path)).name == "mine"

@@ -1,5 +1,6 @@
 """Teachers are frozen by structure, several are one, and weights files are taken only where they fit."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from mobilekd.errors import UserError
 from mobilekd.recipe import EnsembleTable, TeacherTable
 from mobilekd.teacher_engine import fastest
-from mobilekd.teachers import Teacher, build_teacher, combine, load_matching
+from mobilekd.teachers import Teacher, build_teacher, combine, load_matching, save_taught
 
 
 def small() -> nn.Module:
@@ -94,3 +95,15 @@ def test_real_weights_load_all_but_the_classifier(pretrained: Path) -> None:
         name for name, value in loaded.state_dict().items() if value.numel() > 1 and not torch.equal(value, plain.state_dict()[name])
     ]
     assert len(changed) > 250
+
+
+def test_a_full_disk_is_the_users_to_mend_and_leaves_no_weights(tmp_path: Path) -> None:
+    """A file size limit stands in for the full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match="free some space"):
+            save_taught(small(), tmp_path / "weights.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

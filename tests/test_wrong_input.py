@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import wrong_data  # noqa: F401  (it fills KINDS)
+import wrong_files  # noqa: F401  (it fills KINDS)
 import wrong_recipes  # noqa: F401  (it fills KINDS)
 from wrong_kinds import KINDS
 from wrong_models import artifact
@@ -34,6 +35,10 @@ LISTED = (
     "broken_teacher_weights",
     "missing_trained_teacher",
     "grid_without_values",
+    "negative_seed_of_generated_data",
+    "infinite_learning_rate",
+    "deviation_of_zero",
+    "input_that_fits_no_memory",
     # wrong_data.py
     "file_that_is_no_photograph",
     "truncated_photograph",
@@ -47,12 +52,21 @@ LISTED = (
     "split_list_with_an_unknown_id",
     "split_list_with_an_id_twice",
     "split_without_training",
+    # wrong_files.py
+    "link_to_nothing",
+    "link_to_itself",
+    "name_that_is_not_utf8",
+    "photograph_too_deep",
+    "file_in_the_folders_place",
+    "csv_with_a_column_twice",
+    "csv_in_utf16",
     # wrong_models.py: runs
     "unknown_run",
     "unknown_reference",
     "student_with_nan_weights",
     "export_of_nan_weights",
     "truncated_student",
+    "run_without_its_student",
     "other_recipe_under_the_same_name",
     "stale_checkpoint",
     "predict_on_a_text_file",
@@ -69,6 +83,7 @@ LISTED = (
     "unknown_precision",
     "output_that_exists",
     "output_below_a_file",
+    "split_that_is_none",
     "unknown_device",
     "missing_baseline",
     "report_on_nothing",

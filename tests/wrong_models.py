@@ -43,6 +43,12 @@ def truncated_student(here: Path) -> list[str]:
     return ["evaluate", "demo", "--output", "found"]
 
 
+@kind("student.safetensors", "missing from the run", "distil it again")
+def run_without_its_student(here: Path) -> list[str]:
+    (here / "runs/demo/student.safetensors").unlink()
+    return ["evaluate", "demo", "--output", "found"]
+
+
 @kind("runs/demo", "another")
 def other_recipe_under_the_same_name(here: Path) -> list[str]:
     return ["distill", "demo", "--smoke", "--set", "student.width=0.5"]
@@ -140,6 +146,12 @@ def output_that_exists(here: Path) -> list[str]:
 def output_below_a_file(here: Path) -> list[str]:
     (here / "a-file").write_text("in the way")
     return ["export", "demo", "--output", "a-file/made"]
+
+
+@kind("runs/demo/split.json", "not a split", "make it again")
+def split_that_is_none(here: Path) -> list[str]:
+    (here / "runs/demo/split.json").write_text("{}")
+    return ["evaluate", str(artifact(here)), "--output", "found"]
 
 
 @kind("iphone", "host, adb")

@@ -84,3 +84,23 @@ def missing_trained_teacher(here: Path) -> list[str]:
 @kind("--grid student.width", "KEY=A,B")
 def grid_without_values(here: Path) -> list[str]:
     return ["sweep", "demo", "--smoke", "--grid", "student.width"]
+
+
+@kind("data.seed", "greater than or equal to 0", "-1")
+def negative_seed_of_generated_data(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "data.seed=-1"]
+
+
+@kind("train.lr", "finite", "inf")
+def infinite_learning_rate(here: Path) -> list[str]:
+    return ["distill", "demo", *SMALL, "--set", "train.lr=inf"]
+
+
+@kind("preprocess.std.0", "greater than 0")
+def deviation_of_zero(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "preprocess.std=[0, 0, 0]"]
+
+
+@kind("preprocess.width", "less than or equal to 4096")
+def input_that_fits_no_memory(here: Path) -> list[str]:
+    return ["teach", "demo", *SMALL, "--set", "preprocess.width=1000000"]

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from mobilekd.data.dataset import Dataset
-from mobilekd.data.decode import check_photographs, inputs
+from mobilekd.data.decode import check_photographs, inputs, same_pixels
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.mapping import map_classes
 from mobilekd.data.overlap import overlap_hashes, overlapping
@@ -20,6 +20,7 @@ __all__ = [
     "map_classes",
     "overlap_hashes",
     "overlapping",
+    "same_pixels",
 ]
 
 

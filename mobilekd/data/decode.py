@@ -13,8 +13,10 @@ import numpy as np
 
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.errors import UserError
+from mobilekd.files import sha256_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import track
+from mobilekd.runs import Role, Split
 
 
 def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.ndarray:
@@ -29,16 +31,18 @@ def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.n
     return out
 
 
-def check_photographs(dataset: Dataset) -> None:
-    """Decode every photograph once and keep nothing; one ``UserError`` with the count and first names of broken ones."""
-
-    def look(_: int, i: int) -> None:
-        dataset.photograph(i)
-
-    _in_parallel(dataset, np.arange(len(dataset)), look, "checking photographs")
+def check_photographs(dataset: Dataset) -> dict[str, str]:
+    """Decode every photograph once: its hash by id, or one ``UserError`` with the count and first names of broken ones."""
+    return dict(zip(dataset.ids, photograph_hashes(dataset, dataset.ids, "checking photographs"), strict=True))
 
 
-def photograph_hashes(dataset: Dataset, ids: Sequence[str]) -> list[str]:
+def same_pixels(dataset: Dataset, split: Split, role: Role) -> bool:
+    """Whether a role's photographs are those that the split was made of, by what they show; one without ``pixels`` cannot tell."""
+    kept = split.pixels.get(role)
+    return kept is None or kept == sha256_json(photograph_hashes(dataset, getattr(split, role)))
+
+
+def photograph_hashes(dataset: Dataset, ids: Sequence[str], what: str = "hashing photographs") -> list[str]:
     """SHA-256 of each photograph's size and decoded pixels: equal for equal pictures, whatever their files are called."""
     rows = dataset.rows(ids)
     out = [""] * len(rows)
@@ -47,7 +51,7 @@ def photograph_hashes(dataset: Dataset, ids: Sequence[str]) -> list[str]:
         image = dataset.photograph(i)
         out[n] = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
 
-    _in_parallel(dataset, rows, one, "hashing photographs")
+    _in_parallel(dataset, rows, one, what)
     return out
 
 

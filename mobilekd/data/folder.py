@@ -7,7 +7,7 @@ the photographs of one lesion together in the split.
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import Dataset, assemble, some
+from mobilekd.data.dataset import SUFFIXES, Dataset, assemble, some
 from mobilekd.data.tables import no_metadata, photographs_in, read_metadata, root_of
 from mobilekd.errors import UserError
 from mobilekd.recipe import DataTable
@@ -23,6 +23,9 @@ def load(table: DataTable) -> Dataset:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(folders) < 2:
         raise UserError(f"{root}: {some([path.name for path in folders], 'sub-folder')}; give one for each class, at least two")
+    inside = sorted(path for folder in folders for path in folder.glob("*/*"))
+    if deeper := [path.relative_to(root).as_posix() for path in inside if path.suffix.lower() in SUFFIXES]:
+        raise UserError(f"{root}: {some(deeper, 'photograph')} below a class's sub-folder; move each up into it")
     files = {f"{folder.name}/{stem}": entry for folder in folders for stem, entry in photographs_in([folder]).items()}
     ids = list(files)
     lesions, columns = read_metadata(Path(table.metadata), ids) if table.metadata else no_metadata(root, ids)

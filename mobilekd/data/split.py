@@ -3,15 +3,16 @@
 import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import get_args
 
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.errors import UserError
 from mobilekd.files import read_json
 from mobilekd.progress import say
 from mobilekd.recipe import SplitTable
-from mobilekd.runs import Split
+from mobilekd.runs import Role, Split
 
-ROLES = ("train", "validation", "test")
+ROLES = get_args(Role)
 
 
 def make_split(dataset: Dataset, table: SplitTable) -> Split:

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def root_of(root: str | None, kind: str) -> Path:
         raise UserError(f"data.root: {kind} needs the folder of the data set; set data.root")
     folder = Path(root)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; set data.root to the folder of the data set")
+        what = "a file, not a folder" if folder.is_file() else "no such folder"
+        raise UserError(f"{folder}: {what}; set data.root, or --root, to the folder of the data set")
     return folder
 
 
@@ -36,6 +38,8 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
         raise UserError(f"{path}: no such CSV file; check the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a readable CSV file ({error}); export it again as UTF-8") from None
+    if twice := sorted(name for name, times in Counter(header).items() if times > 1):
+        raise UserError(f"{path}: {some(twice, 'column')} more than once in the header; keep one of each")
     if missing := [name for name in required if name not in header]:
         raise UserError(f"{path}: {some(missing, 'column')} missing; it has {', '.join(header) or 'no header'}")
     if ragged := [str(line) for line, row in table if len(row) != len(header)]:
@@ -44,21 +48,42 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
 
 
 def photographs_in(folders: Iterable[Path]) -> dict[str, tuple[Path, int]]:
-    """Photographs by id (the file's name without suffix) -> (path, bytes); an id found twice is a ``UserError``."""
+    """Photographs by id (the file's name without suffix) -> (path, bytes).
+
+    An id found twice, a link that leads nowhere and a name that is not UTF-8 are ``UserError``s.
+    """
     found: dict[str, tuple[Path, int]] = {}
-    twice: list[str] = []
     for folder in folders:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = Path(entry.path)
-                if path.suffix.lower() not in SUFFIXES or entry.name.startswith(".") or not entry.is_file():
-                    continue
+        twice: list[str] = []
+        lost: list[str] = []
+        nameless: list[str] = []
+        for entry in _named_as_photographs(folder):
+            path = Path(entry.path)
+            if entry.is_symlink() and not path.exists():  # which is False for a loop of links, too
+                lost.append(entry.name)
+            elif not _is_text(entry.path):
+                nameless.append(os.fsencode(entry.name).decode(errors="replace"))
+            elif entry.is_file():
                 if path.stem in found:
                     twice.append(path.stem)
                 found[path.stem] = path, entry.stat().st_size
-    if twice:
-        raise UserError(f"{folder}: {some(sorted(twice), 'photograph')} present more than once; keep one file for each id")
+        if lost:
+            raise UserError(f"{folder}: {some(sorted(lost), 'link')} to no file; mend or remove them")
+        if nameless:
+            raise UserError(f"{folder}: {some(sorted(nameless), 'name')} not in UTF-8; rename them")
+        if twice:
+            raise UserError(f"{folder}: {some(sorted(twice), 'photograph')} present more than once; keep one file for each id")
     return found
+
+
+def _named_as_photographs(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file system's name is UTF-8, as results and hashes must be; other bytes come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def known(cell: str | None) -> str | None:

@@ -29,11 +29,11 @@ def best_student(documents: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], d
 
 
 def title_of(material: Material, documents: Sequence[dict[str, Any]]) -> str:
-    """What the page is about: the best student's recipe, else what was measured, else what was exported."""
+    """What the page is about: the best student, else what was measured, else what was exported."""
     best = best_student(documents)
     if best is not None:
         names = {one["run"] for one in best[0]["seeds"]}
-        titles = {one.run.recipe.title for one in material.runs if one.name in names and one.run.recipe.title}
+        titles = {one.run.title for one in material.runs if one.name in names}
         return titles.pop() if len(titles) == 1 else str(best[0]["name"])
     times = [one for one in material.measurements if timed(one)]
     if material.measurements:

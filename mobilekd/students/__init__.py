@@ -47,6 +47,8 @@ def build(table: StudentTable, classes: int) -> nn.Module:
 
 def load(run: Run) -> nn.Module:
     """A run's trained student in eval mode, float32 (a reference may store float16)."""
+    if not run.weights.is_file():
+        raise UserError(f"{run.weights}: missing from the run; copy its folder whole, or distil it again")
     student = build(run.recipe.student.model_copy(update={"weights": None}), len(run.info.labels))
     state = {name: value.float() if value.is_floating_point() else value for name, value in read_state(run.weights).items()}
     try:

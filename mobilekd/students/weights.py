@@ -18,7 +18,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such weights file; check student.weights, or write hub") from None
+        raise UserError(f"{path}: no such weights file, or none that you may read; check student.weights, or write hub") from None
     except Exception as error:  # torch and safetensors raise a dozen types for a damaged file
         raise UserError(f"{path}: not a readable weights file ({type(error).__name__}); fetch it again") from None
     state = found.get("state_dict", found) if isinstance(found, dict) else None

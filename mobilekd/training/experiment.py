@@ -15,12 +15,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split, overlap_hashes, overlapping
+from mobilekd.data.split import ROLES
 from mobilekd.errors import UserError
-from mobilekd.files import read_json, sha256_json, write_json
+from mobilekd.files import sha256_json, write_json
 from mobilekd.preprocess import Preprocess
 from mobilekd.progress import say
 from mobilekd.recipe import Recipe, Table, TrainTable
-from mobilekd.runs import SPLIT, Split
+from mobilekd.runs import SPLIT, Split, read_split
 from mobilekd.training.schedule import Pictures, Validation, storage_size
 from mobilekd.views import Views
 
@@ -117,13 +118,15 @@ class Experiment:
 def prepare(recipe: Recipe, *folders: Path) -> Experiment:
     """Load, check and split the data; a split that one of ``folders`` holds already must be the same. Writes nothing."""
     dataset = load(recipe.data)
-    check_photographs(dataset)
+    hashes = check_photographs(dataset)
     split = make_split(dataset, recipe.split)
+    pixels = {role: sha256_json([hashes[name] for name in getattr(split, role)]) for role in ROLES}
+    split = split.model_copy(update={"pixels": pixels})
     for folder in folders:
         path = folder / SPLIT
         if path.exists():
-            kept = Split.model_validate(read_json(path, "split"))
-            if kept.hash() != split.hash() or kept.data_hash != dataset.hash:
+            kept = read_split(path)
+            if kept.hash() != split.hash() or kept.data_hash != dataset.hash or kept.pixels not in ({}, pixels):
                 raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"

@@ -92,7 +92,7 @@ class Fitter:
         if resume:
             self._restore()
         self.world.synchronise_batch_norm(self.model)
-        forward = self._compiled(steps * (self.table.epochs - self.epoch))
+        forward = self._compiled(steps)
         key = keys(pictures.ids, self.view_seed)
         self.world.barrier()  # ranks read photographs each at their own speed; from here on a silent one is lost
         while self.epoch < self.table.epochs:
@@ -257,8 +257,11 @@ class Fitter:
             say(f"{self.what}: going on after epoch {self.epoch}")
 
     def _compiled(self, steps: int) -> Callable[[Tensor], Tensor]:
-        """The model's forward, compiled when that pays and nothing has to look inside."""
-        long = steps >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"  # on CUDA it was not seen to pay, so it must be asked for
+        """The model's forward, compiled when that pays over all epochs of ``steps`` steps, and nothing has to look inside.
+
+        What is left of a resumed run does not count: compiled and eager steps differ in their last bits.
+        """
+        long = steps * self.table.epochs >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"  # on CUDA it was not seen to pay
         wanted = self.table.compile == "yes" or (self.table.compile == "auto" and long)
         if wanted and self.world.device.type == "cpu" and shutil.which("g++") is None:
             say(f"{self.what}: eager, because torch.compile needs g++ (install it to train about a third faster)")
@@ -267,7 +270,8 @@ class Fitter:
             say(f"{self.what}: eager, because feature losses look at layers inside")
             wanted = False
         if self.world.leader:
-            say(f"{self.what}: {steps} steps to go, {'compiled' if wanted else 'eager'}, channels_last, {self.world.device}")
+            to_go = steps * (self.table.epochs - self.epoch)
+            say(f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'}, channels_last, {self.world.device}")
         return torch.compile(self.model) if wanted else self.model
 
     @staticmethod
