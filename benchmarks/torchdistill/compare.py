@@ -160,7 +160,7 @@ def main() -> None:
             facts = {"ours": ours.facts, "torchdistill": theirs.facts}
     document = {
         "what": "distillation step, images per second, loading and augmentation included, rounds interleaved",
-        "command": "python benchmarks/torchdistill/compare.py " + " ".join(sys.argv[1:]),
+        "command": "python benchmarks/torchdistill/compare.py " + " ".join("HAM10000_FOLDER" if word == options.data else word for word in sys.argv[1:]),
         "smoke": options.smoke,
         "step": {key: value for key, value in json.loads(step.dumps()).items() if key != "photographs"},
         "photographs": "HAM10000" if options.data else "synthetic",

@@ -9,12 +9,9 @@ NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide 
 def short(run: Run, precision: str) -> str:
     """For the app's screen: plain lines."""
     recipe, info = run.recipe, run.info
-    count = 0 if info.is_control else len(info.teachers)
-    taught = f"Taught by {count} teacher{'s' if count > 1 else ''}" if count else "A control without a teacher"
     lines = [
         NOT_A_DEVICE,
-        f"{recipe.title or info.name}: {recipe.student.model} x{recipe.student.width:g}, {info.parameters:,} parameters, {precision}.",
-        f"{taught}.",
+        f"{run.title}: {info.parameters:,} parameters, {precision}.",
         f"Trained on {recipe.data.kind}, split by {info.split_by}{' (leaky)' if info.split_by == 'photograph' else ''}.",
         "Not validated on: photographs that are not dermoscopy, other devices, skin tones and sites rare in its data.",
     ]
