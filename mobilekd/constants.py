@@ -99,7 +99,7 @@ def constants(
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
         "quality": [quality.sharpness_low, quality.luma_low, quality.luma_high] if quality else [0.0, 0.0, 255.0],
-        "decision": "the likeliest class, adjusted for how often each is seen" if calibration.bias else "the likeliest class",
+        "decision": "The likeliest class, adjusted for how often each is seen" if calibration.bias else "The likeliest class",
         "outputs": list(outputs),
         "card": card,
         "student": student,

@@ -50,7 +50,7 @@ class StandInEngine(
             "temperature" to listOf(1.18),
             "threshold" to listOf(0.41),
             "quality" to listOf(3.0, 70.0, 235.0),
-            "decision" to listOf("the likeliest class"),
+            "decision" to listOf("The likeliest class"),
             "outputs" to listOf("probabilities", "cam"),
             "card" to listOf("A student for seven kinds of pigmented skin lesions.\nTrained on dermoscopy photographs, split by lesion."),
             "student" to listOf("4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb"),
