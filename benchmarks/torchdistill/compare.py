@@ -158,9 +158,10 @@ def main() -> None:
                         found[name].append(rate)
                 say(f"round {number} of {rounds}: " + ", ".join(f"{name} {rate[-1]:.1f}" for name, rate in found.items() if rate))
             facts = {"ours": ours.facts, "torchdistill": theirs.facts}
+    words = ["HAM10000_FOLDER" if word == options.data else word for word in sys.argv[1:]]
     document = {
         "what": "distillation step, images per second, loading and augmentation included, rounds interleaved",
-        "command": "python benchmarks/torchdistill/compare.py " + " ".join("HAM10000_FOLDER" if word == options.data else word for word in sys.argv[1:]),
+        "command": "python benchmarks/torchdistill/compare.py " + " ".join(words),
         "smoke": options.smoke,
         "step": {key: value for key, value in json.loads(step.dumps()).items() if key != "photographs"},
         "photographs": "HAM10000" if options.data else "synthetic",
