@@ -45,9 +45,19 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def weights_in(precision: str) -> str | None:
-    """A palette's tables, and the layers too small for one, are float16."""
-    return {"fp16": "float16", "palette": "float16", "int8": "int8"}.get(precision)
+class AppleFile:
+    """What both backends answer alike."""
+
+    processor = False
+    apple = True
+
+    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
+        """None: coremltools compresses the weights itself."""
+        return None
+
+    def weights_in(self, precision: str) -> str | None:
+        """A palette's tables, and the layers too small for one, are float16."""
+        return {"fp16": "float16", "palette": "float16", "int8": "int8"}.get(precision)
 
 
 def where(apple: str) -> str:

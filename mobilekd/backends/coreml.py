@@ -18,13 +18,13 @@ from mobilekd.backends._coremltools import (
     INT8_NOTE,
     MOST_WEIGHT_ERROR,
     REFERENCE,
+    AppleFile,
     account,
     answer_from,
     decoded_weights,
     interpreted_layers,
     quiet,
     refuse_compressed_cam,
-    weights_in,
     where,
     with_decoded_weights,
 )
@@ -46,22 +46,12 @@ INPUT, LABEL, CAM = "image", "label", "cam"
 PREFIX = "mobilekd."
 
 
-class CoreML:
+class CoreML(AppleFile):
     """See the module."""
 
     name = "coreml"
     precisions = ("fp16", "fp32", "int8", "palette")
     model_file = "model.mlpackage"
-    processor = False
-    apple = True
-
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
-        """None: coremltools compresses the weights itself."""
-        return None
-
-    def weights_in(self, precision: str) -> str | None:
-        """See ``base.Backend``."""
-        return weights_in(precision)
 
     def lower(
         self,

@@ -22,13 +22,13 @@ from mobilekd.backends._coremltools import (
     INT8_NOTE,
     MOST_WEIGHT_ERROR,
     REFERENCE,
+    AppleFile,
     account,
     answer_from,
     decoded_weights,
     interpreted_layers,
     quiet,
     refuse_compressed_cam,
-    weights_in,
     where,
     with_decoded_weights,
 )
@@ -45,22 +45,12 @@ DELEGATE = "CoreMLBackend"
 LEAST_IOS = 16
 
 
-class CoreMLPte:
+class CoreMLPte(AppleFile):
     """See the module."""
 
     name = "coreml-pte"
     precisions = ("fp16", "fp32", "int8")
     model_file = "model.pte"
-    processor = False
-    apple = True
-
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
-        """None: coremltools compresses the weights itself."""
-        return None
-
-    def weights_in(self, precision: str) -> str | None:
-        """See ``base.Backend``."""
-        return weights_in(precision)
 
     def lower(
         self,
