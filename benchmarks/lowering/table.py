@@ -3,7 +3,8 @@
     python benchmarks/lowering/table.py runs/ham10000 benchmarks/results/lowering-ham10000.json
     python benchmarks/lowering/table.py RUN OUT --smoke        fp32 and int8, twenty samples
 
-An export that its gates refuse is lowered again with the gates opened, so that its figures stand beside the refusal.
+An export that its gates refuse is lowered again with the gates opened, so that its figures stand beside the refusal; not a mixed
+one, since open gates would leave other layers in floating point.
 The files are measured interleaved, after all of them are made.
 """
 
@@ -31,7 +32,7 @@ OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=-100", "gat
 BYTES_PER_PARAMETER, EXTRA = 1.15, 100_000
 
 
-def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
+def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact | None]:
     """Export one precision; its figures, and the artifact to measure. What an earlier call left whole is taken as it is."""
     backend, precision = kind.split("/")
     figures = folder.with_name(f"{folder.name}.json")
@@ -43,6 +44,8 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact]:
     except GateError as error:
         refused = str(error)
         say(f"{kind}: refused: {refused}")
+        if precision == "mixed":
+            return {"export": kind, "refused": refused}, None
         artifact = export(run, backend=backend, precision=precision, output=folder, overrides=OPEN)
     manifest = artifact.manifest
     found = {
@@ -89,7 +92,7 @@ def main() -> None:
     kept = arguments.artifacts or Path(tempfile.mkdtemp())
     try:
         made = {kind: row(arguments.run, kind, kept / kind.replace("/", "-")) for kind in kinds}
-        runnable = [artifact for _, artifact in made.values() if artifact.model.suffix == ".pte"]
+        runnable = [artifact for _, artifact in made.values() if artifact and artifact.model.suffix == ".pte"]
         measured = {}
         try:
             for measurement in bench([artifact.folder for artifact in runnable], samples=samples, output=kept / "results"):
@@ -100,7 +103,7 @@ def main() -> None:
         if arguments.artifacts is None:
             shutil.rmtree(kept)
     rows = [
-        {**found, "host_milliseconds": measured.get((artifact.manifest.backend, artifact.manifest.precision))}
+        {**found, "host_milliseconds": artifact and measured.get((artifact.manifest.backend, artifact.manifest.precision))}
         for found, artifact in made.values()
     ]
     command = f"python benchmarks/lowering/table.py {arguments.run} {arguments.output}{' --smoke' if arguments.smoke else ''}"
@@ -116,8 +119,8 @@ def main() -> None:
         },
     )
     for one in rows:
-        accuracy = one["accuracy"].get("balanced_accuracy", {}).get("value")
-        say(f"{one['export']:18s} {one['bytes']:>9,} B  balanced accuracy {accuracy}  {one['host_milliseconds'] or 'not run here'}")
+        accuracy = one.get("accuracy", {}).get("balanced_accuracy", {}).get("value")
+        say(f"{one['export']:18s} {one.get('bytes', 0):>9,} B  balanced accuracy {accuracy}  {one['host_milliseconds'] or 'not run here'}")
 
 
 if __name__ == "__main__":

@@ -50,24 +50,27 @@ def sensitivities(
 
 
 def choose(simulation: Simulation, table: Sequence[Sensitivity], photographs: np.ndarray, accept: Accept) -> frozenset[str]:
-    """The fewest layers in floating point that ``accept`` passes on validation: worst first, then each one tried back in int8.
+    """The fewest layers in floating point that ``accept`` passes on validation, the worst ones first.
 
-    Where even half of the layers do not suffice, that half is returned and the export's gates have the last word.
+    How many are needed is found by halving, then each one is tried back in int8. All of them where nothing less passes.
     """
     order = [item.layer for item in sorted(table, key=lambda item: item.sqnr_db)]
-    chosen: list[str] = []
 
     def passes(layers: Sequence[str]) -> bool:
         simulation.all_but(frozenset(layers))
         return accept(simulation.answers(photographs))
 
-    for layer in track(order, "layers to leave in floating point"):
-        if passes(chosen):
-            break
-        if len(chosen) >= len(order) // 2:
-            return frozenset(chosen)
-        chosen.append(layer)
-    for layer in list(chosen):
+    if passes([]):
+        return frozenset()
+    too_few, enough = 0, len(order)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if passes(order[:middle]):
+            enough = middle
+        else:
+            too_few = middle
+    chosen = order[:enough]
+    for layer in track(order[: enough - 1], "layers left in floating point, each tried in int8"):
         if passes([other for other in chosen if other != layer]):
             chosen.remove(layer)
     return frozenset(chosen)
