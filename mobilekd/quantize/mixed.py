@@ -52,7 +52,8 @@ def sensitivities(
 def choose(simulation: Simulation, table: Sequence[Sensitivity], photographs: np.ndarray, accept: Accept) -> frozenset[str]:
     """The fewest layers in floating point that ``accept`` passes on validation, the worst ones first.
 
-    How many are needed is found by halving, then each one is tried back in int8. All of them where nothing less passes.
+    One after the other is left in floating point until that passes, then each one is tried back in int8. All of them where
+    nothing less passes: more layers in floating point need not agree better, so how many suffice cannot be found by halving.
     """
     order = [item.layer for item in sorted(table, key=lambda item: item.sqnr_db)]
 
@@ -60,17 +61,12 @@ def choose(simulation: Simulation, table: Sequence[Sensitivity], photographs: np
         simulation.all_but(frozenset(layers))
         return accept(simulation.answers(photographs))
 
-    if passes([]):
-        return frozenset()
-    too_few, enough = 0, len(order)
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if passes(order[:middle]):
-            enough = middle
-        else:
-            too_few = middle
-    chosen = order[:enough]
-    for layer in track(order[: enough - 1], "layers left in floating point, each tried in int8"):
+    chosen: list[str] = []
+    for layer in track(order, "layers to leave in floating point"):
+        if passes(chosen):
+            break
+        chosen.append(layer)
+    for layer in list(chosen[:-1]):
         if passes([other for other in chosen if other != layer]):
             chosen.remove(layer)
     return frozenset(chosen)
