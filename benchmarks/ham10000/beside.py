@@ -2,7 +2,7 @@
 
     python benchmarks/ham10000/beside.py runs/ham10000-lesionnet runs/ham10000
 
-``mobilekd evaluate`` must have been run on both. Writes ``benchmarks/results/ham10000/beside.json``: first minus second.
+``mobilekd evaluate`` must have been run on both. Writes ``benchmarks/results/ham10000/beside.json``, or ``--output``: first minus second.
 """
 
 import argparse
@@ -22,7 +22,9 @@ RESULT = Path(__file__).resolve().parents[1] / "results" / "ham10000" / "beside.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs=2, type=Path)
-    first, second = (contestant(open_run(folder)) for folder in parser.parse_args().runs)
+    parser.add_argument("--output", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    first, second = (contestant(open_run(folder)) for folder in arguments.runs)
     a, b = first.judged, second.judged.aligned(first.judged.ids)
     found = {
         metric: paired_difference(metric, a.truth, a.probabilities, b.probabilities, a.lesions, a.keys, draws=2000).model_dump()
@@ -31,7 +33,7 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/ham10000/beside.py", *sys.argv[1:]])
     what = f"{first.name} minus {second.name}, paired bootstrap over lesions, 2000 draws"
     write_json(
-        RESULT,
+        arguments.output,
         {
             "what": what,
             "command": command,
