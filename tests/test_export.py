@@ -13,7 +13,7 @@ from run_fixtures import exported, make_run, run_folder
 from mobilekd import pte
 from mobilekd.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_artifact, schema
 from mobilekd.errors import GateError, UserError
-from mobilekd.export import export
+from mobilekd.export import export, quantization
 from mobilekd.export.record import freeze_quantisation
 from mobilekd.files import sha256_tree
 from mobilekd.golden import draw, photograph
@@ -171,6 +171,13 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
     assert [stage.recorded for stage in artifact.manifest.parity if stage.accuracy_drop] == [True]
     with pytest.raises(UserError, match="without recorded gates"):
         export(run_folder(), precision="int8", output=tmp_path / "none")
+
+
+def test_mixed_precision_that_would_round_nothing_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(quantization, "acceptance", lambda *_: lambda given: False)
+    with pytest.raises(GateError, match="no layer of 23 may be rounded; .* export fp32"):
+        export(run_folder(), precision="mixed", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_core_ml_goes_through_the_same_gates():

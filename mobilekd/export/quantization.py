@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mobilekd import graphs, quantize
 from mobilekd.backends import Backend
-from mobilekd.errors import UserError
+from mobilekd.errors import GateError, UserError
 from mobilekd.evidence import Evidence
 from mobilekd.metrics import paired_difference, weighted
 from mobilekd.parallel import World
@@ -169,7 +169,13 @@ def _mixed(
         if accept(shipped.answers(pictures.inputs)):
             return frozenset(), table
     with simulation:
-        return quantize.choose(simulation, table, pictures.inputs, accept), table
+        chosen = quantize.choose(simulation, table, pictures.inputs, accept)
+    if len(chosen) == len(table):
+        raise GateError(
+            f"{recipe.name}: mixed precision saves nothing, since on validation no layer of {len(table)} may be rounded; nothing was "
+            "written; export fp32, or train a student that int8 suits (student.adapt: no_se, relu6, bounded)"
+        )
+    return chosen, table
 
 
 def acceptance(

@@ -66,7 +66,7 @@ def choose(simulation: Simulation, table: Sequence[Sensitivity], photographs: np
         if passes(chosen):
             break
         chosen.append(layer)
-    for layer in list(chosen[:-1]):
+    for layer in track(chosen[:-1], "left in floating point, each tried in int8"):
         if passes([other for other in chosen if other != layer]):
             chosen.remove(layer)
     return frozenset(chosen)
