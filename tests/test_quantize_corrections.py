@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quantize_fixtures import smooth_photographs
 from torch import nn
 
 from mobilekd import graphs, quantize
@@ -48,9 +49,7 @@ def graph():
 
 @pytest.fixture(scope="module")
 def photographs() -> np.ndarray:
-    """Smooth ones, as photographs are."""
-    small = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (48, 3, 4, 4), np.uint8)).float()
-    return nn.functional.interpolate(small, size=24, mode="bicubic").clamp(0, 255).round().byte().numpy()
+    return smooth_photographs(4, 24)
 
 
 @settings(max_examples=30, deadline=None)

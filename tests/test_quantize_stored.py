@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from quantize_fixtures import smooth_photographs
 from torch import nn
 
 from mobilekd import graphs, quantize
@@ -34,8 +35,7 @@ def graph():
 
 @pytest.fixture(scope="module")
 def photographs() -> np.ndarray:
-    small = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (48, 3, 3, 3), np.uint8)).float()
-    return nn.functional.interpolate(small, size=32, mode="bicubic").clamp(0, 255).round().byte().numpy()
+    return smooth_photographs(3, 32)
 
 
 def noise(graph: torch.fx.GraphModule, rounded: torch.fx.GraphModule, photographs: np.ndarray) -> float:

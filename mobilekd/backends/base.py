@@ -141,8 +141,8 @@ def one_thread() -> Iterator[None]:
 def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run:
     """A network as a function of arrays.
 
-    Pixels lie together, which torch's depthwise convolutions run several times faster; of batches between 1 and 32, 16 is the
-    fastest here (MobileNetV2-0.35, one thread: a quarter less time than 8 or 32), since layers then pass each other data in cache.
+    Pixels lie together, which torch's depthwise convolutions run faster; batches are small, so that layers pass each other data
+    in the processor's cache.
     """
     import torch
 
