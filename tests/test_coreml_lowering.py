@@ -8,7 +8,8 @@ import timm
 import torch
 from coreml_fixtures import CALIBRATION, EXAMPLE, LABELS, PREPROCESS, SIZE, captured, facts, made, pictures, small
 
-from mobilekd import backends
+from mobilekd import backends, graphs
+from mobilekd.backends._coremltools import with_decoded_weights
 from mobilekd.backends.base import eager_runner
 from mobilekd.errors import UserError
 from mobilekd.students import Deployable
@@ -93,6 +94,16 @@ def test_an_image_input_refuses_what_no_image_holds(made):
         backends.get("coreml").run(made("v2", "fp16").path, pictures(1).astype(np.float32) + 0.5)
     with pytest.raises(UserError, match="shape"):
         backends.get("coreml").run(made("v2", "fp16").path, pictures(1).astype(np.float32)[:, :, ::2])
+
+
+def test_weights_that_are_not_the_students_own_are_no_reference():
+    graph = captured(small("v2"), "coreml", "int8")
+    own = [graphs.weights_of(graph, node).numpy() for node in graphs.heavy_nodes(graph)]
+    with_decoded_weights(graph, own, "int8")
+    with pytest.raises(RuntimeError, match="the package's weights are not its own"):
+        with_decoded_weights(graph, [*own[:2], own[2] * 1.01, *own[3:]], "int8")
+    with pytest.raises(RuntimeError, match="the package holds"):
+        with_decoded_weights(graph, own[1:], "int8")
 
 
 def test_a_real_network(tmp_path):
