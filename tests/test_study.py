@@ -29,6 +29,7 @@ def test_every_job_resolves_and_stands_beside_its_own_control(study, checkout):
         if job.control:
             beside = control_of(recipes[job.control])
             assert study._training(beside) == study._training(control_of(recipes[name])), name
+            assert recipes[job.control].seed == recipes[name].seed, name
 
 
 def test_a_plan_runs_several_jobs_stops_and_goes_on(checkout, tmp_path):

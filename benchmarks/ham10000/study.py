@@ -3,8 +3,9 @@
     python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 --set data.root=HAM10000_FOLDER
 
 A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill), ``recipe``, ``set`` (overrides, or names of
-lists of them under ``[sets]``), ``after``, the jobs that must be finished first, and ``control``, the job that it stands beside, which
-students may share. What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
+lists of them under ``[sets]``), ``after``, the jobs that must be finished first, ``control``, the job that it stands beside, which
+students may share, and ``seeds``, of which each but 0 is a job of its own (NAME-s1, NAME-s1-control) beside its own control.
+What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilekd.errors import UserError
@@ -76,12 +77,26 @@ def read_plan(path: Path) -> list[Job]:
     sets = plan.get("sets", {})
     for entry in plan["job"]:
         chosen = [override for item in entry.pop("set", ()) for override in sets.get(item, [item])]
+        seeds = entry.pop("seeds", [0])
         job = Job(**{**entry, "set": tuple(chosen), "after": tuple(entry.get("after", ()))})
-        unknown = {*job.after, *([job.control] if job.control else [])} - {earlier.name for earlier in jobs}
+        jobs += [_seeded(job, seed) for seed in seeds]
+    for index, job in enumerate(jobs):
+        unknown = {*job.after, *([job.control] if job.control else [])} - {earlier.name for earlier in jobs[:index]}
         if unknown:
             raise SystemExit(f"{path}: {job.name} needs {', '.join(sorted(unknown))}, which no earlier job is called")
-        jobs.append(job)
     return jobs
+
+
+def _seeded(job: Job, seed: int) -> Job:
+    """The job with a seed of its own, beside the control of that seed."""
+    if not seed:
+        return job
+
+    def named(name: str) -> str:
+        student = name.removesuffix("-control")
+        return f"{student}-s{seed}{name.removeprefix(student)}"
+
+    return replace(job, name=named(job.name), set=(*job.set, f"seed={seed}"), control=job.control and named(job.control))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ one. Two seeds tell a difference from noise. Finished variants are kept in ``run
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import torch
@@ -79,8 +80,8 @@ def main() -> None:
     experiment = prepare(recipe, options.runs)
     rows = []
     for seed in options.seeds:
-        for index, name in enumerate(named(options.only)):
-            rows.append(train(name, experiment, seed, options.runs / f"{index}-{seed}"))
+        for name in named(options.only):
+            rows.append(train(name, experiment, seed, options.runs / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower())}-{seed}"))
             say(f"{name}, seed {seed}: balanced accuracy {rows[-1]['balanced_accuracy']} on validation")
     write_json(
         options.output,
