@@ -14,23 +14,28 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuant
 from torch import fx
 from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec, QuantizationAnnotation
 
+from mobilekd.float_operators import left_in_float
+
 aten = torch.ops.aten
 _ANNOTATION = "quantization_annotation"
+_POOLING = (aten.adaptive_avg_pool2d.default, aten.mean.dim)
 _WEIGHTED = (aten.conv2d.default, aten.linear.default)
 
 
 class Quantizer(XNNPACKQuantizer):
-    """int8, weights per channel; modules named in ``float_layers`` are left alone."""
+    """int8, weights per channel; layers named in ``float_layers`` are left alone, and operators that stand among them."""
 
     def __init__(self, float_layers: frozenset[str]) -> None:
         super().__init__()
         config = get_symmetric_quantization_config(is_per_channel=True)
         self.set_global(config)
         self._activations = config.output_activation
-        self.set_filter_function(lambda node: float_layers.isdisjoint(modules_of(node)))
+        self._float_layers = float_layers
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """The shipped annotations, then clamps joined to what is before them, and pooled tensors on their own."""
+        left = left_in_float(model, self._float_layers)
+        self.set_filter_function(lambda node: node not in left)
         model = super().annotate(model)
         for node in model.graph.nodes:
             if node.op != "call_function":
@@ -51,7 +56,7 @@ class Quantizer(XNNPACKQuantizer):
                     inputs = user.meta[_ANNOTATION].input_qspec_map if user.meta.get(_ANNOTATION) else {}
                     if inputs.get(node) is not None:
                         inputs[node] = annotation.output_qspec
-            elif node.target is aten.adaptive_avg_pool2d.default and node.meta.get(_ANNOTATION):
+            elif node.target in _POOLING and node.meta.get(_ANNOTATION):
                 node.meta[_ANNOTATION].output_qspec = self._activations
         return model
 
@@ -60,9 +65,3 @@ def _range(low: float, high: float) -> FixedQParamsQuantizationSpec:
     """int8 from ``low`` to ``high``, 0 among its levels."""
     scale = (high - low) / 255
     return FixedQParamsQuantizationSpec(torch.int8, scale, round(-128 - low / scale), -128, 127, torch.per_tensor_affine)
-
-
-def modules_of(node: fx.Node) -> set[str]:
-    """Names of the modules that a node of an exported graph came from, ``student.`` taken off."""
-    stack = node.meta.get("nn_module_stack", {})
-    return {name.removeprefix("student.") for name, _ in stack.values()}

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e.observer import ObserverBase, PerChannelMinMaxObserver
 
 from mobilekd import graphs
+from mobilekd.float_operators import left_in_float
 
 aten = torch.ops.aten
 _ACTIVATIONS = (aten.relu.default, aten.hardtanh.default)
@@ -76,35 +77,30 @@ class Simulation:
     def only(self, layer: str) -> None:
         """Round this layer's weights, input and output, and nothing else."""
         for name, rounding in self.roundings.items():
-            layers, _ = self._touched(name)
-            rounding.enabled = layer in layers
+            rounding.enabled = any(end.target in graphs.HEAVY and graphs.layer_name(end) == layer for end in self._ends(name))
 
     def all_but(self, float_layers: frozenset[str]) -> None:
         """Round everything that is rounded when ``float_layers`` are left in floating point."""
+        left = left_in_float(self.graph, float_layers)
         for name, rounding in self.roundings.items():
-            layers, others = self._touched(name)
-            rounding.enabled = others or not layers <= float_layers
+            rounding.enabled = not left.issuperset(self._ends(name))
 
     def _weight_rounding(self, node: fx.Node) -> str | None:
         weight = node.args[1]
         return weight.target if isinstance(weight, fx.Node) and weight.op == "call_module" and weight.target in self.roundings else None
 
-    def _touched(self, name: str) -> tuple[set[str], bool]:
-        """Layers that read or produce what this module rounds, and whether another quantised operator does."""
-        layers: set[str] = set()
-        others = False
+    def _ends(self, name: str) -> list[fx.Node]:
+        """Quantised operators that produce or read what this module rounds; before an activation, the one that it is fused into."""
+        found: list[fx.Node] = []
         for node in self.graph.graph.nodes:
             if node.op != "call_module" or node.target != name:
                 continue
             source = node.args[0]
             while source.op == "call_function" and source.target in _ACTIVATIONS:
                 source = source.args[0]
-            for end in (source, *node.users):
-                if end.op == "call_function" and end.target in graphs.HEAVY:
-                    layers.add(graphs.layer_name(end))
-                elif end.op == "call_function":
-                    others = True
-        return layers, others
+            ends = (end for end in (source, *node.users) if end.op == "call_function")
+            found += [end for end in ends if end.meta.get("quantization_annotation")]
+        return found
 
 
 def answers(graph: nn.Module, photographs: np.ndarray) -> np.ndarray:
