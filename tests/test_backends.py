@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilekd import backends, graphs, pte, quantize
 from mobilekd.backends import Backend, _costs, get, names
-from mobilekd.backends.base import one_thread
+from mobilekd.backends.base import eager_runner, one_thread
 from mobilekd.errors import CannotRunHere, UserError
 
 PTE = ("portable", "vulkan", "xnnpack")
@@ -220,3 +220,18 @@ def test_one_thread_gives_the_others_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_eager_answers_do_not_depend_on_the_number_of_cores(monkeypatch):
+    """Bit for bit, and in the photographs' order, however the batches fall on threads."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
+    x = np.random.default_rng(0).integers(0, 256, (75, 3, 16, 16), np.uint8)
+    found = []
+    for cores in (1, 2, 7):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        found.append(eager_runner(model)(x)[0])
+    with torch.no_grad():
+        assert np.allclose(found[0], model(torch.from_numpy(x).float()).numpy(), rtol=1e-4, atol=1e-4)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])

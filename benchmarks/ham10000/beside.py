@@ -1,8 +1,10 @@
 """One student beside another: the paired difference over lesions, for a claim that ``compare`` does not make.
 
     python benchmarks/ham10000/beside.py runs/ham10000-lesionnet runs/ham10000
+    python benchmarks/ham10000/beside.py "runs/lesionnet-30 runs/lesionnet-30-s1" "runs/ham10000 runs/ham10000-s1" --output FILE
 
-``mobilekd evaluate`` must have been run on both. Writes ``benchmarks/results/ham10000/beside.json``, or ``--output``: first minus second.
+Each side is a run, or its seeds in one argument, which are averaged inside each draw. ``mobilekd evaluate`` must have been run on
+all. Writes ``benchmarks/results/ham10000/beside.json``, or ``--output``: first minus second.
 """
 
 import argparse
@@ -11,34 +13,41 @@ import sys
 from pathlib import Path
 
 from mobilekd.files import write_json
-from mobilekd.metrics import paired_difference
+from mobilekd.metrics import Draws, interval, metric_draws, pooled
 from mobilekd.metrics.contestants import contestant
+from mobilekd.metrics.predictions import Predictions
 from mobilekd.provenance import commit, utc_now
 from mobilekd.runs import open_run
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "ham10000" / "beside.json"
+METRICS = ("balanced_accuracy", "accuracy", "nll")
+
+
+def drawn(runs: list[Predictions], like: Predictions, stream: int) -> dict[str, Draws]:
+    """Metrics of one side in every draw of lesions, which is the same draw for both sides."""
+    each = [metric_draws(METRICS, like.truth, one.aligned(like.ids).probabilities, like.lesions, like.keys, draws=2000) for one in runs]
+    return {metric: pooled([one[metric] for one in each], stream) for metric in METRICS}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs=2, type=Path)
+    parser.add_argument("sides", nargs=2, metavar="RUNS")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    first, second = (contestant(open_run(folder)) for folder in arguments.runs)
-    a, b = first.judged, second.judged.aligned(first.judged.ids)
-    found = {
-        metric: paired_difference(metric, a.truth, a.probabilities, b.probabilities, a.lesions, a.keys, draws=2000).model_dump()
-        for metric in ("balanced_accuracy", "nll")
-    }
-    command = shlex.join(["python", "benchmarks/ham10000/beside.py", *sys.argv[1:]])
-    what = f"{first.name} minus {second.name}, paired bootstrap over lesions, 2000 draws"
+    first, second = ([contestant(open_run(folder)) for folder in side.split()] for side in arguments.sides)
+    like = first[0].judged
+    a, b = (drawn([one.judged for one in side], like, stream) for stream, side in enumerate((first, second)))
+    apart = {metric: a[metric] - b[metric] for metric in METRICS}
+    names = [" and ".join(one.name for one in side) for side in (first, second)]
     write_json(
         arguments.output,
         {
-            "what": what,
-            "command": command,
-            "split_hash": first.split_hash,
-            "difference": found,
+            "what": f"{names[0]} minus {names[1]}, seeds averaged, paired bootstrap over lesions, 2000 draws",
+            "command": shlex.join(["python", "benchmarks/ham10000/beside.py", *sys.argv[1:]]),
+            "split_hash": first[0].split_hash,
+            "first": {metric: interval(a[metric].value, a[metric].spread).model_dump() for metric in METRICS},
+            "second": {metric: interval(b[metric].value, b[metric].spread).model_dump() for metric in METRICS},
+            "difference": {metric: interval(one.value, one.spread).model_dump() for metric, one in apart.items()},
             "commit": commit(),
             "created_utc": utc_now(),
         },

@@ -47,7 +47,8 @@ def lower(
     return Lowered(
         model_path=path,
         delegation=delegation(file, total),
-        eager_reference=runner(int8_arithmetic.Interpreter(model).run if quantized else model),
+        # an interpreter keeps its place in the graph, so each batch has one of its own
+        eager_reference=runner(lambda x: int8_arithmetic.Interpreter(model).run(x)) if quantized else runner(model),
         reference_name="eager quantised" if quantized else "eager fp32",
         lowered=lowered,
         memory=file.memory(),

@@ -3,8 +3,10 @@
 Loading a backend's module loads neither torch nor the backend's own libraries; ``lower`` and ``run`` import what they need.
 """
 
+import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,15 +144,20 @@ def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run
     """A network as a function of arrays.
 
     Pixels lie together, which torch's depthwise convolutions run faster; batches are small, so that layers pass each other data
-    in the processor's cache.
+    in the processor's cache. Each batch has a core of its own, so answers do not depend on how many cores there are.
     """
     import torch
 
+    def one(pixels: np.ndarray) -> Sequence[torch.Tensor]:
+        with torch.inference_mode():  # of this thread alone
+            answer = model(torch.from_numpy(pixels).float().contiguous(memory_format=torch.channels_last))
+        return answer if isinstance(answer, (tuple, list)) else (answer,)
+
     def run(x: np.ndarray) -> list[np.ndarray]:
-        with torch.inference_mode():
-            batches = (torch.from_numpy(x[start : start + batch]).float() for start in range(0, len(x), batch))
-            found = [model(one.contiguous(memory_format=torch.channels_last)) for one in batches]
-        answers = [answer if isinstance(answer, (tuple, list)) else (answer,) for answer in found]
+        batches = [x[start : start + batch] for start in range(0, len(x), batch)]
+        cores = min(len(batches), os.cpu_count() or 1)
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            answers = list(pool.map(one, batches))
         return [np.concatenate([answer[i].numpy() for answer in answers]) for i in range(len(answers[0]))]
 
     return run
