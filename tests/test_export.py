@@ -13,12 +13,14 @@ from run_fixtures import exported, make_run, run_folder
 from mobilekd import pte
 from mobilekd.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_artifact, schema
 from mobilekd.errors import GateError, UserError
+from mobilekd.evidence import gather
 from mobilekd.export import export, quantization
 from mobilekd.export.record import freeze_quantisation
 from mobilekd.files import sha256_tree
 from mobilekd.golden import draw, photograph
 from mobilekd.inspect import inspect
 from mobilekd.preprocess import Preprocess, open_photograph
+from mobilekd.recipe import with_overrides
 from mobilekd.runs import open_run
 from mobilekd.verify import verify
 
@@ -178,6 +180,23 @@ def test_mixed_precision_that_would_round_nothing_is_refused(tmp_path, monkeypat
     with pytest.raises(GateError, match=r"no layer of 23 may be rounded; .* export fp32"):
         export(run_folder(), precision="mixed", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_choice_on_validation_leaves_room_for_what_it_can_miss():
+    """As many disagreements as the gate allows are too many to choose by: on other photographs they may be one more."""
+    run = open_run(run_folder())
+    evidence = gather(run.recipe, run.info.labels, run.split, run.info.split_hash)
+    pictures = evidence.validation()
+    count = len(pictures.truth)
+    recipe = with_overrides(run.recipe, ["gates.accuracy_drop=1", f"gates.agreement={(count - 2) / count}"])
+    reference = np.eye(len(run.info.labels))[pictures.truth]
+    accept = quantization.acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+
+    def given(apart: int) -> np.ndarray:
+        return np.concatenate([np.roll(reference[:apart], 1, axis=1), reference[apart:]])
+
+    assert accept(given(0))
+    assert not accept(given(2)), "the gate itself passes"
 
 
 def test_core_ml_goes_through_the_same_gates():
