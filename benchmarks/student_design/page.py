@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from variants import REFERENCE, VARIANTS
+from variants import EQUAL, REFERENCE, VARIANTS
 
 from mobilekd.files import read_json, write_text
 
@@ -50,6 +50,30 @@ def line(name: str, times: dict[tuple[str, str], dict[str, Any]], scores: dict[s
     return f"| {name} | {numbers} | {cell(times.get((name, 'fp32')))} | {cell(times.get((name, 'int8')))} | {accuracy} |"
 
 
+def verdict(times: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """What the goals of this network come to: better than its equal in size, half the reference's time for at most a point."""
+    results = HERE.parent / "results" / "ham10000"
+    equal, beside = (read_json(results / name, "result")["difference"] for name in ("equal-parameters.json", "fitnets-beside.json"))
+    own, peer = times["lesionnet", "fp32"], times.get((EQUAL, "fp32"))
+    share = f"{own['ratio']['value'] / peer['ratio']['value']:.2f}" if peer else "an unmeasured share"
+    low = beside["balanced_accuracy"]["low"]
+    return f"""
+## Does it meet its goals?
+
+- **Beside a MobileNetV2 of its size** ({EQUAL}), trained alike under both teachers with three seeds: {points(equal)} of balanced accuracy
+  on the test split, in {share} of its time in fp32 ([equal-parameters.json](../results/ham10000/equal-parameters.json)).
+- **Half of {REFERENCE}'s time at no more than a point less**: {cell(own)} of its time in fp32, {cell(times.get(("lesionnet", "int8")))} in int8, and
+  {points(beside)} of balanced accuracy, each as it is shipped ([fitnets-beside.json](../results/ham10000/fitnets-beside.json)): {"met" if low > -0.01 else "not met"}.
+  {REFERENCE} starts from ImageNet's weights, LesionNet from random ones.
+"""
+
+
+def points(difference: dict[str, Any]) -> str:
+    """A difference of shares in points, with its interval."""
+    found = difference["balanced_accuracy"]
+    return f"{100 * found['value']:+.1f} points [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+
+
 def main() -> None:
     times, scores = ratios(), accuracies()
     table = [
@@ -57,7 +81,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         *(line(name, times, scores) for name in VARIANTS),
     ]
-    write_text(HERE / "README.md", HEAD + "\n" + "\n".join(table) + "\n")
+    write_text(HERE / "README.md", HEAD + "\n" + "\n".join(table) + "\n" + verdict(times))
 
 
 if __name__ == "__main__":

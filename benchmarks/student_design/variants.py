@@ -130,11 +130,14 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "width 0.75": lambda: lesionnet(0.75),
     "MobileNetV2-0.35": lambda: mobilenet("mobilenetv2", 0.35),
     "MobileNetV2-0.35, bounded": lambda: mobilenet("mobilenetv2", 0.35, "bounded"),
+    "MobileNetV2-0.30, bounded": lambda: mobilenet("mobilenetv2", 0.3, "bounded"),
     "MobileNetV2-0.35, head 512": lambda: mobilenet("mobilenetv2", 0.35, "head:512"),
     "MobileNetV3-small-0.5, no_se, relu6": lambda: mobilenet("mobilenetv3_small", 0.5, "no_se", "relu6"),
 }
 
 REFERENCE = "MobileNetV2-0.35"
+#: Of LesionNet's size.
+EQUAL = "MobileNetV2-0.30, bounded"
 
 
 def named(names: list[str]) -> dict[str, Callable[[], nn.Module]]:
