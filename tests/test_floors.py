@@ -16,6 +16,7 @@ FLOORS = (
     "__init__ errors files preprocess recipe recipes reference artifact measurement provenance runs stats progress constants pte golden",
     "int8_arithmetic",
     "graphs",
+    "float_operators",
     "data students losses quantize parity metrics backends runners coreml android views figures parallel teacher_networks",
     "teachers teacher_cache kept_teacher calibrate",
     "teacher_engine teacher_probe answers",

@@ -67,6 +67,28 @@ def test_int8_weights_lie_on_a_grid_that_their_largest_one_tells(graph, photogra
         assert torch.allclose(step, step.half().float(), rtol=1e-6), "a step is what float16 holds"
 
 
+def test_a_palette_holds_64_values_and_is_chosen_from_by_effect(photographs):
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Conv2d(3, 48, 3), nn.Conv2d(48, 48, 1), nn.Linear(48, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.second(torch.relu(self.first(x / 255)))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    graph = graphs.capture(Wide().eval(), torch.zeros(1, 3, 32, 32))
+    plain, _ = quantize.store_weights(graph, "palette", None)
+    together, _ = quantize.store_weights(graph, "palette", photographs)
+    for rounded in (plain, together):
+        first, second, head = (graphs.weights_of(rounded, node) for node in graphs.heavy_nodes(rounded))
+        assert len(second.unique()) == 64
+        assert len(first.unique()) > 64, "too few weights for a palette stay float16"
+        assert all(torch.equal(value, value.half().float()) for value in (first, second, head))
+    unseen = np.ascontiguousarray(photographs[::-1, :, ::-1])
+    assert noise(graph, together, unseen) < 0.25 * noise(graph, plain, unseen)
+
+
 def test_a_row_too_small_for_a_step_and_a_layer_without_bias_are_rounded_all_the_same(photographs):
     class Odd(nn.Module):
         def __init__(self) -> None:
@@ -81,7 +103,7 @@ def test_a_row_too_small_for_a_step_and_a_layer_without_bias_are_rounded_all_the
 
     torch.manual_seed(0)
     graph = graphs.capture(Odd().eval(), torch.zeros(1, 3, 32, 32))
-    for stored in ("float16", "int8"):
+    for stored in ("float16", "int8", "palette"):
         rounded, _ = quantize.store_weights(graph, stored, photographs)
         assert all(torch.isfinite(value).all() for value in rounded.parameters())
         wanted = answers(graph, photographs)
@@ -93,7 +115,7 @@ def test_only_core_ml_rounds_weights_for_arithmetic_in_floating_point():
     assert {key: value for key, value in formats.items() if value} == {
         ("coreml", "fp16"): "float16",
         ("coreml", "int8"): "int8",
-        ("coreml", "palette"): "float16",
+        ("coreml", "palette"): "palette",
         ("coreml-pte", "fp16"): "float16",
         ("coreml-pte", "int8"): "int8",
     }

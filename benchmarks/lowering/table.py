@@ -25,7 +25,7 @@ from mobilekd.measurement import Measurement
 from mobilekd.progress import say
 from mobilekd.provenance import commit, utc_now, versions
 
-EVERY = ("xnnpack/fp32", "xnnpack/int8", "xnnpack/int8-qat", "xnnpack/mixed", "coreml/fp16", "coreml/int8")
+EVERY = ("xnnpack/fp32", "xnnpack/int8", "xnnpack/int8-qat", "xnnpack/mixed", "coreml/fp16", "coreml/int8", "coreml/palette")
 OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=-100", "gates.max_error=1", "gates.max_error_quantized=1")
 
 #: The size promised: bytes per parameter of an int8 file, and what labels, card and graph may add.

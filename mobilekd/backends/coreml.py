@@ -138,7 +138,7 @@ def convert(model: "fx.GraphModule", example: "torch.Tensor", precision: str, co
 
 
 def compress(package: Any, precision: str) -> Any:
-    """int8: linear, symmetric, a scale per output channel. palette: k-means, one table of 64 values per layer."""
+    """int8: linear, symmetric, a scale per output channel. palette: the few values that a layer's weights have, in a table."""
     if precision not in ("int8", "palette"):
         return package
     import coremltools.optimize.coreml as optimize
@@ -146,7 +146,7 @@ def compress(package: Any, precision: str) -> Any:
     if precision == "int8":
         linear = optimize.OpLinearQuantizerConfig(**INT8)
         return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
-    palette = optimize.OpPalettizerConfig(mode="kmeans", nbits=PALETTE_BITS, weight_threshold=LEAST_PALETTE)
+    palette = optimize.OpPalettizerConfig(mode="unique", weight_threshold=LEAST_PALETTE)
     return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=palette))
 
 

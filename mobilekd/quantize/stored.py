@@ -1,12 +1,16 @@
-"""Weights as Core ML stores them, for arithmetic that stays in floating point: float16, or int8 with a step per output channel.
+"""Weights as Core ML stores them, for arithmetic that stays in floating point: float16, int8 with a step per output channel, or a palette.
 
 float16 holds eleven bits, which sounds like plenty. But a depthwise filter that looks for an edge takes nearly equal
 neighbours from each other: its weights are large, their sum is next to nothing, and so rounding each weight on its own
 moves the sum by a multiple of it. A layer's bias counts as one more weight, whose input is always 1, and the weights are
 rounded together (:mod:`mobilekd.quantize.rounding`), so that the mean is kept as well.
+
+A palette holds the 64 values that a layer's weights may have, chosen by k-means; which of them each weight takes is decided
+in the same way, so that the others make up for it.
 """
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,12 +22,14 @@ from mobilekd.quantize.rounding import LARGEST, in_turn, int8, statistics
 
 #: A row of weights below this is left to rounding one by one: its int8 step would be too small a number for float16.
 SMALLEST = 1e-3
+#: Values of a layer's palette, six bits, and the least weights for which coremltools makes one; a smaller layer stays float16.
+PALETTE, LEAST_PALETTE = 64, 2048
 
 
 def store_weights(graph: fx.GraphModule, stored: str, photographs: np.ndarray | None) -> tuple[fx.GraphModule, str]:
     """A copy of a captured graph whose layers hold weights as a file does that has them in ``stored``, and a word about them.
 
-    ``stored`` is ``float16`` or ``int8``; biases are float16 in both. ``photographs`` uint8 ``[N, 3, H, W]`` show what each
+    ``stored`` is ``float16``, ``int8`` or ``palette``; biases are float16 in all. ``photographs`` uint8 ``[N, 3, H, W]`` show what each
     layer's inputs are like; three quarters of them round, one quarter decides whether that is better than rounding one by one.
     Without them each weight is rounded to nearest.
     """
@@ -48,7 +54,8 @@ def _rounded(graph: fx.GraphModule, stored: str, known: dict[str, tuple[Tensor, 
         bias = None if bias_node is None else graphs.tensor_of(rounded, bias_node)
         statistic = known.get(graphs.layer_name(node))
         if statistic is None:
-            new, shift = _one_by_one(weight.flatten(1), stored), None if bias is None else _float16(bias)
+            rows = weight.flatten(1)
+            new, shift = _nearest(rows, stored)(rows), None if bias is None else _float16(bias)
         else:
             new, shift = _together(weight, bias, stored, *statistic)
         graphs.set_tensor(rounded, str(weight_node.target), new.reshape(weight.shape))
@@ -67,28 +74,41 @@ def _together(weight: Tensor, bias: Tensor | None, stored: str, mean: Tensor, co
     moments = inputs[:, :, None] * inputs[:, None]
     moments[:, :last, :last] += covariance
     loudness = moments.diagonal(dim1=1, dim2=2).clone()
-    # the coarsest number comes first, so that finer ones make up for it: a bias is finer than int8 weights, coarser than float16 ones
-    loudness[:, last:] = torch.inf if stored == "float16" else -torch.inf
-    step = _step(rows)[..., 0]  # [G, R]
+    halves = stored == "float16" or (stored == "palette" and weight.numel() < LEAST_PALETTE)
+    # the coarsest number comes first, so that finer ones make up for it: a bias is coarser than float16 weights, finer than all others
+    loudness[:, last:] = torch.inf if halves else -torch.inf
+    known = _nearest(rows, stored)
 
     def nearest(values: Tensor, column: Tensor) -> Tensor:
-        half = _float16(values)
-        if stored == "float16":
-            return half
-        return torch.where((column == last)[:, None] | (step == 0), half, int8(values, step))
+        return torch.where((column == last)[:, None], _float16(values), known(values[..., None])[..., 0])
 
     found = in_turn(whole, moments, loudness.argsort(1, descending=True), nearest)
     new = found[:, :, :last]
     if stored == "int8":  # the largest weight of a row stays, so that the step can be found again
         largest = rows.abs().argmax(2, keepdim=True)
-        new = new.scatter(2, largest, _one_by_one(rows, stored).gather(2, largest))
+        new = new.scatter(2, largest, known(rows).gather(2, largest))
     return new, None if bias is None else found[:, :, last].reshape(bias.shape)
 
 
-def _one_by_one(rows: Tensor, stored: str) -> Tensor:
-    """``[..., D]``, D weights of one output channel."""
-    step = _step(rows)
-    return _float16(rows) if stored == "float16" else torch.where(step == 0, _float16(rows), int8(rows, step))
+def _nearest(rows: Tensor, stored: str) -> Callable[[Tensor], Tensor]:
+    """What makes of values ``[..., N]`` in the rows of a layer's weights ``[..., D]`` the nearest that are stored."""
+    if stored == "int8":
+        step = _step(rows)
+        return lambda values: torch.where(step == 0, _float16(values), int8(values, step))
+    if stored == "palette" and rows.numel() >= LEAST_PALETTE:
+        table = _palette(rows)
+        middles = (table[1:] + table[:-1]) / 2
+        return lambda values: table[torch.bucketize(values.to(table.dtype), middles)].to(values.dtype)
+    return _float16
+
+
+def _palette(rows: Tensor) -> Tensor:
+    """At most ``PALETTE`` float16 values, ascending, around which a layer's weights lie."""
+    from sklearn.cluster import KMeans  # takes a second to load, which no other format needs
+
+    values = rows.reshape(-1, 1).numpy()
+    centres = KMeans(min(PALETTE, len(np.unique(values))), n_init=1, random_state=0).fit(values).cluster_centers_
+    return _float16(torch.from_numpy(centres).to(rows.dtype)).unique()
 
 
 def _step(rows: Tensor) -> Tensor:
