@@ -1,8 +1,8 @@
 """Every shipped student in every precision on this machine: results as data, the harness's overhead, the table and the page.
 
-    python benchmarks/host.py report.html [--samples 1000] [--minutes 5] [--results benchmarks/results]
+    python benchmarks/host.py report.html [--samples 1000] [--minutes 5] [--results benchmarks/results] [--artifacts ARTIFACT...]
 
-What the gates refuse is named and left out. On a machine that others keep busy nothing is written to the results.
+What the gates refuse is named and left out; ``--artifacts`` takes finished exports instead, made while the machine was busy. On a machine that others keep busy nothing is written to the results.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import overhead
 
 from mobilekd import backends
-from mobilekd.artifact import Artifact
+from mobilekd.artifact import Artifact, open_artifact
 from mobilekd.bench import bench
 from mobilekd.errors import UserError
 from mobilekd.export import export
@@ -45,9 +45,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--precision", action="append", default=[], help="only this one; may be repeated")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--artifacts", nargs="*", type=Path, default=[])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        artifacts = exported(Path(work) / "artifacts", arguments.precision)
+        artifacts = [open_artifact(path) for path in arguments.artifacts] or exported(Path(work) / "artifacts", arguments.precision)
         folders = [artifact.folder for artifact in artifacts]
         results = Path(work) / "results"
         results.mkdir()  # a folder, for a single artifact too
