@@ -2,7 +2,8 @@
 
     python benchmarks/host.py report.html [--samples 1000] [--minutes 5] [--results benchmarks/results] [--artifacts ARTIFACT...]
 
-What the gates refuse is named and left out; ``--artifacts`` takes finished exports instead, made while the machine was busy. On a machine that others keep busy nothing is written to the results.
+What the gates refuse is named and left out; ``--artifacts`` takes finished exports instead, made while the machine was busy.
+On a machine that others keep busy nothing is written to the results.
 """
 
 import argparse
