@@ -44,9 +44,10 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--precision", action="append", default=[], help="only this one; may be repeated")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--precision", action="append", default=[], help="only this one; may be repeated")
+    chosen.add_argument("--artifacts", nargs="+", type=Path, default=[])
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--artifacts", nargs="*", type=Path, default=[])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         artifacts = [open_artifact(path) for path in arguments.artifacts] or exported(Path(work) / "artifacts", arguments.precision)

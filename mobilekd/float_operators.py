@@ -6,7 +6,7 @@ layers in floating point it would only round, and pay for going there and back. 
 
 from collections.abc import Iterator
 
-from torch import fx
+from torch import Tensor, fx
 
 from mobilekd import graphs
 
@@ -49,4 +49,9 @@ def _beyond(node: fx.Node, *, backwards: bool) -> Iterator[fx.Node]:
 
 def _joins(node: fx.Node) -> bool:
     """Whether it computes something from two tensors, constants apart."""
-    return node.op == "call_function" and sum(graphs.unobserved(source).op != "get_attr" for source in node.all_input_nodes) > 1
+    return node.op == "call_function" and sum(_is_tensor(graphs.unobserved(source)) for source in node.all_input_nodes) > 1
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    """A constant is none that counts, nor is a batch's size."""
+    return node.op != "get_attr" and isinstance(node.meta.get("val", Tensor()), Tensor)

@@ -43,6 +43,14 @@ def test_compressed_weights_are_not_the_trained_ones(made, precision):
     assert lowered.lowered.memory["weights"] < made("v2", "fp16").lowered.memory["weights"]
 
 
+def test_a_palette_of_unrounded_weights_is_refused(tmp_path):
+    """coremltools would leave them as they are, and a file called palette would hold float16."""
+    graph = graphs.capture(small("v2"), EXAMPLE)
+    with pytest.raises(UserError, match="holds more than 256 values"):
+        backends.get("coreml").lower(graph, EXAMPLE, "palette", facts("coreml", "palette"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_cam_comes_second(made):
     lowered = made("v3", "fp16", cam=True)
     probabilities, cam = lowered.answers()

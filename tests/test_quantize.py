@@ -172,7 +172,6 @@ def test_simulation_leaves_out_what_the_quantizer_leaves_out(graph, prepared, ph
         same = alike(simulation.answers(photographs), found)
         simulation.all_but(frozenset())
         other = alike(simulation.answers(photographs), found)
-    print(same, other)
     assert same > 0.9 > other
 
 

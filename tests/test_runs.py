@@ -11,7 +11,7 @@ from mobilekd.runs import open_run, references
 @pytest.mark.parametrize("name", references())
 def test_a_shipped_student_names_every_network_that_taught_it(name: str):
     run = open_run(f"reference:{name}")
-    assert len(run.info.teachers) == len(run.recipe.teachers) == 2
+    assert len(run.info.teachers) == len(run.recipe.teachers) > 0
     assert all(table.model in run.title for table in run.recipe.teachers)
     assert f"\n{run.title}. " in (run.folder / "README.md").read_text(encoding="utf-8")
 

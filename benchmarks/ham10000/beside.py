@@ -1,4 +1,4 @@
-"""One student beside another: the paired difference over lesions, for a claim that ``compare`` does not make.
+"""One student, or its seeds, beside another: the paired difference over lesions, for a claim that ``compare`` does not make.
 
     python benchmarks/ham10000/beside.py runs/ham10000-lesionnet runs/ham10000
     python benchmarks/ham10000/beside.py "runs/lesionnet-30 runs/lesionnet-30-s1" "runs/ham10000 runs/ham10000-s1" --output FILE
@@ -42,7 +42,7 @@ def main() -> None:
     write_json(
         arguments.output,
         {
-            "what": f"{names[0]} minus {names[1]}, seeds averaged, paired bootstrap over lesions, 2000 draws",
+            "what": f"{names[0]} minus {names[1]}{', seeds averaged' * (len(first) > 1)}, paired bootstrap over lesions, 2000 draws",
             "command": shlex.join(["python", "benchmarks/ham10000/beside.py", *sys.argv[1:]]),
             "split_hash": first[0].split_hash,
             "first": {metric: interval(a[metric].value, a[metric].spread).model_dump() for metric in METRICS},

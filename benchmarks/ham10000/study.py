@@ -4,7 +4,8 @@
 
 A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill), ``recipe``, ``set`` (overrides, or names of
 lists of them under ``[sets]``), ``after``, the jobs that must be finished first, ``control``, the job that it stands beside, which
-students may share, and ``seeds``, of which each but 0 is a job of its own (NAME-s1, NAME-s1-control) beside its own control.
+students may share, and ``seeds``: 0 stands for the recipe's own, every other is a job of its own (NAME-s1, NAME-s1-control) beside its
+own control.
 What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
 """
 
@@ -80,6 +81,8 @@ def read_plan(path: Path) -> list[Job]:
         seeds = entry.pop("seeds", [0])
         job = Job(**{**entry, "set": tuple(chosen), "after": tuple(entry.get("after", ()))})
         jobs += [_seeded(job, seed) for seed in seeds]
+    if len({job.name for job in jobs}) < len(jobs):
+        raise SystemExit(f"{path}: two jobs have one name")
     for index, job in enumerate(jobs):
         unknown = {*job.after, *([job.control] if job.control else [])} - {earlier.name for earlier in jobs[:index]}
         if unknown:

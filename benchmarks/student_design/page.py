@@ -54,19 +54,26 @@ def verdict(times: dict[tuple[str, str], dict[str, Any]]) -> str:
     """What the goals of this network come to: better than its equal in size, half the reference's time for at most a point."""
     results = HERE.parent / "results" / "ham10000"
     equal, beside = (read_json(results / name, "result")["difference"] for name in ("equal-parameters.json", "fitnets-beside.json"))
-    own, peer = times["lesionnet", "fp32"], times.get((EQUAL, "fp32"))
-    share = f"{own['ratio']['value'] / peer['ratio']['value']:.2f}" if peer else "an unmeasured share"
-    reached = "met" if beside["balanced_accuracy"]["low"] > -0.01 else "not met"
-    shares = f"{cell(own)} of its time in fp32, {cell(times.get(('lesionnet', 'int8')))} in int8"
+    own = {precision: times.get(("lesionnet", precision)) for precision in ("fp32", "int8")}
+    half = all(row and row["ratio"]["high"] <= 0.5 for row in own.values())
+    reached = "met" if half and beside["balanced_accuracy"]["low"] > -0.01 else "not met"
     return f"""
 ## Does it meet its goals?
 
 - **Beside a MobileNetV2 of its size** ({EQUAL}), trained alike under both teachers with three seeds: {points(equal)} of balanced accuracy
-  on the test split, in {share} of its time in fp32 ([equal-parameters.json](../results/ham10000/equal-parameters.json)).
-- **Half of {REFERENCE}'s time at no more than a point less**: {shares}, and {points(beside)} of balanced accuracy,
-  each as it is shipped ([fitnets-beside.json](../results/ham10000/fitnets-beside.json)): {reached}.
+  on the test split ([equal-parameters.json](../results/ham10000/equal-parameters.json), interval uncorrected), in
+  {share(times, "fp32")} of its time in fp32 and {share(times, "int8")} in int8.
+- **Half of {REFERENCE}'s time at no more than a point less**: {cell(own["fp32"])} of its time in fp32,
+  {cell(own["int8"])} in int8 (random weights, processor time; whole files are in the [claims](../ham10000/claims.md)), and
+  {points(beside)} of balanced accuracy, each as it is shipped ([fitnets-beside.json](../results/ham10000/fitnets-beside.json)): {reached}.
   {REFERENCE} starts from ImageNet's weights, LesionNet from random ones.
 """
+
+
+def share(times: dict[tuple[str, str], dict[str, Any]], precision: str) -> str:
+    """LesionNet's time over that of the MobileNetV2 of its size."""
+    own, peer = (times.get((name, precision)) for name in ("lesionnet", EQUAL))
+    return f"{own['ratio']['value'] / peer['ratio']['value']:.2f}" if own and peer else "an unmeasured share"
 
 
 def points(difference: dict[str, Any]) -> str:

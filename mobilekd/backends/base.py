@@ -145,6 +145,7 @@ def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run
 
     Pixels lie together, which torch's depthwise convolutions run faster; batches are small, so that layers pass each other data
     in the processor's cache. Each batch has a core of its own, so answers do not depend on how many cores there are.
+    Threads are told to use one core each, which later threads inherit; ``one_thread`` gives the others back.
     """
     import torch
 
@@ -155,7 +156,7 @@ def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run
 
     def run(x: np.ndarray) -> list[np.ndarray]:
         batches = [x[start : start + batch] for start in range(0, len(x), batch)]
-        cores = min(len(batches), os.cpu_count() or 1)
+        cores = max(1, min(len(batches), os.cpu_count() or 1))
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             answers = list(pool.map(one, batches))
         return [np.concatenate([answer[i].numpy() for answer in answers]) for i in range(len(answers[0]))]

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 
 #: Precision -> least iOS; compressed weights need iOS 16's constexpr ops.
 LEAST_IOS = {"fp16": 15, "fp32": 15, "int8": 16, "palette": 16}
-PALETTE_BITS = 6
-#: Weights with fewer elements stay fp16 (coremltools' own default).
-LEAST_PALETTE = 2048
+#: coremltools makes a palette of so many values at most, of weights with so many elements at least.
+MOST_VALUES, LEAST_PALETTE = 256, 2048
 INPUT, LABEL, CAM = "image", "label", "cam"
 #: Our fields among the package's user-defined metadata, each a JSON text.
 PREFIX = "mobilekd."
@@ -63,6 +62,8 @@ class CoreML(AppleFile):
     ) -> Lowered:
         """Convert, compress, describe, save; then read the saved package back and compare what it says of itself."""
         refuse_compressed_cam(self.name, precision, constants)
+        if precision == "palette":
+            _refuse_loose_weights(model)
         with quiet():
             package, heavy = convert(model, example, precision, constants)
             package = compress(package, precision)
@@ -138,7 +139,7 @@ def convert(model: "fx.GraphModule", example: "torch.Tensor", precision: str, co
 
 
 def compress(package: Any, precision: str) -> Any:
-    """int8: linear, symmetric, a scale per output channel. palette: the few values that a layer's weights have, in a table."""
+    """int8: linear, symmetric, a scale per output channel. palette: the few values that a large layer's weights have, in a table."""
     if precision not in ("int8", "palette"):
         return package
     import coremltools.optimize.coreml as optimize
@@ -148,6 +149,17 @@ def compress(package: Any, precision: str) -> Any:
         return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
     palette = optimize.OpPalettizerConfig(mode="unique", weight_threshold=LEAST_PALETTE)
     return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=palette))
+
+
+def _refuse_loose_weights(model: "fx.GraphModule") -> None:
+    """coremltools leaves a layer of more values than a palette holds as it is, and says so in its log alone."""
+    from mobilekd import graphs
+
+    for node in graphs.heavy_nodes(model):
+        weights = graphs.weights_of(model, node)
+        if weights.numel() >= LEAST_PALETTE and len(weights.unique()) > MOST_VALUES:
+            name = graphs.layer_name(node)
+            raise UserError(f"palette: {name} holds more than {MOST_VALUES} values; round its weights first (quantize.store_weights)")
 
 
 def describe(package: Any, constants: Constants) -> None:
@@ -223,7 +235,7 @@ def _notes(precision: str) -> tuple[str, ...]:
         "fp16": "weights and arithmetic in fp16",
         "fp32": "weights and arithmetic in fp32: the Neural Engine is not used",
         "int8": INT8_NOTE,
-        "palette": f"weights of {LEAST_PALETTE} elements or more as {PALETTE_BITS}-bit palettes (one table per layer), arithmetic in fp16",
+        "palette": "weights as palettes, one table per layer that is large enough, arithmetic in fp16",
     }[precision]
     return (
         f"least iOS {LEAST_IOS[precision]}: {stored}",

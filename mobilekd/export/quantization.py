@@ -26,8 +26,8 @@ from mobilekd.training.faculty import Faculty
 #: Training photographs kept out of calibration, to choose the epoch of quantisation-aware training by; fewer where there are few.
 HELD_OUT = 64
 
-#: What just passes on validation fails on the test split every other time; with this many standard errors to spare, one time in ten.
-MARGIN = 1.28
+#: What just agrees enough on validation fails on the test split every other time; with this many standard errors to spare, one in ten.
+SPARE = 1.28
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,15 +184,15 @@ def _mixed(
 def acceptance(
     reference: np.ndarray, truth: np.ndarray, lesions: tuple[str, ...], recipe: Recipe, evidence: Evidence
 ) -> Callable[[np.ndarray], bool]:
-    """The gates on validation, with room for what a choice on other photographs can miss.
+    """The gates on validation, agreement with room for what a choice on other photographs can miss.
 
-    Agreement must lie above its gate by ``MARGIN`` standard errors of a difference between validation's and the test split's; of
-    the accuracy drop counts the bound that as many photographs as are in the test split would give, were they like validation's.
+    It must lie above its gate by ``SPARE`` standard errors of a difference between validation's and the test split's; of the
+    accuracy drop counts the bound that as many photographs as are in the test split would give, were they like validation's.
     """
     here, there = len(truth), max(1, len(evidence.split.test))
     narrower = math.sqrt(here / there)
     wanted = recipe.gates.agreement
-    wanted = min(1.0, wanted + MARGIN * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there)))
+    wanted = min(1.0, wanted + SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there)))
 
     def accept(given: np.ndarray) -> bool:
         agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))

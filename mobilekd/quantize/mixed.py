@@ -50,7 +50,7 @@ def sensitivities(
 
 
 def choose(simulation: Simulation, table: Sequence[Sensitivity], photographs: np.ndarray, accept: Accept) -> frozenset[str]:
-    """The fewest layers in floating point that ``accept`` passes on validation, the worst ones first.
+    """Few layers in floating point that ``accept`` passes on validation, found greedily, the worst ones first.
 
     One after the other is left in floating point until that passes, then each one is tried back in int8. All of them where
     nothing less passes: more layers in floating point need not agree better, so how many suffice cannot be found by halving.

@@ -5,7 +5,7 @@ neighbours from each other: its weights are large, their sum is next to nothing,
 moves the sum by a multiple of it. A layer's bias counts as one more weight, whose input is always 1, and the weights are
 rounded together (:mod:`mobilekd.quantize.rounding`), so that the mean is kept as well.
 
-A palette holds the 64 values that a layer's weights may have, chosen by k-means; which of them each weight takes is decided
+A palette holds the at most 64 values that a layer's weights may have, chosen by k-means; which of them each weight takes is decided
 in the same way, so that the others make up for it.
 """
 
@@ -105,9 +105,11 @@ def _nearest(rows: Tensor, stored: str) -> Callable[[Tensor], Tensor]:
 def _palette(rows: Tensor) -> Tensor:
     """At most ``PALETTE`` float16 values, ascending, around which a layer's weights lie."""
     from sklearn.cluster import KMeans  # takes a second to load, which no other format needs
+    from threadpoolctl import threadpool_limits
 
-    values = rows.reshape(-1, 1).numpy()
-    centres = KMeans(min(PALETTE, len(np.unique(values))), n_init=1, random_state=0).fit(values).cluster_centers_
+    values = rows.double().reshape(-1, 1).numpy()
+    with threadpool_limits(1):  # more threads add up in no fixed order, and an export twice is the same file
+        centres = KMeans(min(PALETTE, len(np.unique(values))), n_init=1, random_state=0).fit(values).cluster_centers_
     return _float16(torch.from_numpy(centres).to(rows.dtype)).unique()
 
 
