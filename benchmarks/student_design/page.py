@@ -45,10 +45,11 @@ def noise(scores: dict[str, list[float]]) -> str:
     gain = {name: float(np.mean(values) - np.mean(twice["lesionnet"])) for name, values in twice.items()}
     below, above = ([name for name in gain if sign * gain[name] > LUCK * typical] for sign in (-1, 1))
     return f"""
-Two seeds of one network lie {100 * typical:.1f} points apart (root mean square over {len(twice)} networks), so a difference of a few
-points says nothing. Of the networks with two seeds, those whose mean lies more than {LUCK:g} times that from LesionNet's: below it {listed(below)};
-above it {listed(above)}. What decided between the others was time and int8. The smaller networks (one block less each, width 0.75) are not
-shown to be less accurate either, in a third of {REFERENCE}'s time; whether that holds for the whole training was not run.
+Two seeds of one network lie {100 * typical:.1f} points apart (root mean square over {len(twice)} networks), so a difference
+of a few points says nothing. Of the networks with two seeds, those whose mean lies more than {LUCK:g} times that from
+LesionNet's: below it {listed(below)}; above it {listed(above)}.
+What decided between the others was time and int8. The smaller networks (one block less each, width 0.75) are not shown to be
+less accurate either, in a third of {REFERENCE}'s time; whether that holds for the whole training was not run.
 """
 
 
