@@ -1,9 +1,10 @@
-"""Does reading photographs starve the trainer? Reads some as training does, and takes training steps on them.
+"""Does reading photographs starve the trainer? Reads some as training does, and takes training
+steps on them.
 
     python benchmarks/decode.py HAM10000_FOLDER benchmarks/results/decode.json
 
-CPU time is compared beside wall time, because it holds on a machine that is busy with other things. Reading happens once
-for a run: photographs then wait in memory.
+CPU time is compared beside wall time, because it holds on a machine that is busy with other things.
+Reading happens once for a run: photographs then wait in memory.
 """
 
 import os
@@ -16,11 +17,11 @@ from pathlib import Path
 import torch
 
 from mobilekd.data import inputs, load
-from mobilekd.files import write_json
-from mobilekd.preprocess import Preprocess
-from mobilekd.provenance import commit, utc_now, versions
-from mobilekd.recipe import DataTable, StudentTable
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import DataTable, StudentTable
 from mobilekd.students import build
+from mobilekd.support.files import write_json
+from mobilekd.support.provenance import commit, utc_now, versions
 
 PHOTOGRAPHS, STEPS, BATCH = 400, 2, 64
 SIZE = Preprocess(width=160, height=120)
@@ -37,11 +38,24 @@ def main(root: str, output: str) -> None:
     dataset = load(DataTable(kind="ham10000", root=root))
     ids = dataset.ids[:PHOTOGRAPHS]
     inputs(dataset, ids, SIZE)  # so that the disk is not what is measured
-    reading = min((timed(lambda: inputs(dataset, ids, SIZE)) for _ in range(2)), key=lambda found: found["cpu_s"])
+    reading = min(
+        (timed(lambda: inputs(dataset, ids, SIZE)) for _ in range(2)),
+        key=lambda found: found["cpu_s"],
+    )
 
-    network = build(StudentTable(model="mobilenetv2", width=0.35), len(dataset.classes)).to(memory_format=torch.channels_last).train()
+    network = (
+        build(StudentTable(model="mobilenetv2", width=0.35), len(dataset.classes))
+        .to(memory_format=torch.channels_last)
+        .train()
+    )
     optimizer = torch.optim.AdamW(network.parameters())
-    x = torch.from_numpy(inputs(dataset, ids[:BATCH], SIZE)).to(memory_format=torch.channels_last).float() / 127.5 - 1
+    x = (
+        torch.from_numpy(inputs(dataset, ids[:BATCH], SIZE))
+        .to(memory_format=torch.channels_last)
+        .float()
+        / 127.5
+        - 1
+    )
     y = torch.from_numpy(dataset.targets[dataset.rows(ids[:BATCH])])
 
     def steps(count: int) -> None:
@@ -51,20 +65,33 @@ def main(root: str, output: str) -> None:
             optimizer.step()
 
     steps(1)
-    training = min((timed(lambda: steps(STEPS)) for _ in range(2)), key=lambda found: found["cpu_s"])
+    training = min(
+        (timed(lambda: steps(STEPS)) for _ in range(2)), key=lambda found: found["cpu_s"]
+    )
     read_cpu, train_cpu = reading["cpu_s"] / PHOTOGRAPHS, training["cpu_s"] / (STEPS * BATCH)
     write_json(
         Path(output),
         {
-            "what": "CPU milliseconds for each photograph: decoded and resized, and trained on by MobileNetV2-0.35 without a teacher",
+            "what": (
+                "CPU milliseconds for each photograph: decoded and resized, and trained on by"
+                " MobileNetV2-0.35 without a teacher"
+            ),
             "command": f"python benchmarks/decode.py HAM10000_FOLDER {output}",
             "size": [SIZE.width, SIZE.height],
             "photograph_size": list(dataset.photograph(0).size),
             "read_cpu_ms": 1000 * read_cpu,
             "train_cpu_ms": 1000 * train_cpu,
             "train_over_read": train_cpu / read_cpu,
-            "reading": {"photographs": PHOTOGRAPHS, **reading, "per_wall_second": PHOTOGRAPHS / reading["wall_s"]},
-            "training": {"photographs": STEPS * BATCH, **training, "per_wall_second": STEPS * BATCH / training["wall_s"]},
+            "reading": {
+                "photographs": PHOTOGRAPHS,
+                **reading,
+                "per_wall_second": PHOTOGRAPHS / reading["wall_s"],
+            },
+            "training": {
+                "photographs": STEPS * BATCH,
+                **training,
+                "per_wall_second": STEPS * BATCH / training["wall_s"],
+            },
             "load_average": list(os.getloadavg()),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
             "data_hash": dataset.hash,

@@ -1,4 +1,6 @@
-"""Make ``benchmarks/README.md`` from the results as data: ``python benchmarks/index.py [--check]``."""
+"""Make ``benchmarks/README.md`` from the results as data: ``python benchmarks/index.py
+[--check]``.
+"""
 
 import argparse
 import json
@@ -7,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.errors import UserError
-from mobilekd.measurement import Measurement, Series, read_measurement
+from mobilekd.formats.measurement import Measurement, Series, read_measurement
+from mobilekd.support.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -30,7 +32,10 @@ def measurements() -> dict[Path, Measurement]:
             continue
         measurement = read_measurement(path)
         if measurement.device.emulated:
-            raise UserError(f"{path}: measured under emulation, which is no latency; take it out of benchmarks/results")
+            raise UserError(
+                f"{path}: measured under emulation, which is no latency; take it out of"
+                " benchmarks/results"
+            )
         found[path] = measurement
     return found
 
@@ -45,17 +50,29 @@ def settings(measurement: Measurement) -> dict[tuple[int, str], list[Series]]:
 
 def row(path: Path, measurement: Measurement, setting: tuple[int, str], group: list[Series]) -> str:
     """One line of the table; percentiles are over all processes of the setting."""
-    samples = np.concatenate([np.array(series.samples_ns) for series in group if series.valid] or [np.array([])]) / 1e6
-    figures = [f"{np.percentile(samples, q):.2f}" for q in (50, 90, 99)] if len(samples) else ["none"] * 3
+    samples = (
+        np.concatenate(
+            [np.array(series.samples_ns) for series in group if series.valid] or [np.array([])]
+        )
+        / 1e6
+    )
+    figures = (
+        [f"{np.percentile(samples, q):.2f}" for q in (50, 90, 99)] if len(samples) else ["none"] * 3
+    )
     spread = [float(np.median(series.samples_ns)) / 1e6 for series in group if series.valid]
     threads, cores = setting
     where = f"{threads}" + ("" if cores == "all" else f" on cores {cores}")
-    reasons = dict.fromkeys((*measurement.reasons, *(reason for series in group for reason in series.reasons)))
+    reasons = dict.fromkeys(
+        (*measurement.reasons, *(reason for series in group for reason in series.reasons))
+    )
     processes = f"{min(spread):.2f} to {max(spread):.2f}" if spread else "none"
     name = f"[{measurement.artifact}]({path.relative_to(HERE).as_posix()})"
     model, day = f"`{measurement.artifact_sha256[:8]}`", measurement.started_utc[:10]
     counts = f"{len(samples)} | {'; '.join(reasons) or 'yes'}"
-    return f"| {name} | {model} | {day} | {measurement.via} | {where} | {' | '.join(figures)} | {processes} | {counts} |"
+    return (
+        f"| {name} | {model} | {day} | {measurement.via} | {where} | {' | '.join(figures)} |"
+        f" {processes} | {counts} |"
+    )
 
 
 def about(document: dict) -> str:
@@ -64,13 +81,22 @@ def about(document: dict) -> str:
         return str(document["what"])
     if document.get("kind") == "comparison":
         groups = ", ".join(dict.fromkeys(group["name"] for group in document["groups"]))
-        return f"students beside their controls, paired, {document['photographs']} photographs{LEAKY * document['leaky']}: {groups}"
+        return (
+            f"students beside their controls, paired, {document['photographs']}"
+            f" photographs{LEAKY * document['leaky']}: {groups}"
+        )
     if isinstance(document.get("test"), dict) and "metrics" in document["test"]:
-        score, leaky = document["test"]["metrics"]["balanced_accuracy"], document["run"]["split_by"] == "photograph"
+        score, leaky = (
+            document["test"]["metrics"]["balanced_accuracy"],
+            document["run"]["split_by"] == "photograph",
+        )
         figure = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
         return f"a run, its recipe and its test split{LEAKY * leaky}: balanced accuracy {figure}"
     if "weights_sha256" in document and "labels" in document:
-        return f"a teacher, {document['model']}, as it was trained{LEAKY * (document['split_by'] == 'photograph')}"
+        return (
+            f"a teacher, {document['model']}, as it was"
+            f" trained{LEAKY * (document['split_by'] == 'photograph')}"
+        )
     return ""
 
 
@@ -85,13 +111,19 @@ def page() -> str:
     for members in by_device.values():
         device = members[0][1].device
         names = [device.maker, device.model, "" if device.soc == device.model else device.soc]
-        parts.append(f"### {' '.join(name for name in names if name)}, {device.cores} cores, {device.os}, {device.abi}\n")
         parts.append(
-            "| artifact | model file | measured | via | threads | p50 | p90 | p99 | medians of processes | samples | valid |\n"
-            "|---|---|---|---|---|---|---|---|---|---|---|"
+            f"### {' '.join(name for name in names if name)}, {device.cores} cores, {device.os},"
+            f" {device.abi}\n"
+        )
+        parts.append(
+            "| artifact | model file | measured | via | threads | p50 | p90 | p99 | medians of"
+            " processes | samples | valid |\n|---|---|---|---|---|---|---|---|---|---|---|"
         )
         for path, measurement in members:
-            parts += [row(path, measurement, setting, group) for setting, group in sorted(settings(measurement).items())]
+            parts += [
+                row(path, measurement, setting, group)
+                for setting, group in sorted(settings(measurement).items())
+            ]
         parts.append("")
     parts.append("## Other results\n")
     for path in sorted(RESULTS.rglob("*.json")):
@@ -108,11 +140,19 @@ def page() -> str:
 def main() -> None:
     """Write the page, or say whether it is what the results give."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit with 1 where the page is not what the results give")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="exit with 1 where the page is not what the results give",
+    )
     arguments = parser.parse_args()
     target = HERE / "README.md"
     if arguments.check:
-        sys.exit(0 if target.exists() and target.read_text(encoding="utf-8") == page() else "benchmarks/README.md: run benchmarks/index.py")
+        sys.exit(
+            0
+            if target.exists() and target.read_text(encoding="utf-8") == page()
+            else "benchmarks/README.md: run benchmarks/index.py"
+        )
     target.write_text(page(), encoding="utf-8")
 
 

@@ -1,9 +1,11 @@
-"""Turn a finished run into a shipped reference: float16 weights, frozen quantisation, recorded gates, card.
+"""Turn a finished run into a shipped reference: float16 weights, frozen quantisation, recorded
+gates, card.
 
     python benchmarks/make_reference.py runs/ham10000 ham10000-mobilenetv2-035
 
-Needs the run's data: the gates are decided on its test split, with the rounded weights that are shipped. Writes
-``mobilekd/reference/<name>/``; nothing of the data itself but salted hashes of what was trained on.
+Needs the run's data: the gates are decided on its test split, with the rounded weights that are
+shipped. Writes ``mobilekd/reference/<name>/``; nothing of the data itself but salted hashes of what
+was trained on.
 """
 
 import argparse
@@ -15,10 +17,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mobilekd
-from mobilekd.evaluate import evaluate
-from mobilekd.export import freeze_quantisation
-from mobilekd.files import new_folder, read_json, write_json, write_text
-from mobilekd.runs import open_run
+from mobilekd.commands.evaluate import evaluate
+from mobilekd.formats.runs import open_run
+from mobilekd.lowering.freeze import freeze_quantisation
+from mobilekd.support.files import new_folder, read_json, write_json, write_text
 
 SHIPPED = (
     "run.json",
@@ -53,15 +55,23 @@ def words(interval: dict[str, float]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def make_reference(source: Path, name: str, precisions: list[str], overrides: list[str], *, half: bool = True) -> Path:
+def make_reference(
+    source: Path, name: str, precisions: list[str], overrides: list[str], *, half: bool = True
+) -> Path:
     """Round, judge, freeze and ship."""
     target = Path(mobilekd.__file__).parent / "reference" / name
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / name
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("teachers", "evaluation", "*.safetensors"))
+        shutil.copytree(
+            source, folder, ignore=shutil.ignore_patterns("teachers", "evaluation", "*.safetensors")
+        )
         state = load_file(source / "student.safetensors")
-        # batch norms stay as they are: some variances are below float16's range, and rounding them alone flipped 0.5% of decisions
-        halves = {key: value.half() if value.is_floating_point() and value.dim() > 1 and half else value for key, value in state.items()}
+        # batch norms stay as they are: some variances are below float16's range, and rounding them
+        # alone flipped 0.5% of decisions
+        halves = {
+            key: value.half() if value.is_floating_point() and value.dim() > 1 and half else value
+            for key, value in state.items()
+        }
         if not all(torch.isfinite(value).all() for value in halves.values()):
             raise SystemExit(f"{source}: a weight does not fit float16")
         save_file(halves, folder / "student.safetensors")
@@ -82,8 +92,14 @@ def make_reference(source: Path, name: str, precisions: list[str], overrides: li
             licence=run.info.data_licence,
             split_by=run.info.split_by,
             split_hash=run.info.split_hash[:12],
-            stored="float16 (batch norms in float32)" if half else "float32 (rounding them to float16 flips decisions)",
-            start=f"{Path(start).name}, whose own licence is unclear upstream" if start else "random",
+            stored=(
+                "float16 (batch norms in float32)"
+                if half
+                else "float32 (rounding them to float16 flips decisions)"
+            ),
+            start=(
+                f"{Path(start).name}, whose own licence is unclear upstream" if start else "random"
+            ),
             photographs=document["data"]["photographs"],
             accuracy=words(document["metrics"]["accuracy"]),
             balanced=words(document["metrics"]["balanced_accuracy"]),
@@ -97,16 +113,34 @@ def make_reference(source: Path, name: str, precisions: list[str], overrides: li
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--precision", action="append", default=[], help="to freeze (default: fp32 and int8)")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", help="of the export, for example quantize.calibration=512")
-    parser.add_argument("--float32", action="store_true", help="keep weights as they are, where rounding them to float16 costs decisions")
+    parser.add_argument(
+        "--precision", action="append", default=[], help="to freeze (default: fp32 and int8)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="of the export, for example quantize.calibration=512",
+    )
+    parser.add_argument(
+        "--float32",
+        action="store_true",
+        help="keep weights as they are, where rounding them to float16 costs decisions",
+    )
     arguments = parser.parse_args()
     print(
         make_reference(
-            arguments.run, arguments.name, arguments.precision or ["fp32", "int8"], arguments.overrides, half=not arguments.float32
+            arguments.run,
+            arguments.name,
+            arguments.precision or ["fp32", "int8"],
+            arguments.overrides,
+            half=not arguments.float32,
         )
     )
 

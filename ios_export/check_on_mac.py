@@ -1,10 +1,11 @@
-"""Check on a Mac that Core ML's answers meet an artifact's golden set, and write the result into its manifest.
+"""Check on a Mac that Core ML's answers meet an artifact's golden set, and write the result into
+its manifest.
 
     python ios_export/check_on_mac.py artifacts/NAME-coreml-fp16
 
-Needs macOS 12 or newer and ``pip install mobilekd``. Exit codes: 0 passed, 1 Core ML answers otherwise, 2 cannot be checked.
-``--predictor interpreter`` runs the same check anywhere with the package's interpreter; it proves nothing about Apple's
-kernels, so it leaves the manifest alone.
+Needs macOS 12 or newer and ``pip install mobilekd``. Exit codes: 0 passed, 1 Core ML answers
+otherwise, 2 cannot be checked. ``--predictor interpreter`` runs the same check anywhere with the
+package's interpreter; it proves nothing about Apple's kernels, so it leaves the manifest alone.
 """
 
 import argparse
@@ -16,27 +17,39 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.artifact import Artifact, Stage, hashes, open_artifact
 from mobilekd.backends._coremltools import APPLE_STAGE
 from mobilekd.backends.coreml import BACKEND, interpret, predict
-from mobilekd.errors import CannotRunHere, UserError
-from mobilekd.files import write_json
+from mobilekd.formats.artifact import Artifact, Stage, hashes, open_artifact
+from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import write_json
 
 Predictor = Callable[[Path, np.ndarray], list[np.ndarray]]
 
 
 def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
-    """Facts, photographs and answers against the golden set -> the parity table's row; ``verified`` is: all met."""
+    """Facts, photographs and answers against the golden set -> the parity table's row; ``verified``
+    is: all met.
+    """
     golden = artifact.golden()
     wrong = [f"the package's {name} is not the manifest's" for name in other_facts(artifact)]
     wrong += [f"{name} does not become its golden input" for name in other_inputs(artifact)]
     found = predictor(artifact.model, golden.inputs.astype(np.float32))[0]
     if found.shape != golden.probabilities.shape or not np.isfinite(found).all():
-        wrong.append(f"answers of shape {found.shape}, expected finite ones of {golden.probabilities.shape}")
-        return Stage(stage=APPLE_STAGE, against="golden set", verified=False, where=where, reason="; ".join(wrong))
+        wrong.append(
+            f"answers of shape {found.shape}, expected finite ones of {golden.probabilities.shape}"
+        )
+        return Stage(
+            stage=APPLE_STAGE,
+            against="golden set",
+            verified=False,
+            where=where,
+            reason="; ".join(wrong),
+        )
     error = float(np.abs(found - golden.probabilities).max())
     if error > golden.index.max_error:
-        wrong.append(f"probabilities lie {error:.2g} apart, allowed is {golden.index.max_error:.2g}")
+        wrong.append(
+            f"probabilities lie {error:.2g} apart, allowed is {golden.index.max_error:.2g}"
+        )
     agreement = float((found.argmax(1) == golden.probabilities.argmax(1)).mean())
     if agreement < 1:
         wrong.append(f"the likeliest class agrees on {agreement:.0%} only")
@@ -77,7 +90,9 @@ def other_facts(artifact: Artifact) -> list[str]:
 
 
 def other_inputs(artifact: Artifact) -> list[str]:
-    """Golden photographs that this machine's own decoding and resize turn into something else. JPEG decoders may differ a little."""
+    """Golden photographs that this machine's own decoding and resize turn into something else. JPEG
+    decoders may differ a little.
+    """
     golden, preprocess = artifact.golden(), artifact.manifest.preprocess_noun()
     wrong = []
     for name, expected in zip(golden.index.images, golden.inputs, strict=False):
@@ -92,16 +107,27 @@ def write_back(artifact: Artifact, stage: Stage) -> None:
     """Put the row into the manifest in place of the open one, with every file hashed again."""
     manifest = artifact.manifest
     parity = (*(row for row in manifest.parity if row.stage != APPLE_STAGE), stage)
-    notes = tuple(note for note in manifest.notes if not (stage.verified and note.startswith("Apple's kernels are unverified")))
-    changed = manifest.model_copy(update={"parity": parity, "notes": notes, "files": hashes(artifact.folder)})
+    notes = tuple(
+        note
+        for note in manifest.notes
+        if not (stage.verified and note.startswith("Apple's kernels are unverified"))
+    )
+    changed = manifest.model_copy(
+        update={"parity": parity, "notes": notes, "files": hashes(artifact.folder)}
+    )
     write_json(artifact.folder / "manifest.json", changed.model_dump(mode="json"))
 
 
 def this_mac() -> str:
     """Model and system version, for the manifest."""
     if platform.system() != "Darwin":
-        raise CannotRunHere("this is no Mac, and Core ML answers on macOS only; take the artifact to one, or use --predictor interpreter")
-    model = subprocess.run(["sysctl", "-n", "hw.model"], capture_output=True, text=True, check=True).stdout.strip()
+        raise CannotRunHere(
+            "this is no Mac, and Core ML answers on macOS only; take the artifact to one, or use"
+            " --predictor interpreter"
+        )
+    model = subprocess.run(
+        ["sysctl", "-n", "hw.model"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     return f"{model}, macOS {platform.mac_ver()[0]}"
 
 
@@ -114,7 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         artifact = open_artifact(options.artifact)
         if artifact.manifest.backend != BACKEND.name:
-            raise UserError(f"{options.artifact}: made for {artifact.manifest.backend}; this checks --backend coreml")
+            raise UserError(
+                f"{options.artifact}: made for {artifact.manifest.backend}; this checks --backend"
+                " coreml"
+            )
         apple = options.predictor == "coreml"
         where = this_mac() if apple else "interpreter (Apple's kernels unverified)"
         stage = check(artifact, predict if apple else interpret, where)
@@ -124,7 +153,10 @@ def main(arguments: list[str] | None = None) -> int:
     if apple:
         write_back(artifact, stage)
     verdict = "passed" if stage.verified else "FAILED"
-    print(f"{verdict} on {where}: {stage.samples} samples, max error {stage.max_error}, {stage.reason or 'all met'}")
+    print(
+        f"{verdict} on {where}: {stage.samples} samples, max error {stage.max_error},"
+        f" {stage.reason or 'all met'}"
+    )
     return 0 if stage.verified else 1
 
 

@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilekd.preprocess import Preprocess
+from mobilekd.formats.preprocess import Preprocess
 
 FILE = Path(__file__).parent / "Tests" / "LesionClassifierTests" / "resize.json"
-#: (photograph's width, height, output width, height): reductions, an enlargement, odd sizes, one pixel, both crops.
-CASES = [(17, 11, 4, 4), (11, 17, 4, 4), (9, 9, 9, 9), (5, 7, 8, 8), (1, 1, 3, 3), (23, 8, 6, 4), (40, 30, 5, 3), (13, 29, 7, 7)]
+#: (photograph's width, height, output width, height): reductions, an enlargement, odd sizes, one
+#: pixel, both crops.
+CASES = [
+    (17, 11, 4, 4),
+    (11, 17, 4, 4),
+    (9, 9, 9, 9),
+    (5, 7, 8, 8),
+    (1, 1, 3, 3),
+    (23, 8, 6, 4),
+    (40, 30, 5, 3),
+    (13, 29, 7, 7),
+]
 
 
 def vectors() -> list[dict[str, Any]]:

@@ -1,7 +1,63 @@
-"""mobilekd: distil skin-lesion classifiers into phone models, prove every lowering step, measure them on the phone.
+"""mobilekd: distil skin-lesion classifiers into phone models, prove every lowering step, measure
+them on the phone.
 
-Importing this package loads nothing heavy; every command of the same name lives in the module of that name
-(``mobilekd.distill.distill``, ``mobilekd.export.export``, ...).
+Every command is a function: ``from mobilekd import distill, export``. Importing this package loads
+neither torch nor any of its rooms; a function's module is loaded when the function is first named.
 """
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mobilekd.support.provenance import VERSION
+
+if TYPE_CHECKING:
+    from mobilekd.commands.apk import apk
+    from mobilekd.commands.bench import bench
+    from mobilekd.commands.compare import compare
+    from mobilekd.commands.demo import demo
+    from mobilekd.commands.devices import devices
+    from mobilekd.commands.distill import distill
+    from mobilekd.commands.doctor import doctor
+    from mobilekd.commands.evaluate import evaluate
+    from mobilekd.commands.export import export
+    from mobilekd.commands.inspect import inspect
+    from mobilekd.commands.predict import predict
+    from mobilekd.commands.report import report
+    from mobilekd.commands.sweep import sweep
+    from mobilekd.commands.teach import teach
+    from mobilekd.commands.verify import verify
+
+__version__ = VERSION
+
+#: The commands, each a function of the file of its name in ``commands``.
+__all__ = [
+    "apk",
+    "bench",
+    "compare",
+    "demo",
+    "devices",
+    "distill",
+    "doctor",
+    "evaluate",
+    "export",
+    "inspect",
+    "predict",
+    "report",
+    "sweep",
+    "teach",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A command's function, imported from the file of its name in ``commands`` (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = getattr(import_module(f"{__name__}.commands.{name}"), name)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    """The commands beside the package's own names, for completion in a notebook."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,6 @@
-"""What all tests share: skips that nobody allowed are failures, a run's record, and where the real data and weights may lie."""
+"""What all tests share: skips that nobody allowed are failures, a run's record, and where the real
+data and weights may lie.
+"""
 
 import fnmatch
 import os
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-#: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before torch is imported.
+#: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before
+#: torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -16,19 +19,32 @@ ALLOWED_SKIPS = CHECKOUT / "tests" / "allowed_skips.txt"
 
 def allowed_skips() -> list[tuple[str, str]]:
     """(pattern of test names, machine that runs them) from ``tests/allowed_skips.txt``."""
-    lines = [line for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("#")]
-    return [(pattern.strip(), machine.strip()) for pattern, _, machine in (line.partition(" : ") for line in lines)]
+    lines = [
+        line
+        for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    return [
+        (pattern.strip(), machine.strip())
+        for pattern, _, machine in (line.partition(" : ") for line in lines)
+    ]
 
 
 def forbid(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Turn a skip that the list does not allow into a failure that says so."""
     name = report.nodeid
-    # pytest reports a test that is expected to fail as skipped, too; it ran, so it is none of this list's business
-    if report.skipped and not hasattr(report, "wasxfail") and not any(fnmatch.fnmatch(name, pattern) for pattern, _ in allowed_skips()):
+    # pytest reports a test that is expected to fail as skipped, too; it ran, so it is none of this
+    # list's business
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and not any(fnmatch.fnmatch(name, pattern) for pattern, _ in allowed_skips())
+    ):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
         report.longrepr = (
-            f"{name}: {reason}\nThis skip is not in tests/allowed_skips.txt: mend this machine, or list it with the machine that runs it."
+            f"{name}: {reason}\nThis skip is not in tests/allowed_skips.txt: mend this machine, or"
+            " list it with the machine that runs it."
         )
 
 
@@ -47,18 +63,37 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record", type=Path, metavar="FILE", help="write every test's outcome and seconds there, as make test-long does")
+    parser.addoption(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write every test's outcome and seconds there, as make test-long does",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the machine for every skip, so that what did not run here is known; keep what --record asks for."""
+    """Name the machine for every skip, so that what did not run here is known; keep what --record
+    asks for.
+    """
     if file := terminalreporter.config.getoption("--record"):
-        from long_result import write_result
+        from fixtures.long_result import write_result
 
-        known = [report for group in terminalreporter.stats.values() for report in group if isinstance(report, pytest.TestReport)]
+        known = [
+            report
+            for group in terminalreporter.stats.values()
+            for report in group
+            if isinstance(report, pytest.TestReport)
+        ]
         write_result(terminalreporter.config.invocation_params.dir / file, CHECKOUT, known)
     for report in terminalreporter.stats.get("skipped", []):
-        machine = next((machine for pattern, machine in allowed_skips() if fnmatch.fnmatch(report.nodeid, pattern)), "")
+        machine = next(
+            (
+                machine
+                for pattern, machine in allowed_skips()
+                if fnmatch.fnmatch(report.nodeid, pattern)
+            ),
+            "",
+        )
         terminalreporter.write_line(f"not run here: {report.nodeid} (runs on: {machine})")
 
 
@@ -82,10 +117,12 @@ def pretrained() -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs with the demo recipe's smoke reduction, trained through its teachers and its control."""
-    from mobilekd.distill import distill
-    from mobilekd.recipe import load_recipe
-    from mobilekd.teach import teach
+    """A folder of runs with the demo recipe's smoke reduction, trained through its teachers and its
+    control.
+    """
+    from mobilekd.commands.distill import distill
+    from mobilekd.commands.teach import teach
+    from mobilekd.formats.recipe import load_recipe
 
     runs, recipe = tmp_path_factory.mktemp("smoke") / "runs", load_recipe("demo", smoke=True)
     teach(recipe, runs)
@@ -96,10 +133,14 @@ def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def smoke_artifact(smoke_runs: Path) -> Path:
     """That run's student as an XNNPACK artifact in fp32. Copy it before you change it."""
-    from mobilekd.export import export
+    from mobilekd.commands.export import export
 
     return export(
-        "demo", backend="xnnpack", precision="fp32", output=smoke_runs.parent / "artifacts" / "demo-xnnpack-fp32", runs=smoke_runs
+        "demo",
+        backend="xnnpack",
+        precision="fp32",
+        output=smoke_runs.parent / "artifacts" / "demo-xnnpack-fp32",
+        runs=smoke_runs,
     ).folder
 
 

@@ -1,11 +1,13 @@
 """Keep what a run on HAM10000 left: figures as JSON, and the teacher's logits by photograph id.
 
-    python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control
-    python benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 --name teacher-mobilenetv2
+    python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control python
+    benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 --name
+    teacher-mobilenetv2
 
-The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every metric with its interval, the
-validation curve); ``mobilekd evaluate`` must have been run. The second writes a teacher's answers to 20 fixed views, from which
-students distil though its weights are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher-mobilenetv2``).
+The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every
+metric with its interval, the validation curve); ``mobilekd evaluate`` must have been run. The
+second writes a teacher's answers to 20 fixed views, from which students distil though its weights
+are not kept (``--set teachers.0.trained=benchmarks/results/ham10000/teacher-mobilenetv2``).
 """
 
 import argparse
@@ -15,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mobilekd.files import read_json, sha256_file, write_json
-from mobilekd.kept_teacher import LOGITS, KeptTeacher
-from mobilekd.parallel import World
-from mobilekd.progress import say
-from mobilekd.recipe import load_recipe
-from mobilekd.runs import open_run
+from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.runs import open_run
+from mobilekd.support.files import read_json, sha256_file, write_json
+from mobilekd.support.progress import say
+from mobilekd.teachers.kept import LOGITS, KeptTeacher
+from mobilekd.training.ensemble import Faculty
 from mobilekd.training.experiment import prepare
-from mobilekd.training.faculty import Faculty
+from mobilekd.training.parallel import World
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "ham10000"
 
@@ -30,7 +32,10 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "ham10000"
 def keep_run(folder: Path) -> Path:
     """One run's figures."""
     run = open_run(folder)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     document = {
         "run": run.info.model_dump(mode="json"),
         "hours": round(run.info.seconds / 3600, 3),
@@ -45,10 +50,14 @@ def keep_run(folder: Path) -> Path:
 
 
 def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> Path:
-    """A taught teacher without its weights: its record, and its logits over ``views`` fixed views of the recipe ham10000."""
+    """A taught teacher without its weights: its record, and its logits over ``views`` fixed views
+    of the recipe ham10000.
+    """
     record = read_json(folder / "teacher.json", "teacher")
     recipe = load_recipe("ham10000", [f"train.views={views}", f"train.epochs={views}", *overrides])
-    table = recipe.teachers[0].model_copy(update={"model": record["model"], "options": record["options"], "trained": str(folder)})
+    table = recipe.teachers[0].model_copy(
+        update={"model": record["model"], "options": record["options"], "trained": str(folder)}
+    )
     recipe = recipe.model_copy(update={"teachers": (table,)})
     experiment = prepare(recipe)
     faculty = Faculty.hire(experiment, folder, folder.parent / ".cache", World())
@@ -71,9 +80,13 @@ def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> P
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--teacher", type=Path, help="a folder that teach wrote, whose teacher's logits are kept")
+    parser.add_argument(
+        "--teacher", type=Path, help="a folder that teach wrote, whose teacher's logits are kept"
+    )
     parser.add_argument("--name", default="teacher", help="of the folder in which they are kept")
     parser.add_argument("--views", type=int, default=20)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")

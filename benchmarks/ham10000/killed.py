@@ -1,10 +1,12 @@
-"""A student on HAM10000, killed in the middle of an epoch and resumed, beside the same one never killed: the weights, bit for bit.
+"""A student on HAM10000, killed in the middle of an epoch and resumed, beside the same one never
+killed: the weights, bit for bit.
 
     python benchmarks/ham10000/killed.py --epochs 6 --after 4
 
-Working folder: the checkout, with data/ham10000 in it. Trains LesionNet from the teachers' kept answers as study.toml has it, once in
-one go; once killed with SIGKILL half an epoch after epoch ``--after``, and resumed. Writes ``benchmarks/results/ham10000/killed.json``
-and exits with 1 where the two differ.
+Working folder: the checkout, with data/ham10000 in it. Trains LesionNet from the teachers' kept
+answers as study.toml has it, once in one go; once killed with SIGKILL half an epoch after epoch
+``--after``, and resumed. Writes ``benchmarks/results/ham10000/killed.json`` and exits with 1 where
+the two differ.
 """
 
 import argparse
@@ -21,9 +23,9 @@ import torch
 from safetensors.torch import load_file
 from study import read_plan
 
-from mobilekd.files import sha256_file, write_json
-from mobilekd.progress import say
-from mobilekd.provenance import commit, utc_now, versions
+from mobilekd.support.files import sha256_file, write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.training.state import CHECKPOINT
 
 HERE = Path(__file__).resolve().parent
@@ -34,14 +36,30 @@ JOB = "ham10000-lesionnet"
 def distill_command(runs: Path, epochs: int) -> list[str]:
     """The plan's student for ``epochs`` epochs, below ``runs``."""
     job = next(job for job in read_plan(HERE / "study.toml") if job.name == JOB)
-    overrides = [part for override in (*job.set, f"train.epochs={epochs}") for part in ("--set", override)]
-    return [sys.executable, "-m", "mobilekd", "distill", job.recipe, *overrides, "--no-control", "--runs", str(runs)]
+    overrides = [
+        part for override in (*job.set, f"train.epochs={epochs}") for part in ("--set", override)
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "mobilekd",
+        "distill",
+        job.recipe,
+        *overrides,
+        "--no-control",
+        "--runs",
+        str(runs),
+    ]
 
 
 def epochs_of(run: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``, one for each epoch so far."""
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 def kill_within_an_epoch(command: list[str], run: Path, after: int) -> None:
@@ -67,8 +85,13 @@ def compared(whole: Path, resumed: Path) -> dict[str, Any]:
     return {
         "numbers": sum(value.numel() for value in a.values()),
         "differing": sum(differing(value, b[name]) for name, value in a.items()),
-        "sha256": {"in one go": sha256_file(whole / "student.safetensors"), "resumed": sha256_file(resumed / "student.safetensors")},
-        "calibration_equal": (whole / "calibration.json").read_bytes() == (resumed / "calibration.json").read_bytes(),
+        "sha256": {
+            "in one go": sha256_file(whole / "student.safetensors"),
+            "resumed": sha256_file(resumed / "student.safetensors"),
+        },
+        "calibration_equal": (
+            (whole / "calibration.json").read_bytes() == (resumed / "calibration.json").read_bytes()
+        ),
         "metrics_equal": learned[0] == learned[1],
     }
 
@@ -80,9 +103,13 @@ def differing(a: torch.Tensor, b: torch.Tensor) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--after", type=int, default=4, help="epochs that are whole when it is killed")
+    parser.add_argument(
+        "--after", type=int, default=4, help="epochs that are whole when it is killed"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         whole, resumed = Path(work) / "whole", Path(work) / "resumed"
@@ -107,7 +134,10 @@ def main() -> None:
         "created_utc": utc_now(),
     }
     write_json(RESULT, document)
-    say(f"killed in epoch {options.after + 1} of {options.epochs}: {found['differing']} of {found['numbers']} numbers differ")
+    say(
+        f"killed in epoch {options.after + 1} of {options.epochs}: {found['differing']} of"
+        f" {found['numbers']} numbers differ"
+    )
     sys.exit(0 if equal else 1)
 
 

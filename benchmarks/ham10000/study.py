@@ -1,12 +1,15 @@
-"""Train all that ``benchmarks/results/ham10000`` reports: teachers, controls and students of a plan, several at a time.
+"""Train all that ``benchmarks/results/ham10000`` reports: teachers, controls and students of a
+plan, several at a time.
 
-    python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 --set data.root=HAM10000_FOLDER
+    python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 --set
+    data.root=HAM10000_FOLDER
 
-A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill), ``recipe``, ``set`` (overrides, or names of
-lists of them under ``[sets]``), ``after``, the jobs that must be finished first, ``control``, the job that it stands beside, which
-students may share, and ``seeds``: 0 stands for the recipe's own, every other is a job of its own (NAME-s1, NAME-s1-control) beside its
-own control.
-What is finished is left alone, what was stopped (``--minutes``) goes on from its checkpoint.
+A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill),
+``recipe``, ``set`` (overrides, or names of lists of them under ``[sets]``), ``after``, the jobs
+that must be finished first, ``control``, the job that it stands beside, which students may share,
+and ``seeds``: 0 stands for the recipe's own, every other is a job of its own (NAME-s1,
+NAME-s1-control) beside its own control. What is finished is left alone, what was stopped
+(``--minutes``) goes on from its checkpoint.
 """
 
 import argparse
@@ -18,11 +21,11 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobilekd.errors import UserError
-from mobilekd.files import write_json
-from mobilekd.metrics.contestants import PACE
-from mobilekd.recipe import Recipe, load_recipe
-from mobilekd.runs import open_run
+from mobilekd.formats.recipe import Recipe, load_recipe
+from mobilekd.formats.runs import open_run
+from mobilekd.metrics.entries import PACE
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_json
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class Job:
 
     def done(self, runs: Path) -> bool:
         """Whether its run is whole."""
-        return (runs / self.name / ("teachers/0/teacher.json" if self.do == "teach" else "run.json")).exists()
+        return (
+            runs / self.name / ("teachers/0/teacher.json" if self.do == "teach" else "run.json")
+        ).exists()
 
     def work(self, runs: Path, overrides: list[str]) -> None:
         """Train it, or go on with it."""
-        from mobilekd.distill import control_of, distill
-        from mobilekd.teach import teach
+        from mobilekd.commands.distill import control_of, distill
+        from mobilekd.commands.teach import teach
 
         name = self.name.removesuffix("-control") if self.do == "control" else self.name
         recipe = load_recipe(self.recipe, [*overrides, *self.set, f'name="{name}"'])
@@ -56,19 +61,29 @@ class Job:
 
     def name_control(self, runs: Path) -> None:
         """Write into a finished student's run which control it stands beside."""
-        from mobilekd.distill import control_of
+        from mobilekd.commands.distill import control_of
 
         run, beside = open_run(runs / self.name), open_run(runs / str(self.control))
         if _training(beside.recipe) != _training(control_of(run.recipe)):
-            raise SystemExit(f"{beside.folder}: no control of {self.name}, its recipe differs in more than teachers and losses")
-        write_json(run.folder / "run.json", run.info.model_copy(update={"control": self.control}).model_dump(mode="json"))
+            raise SystemExit(
+                f"{beside.folder}: no control of {self.name}, its recipe differs in more than"
+                " teachers and losses"
+            )
+        write_json(
+            run.folder / "run.json",
+            run.info.model_copy(update={"control": self.control}).model_dump(mode="json"),
+        )
 
 
 def _training(recipe: Recipe) -> dict[str, object]:
     """What a control learns from; not how fast it was computed."""
     document = recipe.to_dict()
     document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
-    return {key: value for key, value in document.items() if key not in ("name", "title", "cost", "teach")}
+    return {
+        key: value
+        for key, value in document.items()
+        if key not in ("name", "title", "cost", "teach")
+    }
 
 
 def read_plan(path: Path) -> list[Job]:
@@ -84,9 +99,14 @@ def read_plan(path: Path) -> list[Job]:
     if len({job.name for job in jobs}) < len(jobs):
         raise SystemExit(f"{path}: two jobs have one name")
     for index, job in enumerate(jobs):
-        unknown = {*job.after, *([job.control] if job.control else [])} - {earlier.name for earlier in jobs[:index]}
+        unknown = {*job.after, *([job.control] if job.control else [])} - {
+            earlier.name for earlier in jobs[:index]
+        }
         if unknown:
-            raise SystemExit(f"{path}: {job.name} needs {', '.join(sorted(unknown))}, which no earlier job is called")
+            raise SystemExit(
+                f"{path}: {job.name} needs {', '.join(sorted(unknown))}, which no earlier job is"
+                " called"
+            )
     return jobs
 
 
@@ -99,22 +119,38 @@ def _seeded(job: Job, seed: int) -> Job:
         student = name.removesuffix("-control")
         return f"{student}-s{seed}{name.removeprefix(student)}"
 
-    return replace(job, name=named(job.name), set=(*job.set, f"seed={seed}"), control=job.control and named(job.control))
+    return replace(
+        job,
+        name=named(job.name),
+        set=(*job.set, f"seed={seed}"),
+        control=job.control and named(job.control),
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("plan", type=Path)
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then; call again to go on")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="for every job")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="for every job",
+    )
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     plan = read_plan(options.plan)
     if options.job:
         try:
-            next(job for job in plan if job.name == options.job).work(options.runs, options.overrides)
+            next(job for job in plan if job.name == options.job).work(
+                options.runs, options.overrides
+            )
         except UserError as error:
             raise SystemExit(str(error)) from None
         return
@@ -129,15 +165,36 @@ def main() -> None:
                 del working[name]
                 whole = job.done(options.runs)
                 failed += [] if whole else [name]
-                print(f"{time.monotonic() - began:6.0f} s  {name}: {'finished' if whole else 'FAILED, see its log'}", flush=True)
-        ready = [job for job in waiting if all(other.done(options.runs) for other in plan if other.name in job.after)]
+                print(
+                    f"{time.monotonic() - began:6.0f} s  {name}:"
+                    f" {'finished' if whole else 'FAILED, see its log'}",
+                    flush=True,
+                )
+        ready = [
+            job
+            for job in waiting
+            if all(other.done(options.runs) for other in plan if other.name in job.after)
+        ]
         if ready and len(working) < options.jobs:
             job = ready[0]
             waiting.remove(job)
-            command = [sys.executable, __file__, str(options.plan), "--job", job.name, "--runs", str(options.runs)]
+            command = [
+                sys.executable,
+                __file__,
+                str(options.plan),
+                "--job",
+                job.name,
+                "--runs",
+                str(options.runs),
+            ]
             command += [part for override in options.overrides for part in ("--set", override)]
             with (options.runs / "logs" / f"{job.name}.log").open("ab") as log:
-                working[job.name] = job, subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                working[job.name] = (
+                    job,
+                    subprocess.Popen(
+                        command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                    ),
+                )
             print(f"{time.monotonic() - began:6.0f} s  {job.name}: started", flush=True)
         elif not ready and not working:
             break  # what is left waits for a job that failed
@@ -146,10 +203,17 @@ def main() -> None:
     for _, process in working.values():
         process.kill()
     for job in plan:
-        if job.control and job.done(options.runs) and (options.runs / job.control / "run.json").exists():
+        if (
+            job.control
+            and job.done(options.runs)
+            and (options.runs / job.control / "run.json").exists()
+        ):
             job.name_control(options.runs)
     stopped = [*working, *(job.name for job in waiting)]
-    print(f"{len(plan) - len(stopped) - len(failed)} of {len(plan)} finished; failed: {failed}; not finished: {stopped}")
+    print(
+        f"{len(plan) - len(stopped) - len(failed)} of {len(plan)} finished; failed: {failed}; not"
+        f" finished: {stopped}"
+    )
 
 
 if __name__ == "__main__":

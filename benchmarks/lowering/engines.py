@@ -1,9 +1,11 @@
-"""One engine in a process of its own: convert a network to its file, answer and time on demand, or profile by operator.
+"""One engine in a process of its own: convert a network to its file, answer and time on demand, or
+profile by operator.
 
     python engines.py convert|serve|profile ENGINE NETWORK PRECISION THREADS FOLDER
 
-``serve`` prints a line of JSON when it is ready, then one for each line ``N`` on standard input: nanoseconds of N inferences
-after one that is not counted, since another engine has just had the caches.
+``serve`` prints a line of JSON when it is ready, then one for each line ``N`` on standard input:
+nanoseconds of N inferences after one that is not counted, since another engine has just had the
+caches.
 """
 
 import json
@@ -25,7 +27,14 @@ PROFILED_RUNS = 40
 #: ONNX Runtime's operators by what their time is spent on; what is not here is elementwise.
 KINDS = {
     "convolution": ("Conv", "FusedConv", "QLinearConv", "NhwcFusedConv"),
-    "matrix product": ("Gemm", "FusedGemm", "MatMul", "QGemm", "QLinearMatMul", "DynamicQuantizeMatMul"),
+    "matrix product": (
+        "Gemm",
+        "FusedGemm",
+        "MatMul",
+        "QGemm",
+        "QLinearMatMul",
+        "DynamicQuantizeMatMul",
+    ),
     "data movement": (
         "Transpose",
         "Reshape",
@@ -37,22 +46,34 @@ KINDS = {
         "ReorderInput",
         "ReorderOutput",
     ),
-    "reduction": ("GlobalAveragePool", "QLinearGlobalAveragePool", "ReduceMean", "ReduceSum", "Softmax", "QLinearSoftmax"),
+    "reduction": (
+        "GlobalAveragePool",
+        "QLinearGlobalAveragePool",
+        "ReduceMean",
+        "ReduceSum",
+        "Softmax",
+        "QLinearSoftmax",
+    ),
 }
 
 
-# --- conversion ----------------------------------------------------------------------------------------------------
+# --- conversion
+# ------------------------------------------------------------
 def convert_executorch(model: Any, precision: str, pictures: np.ndarray, path: Path) -> None:
     """Our own way down, without the corrections of ``export``: they change numbers, not time."""
     import torch
 
-    from mobilekd import graphs, quantize
     from mobilekd.backends import get
+    from mobilekd.graphs import torch_graph
+    from mobilekd.lowering import quantize
 
     backend, example = get("xnnpack"), torch.zeros(1, *pictures.shape[1:])
-    graph, quantizer = graphs.capture(model, example), backend.quantizer(precision, frozenset())
+    graph, quantizer = (
+        torch_graph.capture(model, example),
+        backend.quantizer(precision, frozenset()),
+    )
     if quantizer is not None:
-        graphs.fold_calibration(graph)
+        torch_graph.fold_calibration(graph)
         prepared = quantize.prepare(graph, quantizer, "minmax")
         with torch.no_grad():
             for one in pictures:
@@ -64,11 +85,23 @@ def convert_executorch(model: Any, precision: str, pictures: np.ndarray, path: P
 def convert_onnxruntime(model: Any, precision: str, pictures: np.ndarray, path: Path) -> None:
     """ONNX from the same module; int8 by its own static quantisation (QDQ, per channel)."""
     import torch
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     exact = path.with_name("fp32.onnx") if precision == "int8" else path
-    torch.onnx.export(model, (torch.zeros(1, *pictures.shape[1:]),), str(exact), input_names=["x"], dynamo=True, external_data=False)
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, *pictures.shape[1:]),),
+        str(exact),
+        input_names=["x"],
+        dynamo=True,
+        external_data=False,
+    )
     if precision != "int8":
         return
 
@@ -90,13 +123,16 @@ def convert_onnxruntime(model: Any, precision: str, pictures: np.ndarray, path: 
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # without VNNI, x86 adds pairs of products in 16 bits; reduced range keeps them from overflowing
+        # without VNNI, x86 adds pairs of products in 16 bits; reduced range keeps them from
+        # overflowing
         reduce_range=True,
     )
 
 
 def convert_litert(model: Any, precision: str, pictures: np.ndarray, path: Path) -> None:
-    """litert-torch from the same module; int8 by Google's own static quantisation of the file (weights and activations)."""
+    """litert-torch from the same module; int8 by Google's own static quantisation of the file
+    (weights and activations).
+    """
     import litert_torch
     import torch
 
@@ -114,7 +150,8 @@ def convert_litert(model: Any, precision: str, pictures: np.ndarray, path: Path)
     work.quantize(seen).export_model(str(path))
 
 
-# --- answers -------------------------------------------------------------------------------------------------------
+# --- answers
+# ------------------------------------------------------------
 def open_executorch(path: Path, threads: int) -> Engine:
     """The thread pool is set before the program is loaded."""
     import torch
@@ -137,7 +174,9 @@ def open_onnxruntime(path: Path, threads: int) -> Engine:
 
 
 def open_litert(path: Path, threads: int) -> Engine:
-    """An int8 file takes and gives int8; the conversions around it are counted, as ours are inside the file."""
+    """An int8 file takes and gives int8; the conversions around it are counted, as ours are inside
+    the file.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=threads)
@@ -159,7 +198,11 @@ def open_litert(path: Path, threads: int) -> Engine:
     return run
 
 
-CONVERT = {"executorch": convert_executorch, "onnxruntime": convert_onnxruntime, "litert": convert_litert}
+CONVERT = {
+    "executorch": convert_executorch,
+    "onnxruntime": convert_onnxruntime,
+    "litert": convert_litert,
+}
 OPEN: dict[str, Callable[[Path, int], Engine]] = {
     "executorch": open_executorch,
     "onnxruntime": open_onnxruntime,
@@ -177,7 +220,9 @@ def convert(engine: str, name: str, precision: str, folder: Path) -> dict[str, A
     np.save(folder / "picture.npy", pictures[:1])
     with torch.inference_mode():
         wanted = model(torch.from_numpy(pictures[:1])).numpy()
-    error = float(np.abs(OPEN[engine](path, 1)(pictures[:1]) - wanted).max() / max(1.0, np.abs(wanted).max()))
+    error = float(
+        np.abs(OPEN[engine](path, 1)(pictures[:1]) - wanted).max() / max(1.0, np.abs(wanted).max())
+    )
     if precision == "fp32" and not error <= MOST_ERROR:
         raise RuntimeError(f"its answers lie {error:.2g} from eager's, so it is another network")
     return {"bytes": path.stat().st_size, "error": error}
@@ -199,14 +244,17 @@ def serve(engine: str, folder: Path, threads: int) -> None:
         print(json.dumps(spent), flush=True)
 
 
-# --- operators -----------------------------------------------------------------------------------------------------
+# --- operators
+# ------------------------------------------------------------
 def profile(engine: str, folder: Path) -> dict[str, Any]:
-    """Microseconds of one inference on one thread, by kind and by operator, from the engine's own profiler."""
+    """Microseconds of one inference on one thread, by kind and by operator, from the engine's own
+    profiler.
+    """
     path, x = folder / FILES[engine], np.load(folder / "picture.npy")
     if engine == "executorch":
         from executorch.extension.pybindings import portable_lib
 
-        from mobilekd.inspect import operator_times
+        from mobilekd.commands.inspect import operator_times
 
         portable_lib._unsafe_reset_threadpool(1)
         found = operator_times(path, x)
@@ -217,14 +265,20 @@ def profile(engine: str, folder: Path) -> dict[str, Any]:
         return {"by_category": found["by_category"], "by_operator": _sorted(by_operator)}
     if engine == "onnxruntime":
         return _profile_onnxruntime(path, x, folder)
-    raise RuntimeError("its Python wheel has no profiler; the chains of one operator (--chains) stand in for it")
+    raise RuntimeError(
+        "its Python wheel has no profiler; the chains of one operator (--chains) stand in for it"
+    )
 
 
 def _profile_onnxruntime(path: Path, x: np.ndarray, folder: Path) -> dict[str, Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.enable_profiling, options.profile_file_prefix = 1, True, str(folder / "profile")
+    options.intra_op_num_threads, options.enable_profiling, options.profile_file_prefix = (
+        1,
+        True,
+        str(folder / "profile"),
+    )
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     for _ in range(PROFILED_RUNS):
         session.run(None, {"x": x})
@@ -248,7 +302,11 @@ def main() -> None:
     if task == "serve":
         serve(engine, Path(folder), int(threads))
         return
-    found = convert(engine, name, precision, Path(folder)) if task == "convert" else profile(engine, Path(folder))
+    found = (
+        convert(engine, name, precision, Path(folder))
+        if task == "convert"
+        else profile(engine, Path(folder))
+    )
     print(json.dumps(found))
 
 

@@ -1,7 +1,9 @@
-"""One virtual environment per peer, made from the ordinary package index when it is first wanted, kept in the cache folder.
+"""One virtual environment per peer, made from the ordinary package index when it is first wanted,
+kept in the cache folder.
 
-Each sees the packages of the environment that runs this script (torch, numpy, mobilekd) and holds the peer's own, pinned and
-without their dependencies: litert-torch 0.10 asks for a torch below ours, and converts rightly with ours all the same.
+Each sees the packages of the environment that runs this script (torch, numpy, mobilekd) and holds
+the peer's own, pinned and without their dependencies: litert-torch 0.10 asks for a torch below
+ours, and converts rightly with ours all the same.
 """
 
 import hashlib
@@ -14,17 +16,22 @@ from pathlib import Path
 from mobilekd.runners.native.build import cache_folder
 
 PACKAGES = {
-    "onnxruntime": "onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 onnx-ir==1.1.0 ml_dtypes==0.6.0",
+    "onnxruntime": (
+        "onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 onnx-ir==1.1.0 ml_dtypes==0.6.0"
+    ),
     "litert": (
-        "litert-torch==0.10.0 ai-edge-litert==2.3.0 ai-edge-quantizer==0.10.0 litert-converter==0.5.0 jax==0.10.2 jaxlib==0.10.2 "
-        "jaxtyping==0.3.11 fire==0.7.1 ml_dtypes==0.6.0 opt_einsum==3.4.0 absl-py==2.5.1 multipledispatch==1.0.0 "
-        "backports.strenum==1.2.8 termcolor==3.3.0 immutabledict==4.3.1"
+        "litert-torch==0.10.0 ai-edge-litert==2.3.0 ai-edge-quantizer==0.10.0"
+        " litert-converter==0.5.0 jax==0.10.2 jaxlib==0.10.2 jaxtyping==0.3.11 fire==0.7.1"
+        " ml_dtypes==0.6.0 opt_einsum==3.4.0 absl-py==2.5.1 multipledispatch==1.0.0"
+        " backports.strenum==1.2.8 termcolor==3.3.0 immutabledict==4.3.1"
     ),
 }
 
 
 def interpreter(engine: str) -> Path:
-    """The Python that has ``engine``; ExecuTorch's is the one that runs this. Installs it where it is not yet."""
+    """The Python that has ``engine``; ExecuTorch's is the one that runs this. Installs it where it
+    is not yet.
+    """
     if engine not in PACKAGES:
         return Path(sys.executable)
     key = hashlib.sha256(f"{PACKAGES[engine]} {sys.executable}".encode()).hexdigest()[:12]
@@ -46,11 +53,25 @@ def _make(place: Path, packages: list[str]) -> None:
     _run(sys.executable, "-m", "venv", "--without-pip", str(place))
     python = str(place / "bin" / "python")
     own = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     seen = [path for path in sys.path if path.endswith("site-packages")]
     (Path(own.stdout.strip()) / "shared.pth").write_text("\n".join(seen) + "\n", encoding="utf-8")
-    _run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--disable-pip-version-check", "--no-deps", *packages)
+    _run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-deps",
+        *packages,
+    )
 
 
 def _run(*command: str) -> None:

@@ -1,6 +1,8 @@
-"""What the engines are compared on: whole networks, and chains of one operator that show which kernel a difference comes from.
+"""What the engines are compared on: whole networks, and chains of one operator that show which
+kernel a difference comes from.
 
-The chains are the reproducer for what is upstream's: nothing of this project is in them but the export.
+The chains are the reproducer for what is upstream's: nothing of this project is in them but the
+export.
 """
 
 from typing import Any
@@ -14,7 +16,8 @@ NETWORKS = {
     "mobilenetv2-1.0 at 224": ("mobilenetv2", 1.0, 224),
     "mobilenetv3-small at 224": ("mobilenetv3_small", 1.0, 224),
 }
-#: name: convolutions in a row, channels, kernel, stride, groups, pixels; ReLU6 behind each, as in the networks
+#: name: convolutions in a row, channels, kernel, stride, groups, pixels; ReLU6 behind each, as in
+#: the networks
 OPERATORS = {
     "8 pointwise, 96 channels at 28": (8, 96, 1, 1, 1, 28),
     "8 pointwise, 24 channels at 56": (8, 24, 1, 1, 1, 56),
@@ -22,28 +25,35 @@ OPERATORS = {
     "4 depthwise 3x3 by 2, 96 channels at 112": (4, 96, 3, 2, 96, 112),
     "4 dense 3x3, 64 channels at 28": (4, 64, 3, 1, 1, 28),
 }
-SMOKE = {"mobilenetv2-0.1 at 64": ("mobilenetv2", 0.1, 64), "2 pointwise, 8 channels at 14": (2, 8, 1, 1, 1, 14)}
+SMOKE = {
+    "mobilenetv2-0.1 at 64": ("mobilenetv2", 0.1, 64),
+    "2 pointwise, 8 channels at 14": (2, 8, 1, 1, 1, 14),
+}
 CALIBRATION = 32
 
 
 def network(name: str) -> tuple[Any, np.ndarray]:
-    """A module with random weights, the same in every process, and float32 ``[CALIBRATION, C, H, W]`` to calibrate and to run on."""
+    """A module with random weights, the same in every process, and float32 ``[CALIBRATION, C, H,
+    W]`` to calibrate and to run on.
+    """
     import torch
 
     torch.manual_seed(0)
     shape = {**NETWORKS, **OPERATORS, **SMOKE}[name]
     if len(shape) == 3:
         return _student(*shape), _photographs(shape[2])
-    return _chain(*shape), np.random.default_rng(0).normal(size=(CALIBRATION, shape[1], shape[5], shape[5])).astype(np.float32)
+    return _chain(*shape), np.random.default_rng(0).normal(
+        size=(CALIBRATION, shape[1], shape[5], shape[5])
+    ).astype(np.float32)
 
 
 def _student(model: str, width: float, pixels: int) -> Any:
     """The deployed network with filled batch norms."""
     import torch
 
-    from mobilekd.artifact import Calibration
-    from mobilekd.preprocess import Preprocess
-    from mobilekd.recipe import StudentTable
+    from mobilekd.formats.artifact import Calibration
+    from mobilekd.formats.preprocess import Preprocess
+    from mobilekd.formats.recipe import StudentTable
     from mobilekd.students import Deployable, build
 
     student = build(StudentTable(model=model, width=width), 7)
@@ -55,9 +65,12 @@ def _student(model: str, width: float, pixels: int) -> Any:
 
 def _photographs(pixels: int) -> np.ndarray:
     """Drawn, not noise, since quantisation ranges depend on them."""
-    from mobilekd.golden import photograph
+    from mobilekd.formats.golden import photograph
 
-    drawn = [np.asarray(photograph(seed, pixels, pixels)).transpose(2, 0, 1) for seed in range(CALIBRATION)]
+    drawn = [
+        np.asarray(photograph(seed, pixels, pixels)).transpose(2, 0, 1)
+        for seed in range(CALIBRATION)
+    ]
     return np.ascontiguousarray(np.stack(drawn), np.float32)
 
 
@@ -66,5 +79,8 @@ def _chain(count: int, channels: int, kernel: int, stride: int, groups: int, pix
 
     layers: list[nn.Module] = []
     for _ in range(count):
-        layers += [nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=groups), nn.ReLU6()]
+        layers += [
+            nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=groups),
+            nn.ReLU6(),
+        ]
     return nn.Sequential(*layers).eval()

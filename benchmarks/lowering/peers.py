@@ -1,13 +1,16 @@
-"""Host latency against the same network in ONNX Runtime and in LiteRT, interleaved in one run, 1 and 2 threads, fp32 and int8.
+"""Host latency against the same network in ONNX Runtime and in LiteRT, interleaved in one run, 1
+and 2 threads, fp32 and int8.
 
-    python benchmarks/lowering/peers.py benchmarks/results/peers.json
-    python benchmarks/lowering/peers.py benchmarks/results/peers-operators.json --chains     one operator at a time
-    python benchmarks/lowering/peers.py OUT --smoke                                          minutes, figures of no worth
+    python benchmarks/lowering/peers.py benchmarks/results/peers.json python
+    benchmarks/lowering/peers.py benchmarks/results/peers-operators.json --chains     one operator
+    at a time python benchmarks/lowering/peers.py OUT --smoke
+    minutes, figures of no worth
 
-Installs the peers by itself, each in an environment of its own (environments.py). Every engine is a process of its own,
-and all of them take turns of a few inferences, so a slow second slows all. Ratios are ExecuTorch's median divided by the
-peer's, with Welch's 95% interval over processes. A file whose fp32 answers are not eager's is left out, and so is an engine
-that fails: ``left_out`` says why, the others go on. ``operators`` says where the time of each goes, by ETDump and by ONNX
+Installs the peers by itself, each in an environment of its own (environments.py). Every engine is a
+process of its own, and all of them take turns of a few inferences, so a slow second slows all.
+Ratios are ExecuTorch's median divided by the peer's, with Welch's 95% interval over processes. A
+file whose fp32 answers are not eager's is left out, and so is an engine that fails: ``left_out``
+says why, the others go on. ``operators`` says where the time of each goes, by ETDump and by ONNX
 Runtime's profiler on one thread; ``above_one`` puts the two side by side wherever a peer is faster.
 """
 
@@ -24,10 +27,10 @@ import numpy as np
 from environments import interpreter
 from networks import NETWORKS, OPERATORS, SMOKE
 
-from mobilekd.files import write_json
-from mobilekd.progress import say
-from mobilekd.provenance import commit, utc_now, versions
-from mobilekd.stats import median_ratio
+from mobilekd.metrics.stats import median_ratio
+from mobilekd.support.files import write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
 
 ENGINES = ("executorch", "onnxruntime", "litert")
 ENGINES_FILE = Path(__file__).with_name("engines.py")
@@ -42,7 +45,9 @@ class Server:
 
     def __init__(self, command: list[str]) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the process
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+        )
         self.answer()
 
     def answer(self) -> Any:
@@ -69,12 +74,25 @@ class Server:
 
 
 def _last(text: str) -> str:
-    return ([line for line in text.splitlines() if line.strip()] or ["it ended without a word"])[-1][:300]
+    return ([line for line in text.splitlines() if line.strip()] or ["it ended without a word"])[
+        -1
+    ][:300]
 
 
-def command(task: str, engine: str, name: str, precision: str, threads: int, folder: Path) -> list[str]:
+def command(
+    task: str, engine: str, name: str, precision: str, threads: int, folder: Path
+) -> list[str]:
     """How an engine's process is started, from its own environment."""
-    return [str(interpreter(engine)), str(ENGINES_FILE), task, engine, name, precision, str(threads), str(folder)]
+    return [
+        str(interpreter(engine)),
+        str(ENGINES_FILE),
+        task,
+        engine,
+        name,
+        precision,
+        str(threads),
+        str(folder),
+    ]
 
 
 def asked(task: str, engine: str, name: str, precision: str, folder: Path) -> Any:
@@ -106,7 +124,9 @@ def converted(name: str, precision: str, work: Path, left_out: dict[str, str]) -
     return found
 
 
-def one_run(name: str, precision: str, threads: int, turns: int, work: Path, left_out: dict[str, str]) -> dict[str, list[int]]:
+def one_run(
+    name: str, precision: str, threads: int, turns: int, work: Path, left_out: dict[str, str]
+) -> dict[str, list[int]]:
     """Nanoseconds by engine, from a fresh process of each; every second round goes backwards."""
     servers: dict[str, Server] = {}
     times: dict[str, list[int]] = {}
@@ -115,7 +135,9 @@ def one_run(name: str, precision: str, threads: int, turns: int, work: Path, lef
             if engine in left_out:
                 continue
             try:
-                servers[engine] = Server(command("serve", engine, name, precision, threads, work / engine))
+                servers[engine] = Server(
+                    command("serve", engine, name, precision, threads, work / engine)
+                )
                 times[engine] = []
             except RuntimeError as error:
                 left_out[engine] = str(error)
@@ -133,18 +155,29 @@ def one_run(name: str, precision: str, threads: int, turns: int, work: Path, lef
     return times
 
 
-def compared(name: str, precision: str, threads: int, runs: list[dict[str, list[int]]]) -> dict[str, Any]:
+def compared(
+    name: str, precision: str, threads: int, runs: list[dict[str, list[int]]]
+) -> dict[str, Any]:
     """Medians and ratios of one setting, of the engines that answered in every process."""
     engines = [engine for engine in ENGINES if all(run.get(engine) for run in runs)]
     times = {engine: [np.array(run[engine]) for run in runs] for engine in engines}
-    peers = [engine for engine in engines if engine != "executorch"] if "executorch" in engines else []
+    peers = (
+        [engine for engine in engines if engine != "executorch"] if "executorch" in engines else []
+    )
     row = {
         "network": name,
         "precision": precision,
         "threads": threads,
-        "milliseconds": {engine: float(np.median(np.concatenate(series))) / 1e6 for engine, series in times.items()},
-        "ratio": {peer: median_ratio(times["executorch"], times[peer]).model_dump() for peer in peers},
-        "nanoseconds": {engine: [samples.tolist() for samples in series] for engine, series in times.items()},
+        "milliseconds": {
+            engine: float(np.median(np.concatenate(series))) / 1e6
+            for engine, series in times.items()
+        },
+        "ratio": {
+            peer: median_ratio(times["executorch"], times[peer]).model_dump() for peer in peers
+        },
+        "nanoseconds": {
+            engine: [samples.tolist() for samples in series] for engine, series in times.items()
+        },
     }
     said = ", ".join(f"{peer} {_interval(ratio)}" for peer, ratio in row["ratio"].items())
     say(f"{name}, {precision}, {threads} thread(s): ExecuTorch / {said or 'nobody'}")
@@ -152,35 +185,70 @@ def compared(name: str, precision: str, threads: int, runs: list[dict[str, list[
 
 
 def _interval(ratio: dict[str, Any]) -> str:
-    return f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if ratio["low"] is not None else str(ratio["reason"])
+    return (
+        f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        if ratio["low"] is not None
+        else str(ratio["reason"])
+    )
 
 
 def above_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where a peer is faster on one thread: microseconds by kind of operator beside the peer's, the largest difference first."""
+    """Where a peer is faster on one thread: microseconds by kind of operator beside the peer's, the
+    largest difference first.
+    """
     found = []
     for row in rows:
         for peer, ratio in row["ratio"].items():
-            ours, theirs = (row["operators"].get(engine, {}).get("by_category") for engine in ("executorch", peer))
+            ours, theirs = (
+                row["operators"].get(engine, {}).get("by_category")
+                for engine in ("executorch", peer)
+            )
             if row["threads"] != 1 or not ratio["value"] or ratio["value"] <= 1:
                 continue
-            said = {key: row[key] for key in ("network", "precision")} | {"peer": peer, "ratio": ratio["value"]}
+            said = {key: row[key] for key in ("network", "precision")} | {
+                "peer": peer,
+                "ratio": ratio["value"],
+            }
             if ours is None or theirs is None:
-                found.append({**said, "reason": row["operators"].get(peer, {}).get("reason", "not profiled")})
+                found.append(
+                    {**said, "reason": row["operators"].get(peer, {}).get("reason", "not profiled")}
+                )
                 continue
-            kinds = sorted({*ours, *theirs}, key=lambda kind: theirs.get(kind, 0.0) - ours.get(kind, 0.0))
-            found.append({**said, "microseconds": {kind: [round(one.get(kind, 0.0), 1) for one in (ours, theirs)] for kind in kinds}})
+            kinds = sorted(
+                {*ours, *theirs}, key=lambda kind: theirs.get(kind, 0.0) - ours.get(kind, 0.0)
+            )
+            found.append(
+                {
+                    **said,
+                    "microseconds": {
+                        kind: [round(one.get(kind, 0.0), 1) for one in (ours, theirs)]
+                        for kind in kinds
+                    },
+                }
+            )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*NETWORKS, *OPERATORS], metavar="NETWORK")
-    parser.add_argument("--chains", action="store_true", help="the chains of one operator instead of the networks")
+    parser.add_argument(
+        "--chains", action="store_true", help="the chains of one operator instead of the networks"
+    )
     parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--processes", type=int, default=5, help="per setting; Welch's interval wants three or more")
-    parser.add_argument("--turns", type=int, default=20, help=f"of each engine in each process, {TURN} inferences each")
+    parser.add_argument(
+        "--processes", type=int, default=5, help="per setting; Welch's interval wants three or more"
+    )
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=20,
+        help=f"of each engine in each process, {TURN} inferences each",
+    )
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     names = arguments.only or (list(OPERATORS) if arguments.chains else list(NETWORKS))
@@ -199,8 +267,17 @@ def main() -> None:
                 made = converted(name, precision, Path(folder), left_out)
                 for threads in arguments.threads:
                     fresh = range(arguments.processes)
-                    runs = [one_run(name, precision, threads, arguments.turns, Path(folder), left_out) for _ in fresh]
-                    rows.append({**compared(name, precision, threads, runs), **made, "left_out": dict(left_out)})
+                    runs = [
+                        one_run(name, precision, threads, arguments.turns, Path(folder), left_out)
+                        for _ in fresh
+                    ]
+                    rows.append(
+                        {
+                            **compared(name, precision, threads, runs),
+                            **made,
+                            "left_out": dict(left_out),
+                        }
+                    )
             document = {
                 "what": "ExecuTorch's latency divided by its peers', same network, interleaved",
                 "command": f"python benchmarks/lowering/peers.py {' '.join(sys.argv[1:])}",
@@ -210,7 +287,8 @@ def main() -> None:
                 "above_one": above_one(rows),
                 "rows": rows,
             }
-            write_json(arguments.output, document)  # after each network, so that a run that is cut keeps what it has
+            # after each network, so that a run that is cut keeps what it has
+            write_json(arguments.output, document)
 
 
 if __name__ == "__main__":

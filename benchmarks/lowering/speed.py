@@ -1,9 +1,12 @@
-"""What proof costs: ``export`` with parity beside plain ``torch.export``, PT2E and lowering, interleaved in fresh processes.
+"""What proof costs: ``export`` with parity beside plain ``torch.export``, PT2E and lowering,
+interleaved in fresh processes.
 
-    python benchmarks/lowering/speed.py runs/ham10000 benchmarks/results/export-speed.json [--rounds 5] [--smoke]
+    python benchmarks/lowering/speed.py runs/ham10000 benchmarks/results/export-speed.json [--rounds
+    5] [--smoke]
 
-Plain means: the same student, quantised with the shipped XNNPACKQuantizer on the same calibration photographs, lowered
-and saved; no check of any kind. Loading the libraries is outside both. The target is a ratio of at most 1.3.
+Plain means: the same student, quantised with the shipped XNNPACKQuantizer on the same calibration
+photographs, lowered and saved; no check of any kind. Loading the libraries is outside both. The
+target is a ratio of at most 1.3.
 """
 
 import argparse
@@ -19,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.files import write_json
-from mobilekd.progress import say
-from mobilekd.provenance import commit, utc_now, versions
-from mobilekd.stats import median_ratio
+from mobilekd.metrics.stats import median_ratio
+from mobilekd.support.files import write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
 
 LIBRARIES = (
     "executorch.exir",
@@ -32,19 +35,29 @@ LIBRARIES = (
     "torchao.quantization.pt2e.quantize_pt2e",
     "mobilekd.students",
 )
-OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=-100", "gates.max_error_quantized=1")
+OPEN = (
+    "gates.agreement=0",
+    "gates.accuracy_drop=1",
+    "gates.sqnr_db=-100",
+    "gates.max_error_quantized=1",
+)
 
 
 def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
-    """The tutorial's way, from the student's weights to the file; seconds of wall clock and of processor."""
+    """The tutorial's way, from the student's weights to the file; seconds of wall clock and of
+    processor.
+    """
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
     from executorch.exir import to_edge_transform_and_lower
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    from mobilekd.evidence import gather
-    from mobilekd.runs import open_run
+    from mobilekd.formats.runs import open_run
+    from mobilekd.inference.evaluation_set import gather
     from mobilekd.students import Deployable, load
 
     run = open_run(run_name)
@@ -56,13 +69,17 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
         exported = torch.export.export(model, example)
         if precision != "fp32":
             evidence = gather(recipe, run.info.labels, run.split, run.info.split_hash)
-            quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+            quantizer = XNNPACKQuantizer().set_global(
+                get_symmetric_quantization_config(is_per_channel=True)
+            )
             prepared = prepare_pt2e(exported.module(), quantizer)
             with torch.no_grad():
                 for one in evidence.calibration(recipe.quantize.calibration):
                     prepared(torch.from_numpy(one[None]).float())
             exported = torch.export.export(convert_pt2e(prepared), example)
-        program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+        program = to_edge_transform_and_lower(
+            exported, partitioner=[XnnpackPartitioner()]
+        ).to_executorch()
         (folder / "model.pte").write_bytes(program.buffer)
 
     return timed(work)
@@ -70,14 +87,22 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
 
 def proven(run_name: str, precision: str, folder: Path) -> dict[str, float]:
     """``export`` with every check; seconds, and the seconds of its parts."""
-    from mobilekd import export as exporting
+    from mobilekd import export
     from mobilekd.backends import _pte
-    from mobilekd.export import checks, quantization
+    from mobilekd.lowering import checks, pipeline, prepare
 
     parts: dict[str, float] = {}
-    for module, name in ((quantization, "prepare"), (_pte, "lower"), (checks, "check"), (exporting, "gather"), (exporting, "_write")):
+    for module, name in (
+        (prepare, "prepare"),
+        (_pte, "lower"),
+        (checks, "check"),
+        (pipeline, "gather"),
+        (pipeline, "_write"),
+    ):
         setattr(module, name, clocked(getattr(module, name), name.strip("_"), parts))
-    found = timed(lambda: exporting.export(run_name, precision=precision, output=folder / "artifact", overrides=OPEN))
+    found = timed(
+        lambda: export(run_name, precision=precision, output=folder / "artifact", overrides=OPEN)
+    )
     return {**found, **{f"part {name}": seconds for name, seconds in parts.items()}}
 
 
@@ -104,7 +129,13 @@ def clocked(function: Callable[..., Any], name: str, parts: dict[str, float]) ->
 def one(way: str, run: str, precision: str) -> dict[str, float]:
     """Measure in a fresh process."""
     command = [sys.executable, __file__, "--one", way, run, precision]
-    return dict(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]))
+    return dict(
+        json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[
+                -1
+            ]
+        )
+    )
 
 
 def main() -> None:
@@ -115,7 +146,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             print(json.dumps({"plain": plain, "proven": proven}[way](run, precision, Path(work))))
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run")
     parser.add_argument("output", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -129,18 +162,36 @@ def main() -> None:
         for number in range(rounds):
             for way in ("plain", "proven") if number % 2 else ("proven", "plain"):
                 samples[way].append(one(way, arguments.run, precision))
-                say(f"{precision}, round {number + 1} of {rounds}, {way}: {samples[way][-1]['wall']:.1f} s")
+                say(
+                    f"{precision}, round {number + 1} of {rounds}, {way}:"
+                    f" {samples[way][-1]['wall']:.1f} s"
+                )
         ratios = {
-            clock: median_ratio(*(np.array([sample[clock] for sample in samples[way]]) for way in ("proven", "plain"))).model_dump()
+            clock: (
+                median_ratio(
+                    *(
+                        np.array([sample[clock] for sample in samples[way]])
+                        for way in ("proven", "plain")
+                    )
+                ).model_dump()
+            )
             for clock in ("wall", "processor")
         }
         found[precision] = {"ratio": ratios, "samples": samples}
-        say(f"{precision}: proven / plain {ratios['wall']['value']:.2f} by the wall, {ratios['processor']['value']:.2f} by the processor")
+        say(
+            f"{precision}: proven / plain {ratios['wall']['value']:.2f} by the wall,"
+            f" {ratios['processor']['value']:.2f} by the processor"
+        )
     write_json(
         arguments.output,
         {
-            "what": "seconds of export with parity divided by plain torch.export, PT2E and lowering",
-            "command": f"python benchmarks/lowering/speed.py {arguments.run} {arguments.output} --rounds {rounds}",
+            "what": (
+                "seconds of export with parity divided by plain torch.export, PT2E and lowering"
+            ),
+            "command": (
+                f"python benchmarks/lowering/speed.py {arguments.run} {arguments.output} --rounds"
+                f" {rounds}"
+            ),
             "utc": utc_now(),
             "commit": commit(),
             "versions": versions(),

@@ -1,10 +1,11 @@
-"""One student in every precision: size, accuracy on the whole test split, parity per stage, host latency, in one JSON table.
+"""One student in every precision: size, accuracy on the whole test split, parity per stage, host
+latency, in one JSON table.
 
     python benchmarks/lowering/table.py runs/ham10000 benchmarks/results/lowering-ham10000.json
     python benchmarks/lowering/table.py RUN OUT --smoke        fp32 and int8, twenty samples
 
-An export that its gates refuse is lowered again with the gates opened, so that its figures stand beside the refusal; not a mixed
-one, since open gates would leave other layers in floating point.
+An export that its gates refuse is lowered again with the gates opened, so that its figures stand
+beside the refusal; not a mixed one, since open gates would leave other layers in floating point.
 The files are measured interleaved, after all of them are made.
 """
 
@@ -15,25 +16,41 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mobilekd import pte
-from mobilekd.artifact import Artifact, open_artifact
-from mobilekd.bench import bench
-from mobilekd.errors import CannotRunHere, GateError
-from mobilekd.export import export
-from mobilekd.files import read_json, write_json
-from mobilekd.measurement import Measurement
-from mobilekd.progress import say
-from mobilekd.provenance import commit, utc_now, versions
+from mobilekd.commands.bench import bench
+from mobilekd.commands.export import export
+from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.measurement import Measurement
+from mobilekd.graphs import pte
+from mobilekd.support.errors import CannotRunHere, GateError
+from mobilekd.support.files import read_json, write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
 
-EVERY = ("xnnpack/fp32", "xnnpack/int8", "xnnpack/int8-qat", "xnnpack/mixed", "coreml/fp16", "coreml/int8", "coreml/palette")
-OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=-100", "gates.max_error=1", "gates.max_error_quantized=1")
+EVERY = (
+    "xnnpack/fp32",
+    "xnnpack/int8",
+    "xnnpack/int8-qat",
+    "xnnpack/mixed",
+    "coreml/fp16",
+    "coreml/int8",
+    "coreml/palette",
+)
+OPEN = (
+    "gates.agreement=0",
+    "gates.accuracy_drop=1",
+    "gates.sqnr_db=-100",
+    "gates.max_error=1",
+    "gates.max_error_quantized=1",
+)
 
 #: The size promised: bytes per parameter of an int8 file, and what labels, card and graph may add.
 BYTES_PER_PARAMETER, EXTRA = 1.15, 100_000
 
 
 def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact | None]:
-    """Export one precision; its figures, and the artifact to measure. What an earlier call left whole is taken as it is."""
+    """Export one precision; its figures, and the artifact to measure. What an earlier call left
+    whole is taken as it is.
+    """
     backend, precision = kind.split("/")
     figures = folder.with_name(f"{folder.name}.json")
     if figures.is_file():
@@ -70,18 +87,26 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact | N
 
 def latency(measurement: Measurement) -> dict[str, float]:
     """Median milliseconds by thread count."""
-    return {str(series.threads_asked): statistics.median(series.samples_ns) / 1e6 for series in measurement.series}
+    return {
+        str(series.threads_asked): statistics.median(series.samples_ns) / 1e6
+        for series in measurement.series
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", help="a run's folder, or reference:NAME")
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="+", default=EVERY, metavar="BACKEND/PRECISION")
     parser.add_argument(
         "--artifacts",
         type=Path,
-        help="keep the artifacts in this folder, and take those that it has: made on a busy machine, measured on a quiet one",
+        help=(
+            "keep the artifacts in this folder, and take those that it has: made on a busy machine,"
+            " measured on a quiet one"
+        ),
     )
     parser.add_argument("--samples", type=int, default=400)
     parser.add_argument("--smoke", action="store_true")
@@ -92,10 +117,16 @@ def main() -> None:
     kept = arguments.artifacts or Path(tempfile.mkdtemp())
     try:
         made = {kind: row(arguments.run, kind, kept / kind.replace("/", "-")) for kind in kinds}
-        runnable = [artifact for _, artifact in made.values() if artifact and artifact.model.suffix == ".pte"]
+        runnable = [
+            artifact
+            for _, artifact in made.values()
+            if artifact and artifact.model.suffix == ".pte"
+        ]
         measured = {}
         try:
-            for measurement in bench([artifact.folder for artifact in runnable], samples=samples, output=kept / "results"):
+            for measurement in bench(
+                [artifact.folder for artifact in runnable], samples=samples, output=kept / "results"
+            ):
                 measured[measurement.backend, measurement.precision] = latency(measurement)
         except CannotRunHere as reason:
             say(f"latency: {reason}")
@@ -103,10 +134,18 @@ def main() -> None:
         if arguments.artifacts is None:
             shutil.rmtree(kept)
     rows = [
-        {**found, "host_milliseconds": artifact and measured.get((artifact.manifest.backend, artifact.manifest.precision))}
+        {
+            **found,
+            "host_milliseconds": (
+                artifact and measured.get((artifact.manifest.backend, artifact.manifest.precision))
+            ),
+        }
         for found, artifact in made.values()
     ]
-    command = f"python benchmarks/lowering/table.py {arguments.run} {arguments.output}{' --smoke' if arguments.smoke else ''}"
+    command = (
+        f"python benchmarks/lowering/table.py {arguments.run}"
+        f" {arguments.output}{' --smoke' if arguments.smoke else ''}"
+    )
     write_json(
         arguments.output,
         {
@@ -120,7 +159,10 @@ def main() -> None:
     )
     for one in rows:
         accuracy = one.get("accuracy", {}).get("balanced_accuracy", {}).get("value")
-        say(f"{one['export']:18s} {one.get('bytes', 0):>9,} B  balanced accuracy {accuracy}  {one['host_milliseconds'] or 'not run here'}")
+        say(
+            f"{one['export']:18s} {one.get('bytes', 0):>9,} B  balanced accuracy {accuracy} "
+            f" {one['host_milliseconds'] or 'not run here'}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What each design choice is worth: a short training of every variant from random weights, judged on validation.
+"""What each design choice is worth: a short training of every variant from random weights, judged
+on validation.
 
-    python benchmarks/student_design/accuracy.py ham10000-lesionnet --set data.root=HAM10000_FOLDER [--only lesionnet stem] \\
+    python benchmarks/student_design/accuracy.py ham10000-lesionnet --set data.root=HAM10000_FOLDER
+    [--only lesionnet stem] \\
         [--epochs 12] [--seeds 0 1]
 
-The recipe gives data, split, size, augmentation and schedule; no teacher takes part, because a choice should not depend on
-one. Two seeds tell a difference from noise. Finished variants are kept in ``runs`` and not trained again.
+The recipe gives data, split, size, augmentation and schedule; no teacher takes part, because a
+choice should not depend on one. Two seeds tell a difference from noise. Finished variants are kept
+in ``runs`` and not trained again.
 """
 
 import argparse
@@ -14,14 +17,14 @@ from pathlib import Path
 import torch
 from variants import named
 
-from mobilekd.files import read_json, write_json
+from mobilekd.formats.recipe import LossTable, load_recipe
 from mobilekd.losses import Objective
-from mobilekd.parallel import World
-from mobilekd.progress import say
-from mobilekd.provenance import commit, utc_now, versions
-from mobilekd.recipe import LossTable, load_recipe
+from mobilekd.support.files import read_json, write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.training.experiment import Experiment, count_parameters, prepare
 from mobilekd.training.loop import Fitter
+from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits, quick_scores
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +39,9 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
     recipe = experiment.recipe
     torch.manual_seed(seed)
     network = named([name])[name]()
-    losses = [table for table in recipe.losses if table.name == "cross_entropy"] or [LossTable(name="cross_entropy")]
+    losses = [table for table in recipe.losses if table.name == "cross_entropy"] or [
+        LossTable(name="cross_entropy")
+    ]
     fitter = Fitter(
         network,
         Objective(losses, classes=experiment.classes),
@@ -51,7 +56,9 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
         view_seed=experiment.view_seed(recipe.train),
     )
     trained = fitter.fit(experiment.pictures, experiment.validation, None, resume=True)
-    logits = predict_logits(trained, experiment.views, experiment.validation.inputs, fitter.world.device)
+    logits = predict_logits(
+        trained, experiment.views, experiment.validation.inputs, fitter.world.device
+    )
     scores = {
         "variant": name,
         "seed": seed,
@@ -64,10 +71,16 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    parser.add_argument("--smoke", action="store_true", help="the recipe's own reduction: seconds, and no figures worth keeping")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="the recipe's own reduction: seconds, and no figures worth keeping",
+    )
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of variants' names")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
@@ -81,12 +94,25 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         for name in named(options.only):
-            rows.append(train(name, experiment, seed, options.runs / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower())}-{seed}"))
-            say(f"{name}, seed {seed}: balanced accuracy {rows[-1]['balanced_accuracy']} on validation")
+            rows.append(
+                train(
+                    name,
+                    experiment,
+                    seed,
+                    options.runs / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower())}-{seed}",
+                )
+            )
+            say(
+                f"{name}, seed {seed}: balanced accuracy {rows[-1]['balanced_accuracy']} on"
+                " validation"
+            )
     write_json(
         options.output,
         {
-            "what": "variants trained alike from random weights without a teacher; figures on validation",
+            "what": (
+                "variants trained alike from random weights without a teacher; figures on"
+                " validation"
+            ),
             "command": f"python benchmarks/student_design/accuracy.py {options.recipe}",
             "recipe": recipe.to_dict(),
             "split_hash": experiment.split.hash(),

@@ -1,4 +1,6 @@
-"""Make ``README.md`` from ``latency.json`` and ``accuracy.json``: ``python benchmarks/student_design/page.py``."""
+"""Make ``README.md`` from ``latency.json`` and ``accuracy.json``: ``python
+benchmarks/student_design/page.py``.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +8,11 @@ from typing import Any
 import numpy as np
 from variants import EQUAL, REFERENCE, VARIANTS
 
-from mobilekd.files import read_json, write_text
+from mobilekd.support.files import read_json, write_text
 
 HERE = Path(__file__).resolve().parent
-#: Differences of means of two seeds that are larger than so many times the usual one between two seeds are named.
+#: Differences of means of two seeds that are larger than so many times the usual one between two
+#: seeds are named.
 LUCK = 1.5
 
 HEAD = f"""# LesionNet's design choices
@@ -24,7 +27,11 @@ Balanced accuracy is validation's after the same short training from random weig
 def ratios() -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of ``latency.json`` by variant and precision."""
     path = HERE / "latency.json"
-    return {(row["variant"], row["precision"]): row for row in read_json(path, "result")["rows"]} if path.exists() else {}
+    return (
+        {(row["variant"], row["precision"]): row for row in read_json(path, "result")["rows"]}
+        if path.exists()
+        else {}
+    )
 
 
 def accuracies() -> dict[str, list[float]]:
@@ -37,13 +44,19 @@ def accuracies() -> dict[str, list[float]]:
 
 
 def noise(scores: dict[str, list[float]]) -> str:
-    """How far apart two seeds of one network lie, and which rows lie further from LesionNet than luck explains well."""
+    """How far apart two seeds of one network lie, and which rows lie further from LesionNet than
+    luck explains well.
+    """
     twice = {name: values for name, values in scores.items() if len(values) > 1}
     if "lesionnet" not in twice:
         return ""
     typical = float(np.sqrt(np.mean([(values[0] - values[1]) ** 2 for values in twice.values()])))
-    gain = {name: float(np.mean(values) - np.mean(twice["lesionnet"])) for name, values in twice.items()}
-    below, above = ([name for name in gain if sign * gain[name] > LUCK * typical] for sign in (-1, 1))
+    gain = {
+        name: float(np.mean(values) - np.mean(twice["lesionnet"])) for name, values in twice.items()
+    }
+    below, above = (
+        [name for name in gain if sign * gain[name] > LUCK * typical] for sign in (-1, 1)
+    )
     return f"""
 Two seeds of one network lie {100 * typical:.1f} points apart (root mean square over {len(twice)} networks), so a difference
 of a few points says nothing. Of the networks with two seeds, those whose mean lies more than {LUCK:g} times that from
@@ -66,18 +79,32 @@ def cell(row: dict[str, Any] | None) -> str:
     return f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
-def line(name: str, times: dict[tuple[str, str], dict[str, Any]], scores: dict[str, list[float]]) -> str:
+def line(
+    name: str, times: dict[tuple[str, str], dict[str, Any]], scores: dict[str, list[float]]
+) -> str:
     """One row of the table."""
     size = times.get((name, "fp32")) or times.get((name, "int8"))
     numbers = f"{size['parameters']:,} | {size['macs'] / 1e6:.1f}" if size else "not run | not run"
-    accuracy = " ".join(f"{value:.3f}" for value in scores[name]) + f" (mean {np.mean(scores[name]):.3f})" if name in scores else "not run"
-    return f"| {name} | {numbers} | {cell(times.get((name, 'fp32')))} | {cell(times.get((name, 'int8')))} | {accuracy} |"
+    accuracy = (
+        " ".join(f"{value:.3f}" for value in scores[name]) + f" (mean {np.mean(scores[name]):.3f})"
+        if name in scores
+        else "not run"
+    )
+    return (
+        f"| {name} | {numbers} | {cell(times.get((name, 'fp32')))} |"
+        f" {cell(times.get((name, 'int8')))} | {accuracy} |"
+    )
 
 
 def verdict(times: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """What the goals of this network come to: better than its equal in size, half the reference's time for at most a point."""
+    """What the goals of this network come to: better than its equal in size, half the reference's
+    time for at most a point.
+    """
     results = HERE.parent / "results" / "ham10000"
-    equal, beside = (read_json(results / name, "result")["difference"] for name in ("equal-parameters.json", "fitnets-beside.json"))
+    equal, beside = (
+        read_json(results / name, "result")["difference"]
+        for name in ("equal-parameters.json", "fitnets-beside.json")
+    )
     own = {precision: times.get(("lesionnet", precision)) for precision in ("fp32", "int8")}
     half = all(row and row["ratio"]["high"] <= 0.5 for row in own.values())
     reached = "met" if half and beside["balanced_accuracy"]["low"] > -0.01 else "not met"
@@ -97,13 +124,20 @@ def verdict(times: dict[tuple[str, str], dict[str, Any]]) -> str:
 def share(times: dict[tuple[str, str], dict[str, Any]], precision: str) -> str:
     """LesionNet's time over that of the MobileNetV2 of its size."""
     own, peer = (times.get((name, precision)) for name in ("lesionnet", EQUAL))
-    return f"{own['ratio']['value'] / peer['ratio']['value']:.2f}" if own and peer else "an unmeasured share"
+    return (
+        f"{own['ratio']['value'] / peer['ratio']['value']:.2f}"
+        if own and peer
+        else "an unmeasured share"
+    )
 
 
 def points(difference: dict[str, Any]) -> str:
     """A difference of shares in points, with its interval."""
     found = difference["balanced_accuracy"]
-    return f"{100 * found['value']:+.1f} points [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+    return (
+        f"{100 * found['value']:+.1f} points [{100 * found['low']:+.1f},"
+        f" {100 * found['high']:+.1f}]"
+    )
 
 
 def main() -> None:
@@ -113,7 +147,9 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         *(line(name, times, scores) for name in VARIANTS),
     ]
-    write_text(HERE / "README.md", HEAD + "\n" + "\n".join(table) + "\n" + noise(scores) + verdict(times))
+    write_text(
+        HERE / "README.md", HEAD + "\n" + "\n".join(table) + "\n" + noise(scores) + verdict(times)
+    )
 
 
 if __name__ == "__main__":

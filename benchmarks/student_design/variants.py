@@ -1,10 +1,12 @@
-"""LesionNet with one design choice undone or changed at a time, and the networks that it stands beside."""
+"""LesionNet with one design choice undone or changed at a time, and the networks that it stands
+beside.
+"""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mobilekd.recipe import StudentTable
+from mobilekd.formats.recipe import StudentTable
 from mobilekd.students import build
 from mobilekd.students.bounds import BoundedLinear, BoundedReLU
 from mobilekd.students.lesionnet import Block, LesionNet, stage
@@ -28,14 +30,18 @@ def overlapping_stem() -> nn.Module:
 
 
 class TwoStepStem(LesionNet):
-    """Half resolution first, as in MobileNets: 3 x 3 onto 8 channels, then a depthwise block onto 24."""
+    """Half resolution first, as in MobileNets: 3 x 3 onto 8 channels, then a depthwise block onto
+    24.
+    """
 
     def __init__(self) -> None:
         super().__init__(CLASSES, dropout=0.1)
         self.conv_stem = nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(8)
         halve = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False)
-        self.widen = nn.Sequential(halve, nn.BatchNorm2d(8), nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.widen = nn.Sequential(
+            halve, nn.BatchNorm2d(8), nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU()
+        )
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.blocks(self.widen(self.act1(self.bn1(self.conv_stem(x)))))
@@ -62,7 +68,9 @@ def depthwise_on_expanded() -> nn.Module:
     network = lesionnet()
     for blocks in network.blocks:
         for index, block in enumerate(blocks):
-            blocks[index] = Inverted(block.conv_dw.in_channels, block.conv_pwl.out_channels, block.conv_dw.stride[0])
+            blocks[index] = Inverted(
+                block.conv_dw.in_channels, block.conv_pwl.out_channels, block.conv_dw.stride[0]
+            )
     return network
 
 
@@ -71,7 +79,15 @@ def wide_kernels() -> nn.Module:
     network = lesionnet()
     for block in (*network.blocks[1], *network.blocks[2]):
         old = block.conv_dw
-        block.conv_dw = nn.Conv2d(old.in_channels, old.in_channels, 5, old.stride, padding=2, groups=old.in_channels, bias=False)
+        block.conv_dw = nn.Conv2d(
+            old.in_channels,
+            old.in_channels,
+            5,
+            old.stride,
+            padding=2,
+            groups=old.in_channels,
+            bias=False,
+        )
     return network
 
 
@@ -83,7 +99,9 @@ class EarlyHead(LesionNet):
         return self.classifier(self.dropout(x.flatten(1)))
 
 
-def with_stages(early: int, middle: int, late: int, *, blocks: tuple[int, int, int] = (2, 3, 3)) -> nn.Module:
+def with_stages(
+    early: int, middle: int, late: int, *, blocks: tuple[int, int, int] = (2, 3, 3)
+) -> nn.Module:
     """Other channels or depths, the head as it is."""
     network = lesionnet()
     network.blocks = nn.Sequential(
@@ -111,7 +129,11 @@ def hard_swish() -> nn.Module:
 
 def unbounded() -> nn.Module:
     """ReLU, and linear layers without a clamp."""
-    return replaced(replaced(lesionnet(), BoundedReLU, lambda: nn.ReLU(inplace=True)), BoundedLinear, nn.Identity)
+    return replaced(
+        replaced(lesionnet(), BoundedReLU, lambda: nn.ReLU(inplace=True)),
+        BoundedLinear,
+        nn.Identity,
+    )
 
 
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
@@ -132,7 +154,9 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     "MobileNetV2-0.35, bounded": lambda: mobilenet("mobilenetv2", 0.35, "bounded"),
     "MobileNetV2-0.30, bounded": lambda: mobilenet("mobilenetv2", 0.3, "bounded"),
     "MobileNetV2-0.35, head 512": lambda: mobilenet("mobilenetv2", 0.35, "head:512"),
-    "MobileNetV3-small-0.5, no_se, relu6": lambda: mobilenet("mobilenetv3_small", 0.5, "no_se", "relu6"),
+    "MobileNetV3-small-0.5, no_se, relu6": lambda: mobilenet(
+        "mobilenetv3_small", 0.5, "no_se", "relu6"
+    ),
 }
 
 REFERENCE = "MobileNetV2-0.35"
@@ -142,7 +166,11 @@ EQUAL = "MobileNetV2-0.30, bounded"
 
 def named(names: list[str]) -> dict[str, Callable[[], nn.Module]]:
     """The variants whose names start with one of ``names`` (all of them for none)."""
-    chosen = {key: make for key, make in VARIANTS.items() if not names or any(key.startswith(name) for name in names)}
+    chosen = {
+        key: make
+        for key, make in VARIANTS.items()
+        if not names or any(key.startswith(name) for name in names)
+    }
     if not chosen:
         raise SystemExit(f"{names}: no such variant; known: {', '.join(VARIANTS)}")
     return chosen

@@ -1,4 +1,6 @@
-"""The step in mobilekd: photographs in memory, views drawn in batches, the fastest engine or the cache for the teacher."""
+"""The step in mobilekd: photographs in memory, views drawn in batches, the fastest engine or the
+cache for the teacher.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -9,18 +11,25 @@ import torch
 from worker import Step, serve
 
 from mobilekd.data import inputs, load
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import (
+    AugmentTable,
+    DataTable,
+    LossTable,
+    StudentTable,
+    TeacherTable,
+    TrainTable,
+)
 from mobilekd.losses import Objective, Outputs
-from mobilekd.parallel import World
-from mobilekd.preprocess import Preprocess
-from mobilekd.recipe import AugmentTable, DataTable, LossTable, StudentTable, TeacherTable, TrainTable
 from mobilekd.students import build
-from mobilekd.teacher_cache import TeacherCache
-from mobilekd.teacher_engine import fastest
-from mobilekd.teachers import Teacher, build_teacher
+from mobilekd.teachers.cache import TeacherCache
+from mobilekd.teachers.engine import fastest
+from mobilekd.teachers.network import Teacher, build_teacher
 from mobilekd.training.loop import Fitter
+from mobilekd.training.parallel import World
 from mobilekd.training.pixels import draw_all, predict_logits
 from mobilekd.training.schedule import Pictures
-from mobilekd.views import Views, keys
+from mobilekd.training.views import Views, keys
 
 FIXED_VIEWS = 2
 
@@ -37,9 +46,14 @@ class Ours:
         storage = inputs(dataset, ids, Preprocess(step.storage, step.storage))
         self.pictures = Pictures(tuple(ids), dataset.targets[dataset.rows(ids)], storage)
         augment = AugmentTable(
-            rotation=step.rotation, scale=step.scale, translate=step.translate,
-            brightness=step.jitter, contrast=step.jitter, saturation=step.jitter, hue=step.hue,
-        )  # fmt: skip
+            rotation=step.rotation,
+            scale=step.scale,
+            translate=step.translate,
+            brightness=step.jitter,
+            contrast=step.jitter,
+            saturation=step.jitter,
+            hue=step.hue,
+        )
         self.views = Views(augment, Preprocess(step.size, step.size))
         self.key = keys(self.pictures.ids, 0)
         network = build_teacher(TeacherTable(model=step.teacher), step.classes)
@@ -58,19 +72,41 @@ class Ours:
         step = self.step
         tables = [
             LossTable(name="cross_entropy", weight=step.alpha),
-            LossTable(name="hinton", weight=1 - step.alpha, options={"temperature": step.temperature}),
+            LossTable(
+                name="hinton", weight=1 - step.alpha, options={"temperature": step.temperature}
+            ),
         ]
         table = TrainTable.model_validate(
-            {"epochs": 10**6, "batch_size": step.batch, "lr": step.lr, "weight_decay": step.weight_decay, "ema": 0.0,
-             "balance": "none", "views": views, "compile": step.compile, "threads": step.threads}
-        )  # fmt: skip
+            {
+                "epochs": 10**6,
+                "batch_size": step.batch,
+                "lr": step.lr,
+                "weight_decay": step.weight_decay,
+                "ema": 0.0,
+                "balance": "none",
+                "views": views,
+                "compile": step.compile,
+                "threads": step.threads,
+            }
+        )
         return Fitter(
-            self.student, Objective(tables, classes=step.classes), table, self.views, classes=step.classes, seed=0,
-            folder=self.folder, world=World(), what="benchmark", identity="", view_seed=0,
-        )  # fmt: skip
+            self.student,
+            Objective(tables, classes=step.classes),
+            table,
+            self.views,
+            classes=step.classes,
+            seed=0,
+            folder=self.folder,
+            world=World(),
+            what="benchmark",
+            identity="",
+            view_seed=0,
+        )
 
     def _epoch(self, views: int) -> int:
-        """The training loop's own epoch over the photographs of one round, without validation and checkpoint."""
+        """The training loop's own epoch over the photographs of one round, without validation and
+        checkpoint.
+        """
         fitter = self.fitters[views]
         feed = self._cached if views else self._fresh
         fitter._one_epoch(self.forward, self.pictures, self.key, feed, self.step.steps)
@@ -81,7 +117,9 @@ class Ours:
         return Outputs(self.engine(x))
 
     def _cached(self, rows: np.ndarray, view: int, x: torch.Tensor) -> Outputs:
-        return Outputs(torch.from_numpy(self.cache.logits(view, [self.pictures.ids[row] for row in rows])))
+        return Outputs(
+            torch.from_numpy(self.cache.logits(view, [self.pictures.ids[row] for row in rows]))
+        )
 
     def fresh(self) -> int:
         """Fresh views, the teacher runs."""
@@ -93,22 +131,31 @@ class Ours:
 
     def fill(self) -> int:
         """What a fixed view costs once: drawn, and the teacher's outputs written."""
-        drawn = draw_all(self.views, self.pictures, self.key, self.filled, torch.device("cpu")).numpy()
+        drawn = draw_all(
+            self.views, self.pictures, self.key, self.filled, torch.device("cpu")
+        ).numpy()
         row_of = {name: row for row, name in enumerate(self.pictures.ids)}
 
         def compute(names: Sequence[str]) -> np.ndarray:
             chosen = drawn[[row_of[name] for name in names]]
-            return predict_logits(self.engine, self.views, chosen, torch.device("cpu"), self.step.batch)
+            return predict_logits(
+                self.engine, self.views, chosen, torch.device("cpu"), self.step.batch
+            )
 
         self.cache.fill(self.filled, self.pictures.ids, compute)
         self.filled += 1
         return len(drawn)
 
     def floor(self) -> int:
-        """The student's arithmetic alone: forward, loss, backward, optimiser on pixels and teacher outputs at hand."""
+        """The student's arithmetic alone: forward, loss, backward, optimiser on pixels and teacher
+        outputs at hand.
+        """
         step, fitter = self.step, self.fitters[0]
         x = torch.rand(step.batch, 3, step.size, step.size).to(memory_format=torch.channels_last)
-        target, taught = torch.zeros(step.batch, dtype=torch.int64), Outputs(torch.zeros(step.batch, step.classes))
+        target, taught = (
+            torch.zeros(step.batch, dtype=torch.int64),
+            Outputs(torch.zeros(step.batch, step.classes)),
+        )
         fitter.model.train()
         for _ in range(step.steps):
             fitter._step(self.forward, x, target, taught, step.batch, 0, step.steps)
@@ -122,7 +169,14 @@ def main() -> None:
         networks = (ours.teacher.network, ours.student)
         parameters = [sum(value.numel() for value in network.parameters()) for network in networks]
         modes = {"fresh": ours.fresh, "cached": ours.cached, "fill": ours.fill, "floor": ours.floor}
-        serve(modes, {"parameters": parameters, "torch": torch.__version__, "teacher_engine": ours.engine_name})
+        serve(
+            modes,
+            {
+                "parameters": parameters,
+                "torch": torch.__version__,
+                "teacher_engine": ours.engine_name,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The step in torchdistill 1.1.5, its own way: a DistillationBox from a configuration, torchvision's data set and transforms."""
+"""The step in torchdistill 1.1.5, its own way: a DistillationBox from a configuration,
+torchvision's data set and transforms.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -36,9 +38,25 @@ def augmentation(step: Step) -> transforms.Compose:
 
 
 def configuration(step: Step) -> dict[str, Any]:
-    endless = {"class_or_func": RandomSampler, "kwargs": {"replacement": True, "num_samples": 10**8}}
-    logits = {"student_module_path": ".", "student_module_io": "output", "teacher_module_path": ".", "teacher_module_io": "output"}
-    kd = {"key": "KDLoss", "kwargs": {**logits, "temperature": step.temperature, "alpha": step.alpha, "reduction": "batchmean"}}
+    endless = {
+        "class_or_func": RandomSampler,
+        "kwargs": {"replacement": True, "num_samples": 10**8},
+    }
+    logits = {
+        "student_module_path": ".",
+        "student_module_io": "output",
+        "teacher_module_path": ".",
+        "teacher_module_io": "output",
+    }
+    kd = {
+        "key": "KDLoss",
+        "kwargs": {
+            **logits,
+            "temperature": step.temperature,
+            "alpha": step.alpha,
+            "reduction": "batchmean",
+        },
+    }
     return {
         "num_epochs": 1,
         "train_data_loader": {
@@ -49,7 +67,10 @@ def configuration(step: Step) -> dict[str, Any]:
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
         "student": {"forward_proc": "forward_batch_only"},
         "optimizer": {"key": "AdamW", "kwargs": {"lr": step.lr, "weight_decay": step.weight_decay}},
-        "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"kd": {"criterion": kd, "weight": 1.0}}}},
+        "criterion": {
+            "key": "WeightedSumLoss",
+            "kwargs": {"sub_terms": {"kd": {"criterion": kd, "weight": 1.0}}},
+        },
     }
 
 
@@ -59,9 +80,20 @@ def main() -> None:
     torch.set_num_threads(step.threads)
     torch.manual_seed(0)
     teacher = timm.create_model(step.teacher, num_classes=step.classes)
-    student = timm.create_model(f"mobilenetv2_{round(100 * step.student_width):03d}", num_classes=step.classes)
+    student = timm.create_model(
+        f"mobilenetv2_{round(100 * step.student_width):03d}", num_classes=step.classes
+    )
     photographs = ImageFolder(step.photographs, augmentation(step))
-    box = get_distillation_box(teacher.eval(), student, {"train": photographs}, configuration(step), torch.device("cpu"), None, False, 1)
+    box = get_distillation_box(
+        teacher.eval(),
+        student,
+        {"train": photographs},
+        configuration(step),
+        torch.device("cpu"),
+        None,
+        False,
+        1,
+    )
     box.pre_epoch_process(epoch=0)
     stream: Iterator[Any] = iter(box.train_data_loader)
 
@@ -72,7 +104,9 @@ def main() -> None:
             box.post_forward_process(loss)
         return step.steps * step.batch
 
-    parameters = [sum(value.numel() for value in network.parameters()) for network in (teacher, student)]
+    parameters = [
+        sum(value.numel() for value in network.parameters()) for network in (teacher, student)
+    ]
     serve({"fresh": fresh}, {"parameters": parameters, "torch": torch.__version__})
 
 

@@ -1,4 +1,6 @@
-"""What both sides share: the step that is compared, and a loop that runs rounds on request. Imports neither side."""
+"""What both sides share: the step that is compared, and a loop that runs rounds on request. Imports
+neither side.
+"""
 
 import json
 import sys
@@ -9,7 +11,9 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Step:
-    """The distillation step: networks by timm name, sizes in pixels, Hinton's loss beside cross-entropy, AdamW."""
+    """The distillation step: networks by timm name, sizes in pixels, Hinton's loss beside
+    cross-entropy, AdamW.
+    """
 
     photographs: str
     classes: int
@@ -42,11 +46,17 @@ class Step:
 
 
 def serve(modes: dict[str, Callable[[], int]], facts: dict[str, object]) -> None:
-    """Say ``facts``, then answer each mode's name on standard input with one round's images and seconds."""
+    """Say ``facts``, then answer each mode's name on standard input with one round's images and
+    seconds.
+    """
     answers = sys.stdout
     sys.stdout = sys.stderr  # progress of either side must not mix with the answers
     print(json.dumps(facts), file=answers, flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
         images = modes[line.strip()]()
-        print(json.dumps({"images": images, "seconds": time.perf_counter() - began}), file=answers, flush=True)
+        print(
+            json.dumps({"images": images, "seconds": time.perf_counter() - began}),
+            file=answers,
+            flush=True,
+        )

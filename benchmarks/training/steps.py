@@ -1,9 +1,11 @@
-"""How fast a training step runs on this machine's CUDA device (or CPU), by number format, memory layout and compiler.
+"""How fast a training step runs on this machine's CUDA device (or CPU), by number format, memory
+layout and compiler.
 
     python benchmarks/training/steps.py [--seconds 3] [--output FILE] [--together 8]
 
-The same step everywhere: forward, cross-entropy, backward, fused AdamW, on uint8 photographs that are normalised on the device.
-``--together N`` adds the rate of N processes that share the device, which is how a sweep with ``--jobs`` uses it.
+The same step everywhere: forward, cross-entropy, backward, fused AdamW, on uint8 photographs that
+are normalised on the device. ``--together N`` adds the rate of N processes that share the device,
+which is how a sweep with ``--jobs`` uses it.
 """
 
 import argparse
@@ -19,22 +21,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekd.files import write_json
-from mobilekd.provenance import commit, utc_now, versions
-from mobilekd.recipe import StudentTable, TeacherTable
+from mobilekd.formats.recipe import StudentTable, TeacherTable
 from mobilekd.students import build
-from mobilekd.teachers import build_teacher
+from mobilekd.support.files import write_json
+from mobilekd.support.provenance import commit, utc_now, versions
+from mobilekd.teachers.network import build_teacher
 
 CLASSES, SIZE = 7, 128
 
 NETWORKS = {
-    "mobilenetv2_100 (teacher)": lambda: build_teacher(TeacherTable(model="mobilenetv2_100"), CLASSES),
+    "mobilenetv2_100 (teacher)": lambda: build_teacher(
+        TeacherTable(model="mobilenetv2_100"), CLASSES
+    ),
     "mobilenetv2 0.35, bounded": lambda: build(StudentTable(adapt=("bounded",)), CLASSES),
     "lesionnet": lambda: build(StudentTable(model="lesionnet", width=1.0), CLASSES),
 }
 
 
-def rate(network: str, batch: int, seconds: float, *, amp: bool, channels_last: bool, compiled: bool) -> float:
+def rate(
+    network: str, batch: int, seconds: float, *, amp: bool, channels_last: bool, compiled: bool
+) -> float:
     """Images per second of whole training steps."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -67,9 +73,23 @@ def rate(network: str, batch: int, seconds: float, *, amp: bool, channels_last: 
 
 
 def together(network: str, batch: int, seconds: float, count: int) -> float:
-    """Images per second of ``count`` processes at once, added up; each waits for the others before it counts."""
-    command = [sys.executable, __file__, "--one", network, "--batch", str(batch), "--seconds", str(seconds)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    """Images per second of ``count`` processes at once, added up; each waits for the others before
+    it counts.
+    """
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        network,
+        "--batch",
+        str(batch),
+        "--seconds",
+        str(seconds),
+    ]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
     for process in processes:
         assert process.stdout
         process.stdout.readline()
@@ -85,15 +105,28 @@ def together(network: str, batch: int, seconds: float, count: int) -> float:
 
 
 def one(network: str, batch: int, seconds: float, compiled: bool) -> None:
-    """A process of ``together``: makes itself ready, says so, waits for the word, prints its rate."""
+    """A process of ``together``: makes itself ready, says so, waits for the word, prints
+    its rate.
+    """
     rate(network, batch, 0.2, amp=torch.cuda.is_available(), channels_last=True, compiled=compiled)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(rate(network, batch, seconds, amp=torch.cuda.is_available(), channels_last=True, compiled=compiled))
+    print(
+        rate(
+            network,
+            batch,
+            seconds,
+            amp=torch.cuda.is_available(),
+            channels_last=True,
+            compiled=compiled,
+        )
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--together", type=int, default=0)
@@ -108,27 +141,70 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for network, amp, layout in itertools.product(options.only, (True, False), (True, False)):
-        found = rate(network, options.batch, options.seconds, amp=amp, channels_last=layout, compiled=False)
-        rows.append({"network": network, "amp": amp, "channels_last": layout, "compiled": False, "images_per_second": round(found)})
+        found = rate(
+            network, options.batch, options.seconds, amp=amp, channels_last=layout, compiled=False
+        )
+        rows.append(
+            {
+                "network": network,
+                "amp": amp,
+                "channels_last": layout,
+                "compiled": False,
+                "images_per_second": round(found),
+            }
+        )
         print(json.dumps(rows[-1]), flush=True)
     if not options.no_compile:
         for network in options.only:
             began = time.monotonic()
-            found = rate(network, options.batch, options.seconds, amp=torch.cuda.is_available(), channels_last=True, compiled=True)
+            found = rate(
+                network,
+                options.batch,
+                options.seconds,
+                amp=torch.cuda.is_available(),
+                channels_last=True,
+                compiled=True,
+            )
             took = round(time.monotonic() - began - options.seconds, 1)
-            rows.append({"network": network, "amp": True, "channels_last": True, "compiled": True, "images_per_second": round(found),
-                         "compiling_seconds": took})  # fmt: skip
+            rows.append(
+                {
+                    "network": network,
+                    "amp": True,
+                    "channels_last": True,
+                    "compiled": True,
+                    "images_per_second": round(found),
+                    "compiling_seconds": took,
+                }
+            )
             print(json.dumps(rows[-1]), flush=True)
     if options.together:
         for network in options.only:
             found = together(network, options.batch, options.seconds, options.together)
-            rows.append({"network": network, "processes": options.together, "images_per_second": round(found)})
+            rows.append(
+                {
+                    "network": network,
+                    "processes": options.together,
+                    "images_per_second": round(found),
+                }
+            )
             print(json.dumps(rows[-1]), flush=True)
     if options.output:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
         command = shlex.join(["python", "benchmarks/training/steps.py", *sys.argv[1:]])
-        write_json(options.output, {"what": __doc__.splitlines()[0], "device": device, "batch": options.batch, "size": SIZE, "rows": rows,
-                                    "command": command, "versions": versions(), "commit": commit(), "created_utc": utc_now()})  # fmt: skip
+        write_json(
+            options.output,
+            {
+                "what": __doc__.splitlines()[0],
+                "device": device,
+                "batch": options.batch,
+                "size": SIZE,
+                "rows": rows,
+                "command": command,
+                "versions": versions(),
+                "commit": commit(),
+                "created_utc": utc_now(),
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Sources -> classes (Maven's Kotlin compiler) -> one shrunk dex file (R8), cached by everything that goes in."""
+"""Sources -> classes (Maven's Kotlin compiler) -> one shrunk dex file (R8), cached by everything
+that goes in.
+"""
 
 import hashlib
 import html
@@ -12,11 +14,11 @@ from mobilekd.android.maven import cache, classpath
 from mobilekd.android.runtime import MIN_SDK, Runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, run
-from mobilekd.errors import UserError
-from mobilekd.files import new_folder, sha256_file, write_text
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import new_folder, sha256_file, write_text
 
 TARGET_SDK = 34
-PACKAGE = "org.mobilekd.demo"
+PACKAGE = "org.mobilekd.commands.demo"
 
 #: What R8 must leave alone.
 KEEP = "app/keep.pro"
@@ -26,7 +28,9 @@ _JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def platform(tools: Toolchain) -> Path:
-    """Android's classes and resources at API 34 (Robolectric's android-all stands in for the SDK's android.jar)."""
+    """Android's classes and resources at API 34 (Robolectric's android-all stands in for the SDK's
+    android.jar).
+    """
     return classpath("platform", tools)[0]
 
 
@@ -35,11 +39,18 @@ def manifest(version: str) -> str:
     text = (demo_sources() / "app/src/main/AndroidManifest.xml").read_text(encoding="utf-8")
     major, minor, patch = (int(part) for part in version.split(".")[:3])
     code = major * 10000 + minor * 100 + patch
-    return text.replace("<manifest ", f'<manifest package="{PACKAGE}" android:versionCode="{code}" android:versionName="{version}" ', 1)
+    return text.replace(
+        "<manifest ",
+        f'<manifest package="{PACKAGE}" android:versionCode="{code}"'
+        f' android:versionName="{version}" ',
+        1,
+    )
 
 
 def resources(output: Path, name: str | None, version: str, tools: Toolchain) -> None:
-    """Package manifest and resources into ``output/resources.apk``, ``output/java`` (R) and ``output/resources.pro``."""
+    """Package manifest and resources into ``output/resources.apk``, ``output/java`` (R) and
+    ``output/resources.pro``.
+    """
     source = demo_sources() / "app/src/main/res"
     res = output / "res"
     shutil.copytree(source, res)
@@ -50,14 +61,39 @@ def resources(output: Path, name: str | None, version: str, tools: Toolchain) ->
         write_text(strings, strings.read_text(encoding="utf-8").replace(label, own, 1))
     write_text(output / "AndroidManifest.xml", manifest(version))
     (output / "java").mkdir()
-    command: list[str | Path] = [tools.aapt, "package", "-f", "-m", "-M", output / "AndroidManifest.xml", "-S", res]
-    command += ["-I", platform(tools), "--min-sdk-version", str(MIN_SDK), "--target-sdk-version", str(TARGET_SDK)]
-    command += ["-J", output / "java", "-G", output / "resources.pro", "-F", output / "resources.apk"]
+    command: list[str | Path] = [
+        tools.aapt,
+        "package",
+        "-f",
+        "-m",
+        "-M",
+        output / "AndroidManifest.xml",
+        "-S",
+        res,
+    ]
+    command += [
+        "-I",
+        platform(tools),
+        "--min-sdk-version",
+        str(MIN_SDK),
+        "--target-sdk-version",
+        str(TARGET_SDK),
+    ]
+    command += [
+        "-J",
+        output / "java",
+        "-G",
+        output / "resources.pro",
+        "-F",
+        output / "resources.apk",
+    ]
     run(command, "aapt, packaging resources")
 
 
 def resource_text(text: str) -> str:
-    """``text`` as a string resource: what XML, and after it Android, would take for something else is escaped."""
+    """``text`` as a string resource: what XML, and after it Android, would take for something else
+    is escaped.
+    """
     if not text.strip() or not text.isprintable():
         raise UserError(f"--name {text!r}: not a name; give one line of text")
     for special in ("\\", "'", '"'):
@@ -73,12 +109,29 @@ def kotlin(sources: Sequence[Path], jars: Sequence[Path], output: Path, tools: T
     options = ["-no-stdlib", "-no-reflect", "-jvm-target", "17", "-Werror", "-module-name", "demo"]
     classes = os.pathsep.join(map(str, jars))
     main = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
-    run([tools.java, *_JVM, "-cp", compiler, main, *options, "-cp", classes, "-d", output, *sources], "the Kotlin compiler")
+    run(
+        [
+            tools.java,
+            *_JVM,
+            "-cp",
+            compiler,
+            main,
+            *options,
+            "-cp",
+            classes,
+            "-d",
+            output,
+            *sources,
+        ],
+        "the Kotlin compiler",
+    )
 
 
 def app_classes(runtime: Runtime, version: str, tools: Toolchain) -> Path:
     """A cached folder with the app's compiled ``classes`` and the keep rules of its resources."""
-    jars_hash = hashlib.sha256("".join(sha256_file(jar) for jar in runtime.jars).encode()).hexdigest()
+    jars_hash = hashlib.sha256(
+        "".join(sha256_file(jar) for jar in runtime.jars).encode()
+    ).hexdigest()
     key = hashlib.sha256(f"{source_hash()}\n{jars_hash}\n{version}".encode()).hexdigest()[:16]
     folder = cache() / "android" / f"classes-{key}"
     if folder.is_dir():
@@ -87,7 +140,18 @@ def app_classes(runtime: Runtime, version: str, tools: Toolchain) -> Path:
         resources(work, None, version, tools)
         classes = work / "classes"
         classes.mkdir()
-        run([tools.javac, "-nowarn", "-encoding", "UTF-8", "-d", classes, *(work / "java").rglob("*.java")], "javac, compiling R")
+        run(
+            [
+                tools.javac,
+                "-nowarn",
+                "-encoding",
+                "UTF-8",
+                "-d",
+                classes,
+                *(work / "java").rglob("*.java"),
+            ],
+            "javac, compiling R",
+        )
         jars = [platform(tools), *classpath("app", tools), *runtime.jars, classes]
         kotlin([demo_sources() / "app/src/main/kotlin"], jars, classes, tools)
         shutil.rmtree(work / "res")
@@ -107,7 +171,16 @@ def dex(runtime: Runtime, version: str, tools: Toolchain) -> Path:
         own = work / "app.jar"
         shutil.make_archive(str(own.with_suffix("")), "zip", built / "classes")
         own.with_suffix(".zip").rename(own)
-        command: list[str | Path] = [tools.java, *_JVM, "-cp", r8, "com.android.tools.r8.R8", "--release", "--min-api", str(MIN_SDK)]
+        command: list[str | Path] = [
+            tools.java,
+            *_JVM,
+            "-cp",
+            r8,
+            "com.android.tools.r8.R8",
+            "--release",
+            "--min-api",
+            str(MIN_SDK),
+        ]
         command += ["--lib", platform(tools), "--output", work, "--thread-count", "1"]
         command += ["--pg-conf", rules, "--pg-conf", built / "resources.pro"]
         run([*command, own, *classpath("app", tools), *runtime.jars], "R8, shrinking")

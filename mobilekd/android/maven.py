@@ -1,4 +1,6 @@
-"""Files from a Maven repository, fetched once into the user's cache with the user's own Maven settings."""
+"""Files from a Maven repository, fetched once into the user's cache with the user's own Maven
+settings.
+"""
 
 import hashlib
 import os
@@ -7,22 +9,30 @@ from pathlib import Path
 
 from mobilekd.android.sources import demo_sources
 from mobilekd.android.toolchain import Toolchain, run
-from mobilekd.errors import UserError
-from mobilekd.files import write_text
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_text
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
 
 
 def cache() -> Path:
-    """The user's cache for builds: ``MOBILEKD_CACHE``, else ``XDG_CACHE_HOME``, else ``~/.cache``, each with ``mobilekd``."""
+    """The user's cache for builds: ``MOBILEKD_CACHE``, else ``XDG_CACHE_HOME``, else ``~/.cache``,
+    each with ``mobilekd``.
+    """
     named = os.environ.get("MOBILEKD_CACHE")
-    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
+    folder = (
+        Path(named)
+        if named
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def classpath(profile: str, tools: Toolchain) -> list[Path]:
-    """The jars of one profile of ``android_demo/pom.xml`` with all that they need; without a network once fetched."""
+    """The jars of one profile of ``android_demo/pom.xml`` with all that they need; without a
+    network once fetched.
+    """
     pom = demo_sources() / "pom.xml"
     key = hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
     remembered = cache() / "maven" / f"{profile}-{key}.txt"
@@ -33,7 +43,16 @@ def classpath(profile: str, tools: Toolchain) -> list[Path]:
     output = cache() / "maven" / f"{profile}-{key}.classpath"
     output.parent.mkdir(exist_ok=True)
     run(
-        [tools.mvn, "-q", "-B", "-f", pom, f"-P{profile}", f"{_PLUGIN}:build-classpath", f"-Dmdep.outputFile={output}"],
+        [
+            tools.mvn,
+            "-q",
+            "-B",
+            "-f",
+            pom,
+            f"-P{profile}",
+            f"{_PLUGIN}:build-classpath",
+            f"-Dmdep.outputFile={output}",
+        ],
         f"Maven, fetching the {profile} libraries",
     )
     jars = [Path(part) for part in output.read_text(encoding="utf-8").strip().split(os.pathsep)]
@@ -43,7 +62,9 @@ def classpath(profile: str, tools: Toolchain) -> list[Path]:
 
 
 def artifact(coordinates: str, tools: Toolchain) -> Path:
-    """One file by ``group:name:version[:packaging]``, without what it needs; a ``UserError`` where the repository lacks it."""
+    """One file by ``group:name:version[:packaging]``, without what it needs; a ``UserError`` where
+    the repository lacks it.
+    """
     group, name, version, *packaging = coordinates.split(":")
     kind = packaging[0] if packaging else "jar"
     folder = cache() / "maven" / "files"
@@ -55,14 +76,25 @@ def artifact(coordinates: str, tools: Toolchain) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         run(
-            [tools.mvn, "-q", "-B", f"{_PLUGIN}:copy", f"-Dartifact={group}:{name}:{version}:{kind}", f"-DoutputDirectory={folder}"],
+            [
+                tools.mvn,
+                "-q",
+                "-B",
+                f"{_PLUGIN}:copy",
+                f"-Dartifact={group}:{name}:{version}:{kind}",
+                f"-DoutputDirectory={folder}",
+            ],
             f"Maven, fetching {coordinates}",
             cwd=folder,
         )
     except UserError as error:
         if "Could not find artifact" in str(error) or "was not found" in str(error):
-            raise UserError(f"{coordinates}: the Maven repository at hand does not have it") from None
+            raise UserError(
+                f"{coordinates}: the Maven repository at hand does not have it"
+            ) from None
         raise
     if not kept.is_file():
-        raise UserError(f"{coordinates}: Maven fetched it under another name; remove {folder} and try again")
+        raise UserError(
+            f"{coordinates}: Maven fetched it under another name; remove {folder} and try again"
+        )
     return kept

@@ -1,4 +1,6 @@
-"""Shell (code, resources, runtime; cached) plus artifact -> one aligned, unsigned APK, the same bytes every time; then signed."""
+"""Shell (code, resources, runtime; cached) plus artifact -> one aligned, unsigned APK, the same
+bytes every time; then signed.
+"""
 
 import hashlib
 import io
@@ -18,10 +20,10 @@ from mobilekd.android.maven import cache
 from mobilekd.android.runtime import Runtime
 from mobilekd.android.sources import source_hash
 from mobilekd.android.toolchain import Toolchain, run
-from mobilekd.artifact import Artifact
-from mobilekd.errors import UserError
-from mobilekd.files import new_folder
-from mobilekd.preprocess import open_photograph
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.preprocess import open_photograph
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import new_folder
 
 #: Zip's earliest date; a build must not carry its own.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -38,12 +40,19 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _PASSWORD = "MOBILEKD_KEYSTORE_PASSWORD"
 
 
-def shell(runtime: Runtime, abis: Sequence[str], name: str | None, version: str, tools: Toolchain) -> Path:
+def shell(
+    runtime: Runtime, abis: Sequence[str], name: str | None, version: str, tools: Toolchain
+) -> Path:
     """The APK without a model, cached: dex, resources and the runtime's libraries."""
     for abi in abis:
         if abi not in runtime.libraries:
-            raise UserError(f"--abi {abi}: {runtime.name} {runtime.version} has {', '.join(sorted(runtime.libraries))} only")
-    key = hashlib.sha256(json.dumps([source_hash(KEEP), runtime.sha256, sorted(abis), name, version]).encode()).hexdigest()[:16]
+            raise UserError(
+                f"--abi {abi}: {runtime.name} {runtime.version} has"
+                f" {', '.join(sorted(runtime.libraries))} only"
+            )
+    key = hashlib.sha256(
+        json.dumps([source_hash(KEEP), runtime.sha256, sorted(abis), name, version]).encode()
+    ).hexdigest()[:16]
     folder = cache() / "android" / f"shell-{key}"
     if not folder.is_dir():
         with new_folder(folder, replace=True) as work:
@@ -52,7 +61,10 @@ def shell(runtime: Runtime, abis: Sequence[str], name: str | None, version: str,
             with zipfile.ZipFile(work / "resources.apk") as packed:
                 entries |= {item.filename: packed.read(item) for item in packed.infolist()}
             for abi in sorted(abis):
-                entries |= {f"lib/{abi}/{file}": path.read_bytes() for file, path in runtime.libraries[abi].items()}
+                entries |= {
+                    f"lib/{abi}/{file}": path.read_bytes()
+                    for file, path in runtime.libraries[abi].items()
+                }
             with zipfile.ZipFile(work / "shell.zip", "w") as archive:
                 _add(archive, entries)
             for part in ("res", "java"):
@@ -60,10 +72,22 @@ def shell(runtime: Runtime, abis: Sequence[str], name: str | None, version: str,
     return folder / "shell.zip"
 
 
-def unsigned(base: Path, artifact: Artifact, runtime: Runtime, samples: Path | None, output: Path, tools: Toolchain) -> None:
+def unsigned(
+    base: Path,
+    artifact: Artifact,
+    runtime: Runtime,
+    samples: Path | None,
+    output: Path,
+    tools: Toolchain,
+) -> None:
     """Put the artifact, the runtime's facts and the samples into the shell and align the whole."""
-    entries = {f"assets/artifact/{name}": (artifact.folder / name).read_bytes() for name in _carried(artifact)}
-    entries["assets/runtime.json"] = (json.dumps(runtime.facts(), indent=1, sort_keys=True) + "\n").encode()
+    entries = {
+        f"assets/artifact/{name}": (artifact.folder / name).read_bytes()
+        for name in _carried(artifact)
+    }
+    entries["assets/runtime.json"] = (
+        json.dumps(runtime.facts(), indent=1, sort_keys=True) + "\n"
+    ).encode()
     for index, file in enumerate(_samples(artifact, samples)):
         place = f"{index:02d}{file.suffix.lower()}"
         entries[f"assets/samples/{place}"] = file.read_bytes()
@@ -82,12 +106,38 @@ def sign(apk: Path, keystore: Path | None, tools: Toolchain) -> None:
     if not key.is_file():
         raise UserError(f"--keystore {key}: no such file; check the path")
     password = os.environ.get(_PASSWORD, "android") if keystore else "android"
-    command = [tools.apksigner, "sign", "--ks", str(key), "--ks-pass", f"env:{_PASSWORD}", "--min-sdk-version", "26"]
-    command += ["--v1-signing-enabled", "false", "--v2-signing-enabled", "true", "--v3-signing-enabled", "true", str(apk)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, _PASSWORD: password}, stdin=subprocess.DEVNULL)
+    command = [
+        tools.apksigner,
+        "sign",
+        "--ks",
+        str(key),
+        "--ks-pass",
+        f"env:{_PASSWORD}",
+        "--min-sdk-version",
+        "26",
+    ]
+    command += [
+        "--v1-signing-enabled",
+        "false",
+        "--v2-signing-enabled",
+        "true",
+        "--v3-signing-enabled",
+        "true",
+        str(apk),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, _PASSWORD: password},
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UserError(f"--keystore {key}: apksigner cannot sign with it ({said[0][:200]}); set {_PASSWORD} to its password")
+        raise UserError(
+            f"--keystore {key}: apksigner cannot sign with it ({said[0][:200]}); set {_PASSWORD} to"
+            " its password"
+        )
 
 
 def debug_key(tools: Toolchain) -> Path:
@@ -97,7 +147,14 @@ def debug_key(tools: Toolchain) -> Path:
         key.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=key.parent) as name:  # only the owner may enter it
             made = Path(name) / key.name
-            command: list[str | Path] = [tools.keytool, "-genkeypair", "-keystore", made, "-storetype", "PKCS12"]
+            command: list[str | Path] = [
+                tools.keytool,
+                "-genkeypair",
+                "-keystore",
+                made,
+                "-storetype",
+                "PKCS12",
+            ]
             command += [
                 "-storepass",
                 "android",
@@ -119,8 +176,14 @@ def debug_key(tools: Toolchain) -> Path:
 
 
 def _carried(artifact: Artifact) -> list[str]:
-    """The artifact's files that the app uses: the model, the manifest, and the golden set without its photographs."""
-    golden = [name for name in artifact.manifest.files if name.startswith("golden/") and not name.lower().endswith(_PICTURES)]
+    """The artifact's files that the app uses: the model, the manifest, and the golden set without
+    its photographs.
+    """
+    golden = [
+        name
+        for name in artifact.manifest.files
+        if name.startswith("golden/") and not name.lower().endswith(_PICTURES)
+    ]
     return ["manifest.json", artifact.manifest.model_file, *golden]
 
 
@@ -128,14 +191,22 @@ def _samples(artifact: Artifact, samples: Path | None) -> list[Path]:
     folder = samples or artifact.folder / "golden"
     if not folder.is_dir():
         raise UserError(f"--samples {folder}: no such folder; check the path")
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in _PICTURES and file.stat().st_size <= _SAMPLE_BYTES]
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in _PICTURES and file.stat().st_size <= _SAMPLE_BYTES
+    ]
     if samples and not files:
-        raise UserError(f"--samples {samples}: holds no JPEG, PNG or WebP below {_SAMPLE_BYTES // 1_000_000} MB")
+        raise UserError(
+            f"--samples {samples}: holds no JPEG, PNG or WebP below {_SAMPLE_BYTES // 1_000_000} MB"
+        )
     return files[:_SAMPLE_COUNT]
 
 
 def _thumbnail(file: Path) -> bytes:
-    picture = ImageOps.fit(open_photograph(file), (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR)
+    picture = ImageOps.fit(
+        open_photograph(file), (_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR
+    )
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=85)
     return out.getvalue()
@@ -146,4 +217,9 @@ def _add(archive: zipfile.ZipFile, entries: dict[str, bytes]) -> None:
         item = zipfile.ZipInfo(name, _DATE)
         item.external_attr = 0o644 << 16
         stored = name.endswith(_STORED)
-        archive.writestr(item, entries[name], zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED, None if stored else 9)
+        archive.writestr(
+            item,
+            entries[name],
+            zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED,
+            None if stored else 9,
+        )

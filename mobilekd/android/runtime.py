@@ -1,4 +1,6 @@
-"""The ExecuTorch runtime that goes into the APK: the official one, a local AAR, or a community build asked for by name."""
+"""The ExecuTorch runtime that goes into the APK: the official one, a local AAR, or a community
+build asked for by name.
+"""
 
 import base64
 import hashlib
@@ -11,8 +13,8 @@ from xml.etree import ElementTree
 
 from mobilekd.android.maven import artifact, cache
 from mobilekd.android.toolchain import Toolchain, run
-from mobilekd.errors import CannotRunHere, UserError
-from mobilekd.files import new_folder, sha256_file, sha256_tree
+from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import new_folder, sha256_file, sha256_tree
 
 OFFICIAL = "org.pytorch:executorch-android"
 
@@ -22,13 +24,17 @@ _FBJNI = "com.facebook.fbjni:fbjni:0.7.0:aar"
 #: The name under which the community build is asked for, and what it is.
 COMMUNITY = "community"
 _NPM_NAME, _NPM_VERSION = "react-native-executorch", "0.9.3"
-_NPM_INTEGRITY = "eanpDe8sFFxbKfCh0lqrSVyU4/deiF1pZWtZOjZSV+w+qfuNsdrkQkoscxvhMwJOnvXNkBt4BXAr8pAlGOXStA=="
+_NPM_INTEGRITY = (
+    "eanpDe8sFFxbKfCh0lqrSVyU4/deiF1pZWtZOjZSV+w+qfuNsdrkQkoscxvhMwJOnvXNkBt4BXAr8pAlGOXStA=="
+)
 
-#: Built from ExecuTorch 1.2; its answers to files of these exporters were found equal to the Python runtime's.
+#: Built from ExecuTorch 1.2; its answers to files of these exporters were found equal to the Python
+#: runtime's.
 _COMMUNITY_BASE = "1.2"
 _COMMUNITY_MEETS = ("1.5",)
 
-#: ``/proc/cpuinfo`` feature without which the community build's JNI layer dies with SIGILL: Armv8.1's LSE atomics.
+#: ``/proc/cpuinfo`` feature without which the community build's JNI layer dies with SIGILL:
+#: Armv8.1's LSE atomics.
 _COMMUNITY_NEEDS = ("atomics",)
 
 MIN_SDK = 26
@@ -48,43 +54,63 @@ class Runtime:
 
     def facts(self) -> dict[str, object]:
         """What the app and the report are told."""
-        return {"name": self.name, "version": self.version, "executorch": self.executorch, "needs": list(self.needs), "sha256": self.sha256}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "executorch": self.executorch,
+            "needs": list(self.needs),
+            "sha256": self.sha256,
+        }
 
 
 def runtime(aar: str | Path | None, exporter: str, tools: Toolchain) -> Runtime:
-    """The runtime for a model of ``exporter`` (ExecuTorch's version): ``aar`` is None, a file, or ``community``."""
+    """The runtime for a model of ``exporter`` (ExecuTorch's version): ``aar`` is None, a file, or
+    ``community``.
+    """
     if aar is None:
         version = re.match(r"[0-9]+(\.[0-9]+)*", exporter)
         if version is None:
-            raise UserError(f"the artifact does not say its ExecuTorch version ({exporter!r}); export it again")
+            raise UserError(
+                f"the artifact does not say its ExecuTorch version ({exporter!r}); export it again"
+            )
         coordinates = f"{OFFICIAL}:{version[0]}:aar"
         try:
             file = artifact(coordinates, tools)
         except UserError as error:
             raise UserError(
-                f"{error}; --aar FILE takes a local one, --aar {COMMUNITY} the community build {_NPM_NAME} {_NPM_VERSION}"
+                f"{error}; --aar FILE takes a local one, --aar {COMMUNITY} the community build"
+                f" {_NPM_NAME} {_NPM_VERSION}"
             ) from None
         return _from_aar(file, OFFICIAL, version[0], tools)
     if str(aar) in (COMMUNITY, f"{_NPM_NAME}@{_NPM_VERSION}"):
         return _community(tools)
     file = Path(aar)
     if not file.is_file():
-        raise UserError(f"--aar {aar}: no such file, nor a known community build ({COMMUNITY}); check the path")
+        raise UserError(
+            f"--aar {aar}: no such file, nor a known community build ({COMMUNITY}); check the path"
+        )
     named = re.search(r"executorch-android-([0-9]+(?:\.[0-9]+)+)", file.name)
     return _from_aar(file, f"local file {file.name}", named[1] if named else "unknown", tools)
 
 
 def may_meet(runtime: Runtime, exporter: str) -> str | None:
-    """Why ``runtime`` may not load files of ``exporter``; None where it may. Newer runtimes read older files."""
+    """Why ``runtime`` may not load files of ``exporter``; None where it may. Newer runtimes read
+    older files.
+    """
     if runtime.name == _NPM_NAME:
         if exporter.startswith(tuple(f"{tested}." for tested in _COMMUNITY_MEETS)):
             return None
-        return f"{_NPM_NAME} {_NPM_VERSION} was tried with files of ExecuTorch {', '.join(_COMMUNITY_MEETS)} only"
+        return (
+            f"{_NPM_NAME} {_NPM_VERSION} was tried with files of ExecuTorch"
+            f" {', '.join(_COMMUNITY_MEETS)} only"
+        )
     if runtime.executorch is None:
         return None
     have, need = _numbers(runtime.executorch)[:2], _numbers(exporter)[:2]
     if have < need:
-        return f"a runtime of ExecuTorch {runtime.executorch} is older than the exporter's {exporter}"
+        return (
+            f"a runtime of ExecuTorch {runtime.executorch} is older than the exporter's {exporter}"
+        )
     return None
 
 
@@ -97,12 +123,16 @@ def _from_aar(file: Path, name: str, version: str, tools: Toolchain) -> Runtime:
     manifest = folder / "AndroidManifest.xml"
     least = _min_sdk(manifest) if manifest.is_file() else 0
     if least > MIN_SDK:
-        raise UserError(f"{file}: needs Android API {least}, the app promises {MIN_SDK}; take another version")
+        raise UserError(
+            f"{file}: needs Android API {least}, the app promises {MIN_SDK}; take another version"
+        )
     libraries = _libraries(folder / "jni")
     if not any("libexecutorch.so" in files for files in libraries.values()):
         raise UserError(f"{file}: holds no libexecutorch.so; is it the AAR of {OFFICIAL}?")
     known = version if version != "unknown" else None
-    return _with_fbjni(name, version, known, folder / "classes.jar", libraries, (), sha256_file(file), tools)
+    return _with_fbjni(
+        name, version, known, folder / "classes.jar", libraries, (), sha256_file(file), tools
+    )
 
 
 def _community(tools: Toolchain) -> Runtime:
@@ -110,22 +140,45 @@ def _community(tools: Toolchain) -> Runtime:
     if not folder.is_dir():
         npm = shutil.which("npm")
         if npm is None:
-            raise CannotRunHere(f"--aar {COMMUNITY}: npm not found; apt install npm, or take the official runtime")
+            raise CannotRunHere(
+                f"--aar {COMMUNITY}: npm not found; apt install npm, or take the official runtime"
+            )
         with new_folder(folder) as work:
-            run([npm, "pack", f"{_NPM_NAME}@{_NPM_VERSION}", "--pack-destination", work], f"npm, fetching {_NPM_NAME}", cwd=work)
+            run(
+                [npm, "pack", f"{_NPM_NAME}@{_NPM_VERSION}", "--pack-destination", work],
+                f"npm, fetching {_NPM_NAME}",
+                cwd=work,
+            )
             package = work / f"{_NPM_NAME}-{_NPM_VERSION}.tgz"
             found = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
             if found != _NPM_INTEGRITY:
                 raise UserError(
-                    f"{_NPM_NAME} {_NPM_VERSION}: the download is not the one that was examined (sha512 {found[:16]}...); do not use it"
+                    f"{_NPM_NAME} {_NPM_VERSION}: the download is not the one that was examined"
+                    f" (sha512 {found[:16]}...); do not use it"
                 )
-            wanted = ["package/android/libs/classes.jar", "package/third-party/android/libs/executorch"]
-            run(["tar", "-xzf", package, "--no-same-owner", *wanted], f"tar, unpacking {_NPM_NAME}", cwd=work)
+            wanted = [
+                "package/android/libs/classes.jar",
+                "package/third-party/android/libs/executorch",
+            ]
+            run(
+                ["tar", "-xzf", package, "--no-same-owner", *wanted],
+                f"tar, unpacking {_NPM_NAME}",
+                cwd=work,
+            )
             package.unlink()
     root = folder / "package"
     libraries = _libraries(root / "third-party/android/libs/executorch")
     jar = root / "android/libs/classes.jar"
-    return _with_fbjni(_NPM_NAME, _NPM_VERSION, _COMMUNITY_BASE, jar, libraries, _COMMUNITY_NEEDS, sha256_tree(root), tools)
+    return _with_fbjni(
+        _NPM_NAME,
+        _NPM_VERSION,
+        _COMMUNITY_BASE,
+        jar,
+        libraries,
+        _COMMUNITY_NEEDS,
+        sha256_tree(root),
+        tools,
+    )
 
 
 def _with_fbjni(
@@ -158,10 +211,18 @@ def _unpacked(aar: Path) -> Path:
 
 
 def _libraries(folder: Path) -> dict[str, dict[str, Path]]:
-    return {abi.name: {file.name: file for file in sorted(abi.glob("*.so"))} for abi in sorted(folder.glob("*")) if abi.is_dir()}
+    return {
+        abi.name: {file.name: file for file in sorted(abi.glob("*.so"))}
+        for abi in sorted(folder.glob("*"))
+        if abi.is_dir()
+    }
 
 
 def _min_sdk(manifest: Path) -> int:
     uses = ElementTree.parse(manifest).getroot().find("uses-sdk")
-    value = uses.get("{http://schemas.android.com/apk/res/android}minSdkVersion") if uses is not None else None
+    value = (
+        uses.get("{http://schemas.android.com/apk/res/android}minSdkVersion")
+        if uses is not None
+        else None
+    )
     return int(value) if value and value.isdigit() else 0

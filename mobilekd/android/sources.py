@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from mobilekd.errors import UserError
+from mobilekd.support.errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -13,11 +13,16 @@ def demo_sources() -> Path:
     for folder in (_PACKAGE.parent / "android_demo", _PACKAGE / "android_demo"):
         if (folder / "app" / "src" / "main" / "AndroidManifest.xml").is_file():
             return folder
-    raise UserError("android_demo: the app's sources are not installed; reinstall mobilekd from its wheel or use a checkout")
+    raise UserError(
+        "android_demo: the app's sources are not installed; reinstall mobilekd from its wheel or"
+        " use a checkout"
+    )
 
 
 def source_hash(*beside: str) -> str:
-    """Hex SHA-256 over the app's sources, the list of its libraries, and the files ``beside`` them."""
+    """Hex SHA-256 over the app's sources, the list of its libraries, and the files
+    ``beside`` them.
+    """
     total = hashlib.sha256()
     root = demo_sources()
     files = [path for path in (root / "app" / "src" / "main").rglob("*") if path.is_file()]

@@ -1,4 +1,6 @@
-"""The programs outside Python that the build needs; those that are missing are one line with the command that brings them."""
+"""The programs outside Python that the build needs; those that are missing are one line with the
+command that brings them.
+"""
 
 import os
 import re
@@ -8,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilekd.errors import CannotRunHere, UserError
+from mobilekd.support.errors import CannotRunHere, UserError
 
 #: Program -> its package on Debian or Ubuntu.
 PACKAGES = {
@@ -39,7 +41,9 @@ class Toolchain:
 
 
 def build_tools() -> Path | None:
-    """The newest build-tools of an installed Android SDK (``ANDROID_HOME``, ``ANDROID_SDK_ROOT``), if there is one."""
+    """The newest build-tools of an installed Android SDK (``ANDROID_HOME``, ``ANDROID_SDK_ROOT``),
+    if there is one.
+    """
     for variable in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
         folder = Path(os.environ.get(variable) or os.devnull) / "build-tools"
         if folder.is_dir():
@@ -67,26 +71,49 @@ def missing() -> dict[str, str]:
 
 
 def toolchain() -> Toolchain:
-    """All programs, or one :class:`CannotRunHere` that names every one that is missing, with one command for all."""
+    """All programs, or one :class:`CannotRunHere` that names every one that is missing, with one
+    command for all.
+    """
     absent = missing()
     if absent:
         packages = " ".join(sorted(set(absent.values())))
-        raise CannotRunHere(f"{', '.join(absent)} not found on this machine; on Debian: apt install {packages}")
+        raise CannotRunHere(
+            f"{', '.join(absent)} not found on this machine; on Debian: apt install {packages}"
+        )
     return Toolchain(**{program: str(find(program)) for program in PACKAGES})
 
 
-def run(command: Sequence[str | Path], what: str, *, timeout: float = 900, cwd: Path | None = None) -> str:
-    """Run a program and give its standard output; a failure is one line with the program's own last words."""
+def run(
+    command: Sequence[str | Path], what: str, *, timeout: float = 900, cwd: Path | None = None
+) -> str:
+    """Run a program and give its standard output; a failure is one line with the program's own last
+    words.
+    """
     words = [str(part) for part in command]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, cwd=cwd, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+        )
     except FileNotFoundError:
         program = Path(words[0]).name
-        raise CannotRunHere(f"{what}: {words[0]} not found; install {PACKAGES.get(program, program)}") from None
+        raise CannotRunHere(
+            f"{what}: {words[0]} not found; install {PACKAGES.get(program, program)}"
+        ) from None
     except subprocess.TimeoutExpired:
-        raise UserError(f"{what}: {Path(words[0]).name} did not end within {timeout:.0f} s; try again on a less busy machine") from None
+        raise UserError(
+            f"{what}: {Path(words[0]).name} did not end within {timeout:.0f} s; try again on a less"
+            " busy machine"
+        ) from None
     if done.returncode != 0:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         errors = [line for line in said if "error" in line.lower()] or said[-1:]
-        raise UserError(f"{what}: {Path(words[0]).name} failed: {' | '.join(errors[:3])[:600] or f'exit code {done.returncode}'}")
+        raise UserError(
+            f"{what}: {Path(words[0]).name} failed:"
+            f" {' | '.join(errors[:3])[:600] or f'exit code {done.returncode}'}"
+        )
     return done.stdout

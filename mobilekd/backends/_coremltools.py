@@ -1,4 +1,6 @@
-"""What both Core ML backends need of coremltools: quiet, where answers come from, and the graph with the decoded weights."""
+"""What both Core ML backends need of coremltools: quiet, where answers come from, and the graph
+with the decoded weights.
+"""
 
 import copy
 import io
@@ -12,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.artifact import Delegation
-from mobilekd.constants import Constants
-from mobilekd.errors import UserError
+from mobilekd.formats.artifact import Delegation
+from mobilekd.formats.constants import Constants
+from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
     from torch import fx
 
 #: int8 weights in coremltools' terms: every layer's, symmetric, a scale per output channel.
-INT8 = {"mode": "linear_symmetric", "dtype": "int8", "granularity": "per_channel", "weight_threshold": 0}
+INT8 = {
+    "mode": "linear_symmetric",
+    "dtype": "int8",
+    "granularity": "per_channel",
+    "weight_threshold": 0,
+}
 INT8_NOTE = "weights in int8 (symmetric, a scale per output channel), arithmetic in fp16"
-#: The parity table's row that only Apple's systems can fill; ``ios_export/check_on_mac.py`` fills it.
+#: The parity table's row that only Apple's systems can fill; ``ios_export/check_on_mac.py`` fills
+#: it.
 APPLE_STAGE = "saved file on Core ML"
 #: What a file must equal, by precision; a compressed package is read back by coremltools itself.
 REFERENCE = {
@@ -31,14 +39,17 @@ REFERENCE = {
     "int8": "eager with decoded weights",
     "palette": "eager with decoded weights",
 }
-#: Relative L2 distance that compression may put between a layer's weights and their decoded form: they are what is stored already, so
-#: only float16's digits may differ; a mixed-up pair of layers is above 1.
+#: Relative L2 distance that compression may put between a layer's weights and their decoded form:
+#: they are what is stored already, so only float16's digits may differ; a mixed-up pair of layers
+#: is above 1.
 MOST_WEIGHT_ERROR = {"int8": 1e-3, "palette": 1e-3}
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """coremltools warns of untested versions and draws progress bars on standard error; both are noise to our users."""
+    """coremltools warns of untested versions and draws progress bars on standard error; both are
+    noise to our users.
+    """
     logging.getLogger("coremltools").setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -68,7 +79,9 @@ def where(apple: str) -> str:
 
 
 def account(program: Any, heavy_total: int) -> Delegation:
-    """Every op of a ``mil.Program`` is Core ML's; the heavy ones are counted against those of the exported graph."""
+    """Every op of a ``mil.Program`` is Core ML's; the heavy ones are counted against those of the
+    exported graph.
+    """
     heavy = program.heavy()
     return Delegation(
         delegated=program.kinds(),
@@ -84,20 +97,28 @@ def answer_from(model: Any, x: np.ndarray) -> list[np.ndarray]:
     """float32 or uint8 ``[N, 3, H, W]`` -> outputs of a ``mil.Model``, one photograph at a time."""
     import torch
 
-    answers = [model.answers(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x]
+    answers = [
+        model.answers(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x
+    ]
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
 def interpreted_layers(package: Path, x: np.ndarray) -> list[np.ndarray]:
-    """Outputs of the saved package's convolutions and linear layers in order, by the interpreter; ``x`` float32 ``[1, 3, H, W]``."""
+    """Outputs of the saved package's convolutions and linear layers in order, by the interpreter;
+    ``x`` float32 ``[1, 3, H, W]``.
+    """
     import torch
 
     with quiet():
-        from mobilekd.backends.mil import Model
+        from mobilekd.graphs.mil import Model
 
         model, trace = Model(package), dict[str, torch.Tensor]()
     model.answers(torch.from_numpy(np.ascontiguousarray(x)), trace)
-    return [trace[step.results[0][0]].numpy() for step in model.program.steps if step.kind in ("conv", "linear")]
+    return [
+        trace[step.results[0][0]].numpy()
+        for step in model.program.steps
+        if step.kind in ("conv", "linear")
+    ]
 
 
 def refuse_compressed_cam(backend: str, precision: str, constants: Constants) -> None:
@@ -105,15 +126,20 @@ def refuse_compressed_cam(backend: str, precision: str, constants: Constants) ->
     outputs = constants["outputs"]
     if precision in ("int8", "palette") and isinstance(outputs, list) and len(outputs) > 1:
         raise UserError(
-            f"--backend {backend} --precision {precision} --cam: coremltools 9.0 compresses no classifier with two outputs; use fp16"
+            f"--backend {backend} --precision {precision} --cam: coremltools 9.0 compresses no"
+            " classifier with two outputs; use fp16"
         )
 
 
 def decoded_weights(package: Path) -> list[np.ndarray]:
-    """float32 weights of every convolution and linear layer of a saved package in order, decompressed by coremltools itself."""
+    """float32 weights of every convolution and linear layer of a saved package in order,
+    decompressed by coremltools itself.
+    """
     import coremltools as ct
 
-    dense = ct.optimize.coreml.decompress_weights(ct.models.MLModel(str(package), skip_model_load=True))
+    dense = ct.optimize.coreml.decompress_weights(
+        ct.models.MLModel(str(package), skip_model_load=True)
+    )
     found = []
     for operation in dense._mil_program.functions["main"].operations:
         if operation.op_type in ("conv", "linear"):
@@ -122,19 +148,29 @@ def decoded_weights(package: Path) -> list[np.ndarray]:
     return found
 
 
-def with_decoded_weights(graph: "fx.GraphModule", decoded: list[np.ndarray], precision: str) -> "fx.GraphModule":
-    """A copy of a captured ``graph`` whose layers hold the decoded weights; those must be its own but for rounding."""
+def with_decoded_weights(
+    graph: "fx.GraphModule", decoded: list[np.ndarray], precision: str
+) -> "fx.GraphModule":
+    """A copy of a captured ``graph`` whose layers hold the decoded weights; those must be its own
+    but for rounding.
+    """
     import torch
 
-    from mobilekd import graphs
+    from mobilekd.graphs import torch_graph
 
     copied = copy.deepcopy(graph)
-    layers = list(graphs.heavy_nodes(copied))
+    layers = list(torch_graph.heavy_nodes(copied))
     if len(layers) != len(decoded):
-        raise RuntimeError(f"the package holds {len(decoded)} convolutions and linear layers, the graph {len(layers)}")
+        raise RuntimeError(
+            f"the package holds {len(decoded)} convolutions and linear layers, the graph"
+            f" {len(layers)}"
+        )
     for node, array in zip(layers, decoded, strict=True):
-        own, new = graphs.weights_of(copied, node), torch.from_numpy(array)
+        own, new = torch_graph.weights_of(copied, node), torch.from_numpy(array)
         if own.shape != new.shape or (new - own).norm() > MOST_WEIGHT_ERROR[precision] * own.norm():
-            raise RuntimeError(f"layer {graphs.layer_name(node)}: the package's weights are not its own; the conversion reordered layers")
-        graphs.set_tensor(copied, str(node.args[1].target), new)  # type: ignore[union-attr]  # a graph in floating point names it there
+            raise RuntimeError(
+                f"layer {torch_graph.layer_name(node)}: the package's weights are not its own; the"
+                " conversion reordered layers"
+            )
+        torch_graph.set_tensor(copied, str(node.args[1].target), new)  # type: ignore[union-attr]  # a graph in floating point names it there
     return copied

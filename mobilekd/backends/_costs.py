@@ -1,7 +1,9 @@
-"""What hard-swish, hard-sigmoid and squeeze-and-excitation cost one network: counted in its graph, in words for the manifest.
+"""What hard-swish, hard-sigmoid and squeeze-and-excitation cost one network: counted in its graph,
+in words for the manifest.
 
-They are cheap in multiply-adds and dear in passes over memory. XNNPACK has no int8 hard-swish, so in an int8 network each
-stands between two conversions; a hard sigmoid spelt as ``relu6(x + 3) / 6`` does not. ``mobilekd inspect --profile`` adds the time.
+They are cheap in multiply-adds and dear in passes over memory. XNNPACK has no int8 hard-swish, so
+in an int8 network each stands between two conversions; a hard sigmoid spelt as ``relu6(x + 3) / 6``
+does not. ``mobilekd inspect --profile`` adds the time.
 """
 
 import math
@@ -27,11 +29,15 @@ class Cost:
         """For the manifest's notes; ``whole`` is the network's."""
         if not self.count:
             return f"{name}: none in this network"
-        said = f"{name}: {self.count}, {self.moved / 1000:,.0f} thousand activations read and written per photograph"
+        said = (
+            f"{name}: {self.count}, {self.moved / 1000:,.0f} thousand activations read and written"
+            " per photograph"
+        )
         said += f" ({100 * self.moved / max(1, whole.moved):.0f}% of the network's)"
         if self.parameters:
             said += (
-                f", {100 * self.parameters / whole.parameters:.1f}% of the parameters, {100 * self.macs / whole.macs:.2f}% of multiply-adds"
+                f", {100 * self.parameters / whole.parameters:.1f}% of the parameters,"
+                f" {100 * self.macs / whole.macs:.2f}% of multiply-adds"
             )
         if self.conversions:
             said += f", {self.conversions} conversions between int8 and floating point beside it"
@@ -39,25 +45,34 @@ class Cost:
 
 
 def notes(graph: "fx.GraphModule") -> tuple[str, ...]:
-    """One note per kind. ``graph`` is what was lowered, hard sigmoids spelt as ``relu6(x + 3) / 6``."""
+    """One note per kind. ``graph`` is what was lowered, hard sigmoids spelt as ``relu6(x + 3) /
+    6``.
+    """
     swishes = [node for node in graph.graph.nodes if _is(node, "hardswish")]
     sigmoids = [chain for node in graph.graph.nodes if (chain := hard_sigmoid(node))]
     excitations = [found for node in graph.graph.nodes if (found := excitation(node))]
-    whole = total(graph, [node for node in graph.graph.nodes if node.op == "call_function" and not _rounds(node)])
+    whole = total(
+        graph,
+        [node for node in graph.graph.nodes if node.op == "call_function" and not _rounds(node)],
+    )
     named = {
-        "hard-swish": replace(total(graph, swishes, len(swishes)), conversions=conversions(swishes)),
+        "hard-swish": replace(
+            total(graph, swishes, len(swishes)), conversions=conversions(swishes)
+        ),
         "hard-sigmoid": total(graph, [node for chain in sigmoids for node in chain], len(sigmoids)),
-        "squeeze-and-excitation": total(graph, [node for found in excitations for node in found], len(excitations)),
+        "squeeze-and-excitation": total(
+            graph, [node for found in excitations for node in found], len(excitations)
+        ),
     }
     return tuple(cost.words(name, whole) for name, cost in named.items())
 
 
 def total(graph: "fx.GraphModule", nodes: "Sequence[fx.Node]", count: int = 0) -> Cost:
     """Of ``nodes`` together, each counted once."""
-    from mobilekd import graphs
+    from mobilekd.graphs import torch_graph
 
     nodes = list(dict.fromkeys(nodes))
-    heavy = dict(zip(graphs.heavy_nodes(graph), graphs.layer_costs(graph), strict=True))
+    heavy = dict(zip(torch_graph.heavy_nodes(graph), torch_graph.layer_costs(graph), strict=True))
     return Cost(
         count=count,
         moved=sum(_elements(node) + sum(map(_elements, _sources(node))) for node in nodes),
@@ -68,11 +83,14 @@ def total(graph: "fx.GraphModule", nodes: "Sequence[fx.Node]", count: int = 0) -
 
 def conversions(nodes: "Sequence[fx.Node]") -> int:
     """Right before and after operators that compute in floating point."""
-    return sum(sum(map(_rounds, node.all_input_nodes)) + sum(map(_rounds, node.users)) for node in nodes)
+    return sum(
+        sum(map(_rounds, node.all_input_nodes)) + sum(map(_rounds, node.users)) for node in nodes
+    )
 
 
 def hard_sigmoid(node: "fx.Node") -> "list[fx.Node]":
-    """The operators of a spelt hard sigmoid by its last one, ``mul(hardtanh(add(x, 3)), 1 / 6)``; else nothing.
+    """The operators of a spelt hard sigmoid by its last one, ``mul(hardtanh(add(x, 3)), 1 / 6)``;
+    else nothing.
 
     In int8 the sum saturates and has no clamp.
     """
@@ -87,11 +105,17 @@ def hard_sigmoid(node: "fx.Node") -> "list[fx.Node]":
 
 
 def excitation(node: "fx.Node") -> "list[fx.Node]":
-    """The operators of a squeeze-and-excitation by its last one, a product of maps with one number per channel; else nothing."""
+    """The operators of a squeeze-and-excitation by its last one, a product of maps with one number
+    per channel; else nothing.
+    """
     if not _is(node, "mul"):
         return []
     shapes = [_shape(item) for item in node.args[:2]]
-    gates = [item for item, shape in zip(node.args, shapes, strict=False) if len(shape) == 4 and shape[2:] == [1, 1]]
+    gates = [
+        item
+        for item, shape in zip(node.args, shapes, strict=False)
+        if len(shape) == 4 and shape[2:] == [1, 1]
+    ]
     if len(gates) != 1 or not all(len(shape) == 4 for shape in shapes):
         return []
     found, back = [node], _unrounded(gates[0])
@@ -104,7 +128,9 @@ def excitation(node: "fx.Node") -> "list[fx.Node]":
 
 
 def _is(node: "fx.Node", name: str) -> bool:
-    return node.op == "call_function" and f".{name}." in f".{str(node.target).removeprefix('aten.')}."
+    return (
+        node.op == "call_function" and f".{name}." in f".{str(node.target).removeprefix('aten.')}."
+    )
 
 
 def _rounds(node: "fx.Node") -> bool:
@@ -127,12 +153,18 @@ def _unrounded(node: Any) -> "fx.Node | None":
 def _is_number(node: Any) -> bool:
     """A literal, or the constant that quantisation made of one."""
     root = _root(node)
-    return isinstance(root, (int, float)) or (getattr(root, "op", "") == "get_attr" and "weight" not in str(root.target))
+    return isinstance(root, (int, float)) or (
+        getattr(root, "op", "") == "get_attr" and "weight" not in str(root.target)
+    )
 
 
 def _sources(node: "fx.Node") -> "Iterator[fx.Node]":
     """Activations that come in; weights are not activations."""
-    return (item for item in node.all_input_nodes if item.op == "placeholder" or _unrounded(item) is not None)
+    return (
+        item
+        for item in node.all_input_nodes
+        if item.op == "placeholder" or _unrounded(item) is not None
+    )
 
 
 def _shape(node: Any) -> list[int]:

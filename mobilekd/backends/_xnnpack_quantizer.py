@@ -1,20 +1,25 @@
 """XNNPACK's quantizer with clamps and pooling understood.
 
-The shipped one pairs convolutions with ReLU only. Before a ReLU6, or any clamp, it quantises the output over the whole
-range that the clamp then cuts off, which wastes most of the 256 levels and leaves a clamp of its own per layer. Here
-the pair shares one quantised output behind the clamp, so XNNPACK runs it inside the convolution. An addition takes its
-clamp's range for its own: what lies beyond saturates, and ``quantize.convert`` drops the clamp.
+The shipped one pairs convolutions with ReLU only. Before a ReLU6, or any clamp, it quantises the
+output over the whole range that the clamp then cuts off, which wastes most of the 256 levels and
+leaves a clamp of its own per layer. Here the pair shares one quantised output behind the clamp, so
+XNNPACK runs it inside the convolution. An addition takes its clamp's range for its own: what lies
+beyond saturates, and ``quantize.convert`` drops the clamp.
 
-The shipped one also gives a pooled tensor the step of what was pooled. Means lie closer together than what they are means
-of, so most of that range stays empty; here a pooled tensor has a step of its own.
+The shipped one also gives a pooled tensor the step of what was pooled. Means lie closer together
+than what they are means of, so most of that range stays empty; here a pooled tensor has a step of
+its own.
 """
 
 import torch
-from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+    XNNPACKQuantizer,
+    get_symmetric_quantization_config,
+)
 from torch import fx
 from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec, QuantizationAnnotation
 
-from mobilekd.float_operators import left_in_float
+from mobilekd.graphs.float_operators import left_in_float
 
 aten = torch.ops.aten
 _ANNOTATION = "quantization_annotation"
@@ -23,7 +28,9 @@ _WEIGHTED = (aten.conv2d.default, aten.linear.default)
 
 
 class Quantizer(XNNPACKQuantizer):
-    """int8, weights per channel; layers named in ``float_layers`` are left alone, and operators that stand among them."""
+    """int8, weights per channel; layers named in ``float_layers`` are left alone, and operators
+    that stand among them.
+    """
 
     def __init__(self, float_layers: frozenset[str]) -> None:
         super().__init__()
@@ -33,7 +40,9 @@ class Quantizer(XNNPACKQuantizer):
         self._float_layers = float_layers
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
-        """The shipped annotations, then clamps joined to what is before them, and pooled tensors on their own."""
+        """The shipped annotations, then clamps joined to what is before them, and pooled tensors on
+        their own.
+        """
         left = left_in_float(model, self._float_layers)
         self.set_filter_function(lambda node: node not in left)
         model = super().annotate(model)
@@ -48,12 +57,17 @@ class Quantizer(XNNPACKQuantizer):
                 continue
             clamped = node.target is aten.hardtanh.default and len(source.users) == 1
             if clamped and source.target in _WEIGHTED:
-                node.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=annotation.output_qspec, _annotated=True)
+                node.meta[_ANNOTATION] = QuantizationAnnotation(
+                    output_qspec=annotation.output_qspec, _annotated=True
+                )
                 annotation.output_qspec = None
             elif clamped and source.target is aten.add.Tensor:
                 annotation.output_qspec = _range(*node.args[1:])
-                for user in node.users:  # reads these very levels: a range of its own would round them once more
-                    inputs = user.meta[_ANNOTATION].input_qspec_map if user.meta.get(_ANNOTATION) else {}
+                # reads these very levels: a range of its own would round them once more
+                for user in node.users:
+                    inputs = (
+                        user.meta[_ANNOTATION].input_qspec_map if user.meta.get(_ANNOTATION) else {}
+                    )
                     if inputs.get(node) is not None:
                         inputs[node] = annotation.output_qspec
             elif node.target in _POOLING and node.meta.get(_ANNOTATION):
@@ -64,4 +78,6 @@ class Quantizer(XNNPACKQuantizer):
 def _range(low: float, high: float) -> FixedQParamsQuantizationSpec:
     """int8 from ``low`` to ``high``, 0 among its levels."""
     scale = (high - low) / 255
-    return FixedQParamsQuantizationSpec(torch.int8, scale, round(-128 - low / scale), -128, 127, torch.per_tensor_affine)
+    return FixedQParamsQuantizationSpec(
+        torch.int8, scale, round(-128 - low / scale), -128, 127, torch.per_tensor_affine
+    )

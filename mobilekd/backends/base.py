@@ -1,10 +1,11 @@
-"""What a backend is: one file in this package that ends with ``BACKEND = ...`` and keeps these promises.
+"""What a backend is: one file in this package that ends with ``BACKEND = ...`` and keeps these
+promises.
 
-Loading a backend's module loads neither torch nor the backend's own libraries; ``lower`` and ``run`` import what they need.
+Loading a backend's module loads neither torch nor the backend's own libraries; ``lower`` and
+``run`` import what they need.
 """
 
 import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from mobilekd.artifact import Delegation
-from mobilekd.constants import Constants
+from mobilekd.formats.artifact import Delegation
+from mobilekd.formats.constants import Constants
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
 
-#: float32 or uint8 [N, 3, H, W], RGB 0..255 -> the model's outputs, each with N in front: probabilities [N, C] (, cam [N, h, w])
+#: float32 or uint8 [N, 3, H, W], RGB 0..255 -> the model's outputs, each with N in front:
+#: probabilities [N, C] (, cam [N, h, w])
 Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
@@ -32,15 +34,20 @@ class Lowered:
     model_path: Path
     delegation: Delegation | None
     eager_reference: Run  # eager torch in the file's own precision: what the file must equal
-    reference_name: str = "eager fp32"  # "eager fp32", "eager quantised", "eager with float16 weights", "eager with decoded weights"
+    # "eager fp32", "eager quantised", "eager with float16 weights", "eager with decoded weights"
+    reference_name: str = "eager fp32"
     lowered: Run | None = None  # the lowered graph before it is saved, where that can be run
     memory: dict[str, int] | None = None  # bytes: weights, program, planned
     notes: tuple[str, ...] = ()
-    graph: "Callable[[], fx.GraphModule] | None" = None  # what `eager_reference` runs as a graph, for naming layers
-    layers: Callable[[np.ndarray], list[np.ndarray]] | None = None  # convolutions and linear layers of the lowered graph, in order
-    saved_layers: Callable[[np.ndarray], list[np.ndarray]] | None = None  # the same of the saved file, where it can be looked into
+    # what `eager_reference` runs as a graph, for naming layers
+    graph: "Callable[[], fx.GraphModule] | None" = None
+    # convolutions and linear layers of the lowered graph, in order
+    layers: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    # the same of the saved file, where it can be looked into
+    saved_layers: Callable[[np.ndarray], list[np.ndarray]] | None = None
     least_ios: int | None = None  # of a Core ML file
-    promises_delegation: bool = True  # every convolution and linear layer is expected inside the delegate
+    # every convolution and linear layer is expected inside the delegate
+    promises_delegation: bool = True
 
 
 @runtime_checkable
@@ -53,15 +60,21 @@ class Backend(Protocol):
     processor: bool  # the file runs on a processor alone, so an emulated Arm can answer for it
     apple: bool  # the kernels are Apple's, which only a Mac can check
 
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
-        """The PT2E quantizer that export runs before ``lower``; None where the backend compresses by itself or not at all.
+    def quantizer(
+        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
+    ) -> Any | None:
+        """The PT2E quantizer that export runs before ``lower``; None where the backend compresses
+        by itself or not at all.
 
-        ``float_layers`` are names of the student's modules (``blocks.0.0.conv_dw``) to leave in floating point.
+        ``float_layers`` are names of the student's modules (``blocks.0.0.conv_dw``) to leave in
+        floating point.
         """
         ...
 
     def weights_in(self, precision: str) -> str | None:
-        """``float16`` or ``int8``, where the file holds rounded weights and computes in floating point; None elsewhere."""
+        """``float16`` or ``int8``, where the file holds rounded weights and computes in floating
+        point; None elsewhere.
+        """
         ...
 
     def lower(
@@ -74,59 +87,39 @@ class Backend(Protocol):
     ) -> Lowered:
         """Write ``folder / model_file``.
 
-        ``model`` is the Deployable as ``graphs.capture`` gives it: quantised by PT2E where ``quantizer`` gave a quantizer, with
-        rounded weights where ``weights_in`` named a format. ``example`` is float32 ``[1, 3, H, W]``.
+        ``model`` is the Deployable as ``torch_graph.capture`` gives it: quantised by PT2E where
+        ``quantizer`` gave a quantizer, with rounded weights where ``weights_in`` named a format.
+        ``example`` is float32 ``[1, 3, H, W]``.
         """
         ...
 
     def where(self) -> str:
-        """What ``run`` runs on, for the parity table: this host, or an interpreter of the saved file."""
+        """What ``run`` runs on, for the parity table: this host, or an interpreter of the saved
+        file.
+        """
         ...
 
     def constants(self, model_path: Path) -> Constants:
-        """What the saved file says of itself, by the names of ``mobilekd.constants``."""
+        """What the saved file says of itself, by the names of ``mobilekd.formats.constants``."""
         ...
 
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
-        """Where the saved file's operators are, counted in the file alone; ``heavy_total`` layers went in."""
+        """Where the saved file's operators are, counted in the file alone; ``heavy_total`` layers
+        went in.
+        """
         ...
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """The saved file on this host: float32 or uint8 ``[N, 3, H, W]`` -> outputs. Raises ``CannotRunHere`` with the reason."""
+        """The saved file on this host: float32 or uint8 ``[N, 3, H, W]`` -> outputs. Raises
+        ``CannotRunHere`` with the reason.
+        """
         ...
-
-
-class ExecutorchFile:
-    """What the backends of a ``.pte`` answer alike."""
-
-    processor = True
-    apple = False
-
-    def where(self) -> str:
-        """This host runs the file itself."""
-        return f"{platform.machine()} {platform.system()}"
-
-    def weights_in(self, precision: str) -> str | None:
-        """None: int8 goes through ``quantizer``."""
-        return None
-
-    def constants(self, model_path: Path) -> Constants:
-        """The file's constant methods."""
-        from mobilekd import pte
-
-        return pte.constants(model_path)
-
-    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
-        """Counted by the file's own program and delegates."""
-        from mobilekd import pte
-        from mobilekd.backends import _pte
-
-        return _pte.delegation(pte.read(model_path), heavy_total)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread: layers this small gain nothing from a second, and wait a hundred times longer where cores are busy.
+    """torch on one thread: layers this small gain nothing from a second, and wait a hundred times
+    longer where cores are busy.
 
     The answers no longer depend on how many cores there are, either.
     """
@@ -143,15 +136,18 @@ def one_thread() -> Iterator[None]:
 def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run:
     """A network as a function of arrays.
 
-    Pixels lie together, which torch's depthwise convolutions run faster; batches are small, so that layers pass each other data
-    in the processor's cache. Each batch has a core of its own, so answers do not depend on how many cores there are.
-    Threads are told to use one core each, which later threads inherit; ``one_thread`` gives the others back.
+    Pixels lie together, which torch's depthwise convolutions run faster; batches are small, so that
+    layers pass each other data in the processor's cache. Each batch has a core of its own, so
+    answers do not depend on how many cores there are. Threads are told to use one core each, which
+    later threads inherit; ``one_thread`` gives the others back.
     """
     import torch
 
     def one(pixels: np.ndarray) -> Sequence[torch.Tensor]:
         with torch.inference_mode():  # of this thread alone
-            answer = model(torch.from_numpy(pixels).float().contiguous(memory_format=torch.channels_last))
+            answer = model(
+                torch.from_numpy(pixels).float().contiguous(memory_format=torch.channels_last)
+            )
         return answer if isinstance(answer, (tuple, list)) else (answer,)
 
     def run(x: np.ndarray) -> list[np.ndarray]:
@@ -159,6 +155,9 @@ def eager_runner(model: "Callable[[torch.Tensor], Any]", batch: int = 16) -> Run
         cores = max(1, min(len(batches), os.cpu_count() or 1))
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             answers = list(pool.map(one, batches))
-        return [np.concatenate([answer[i].numpy() for answer in answers]) for i in range(len(answers[0]))]
+        return [
+            np.concatenate([answer[i].numpy() for answer in answers])
+            for i in range(len(answers[0]))
+        ]
 
     return run

@@ -1,7 +1,8 @@
-"""Core ML: an ``.mlpackage`` with an ML program, image input, classifier labels, and the artifact's facts in its metadata.
+"""Core ML: an ``.mlpackage`` with an ML program, image input, classifier labels, and the artifact's
+facts in its metadata.
 
-Off macOS the saved package is run by the strict interpreter in ``mobilekd/backends/mil``, which proves everything but
-Apple's own kernels; on macOS Core ML itself answers.
+Off macOS the saved package is run by the strict interpreter in ``mobilekd/backends/mil``, which
+proves everything but Apple's own kernels; on macOS Core ML itself answers.
 """
 
 import json
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.artifact import Delegation
 from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
@@ -29,8 +29,9 @@ from mobilekd.backends._coremltools import (
     with_decoded_weights,
 )
 from mobilekd.backends.base import Lowered, eager_runner
-from mobilekd.constants import Constants
-from mobilekd.errors import UserError
+from mobilekd.formats.artifact import Delegation
+from mobilekd.formats.constants import Constants
+from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,9 @@ class CoreML(AppleFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """Convert, compress, describe, save; then read the saved package back and compare what it says of itself."""
+        """Convert, compress, describe, save; then read the saved package back and compare what it
+        says of itself.
+        """
         refuse_compressed_cam(self.name, precision, constants)
         if precision == "palette":
             _refuse_loose_weights(model)
@@ -71,7 +74,11 @@ class CoreML(AppleFile):
             path = folder / self.model_file
             package.save(str(path))
             compressed = precision in MOST_WEIGHT_ERROR
-            reference = with_decoded_weights(model, decoded_weights(path), precision) if compressed else model
+            reference = (
+                with_decoded_weights(model, decoded_weights(path), precision)
+                if compressed
+                else model
+            )
         _refuse_other_facts(path, constants)
         return Lowered(
             model_path=path,
@@ -86,7 +93,9 @@ class CoreML(AppleFile):
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """The saved package: by Core ML on macOS, by the interpreter elsewhere (:meth:`where` says which)."""
+        """The saved package: by Core ML on macOS, by the interpreter elsewhere (:meth:`where` says
+        which).
+        """
         if platform.system() == "Darwin":
             return predict(model_path, x)
         return interpret(model_path, x)
@@ -96,22 +105,26 @@ class CoreML(AppleFile):
         return where("Core ML")
 
     def constants(self, model_path: Path) -> Constants:
-        """What the saved package says of itself, as ``mobilekd.constants`` names it."""
+        """What the saved package says of itself, as ``mobilekd.formats.constants`` names it."""
         with quiet():
-            from mobilekd.backends.mil import Model
+            from mobilekd.graphs.mil import Model
 
             return constants_in(Model(model_path).metadata)
 
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the saved package."""
         with quiet():
-            from mobilekd.backends.mil import Model
+            from mobilekd.graphs.mil import Model
 
             return account(Model(model_path).program, heavy_total)
 
 
-def convert(model: "fx.GraphModule", example: "torch.Tensor", precision: str, constants: Constants) -> tuple[Any, int]:
-    """The module as an uncompressed ``MLModel`` (int8 and palette compress fp16), and how many heavy ops went in."""
+def convert(
+    model: "fx.GraphModule", example: "torch.Tensor", precision: str, constants: Constants
+) -> tuple[Any, int]:
+    """The module as an uncompressed ``MLModel`` (int8 and palette compress fp16), and how many
+    heavy ops went in.
+    """
     import coremltools as ct
     import torch
 
@@ -121,58 +134,87 @@ def convert(model: "fx.GraphModule", example: "torch.Tensor", precision: str, co
         package = ct.convert(
             exported,
             convert_to="mlprogram",
-            inputs=[ct.ImageType(name=INPUT, shape=tuple(example.shape), scale=1.0, color_layout=ct.colorlayout.RGB)],
+            inputs=[
+                ct.ImageType(
+                    name=INPUT,
+                    shape=tuple(example.shape),
+                    scale=1.0,
+                    color_layout=ct.colorlayout.RGB,
+                )
+            ],
             classifier_config=ct.ClassifierConfig(
-                constants["labels"], predicted_feature_name=LABEL, predicted_probabilities_output=probabilities
+                constants["labels"],
+                predicted_feature_name=LABEL,
+                predicted_probabilities_output=probabilities,
             ),
             minimum_deployment_target=ct.target.iOS15,
             compute_precision=ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16,
             skip_model_load=True,
         )
     except NotImplementedError as error:  # how coremltools says that it knows no such operator
-        raise UserError(f"--backend coreml: coremltools cannot convert this student ({error}); choose another student") from None
+        raise UserError(
+            f"--backend coreml: coremltools cannot convert this student ({error}); choose another"
+            " student"
+        ) from None
     if cam:
         spec = package.get_spec()
         ct.utils.rename_feature(spec, cam[0], CAM)
         package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
-    return package, sum(count for name, count in _pte.operators(exported.graph).items() if name in _pte.HEAVY)
+    return package, sum(
+        count for name, count in _pte.operators(exported.graph).items() if name in _pte.HEAVY
+    )
 
 
 def compress(package: Any, precision: str) -> Any:
-    """int8: linear, symmetric, a scale per output channel. palette: the few values that a large layer's weights have, in a table."""
+    """int8: linear, symmetric, a scale per output channel. palette: the few values that a large
+    layer's weights have, in a table.
+    """
     if precision not in ("int8", "palette"):
         return package
     import coremltools.optimize.coreml as optimize
 
     if precision == "int8":
         linear = optimize.OpLinearQuantizerConfig(**INT8)
-        return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=linear))
+        return optimize.linear_quantize_weights(
+            package, optimize.OptimizationConfig(global_config=linear)
+        )
     palette = optimize.OpPalettizerConfig(mode="unique", weight_threshold=LEAST_PALETTE)
     return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=palette))
 
 
 def _refuse_loose_weights(model: "fx.GraphModule") -> None:
-    """coremltools leaves a layer of more values than a palette holds as it is, and says so in its log alone."""
-    from mobilekd import graphs
+    """coremltools leaves a layer of more values than a palette holds as it is, and says so in its
+    log alone.
+    """
+    from mobilekd.graphs import torch_graph
 
-    for node in graphs.heavy_nodes(model):
-        weights = graphs.weights_of(model, node)
+    for node in torch_graph.heavy_nodes(model):
+        weights = torch_graph.weights_of(model, node)
         if weights.numel() >= LEAST_PALETTE and len(weights.unique()) > MOST_VALUES:
-            name = graphs.layer_name(node)
-            raise UserError(f"palette: {name} holds more than {MOST_VALUES} values; round its weights first (quantize.store_weights)")
+            name = torch_graph.layer_name(node)
+            raise UserError(
+                f"palette: {name} holds more than {MOST_VALUES} values; round its weights first"
+                " (quantize.store_weights)"
+            )
 
 
 def describe(package: Any, constants: Constants) -> None:
     """Fill Core ML's own fields for people, and the user-defined ones for programs."""
     height, width = constants["input_height"], constants["input_width"]
     package.author = "mobilekd"
-    package.license = "Program: Apache-2.0. Weights: under the licence of the data that trained them, named in the model card."
+    package.license = (
+        "Program: Apache-2.0. Weights: under the licence of the data that trained them, named in"
+        " the model card."
+    )
     package.short_description = f"{constants['name']}: {constants['card']}".strip()
     package.version = str(constants["student"])[:12]
     package.input_description[INPUT] = (
-        f"RGB photograph, centre crop to the aspect ratio of {width} x {height}, {constants['resize']} resize"
+        f"RGB photograph, centre crop to the aspect ratio of {width} x {height},"
+        f" {constants['resize']} resize"
     )
-    package.output_description[LABEL] = "key of the likeliest class; below the threshold in the metadata the answer is: not sure"
+    package.output_description[LABEL] = (
+        "key of the likeliest class; below the threshold in the metadata the answer is: not sure"
+    )
     package.output_description[f"{LABEL}_probs"] = "calibrated probability per class"
     for name, value in constants.items():
         package.user_defined_metadata[PREFIX + name] = json.dumps(value, ensure_ascii=False)
@@ -181,20 +223,32 @@ def describe(package: Any, constants: Constants) -> None:
 def constants_in(metadata: dict[str, str]) -> Constants:
     """The inverse of what :func:`describe` wrote into the user-defined metadata."""
     try:
-        return {name.removeprefix(PREFIX): json.loads(text) for name, text in metadata.items() if name.startswith(PREFIX)}
+        return {
+            name.removeprefix(PREFIX): json.loads(text)
+            for name, text in metadata.items()
+            if name.startswith(PREFIX)
+        }
     except ValueError as error:
         raise UserError(f"Core ML metadata: not readable ({error}); export again") from None
 
 
 def interpret(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-    """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the interpreter; labels and size in the metadata must be the program's own."""
+    """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the interpreter; labels and size in the
+    metadata must be the program's own.
+    """
     with quiet():
-        from mobilekd.backends.mil import MilError, Model
+        from mobilekd.graphs.mil import MilError, Model
 
         model = Model(model_path)
     said = constants_in(model.metadata)
-    if said and (list(model.labels or ()), model.size) != (said.get("labels"), (said.get("input_height"), said.get("input_width"))):
-        raise MilError(f"{model_path}: the classifier's labels or the image's size are not those in the metadata")
+    if said and (list(model.labels or ()), model.size) != (
+        said.get("labels"),
+        (said.get("input_height"), said.get("input_width")),
+    ):
+        raise MilError(
+            f"{model_path}: the classifier's labels or the image's size are not those in the"
+            " metadata"
+        )
     return answer_from(model, x)
 
 
@@ -210,7 +264,9 @@ def predict(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
     assert isinstance(labels, list)
     answers: list[list[np.ndarray]] = []
     for one in x:
-        answer = model.predict({INPUT: Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0)).astype(np.uint8))})
+        answer = model.predict(
+            {INPUT: Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0)).astype(np.uint8))}
+        )
         probabilities = answer[description.predictedProbabilitiesName]
         parts = [np.array([[probabilities[label] for label in labels]], np.float32)]
         answers.append(parts + ([np.asarray(answer[CAM], np.float32)] if CAM in answer else []))
@@ -227,7 +283,10 @@ def _refuse_other_facts(path: Path, constants: Constants) -> None:
 
 def _memory(path: Path) -> dict[str, int]:
     weights = sum(file.stat().st_size for file in path.rglob("weights/*"))
-    return {"weights": weights, "program": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) - weights}
+    return {
+        "weights": weights,
+        "program": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) - weights,
+    }
 
 
 def _notes(precision: str) -> tuple[str, ...]:
@@ -235,7 +294,9 @@ def _notes(precision: str) -> tuple[str, ...]:
         "fp16": "weights and arithmetic in fp16",
         "fp32": "weights and arithmetic in fp32: the Neural Engine is not used",
         "int8": INT8_NOTE,
-        "palette": "weights as palettes, one table per layer that is large enough, arithmetic in fp16",
+        "palette": (
+            "weights as palettes, one table per layer that is large enough, arithmetic in fp16"
+        ),
     }[precision]
     return (
         f"least iOS {LEAST_IOS[precision]}: {stored}",

@@ -1,6 +1,7 @@
 """Core ML through ExecuTorch's delegate: a ``.pte`` that holds a whole Core ML package.
 
-Off macOS the package inside the file is unpacked and run by the strict interpreter in ``mobilekd/backends/mil``.
+Off macOS the package inside the file is unpacked and run by the strict interpreter in
+``mobilekd/backends/mil``.
 """
 
 import json
@@ -14,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd import pte
-from mobilekd.artifact import Delegation
 from mobilekd.backends import _pte
 from mobilekd.backends._coremltools import (
     INT8,
@@ -33,8 +32,10 @@ from mobilekd.backends._coremltools import (
     with_decoded_weights,
 )
 from mobilekd.backends.base import Lowered, eager_runner
-from mobilekd.constants import Constants
-from mobilekd.errors import UserError
+from mobilekd.formats.artifact import Delegation
+from mobilekd.formats.constants import Constants
+from mobilekd.graphs import pte
+from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -60,11 +61,15 @@ class CoreMLPte(AppleFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """See ``base.Backend``; int8 compresses weights symmetrically with a scale per output channel, arithmetic is fp16."""
+        """See ``base.Backend``; int8 compresses weights symmetrically with a scale per output
+        channel, arithmetic is fp16.
+        """
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             path = folder / self.model_file
-            lowered = _pte.lower(model, example, constants, path, [partitioner(precision)], quantized=False)
+            lowered = _pte.lower(
+                model, example, constants, path, [partitioner(precision)], quantized=False
+            )
         reference = model
         assert lowered.delegation is not None
         counted = self.delegation(path, lowered.delegation.heavy_total)
@@ -89,11 +94,13 @@ class CoreMLPte(AppleFile):
             return interpreted_layers(package, x)
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """The saved file: by ExecuTorch on macOS, by the interpreter elsewhere (:meth:`where` says which)."""
+        """The saved file: by ExecuTorch on macOS, by the interpreter elsewhere (:meth:`where` says
+        which).
+        """
         if platform.system() == "Darwin":
             return pte.run(model_path, x)
         with unpacked(model_path) as package, quiet():
-            from mobilekd.backends.mil import Model
+            from mobilekd.graphs.mil import Model
 
             model = Model(package)
         return answer_from(model, x)
@@ -109,7 +116,7 @@ class CoreMLPte(AppleFile):
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the package inside the delegate."""
         with unpacked(model_path) as package, quiet():
-            from mobilekd.backends.mil import Model
+            from mobilekd.graphs.mil import Model
 
             return account(Model(package).program, heavy_total)
 
@@ -130,43 +137,67 @@ def partitioner(precision: str) -> Any:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """The Core ML package inside ``path``, unpacked for a while. ``forward`` must be that package and nothing else."""
+    """The Core ML package inside ``path``, unpacked for a while. ``forward`` must be that package
+    and nothing else.
+    """
     blob = delegate_blob(path)
     with tempfile.TemporaryDirectory() as work, quiet():
         from executorch.backends.apple.coreml import executorchcoreml
 
         if not executorchcoreml.unflatten_directory_contents(blob, work):
-            raise UserError(f"{path}: the Core ML delegate's data cannot be unpacked; export again or copy it whole")
+            raise UserError(
+                f"{path}: the Core ML delegate's data cannot be unpacked; export again or copy it"
+                " whole"
+            )
         packages = list(Path(work).glob("*/model.mlpackage"))
         if len(packages) != 1:
-            raise UserError(f"{path}: the Core ML delegate holds {len(packages)} packages, expected one; export again")
+            raise UserError(
+                f"{path}: the Core ML delegate holds {len(packages)} packages, expected one; export"
+                " again"
+            )
         _refuse_other_order(path, packages[0])
         yield packages[0]
 
 
 def delegate_blob(path: Path) -> bytes:
-    """Bytes of the one delegate that takes ``forward``'s inputs and gives its outputs, in their order."""
+    """Bytes of the one delegate that takes ``forward``'s inputs and gives its outputs, in their
+    order.
+    """
     from executorch.exir._serialize._program import deserialize_pte_binary
 
     pte.read(path)  # a damaged file ends here, with its remedy
     program = deserialize_pte_binary(path.read_bytes()).program
     forward = next(plan for plan in program.execution_plan if plan.name == "forward")
-    calls = [instruction.instr_args for chain in forward.chains for instruction in chain.instructions]
-    if [delegate.id for delegate in forward.delegates] != [DELEGATE] or len(calls) != 1 or forward.operators:
+    calls = [
+        instruction.instr_args for chain in forward.chains for instruction in chain.instructions
+    ]
+    if (
+        [delegate.id for delegate in forward.delegates] != [DELEGATE]
+        or len(calls) != 1
+        or forward.operators
+    ):
         raise UserError(f"{path}: forward is not one Core ML delegate alone; export again")
     if list(calls[0].args) != [*forward.inputs, *forward.outputs]:
-        raise UserError(f"{path}: the delegate's arguments are not forward's inputs and outputs in order; export again")
+        raise UserError(
+            f"{path}: the delegate's arguments are not forward's inputs and outputs in order;"
+            " export again"
+        )
     return bytes(program.backend_delegate_data[forward.delegates[0].processed.index].data)
 
 
 def _refuse_other_order(path: Path, package: Path) -> None:
     """The delegate's list of names, by which it binds tensors, must be the package's own."""
-    from mobilekd.backends.mil import Model
+    from mobilekd.graphs.mil import Model
 
     model = Model(package)
     said = json.loads((package.parent / "metadata.json").read_text(encoding="utf-8"))
-    if (said.get("inputNames"), said.get("outputNames")) != ([model.input], list(model.output_names)):
-        raise UserError(f"{path}: the delegate names other inputs or outputs than its package; export again")
+    if (said.get("inputNames"), said.get("outputNames")) != (
+        [model.input],
+        list(model.output_names),
+    ):
+        raise UserError(
+            f"{path}: the delegate names other inputs or outputs than its package; export again"
+        )
 
 
 def _notes(precision: str) -> tuple[str, ...]:
@@ -175,7 +206,10 @@ def _notes(precision: str) -> tuple[str, ...]:
         "fp32": "weights and arithmetic in fp32: the Neural Engine is not used",
         "int8": INT8_NOTE,
     }[precision]
-    return (f"least iOS {LEAST_IOS}: {stored}", "Apple's kernels are unverified until the file has run on a device with Core ML")
+    return (
+        f"least iOS {LEAST_IOS}: {stored}",
+        "Apple's kernels are unverified until the file has run on a device with Core ML",
+    )
 
 
 BACKEND = CoreMLPte()

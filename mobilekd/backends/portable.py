@@ -1,14 +1,17 @@
-"""No delegate: ExecuTorch's portable kernels. Slow, and the reference that needs no backend's library."""
+"""No delegate: ExecuTorch's portable kernels. Slow, and the reference that needs no backend's
+library.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd import pte
 from mobilekd.backends import _pte
-from mobilekd.backends.base import ExecutorchFile, Lowered
-from mobilekd.constants import Constants
+from mobilekd.backends._pte import ExecutorchFile
+from mobilekd.backends.base import Lowered
+from mobilekd.formats.constants import Constants
+from mobilekd.graphs import pte
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +25,9 @@ class Portable(ExecutorchFile):
     precisions: tuple[str, ...] = ("fp32",)
     model_file = "model.pte"
 
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
+    def quantizer(
+        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
+    ) -> Any | None:
         """None: floating point only."""
         return None
 
@@ -36,7 +41,9 @@ class Portable(ExecutorchFile):
     ) -> Lowered:
         """See ``base.Backend``."""
         path = folder / self.model_file
-        return _pte.lower(model, example, constants, path, [], quantized=False, promises_delegation=False)
+        return _pte.lower(
+            model, example, constants, path, [], quantized=False, promises_delegation=False
+        )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """See ``base.Backend``."""

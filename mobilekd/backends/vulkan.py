@@ -1,4 +1,6 @@
-"""Vulkan: a phone's graphics processor through ExecuTorch's delegate. Lowered here, run on a phone."""
+"""Vulkan: a phone's graphics processor through ExecuTorch's delegate. Lowered here, run on
+a phone.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilekd.backends import _pte
-from mobilekd.backends.base import ExecutorchFile, Lowered
-from mobilekd.constants import Constants
-from mobilekd.errors import CannotRunHere
+from mobilekd.backends._pte import ExecutorchFile
+from mobilekd.backends.base import Lowered
+from mobilekd.formats.constants import Constants
+from mobilekd.support.errors import CannotRunHere
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +26,9 @@ class Vulkan(ExecutorchFile):
     model_file = "model.pte"
     processor = False
 
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
+    def quantizer(
+        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
+    ) -> Any | None:
         """None: floating point only."""
         return None
 
@@ -39,11 +44,16 @@ class Vulkan(ExecutorchFile):
         from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
         partitioner = VulkanPartitioner({"force_fp16": precision == "fp16"})
-        return _pte.lower(model, example, constants, folder / self.model_file, [partitioner], quantized=False)
+        return _pte.lower(
+            model, example, constants, folder / self.model_file, [partitioner], quantized=False
+        )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """Raises ``CannotRunHere``."""
-        raise CannotRunHere("vulkan: this ExecuTorch wheel has no Vulkan runtime; run the file on a phone whose runtime has it")
+        raise CannotRunHere(
+            "vulkan: this ExecuTorch wheel has no Vulkan runtime; run the file on a phone whose"
+            " runtime has it"
+        )
 
 
 BACKEND = Vulkan()

@@ -1,14 +1,17 @@
-"""XNNPACK: the CPU delegate of phones. fp32, and int8 by PT2E with per-channel weights and per-tensor activations."""
+"""XNNPACK: the CPU delegate of phones. fp32, and int8 by PT2E with per-channel weights and
+per-tensor activations.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd import pte
 from mobilekd.backends import _pte
-from mobilekd.backends.base import ExecutorchFile, Lowered
-from mobilekd.constants import Constants
+from mobilekd.backends._pte import ExecutorchFile
+from mobilekd.backends.base import Lowered
+from mobilekd.formats.constants import Constants
+from mobilekd.graphs import pte
 
 if TYPE_CHECKING:
     import torch
@@ -22,10 +25,14 @@ class Xnnpack(ExecutorchFile):
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     model_file = "model.pte"
 
-    def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> Any | None:
-        """XNNPACK's quantizer with ReLU6 understood and every module in ``float_layers`` left alone; None for fp32.
+    def quantizer(
+        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
+    ) -> Any | None:
+        """XNNPACK's quantizer with ReLU6 understood and every module in ``float_layers`` left
+        alone; None for fp32.
 
-        Training simulates quantisation on the same annotations as calibration, so ``qat`` changes nothing here.
+        Training simulates quantisation on the same annotations as calibration, so ``qat`` changes
+        nothing here.
         """
         if precision == "fp32":
             return None
@@ -45,7 +52,9 @@ class Xnnpack(ExecutorchFile):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
         path = folder / self.model_file
-        return _pte.lower(model, example, constants, path, [XnnpackPartitioner()], quantized=precision != "fp32")
+        return _pte.lower(
+            model, example, constants, path, [XnnpackPartitioner()], quantized=precision != "fp32"
+        )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         """See ``base.Backend``."""

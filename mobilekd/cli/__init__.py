@@ -1,7 +1,11 @@
-"""The command line: each command is a few lines over the function of the same name, which Python users call directly.
+"""The command line: each command is a few lines over the function of the same name, which Python
+users call directly.
 
-Standard output carries the answer alone (one document with ``--json``); progress and chatter go to standard error.
-Exit codes: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C. Importing this loads neither torch nor pydantic.
+Standard output carries the answer alone (one document with ``--json``); progress and chatter go to
+standard error. Exit codes: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C. Importing this
+loads neither torch nor pydantic.
+
+Add here a command's options and what it prints. Everything it does stands in ``commands``.
 """
 
 import errno
@@ -12,12 +16,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 
-from mobilekd import __version__
 from mobilekd.cli import machine, shipping, studying, training
 from mobilekd.cli.parser import Answer, Commands
-from mobilekd.errors import UserError
+from mobilekd.support.errors import UserError
+from mobilekd.support.provenance import VERSION
 
-DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step, measure them on the phone.
+DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step,
+measure them on the phone.
 
 A research demonstration, not a medical device."""
 
@@ -37,7 +42,7 @@ REMEDIES = {
 
 def commands() -> Commands:
     """Every command's grammar, in the order of the flow."""
-    made = Commands(DESCRIPTION, __version__)
+    made = Commands(DESCRIPTION, VERSION)
     for group in (training, studying, shipping, machine):
         group.register(made)
     return made
@@ -47,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = commands().parse(sys.argv[1:] if argv is None else argv)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that unfinished folders are removed
+        # unwinds, so that unfinished folders are removed
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _hush()
     try:
         with chatter_to_stderr():
@@ -57,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mobilekd {arguments.command}: stopped; what was finished is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has left: nothing to say, and nothing to flush at exit
+        # the reader has left: nothing to say, and nothing to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as error:
         if arguments.debug:
@@ -66,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _hush() -> None:
-    """torchao 0.18 registers an enumeration that torch 2.15 already knows, and torch warns of it at every export."""
+    """torchao 0.18 registers an enumeration that torch 2.15 already knows, and torch warns of it at
+    every export.
+    """
     import logging  # not before the arguments are read: --help needs none of it
 
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
@@ -89,7 +98,8 @@ def chatter_to_stderr() -> Iterator[None]:
         with suppress(Exception):
             import ctypes
 
-            ctypes.CDLL(None).fflush(None)  # C's own buffers still hold lines that belong to standard error
+            # C's own buffers still hold lines that belong to standard error
+            ctypes.CDLL(None).fflush(None)
         os.dup2(saved, 1)
         os.close(saved)
 
@@ -115,7 +125,13 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         line, code = " ".join(str(error).split()), 2
     else:
         reason = " ".join(str(error).split())[:200]
-        line, code = f"unexpected {type(error).__name__}: {reason}; traceback saved in {_save_traceback(error)}", 1
+        line, code = (
+            (
+                f"unexpected {type(error).__name__}: {reason}; traceback saved in"
+                f" {_save_traceback(error)}"
+            ),
+            1,
+        )
     print(f"mobilekd {command}: {line}", file=sys.stderr)
     if as_json:
         import json
@@ -128,7 +144,11 @@ def _save_traceback(error: Exception) -> str:
     import tempfile
     import traceback
 
-    text = f"mobilekd {__version__}: {' '.join(sys.argv)}\n" + "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile("w", prefix="mobilekd-", suffix=".traceback.txt", delete=False, encoding="utf-8") as file:
+    text = f"mobilekd {VERSION}: {' '.join(sys.argv)}\n" + "".join(
+        traceback.format_exception(error)
+    )
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="mobilekd-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+    ) as file:
         file.write(text)
     return file.name

@@ -14,11 +14,14 @@ def artifact(found: Mapping[str, Any]) -> str:
     """The parts of an inspected artifact that a person asks about; ``--json`` has all of it."""
     model, made = found["model"], found["provenance"]
     head = (
-        f"{found['name']}: {found['backend']}, {found['precision']}, from {made['run']}\n"
-        f"{model['model']}, {model['parameters']:,} parameters, {model['macs'] / 1e6:.1f} M multiply-adds, "
-        f"{found['bytes']['file']:,} bytes ({found['bytes']['per_parameter']:.2f} per parameter)\n"
-        f"input {found['input']['width']} x {found['input']['height']} {found['input']['color']}; gives {', '.join(found['outputs'])}\n"
-        f"classes {', '.join(label['key'] for label in found['labels'])}; not sure below {found['calibration']['threshold']:.3f}"
+        f"{found['name']}: {found['backend']}, {found['precision']}, from"
+        f" {made['run']}\n{model['model']}, {model['parameters']:,} parameters,"
+        f" {model['macs'] / 1e6:.1f} M multiply-adds, {found['bytes']['file']:,} bytes"
+        f" ({found['bytes']['per_parameter']:.2f} per parameter)\ninput {found['input']['width']} x"
+        f" {found['input']['height']} {found['input']['color']}; gives"
+        f" {', '.join(found['outputs'])}\nclasses"
+        f" {', '.join(label['key'] for label in found['labels'])}; not sure below"
+        f" {found['calibration']['threshold']:.3f}"
         + (f"\nleast iOS {found['least_ios']}" if found.get("least_ios") else "")
     )
     sections = [head, *_sections(found)]
@@ -31,29 +34,52 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         split = found["delegation"]
         rows = [(name, count, "delegate") for name, count in split["delegated"].items()]
         rows += [(name, count, "portable") for name, count in split["portable"].items()]
-        share = f"{split['heavy_delegated']} of {split['heavy_total']} convolutions and linear layers in the delegate"
-        yield f"{share}, {split['partitions']} partition(s)\n" + table(("OPERATOR", "COUNT", "WHERE"), rows)
+        share = (
+            f"{split['heavy_delegated']} of {split['heavy_total']} convolutions and linear layers"
+            " in the delegate"
+        )
+        yield f"{share}, {split['partitions']} partition(s)\n" + table(
+            ("OPERATOR", "COUNT", "WHERE"), rows
+        )
     if "parts" in found["bytes"]:
-        yield table(("BYTES", ""), [(part, f"{size:,}") for part, size in found["bytes"]["parts"].items()])
+        yield table(
+            ("BYTES", ""), [(part, f"{size:,}") for part, size in found["bytes"]["parts"].items()]
+        )
     if found["memory"]:
-        yield "memory in bytes: " + ", ".join(f"{name} {size:,}" for name, size in found["memory"].items())
+        yield "memory in bytes: " + ", ".join(
+            f"{name} {size:,}" for name, size in found["memory"].items()
+        )
     if found.get("layers"):
         yield _costly(found["layers"])
     if found.get("sensitivity"):
         yield _sensitive(found["sensitivity"])
-    yield table(("STAGE", "AGAINST", "MAX ERROR", "AGREEMENT", "WHERE, OR WHY NOT"), [_stage(stage) for stage in found["parity"]])
-    gates = [(one["name"], f"{one['value']:.4g}", f"{one['relation']} {one['limit']:g}", _outcome(one)) for one in found["gates"]]
+    yield table(
+        ("STAGE", "AGAINST", "MAX ERROR", "AGREEMENT", "WHERE, OR WHY NOT"),
+        [_stage(stage) for stage in found["parity"]],
+    )
+    gates = [
+        (one["name"], f"{one['value']:.4g}", f"{one['relation']} {one['limit']:g}", _outcome(one))
+        for one in found["gates"]
+    ]
     if gates:
         yield table(("GATE", "VALUE", "LIMIT", ""), gates)
     figures = {name: value for name, value in found["accuracy"].items() if isinstance(value, dict)}
     if figures:
-        yield table(("TEST SPLIT", "VALUE (95% INTERVAL)"), [(name, interval(value)) for name, value in figures.items()])
+        yield table(
+            ("TEST SPLIT", "VALUE (95% INTERVAL)"),
+            [(name, interval(value)) for name, value in figures.items()],
+        )
     if "profile" in found:
         profile = found["profile"]
         slowest = sorted(profile["operators"], key=lambda one: -one["microseconds"])[:SHOWN]
         rows = [(one["operator"], one["category"], f"{one['microseconds']:.1f}") for one in slowest]
-        kinds = ", ".join(f"{kind} {time:.0f}" for kind, time in sorted(profile["by_category"].items(), key=lambda item: -item[1]))
-        yield f"microseconds here by kind: {kinds}\n" + table(("SLOWEST OPERATORS", "KIND", "MEDIAN us"), rows)
+        kinds = ", ".join(
+            f"{kind} {time:.0f}"
+            for kind, time in sorted(profile["by_category"].items(), key=lambda item: -item[1])
+        )
+        yield f"microseconds here by kind: {kinds}\n" + table(
+            ("SLOWEST OPERATORS", "KIND", "MEDIAN us"), rows
+        )
     yield _provenance(found["provenance"])
 
 
@@ -74,15 +100,27 @@ def _costly(layers: list[Mapping[str, Any]]) -> str:
         )
         for row in shown
     ]
-    header = ("LAYER", "KIND", "PRECISION", "MULTIPLY-ADDS", "SHARE", size.upper(), "us" if key == "microseconds" else "")
-    return f"the costliest of {len(layers)} layers; --picture draws all of them\n" + table(header, rows)
+    header = (
+        "LAYER",
+        "KIND",
+        "PRECISION",
+        "MULTIPLY-ADDS",
+        "SHARE",
+        size.upper(),
+        "us" if key == "microseconds" else "",
+    )
+    return f"the costliest of {len(layers)} layers; --picture draws all of them\n" + table(
+        header, rows
+    )
 
 
 def _sensitive(layers: list[Mapping[str, Any]]) -> str:
     """The layers that rounding alone hurts most, of mixed precision's search."""
     shown = sorted(layers, key=lambda row: row["sqnr_db"])[:COSTLY]
     rows = [(*(_figure(value) for value in row.values()),) for row in shown]
-    return "layers that rounding alone hurts most\n" + table([str(name).upper() for name in shown[0]], rows)
+    return "layers that rounding alone hurts most\n" + table(
+        [str(name).upper() for name in shown[0]], rows
+    )
 
 
 def _figure(value: Any) -> str:
@@ -96,9 +134,18 @@ def _outcome(gate: Mapping[str, Any]) -> str:
 def _provenance(made: Mapping[str, Any]) -> str:
     rows = [
         ("run", made["run"]),
-        ("made", made["created_utc"] + (f", commit {made['commit'][:12]}" if made["commit"] else "")),
+        (
+            "made",
+            made["created_utc"] + (f", commit {made['commit'][:12]}" if made["commit"] else ""),
+        ),
         ("recipe", made["recipe_hash"][:12]),
-        ("data", f"{made['data_hash'][:12]}{' (' + made['data_licence'] + ')' if made['data_licence'] else ''}"),
+        (
+            "data",
+            (
+                f"{made['data_hash'][:12]}"
+                f"{' (' + made['data_licence'] + ')' if made['data_licence'] else ''}"
+            ),
+        ),
         ("split", f"{made['split_hash'][:12]}, by {made['split_by']}"),
         ("student's weights", made["source_sha256"][:12]),
         ("versions", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
@@ -113,4 +160,10 @@ def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:
     where = stage["where"] if stage["verified"] else f"not verified: {stage['reason']}"
     if stage["recorded"]:
         where += " (recorded)"
-    return stage["stage"], stage["against"], shown(stage["max_error"], ".2g"), shown(stage["agreement"], ".4f"), where
+    return (
+        stage["stage"],
+        stage["against"],
+        shown(stage["max_error"], ".2g"),
+        shown(stage["agreement"], ".4f"),
+        where,
+    )

@@ -10,36 +10,65 @@ from mobilekd.cli.parser import Answer, Commands
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
-    parser = commands.add("doctor", "what this machine lacks, each with its fix", doctor, ["", "--install", "--json"])
-    parser.add_argument("--install", action="store_true", help="as root on Debian or Ubuntu: install the missing system packages")
+    parser = commands.add(
+        "doctor", "what this machine lacks, each with its fix", doctor, ["", "--install", "--json"]
+    )
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="as root on Debian or Ubuntu: install the missing system packages",
+    )
 
     parser = commands.add(
         "demo",
-        "the whole flow on generated photographs, offline, in minutes; prints the report's path last",
+        "the whole flow on generated photographs, offline, in minutes; prints the report's path"
+        " last",
         demo,
         ["", "--output /tmp/demo"],
     )
-    parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="folder for all of it (default: demo)")
-    parser.add_argument("--smoke", action="store_true", help="the reduction that ends in seconds and learns next to nothing")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder for all of it (default: demo)",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="the reduction that ends in seconds and learns next to nothing",
+    )
 
 
 def doctor(arguments: Namespace) -> Answer:
     """Check the machine."""
     from mobilekd.cli.text import table
-    from mobilekd.doctor import doctor as run
-    from mobilekd.doctor import install
+    from mobilekd.commands.doctor import doctor as run
+    from mobilekd.commands.doctor import install
 
     if arguments.install:
         install()
     checks = run()
-    rows = [("ok" if check.ok else "MISSING", check.name, check.detail if check.ok else check.fix, check.needed_for) for check in checks]
+    rows = [
+        (
+            "ok" if check.ok else "MISSING",
+            check.name,
+            check.detail if check.ok else check.fix,
+            check.needed_for,
+        )
+        for check in checks
+    ]
     broken = [check for check in checks if not check.ok and check.required]
-    return Answer({"checks": checks}, table(("", "WHAT", "FOUND, OR HOW TO GET IT", "NEEDED FOR"), rows), 2 if broken else 0)
+    return Answer(
+        {"checks": checks},
+        table(("", "WHAT", "FOUND, OR HOW TO GET IT", "NEEDED FOR"), rows),
+        2 if broken else 0,
+    )
 
 
 def demo(arguments: Namespace) -> Answer:
     """Run the whole flow."""
-    from mobilekd.demo import demo as run
+    from mobilekd.commands.demo import demo as run
 
     page = run(arguments.output, smoke=arguments.smoke)
     return Answer({"report": page}, str(page))

@@ -1,4 +1,6 @@
-"""The command line's grammar: one-line errors that name the nearest right word, and help that ends with examples."""
+"""The command line's grammar: one-line errors that name the nearest right word, and help that ends
+with examples.
+"""
 
 import argparse
 import difflib
@@ -9,7 +11,9 @@ from typing import Any, NamedTuple, NoReturn
 
 
 class Answer(NamedTuple):
-    """What a command found: ``document`` for ``--json``, ``text`` for a person, and the exit code."""
+    """What a command found: ``document`` for ``--json``, ``text`` for a person, and the
+    exit code.
+    """
 
     document: Any
     text: str
@@ -25,29 +29,49 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands in the order of the flow; each is a few lines over the function of the same name."""
+    """The commands in the order of the flow; each is a few lines over the function of the same
+    name.
+    """
 
     def __init__(self, description: str, version: str) -> None:
         self.root = Parser(
-            prog="mobilekd", description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+            prog="mobilekd",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         self.root.add_argument("--version", action="version", version=f"mobilekd {version}")
-        self._places = self.root.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
+        self._places = self.root.add_subparsers(
+            title="commands", metavar="COMMAND", dest="command", parser_class=Parser
+        )
         self.parsers: dict[str, Parser] = {}
 
-    def add(self, name: str, summary: str, run: Callable[[argparse.Namespace], Answer], examples: Sequence[str]) -> Parser:
-        """A command's parser, with ``--json`` and ``--debug``; ``run`` gets the parsed arguments."""
+    def add(
+        self,
+        name: str,
+        summary: str,
+        run: Callable[[argparse.Namespace], Answer],
+        examples: Sequence[str],
+    ) -> Parser:
+        """A command's parser, with ``--json`` and ``--debug``; ``run`` gets the parsed
+        arguments.
+        """
         parser: Parser = self._places.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog="examples:\n" + "\n".join(f"  mobilekd {name} {example}".rstrip() for example in examples),
+            epilog="examples:\n"
+            + "\n".join(f"  mobilekd {name} {example}".rstrip() for example in examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         parser.set_defaults(run=run)
-        parser.add_argument("--json", action="store_true", help="print one JSON document on standard output")
-        parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON document on standard output"
+        )
+        parser.add_argument(
+            "--debug", action="store_true", help="show the whole traceback of an error"
+        )
         self.parsers[name] = parser
         return parser
 
@@ -74,7 +98,7 @@ def nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
 
 def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
     """``A=B`` items of a repeatable option as a dictionary."""
-    from mobilekd.errors import UserError
+    from mobilekd.support.errors import UserError
 
     found = {}
     for item in items:
@@ -87,4 +111,10 @@ def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
 
 def add_runs(parser: Parser) -> None:
     """The folder that finished runs live in."""
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs (default: runs)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="folder of the runs (default: runs)",
+    )

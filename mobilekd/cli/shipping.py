@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mobilekd.cli.parser import Answer, Commands, add_runs
 
 if TYPE_CHECKING:
-    from mobilekd.devices import Found
-    from mobilekd.measurement import Measurement
+    from mobilekd.commands.devices import Found
+    from mobilekd.formats.measurement import Measurement
 
 
 def register(commands: Commands) -> None:
@@ -20,27 +20,65 @@ def register(commands: Commands) -> None:
         "export",
         "lower a student to a file for the phone, accepted only when it equals what was trained",
         export,
-        ["--backend xnnpack", "runs/ham10000 --backend xnnpack --precision int8", "reference:NAME --backend coreml --precision fp16"],
+        [
+            "--backend xnnpack",
+            "runs/ham10000 --backend xnnpack --precision int8",
+            "reference:NAME --backend coreml --precision fp16",
+        ],
     )
-    parser.add_argument("run_name", nargs="?", metavar="RUN", help="a run or reference:NAME (default: the newest run, else a reference)")
+    parser.add_argument(
+        "run_name",
+        nargs="?",
+        metavar="RUN",
+        help="a run or reference:NAME (default: the newest run, else a reference)",
+    )
     parser.add_argument(
         "--backend",
         default="xnnpack",
         metavar="B",
-        help="such as xnnpack, coreml or vulkan; an unknown one is answered with the list (default: xnnpack)",
+        help=(
+            "such as xnnpack, coreml or vulkan; an unknown one is answered with the list (default:"
+            " xnnpack)"
+        ),
     )
     parser.add_argument(
-        "--precision", default=None, metavar="P", help="such as fp32 or int8; an unknown one is answered with the backend's list"
+        "--precision",
+        default=None,
+        metavar="P",
+        help="such as fp32 or int8; an unknown one is answered with the backend's list",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="the artifact's folder (default: artifacts/NAME-BACKEND-PRECISION)")
-    parser.add_argument("--cam", action="store_true", help="a second output: the class activation map")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key, e.g. of [gates]")
     parser.add_argument(
-        "--verify", action="append", default=[], choices=("arm",), help="arm: the golden set on emulated Arm processors too"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the artifact's folder (default: artifacts/NAME-BACKEND-PRECISION)",
+    )
+    parser.add_argument(
+        "--cam", action="store_true", help="a second output: the class activation map"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key, e.g. of [gates]",
+    )
+    parser.add_argument(
+        "--verify",
+        action="append",
+        default=[],
+        choices=("arm",),
+        help="arm: the golden set on emulated Arm processors too",
     )
     add_runs(parser)
 
-    parser = commands.add("verify", "every check of an artifact again, on this machine", verify, ["artifacts/ham10000-xnnpack-int8 --arm"])
+    parser = commands.add(
+        "verify",
+        "every check of an artifact again, on this machine",
+        verify,
+        ["artifacts/ham10000-xnnpack-int8 --arm"],
+    )
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
     parser.add_argument("--arm", action="store_true", help="on emulated Arm processors too")
     add_runs(parser)
@@ -55,42 +93,102 @@ def register(commands: Commands) -> None:
             "artifacts/ham10000-xnnpack-int8 --baseline baseline.json --fail-above 1.05",
         ],
     )
-    parser.add_argument("artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="several are interleaved")
-    parser.add_argument("--device", default="host", metavar="D", help="host, adb, adb:SERIAL, or qemu:CPU (answers only); default: host")
-    parser.add_argument("--via", default="shell", choices=("shell", "app"), help="phones: a bare program, or the demo app (default: shell)")
-    parser.add_argument("--threads", type=_numbers, default=(1, 2), metavar="1,2", help="thread counts to sweep (default: 1,2)")
-    parser.add_argument("--samples", type=_positive, default=200, metavar="N", help="steady samples per setting (default: 200)")
-    parser.add_argument("--minutes", type=float, default=0.0, metavar="M", help="then run for so long and watch it heat up (default: 0)")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)"
+        "artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="several are interleaved"
     )
-    parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this measurement")
+    parser.add_argument(
+        "--device",
+        default="host",
+        metavar="D",
+        help="host, adb, adb:SERIAL, or qemu:CPU (answers only); default: host",
+    )
+    parser.add_argument(
+        "--via",
+        default="shell",
+        choices=("shell", "app"),
+        help="phones: a bare program, or the demo app (default: shell)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_numbers,
+        default=(1, 2),
+        metavar="1,2",
+        help="thread counts to sweep (default: 1,2)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=_positive,
+        default=200,
+        metavar="N",
+        help="steady samples per setting (default: 200)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="then run for so long and watch it heat up (default: 0)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)",
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="compare with this measurement"
+    )
     parser.add_argument(
         "--fail-above",
         type=float,
         metavar="R",
-        help="exit with 2 when a setting takes more than R times the baseline; tested over all settings together (Holm), "
-        "so that many thread counts are not as many chances of a false alarm",
+        help=(
+            "exit with 2 when a setting takes more than R times the baseline; tested over all"
+            " settings together (Holm), so that many thread counts are not as many chances of a"
+            " false alarm"
+        ),
     )
 
-    commands.add("devices", "what can be measured on, and what is wrong with what cannot", devices, ["", "--json"])
+    commands.add(
+        "devices",
+        "what can be measured on, and what is wrong with what cannot",
+        devices,
+        ["", "--json"],
+    )
 
     parser = commands.add(
         "apk",
         "build an installable, signed demo app with this model inside",
         apk,
-        ["artifacts/ham10000-xnnpack-int8", "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install"],
+        [
+            "artifacts/ham10000-xnnpack-int8",
+            "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install",
+        ],
     )
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
     parser.add_argument(
-        "--aar", metavar="FILE|community", help="ExecuTorch runtime: a local file, or the community build (default: the official one)"
+        "--aar",
+        metavar="FILE|community",
+        help="ExecuTorch runtime: a local file, or the community build (default: the official one)",
     )
-    parser.add_argument("--keystore", type=Path, metavar="FILE", help="sign with this key instead of the debug key")
-    parser.add_argument("--abi", type=_names, default=("arm64-v8a", "x86_64"), metavar="A,B", help="default: arm64-v8a,x86_64")
+    parser.add_argument(
+        "--keystore", type=Path, metavar="FILE", help="sign with this key instead of the debug key"
+    )
+    parser.add_argument(
+        "--abi",
+        type=_names,
+        default=("arm64-v8a", "x86_64"),
+        metavar="A,B",
+        help="default: arm64-v8a,x86_64",
+    )
     parser.add_argument("--samples", type=Path, metavar="DIR", help="photographs to build in")
     parser.add_argument("--name", metavar="TEXT", help="the app's name on the phone")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the APK (default: ARTIFACT.apk)")
-    parser.add_argument("--install", nargs="?", const="", metavar="SERIAL", help="install over adb and start it")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="the APK (default: ARTIFACT.apk)"
+    )
+    parser.add_argument(
+        "--install", nargs="?", const="", metavar="SERIAL", help="install over adb and start it"
+    )
 
 
 def _positive(text: str) -> int:
@@ -110,9 +208,11 @@ def _names(text: str) -> tuple[str, ...]:
 def export(arguments: Namespace) -> Answer:
     """Lower a student."""
     from mobilekd.cli.text import table
-    from mobilekd.export import export as run
+    from mobilekd.commands.export import export as run
 
-    precision = arguments.precision or ("fp16" if arguments.backend.startswith("coreml") else "fp32")
+    precision = arguments.precision or (
+        "fp16" if arguments.backend.startswith("coreml") else "fp32"
+    )
     made = run(
         arguments.run_name,
         backend=arguments.backend,
@@ -125,27 +225,45 @@ def export(arguments: Namespace) -> Answer:
     )
     manifest = made.manifest
     gates = [
-        (gate.name, f"{gate.value:.4g}", f"{gate.relation} {gate.limit:g}", "recorded" if gate.recorded else "measured")
+        (
+            gate.name,
+            f"{gate.value:.4g}",
+            f"{gate.relation} {gate.limit:g}",
+            "recorded" if gate.recorded else "measured",
+        )
         for gate in manifest.gates
     ]
-    text = f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters, from {manifest.provenance.run}"
-    return Answer({"artifact": made.folder, "manifest": manifest}, f"{text}\n\n{table(('GATE', 'VALUE', 'LIMIT', 'HOW'), gates)}")
+    text = (
+        f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters, from"
+        f" {manifest.provenance.run}"
+    )
+    return Answer(
+        {"artifact": made.folder, "manifest": manifest},
+        f"{text}\n\n{table(('GATE', 'VALUE', 'LIMIT', 'HOW'), gates)}",
+    )
 
 
 def verify(arguments: Namespace) -> Answer:
     """Check an artifact."""
     from mobilekd.cli.text import table
-    from mobilekd.verify import verify as run
+    from mobilekd.commands.verify import verify as run
 
     result = run(arguments.artifact, arm=arguments.arm, runs=arguments.runs)
     words = {True: "passed", False: "FAILED", None: "not decided here"}
-    text = table(("CHECK", "", "DETAIL"), [(check.name, words[check.passed], check.detail) for check in result.checks])
-    return Answer(result, f"{result.artifact}: {'passed' if result.passed else 'FAILED'}\n\n{text}", 0 if result.passed else 2)
+    text = table(
+        ("CHECK", "", "DETAIL"),
+        [(check.name, words[check.passed], check.detail) for check in result.checks],
+    )
+    return Answer(
+        result,
+        f"{result.artifact}: {'passed' if result.passed else 'FAILED'}\n\n{text}",
+        0 if result.passed else 2,
+    )
 
 
 def bench(arguments: Namespace) -> Answer:
     """Measure artifacts."""
-    from mobilekd.bench import bench as run
+    from mobilekd.commands.bench import bench as run
 
     measurements = run(
         arguments.artifacts,
@@ -165,37 +283,81 @@ def _latencies(measurements: list[Measurement]) -> str:
     """A row per artifact and setting; in words where there is no latency to show."""
     from mobilekd.cli.text import table
     from mobilekd.figures.tables import milliseconds
-    from mobilekd.report.settings import settings
+    from mobilekd.page.settings import settings
 
-    header = ("ARTIFACT", "DEVICE", "THREADS", "P50 MS", "95% INTERVAL", "P95 MS", "COLD MS", "SAMPLES", "")
+    header = (
+        "ARTIFACT",
+        "DEVICE",
+        "THREADS",
+        "P50 MS",
+        "95% INTERVAL",
+        "P95 MS",
+        "COLD MS",
+        "SAMPLES",
+        "",
+    )
     rows, words = [], []
     for item in measurements:
         for setting in settings(item):
-            middle, where = setting.percentile(50), f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}")
-            span = f"{milliseconds(middle.low)} to {milliseconds(middle.high)}" if middle.low and middle.high else ""
-            times = [milliseconds(middle.value or 0), span, milliseconds(setting.percentile(95).value or 0)]
+            middle, where = (
+                setting.percentile(50),
+                f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}"),
+            )
+            span = (
+                f"{milliseconds(middle.low)} to {milliseconds(middle.high)}"
+                if middle.low and middle.high
+                else ""
+            )
+            times = [
+                milliseconds(middle.value or 0),
+                span,
+                milliseconds(setting.percentile(95).value or 0),
+            ]
             colds = [
-                cold.file_load_ns + cold.method_load_ns + cold.first_inference_ns for cold in item.cold if cold.threads == setting.threads
+                cold.file_load_ns + cold.method_load_ns + cold.first_inference_ns
+                for cold in item.cold
+                if cold.threads == setting.threads
             ]
             doubt = "; ".join(item.reasons or setting.reasons)
             counts = f"{len(setting.samples)} in {len(setting.processes)} processes"
             cold = milliseconds(statistics.median(colds) / 1e6) if colds else ""
-            rows.append((item.artifact, item.device.id, where, *times, cold, counts, f"INVALID: {doubt}" if doubt else ""))
+            rows.append(
+                (
+                    item.artifact,
+                    item.device.id,
+                    where,
+                    *times,
+                    cold,
+                    counts,
+                    f"INVALID: {doubt}" if doubt else "",
+                )
+            )
         if not settings(item):
             golden = item.golden
-            answers = f"all {golden.samples} golden pictures answered rightly (largest error {golden.max_error or 0:.2g})"
-            words.append(f"{item.artifact} on {item.device.id}: {answers}; emulated, so its times are no latency")
-    return "\n\n".join(part for part in (table(header, rows) if rows else "", "\n".join(words)) if part)
+            answers = (
+                f"all {golden.samples} golden pictures answered rightly (largest error"
+                f" {golden.max_error or 0:.2g})"
+            )
+            words.append(
+                f"{item.artifact} on {item.device.id}: {answers}; emulated, so its times are no"
+                " latency"
+            )
+    return "\n\n".join(
+        part for part in (table(header, rows) if rows else "", "\n".join(words)) if part
+    )
 
 
 def devices(arguments: Namespace) -> Answer:
     """What can be measured on."""
     from mobilekd.cli.text import plain, table
-    from mobilekd.devices import devices as run
+    from mobilekd.commands.devices import devices as run
 
     found = run()
     rows = [(item.device, _state(item), item.name, item.problem) for item in found]
-    return Answer({"devices": plain(found)}, table(("DEVICE", "", "WHAT IT IS", "WHAT IS WRONG, AND WHAT TO DO"), rows))
+    return Answer(
+        {"devices": plain(found)},
+        table(("DEVICE", "", "WHAT IT IS", "WHAT IS WRONG, AND WHAT TO DO"), rows),
+    )
 
 
 def _state(item: Found) -> str:
@@ -204,7 +366,7 @@ def _state(item: Found) -> str:
 
 def apk(arguments: Namespace) -> Answer:
     """Build the demo app."""
-    from mobilekd.apk import apk as run
+    from mobilekd.commands.apk import apk as run
 
     made = run(
         arguments.artifact,

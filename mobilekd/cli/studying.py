@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mobilekd.cli.parser import Answer, Commands, add_runs, pairs
 
 if TYPE_CHECKING:
-    from mobilekd.recipe import DataTable
+    from mobilekd.formats.recipe import DataTable
 
 
 def register(commands: Commands) -> None:
@@ -21,16 +21,36 @@ def register(commands: Commands) -> None:
         [
             "runs/ham10000",
             "artifacts/ham10000-xnnpack-int8",
-            "reference:NAME --data isic --root ISIC_2019_Training_Input --labels ISIC_2019_Training_GroundTruth.csv --map SCC=akiec",
+            (
+                "reference:NAME --data isic --root ISIC_2019_Training_Input --labels"
+                " ISIC_2019_Training_GroundTruth.csv --map SCC=akiec"
+            ),
         ],
     )
-    parser.add_argument("target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder")
-    parser.add_argument("--data", choices=("ham10000", "isic", "folder", "synthetic"), help="judge on this kind of data instead")
+    parser.add_argument(
+        "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
+    )
+    parser.add_argument(
+        "--data",
+        choices=("ham10000", "isic", "folder", "synthetic"),
+        help="judge on this kind of data instead",
+    )
     parser.add_argument("--root", metavar="DIR", help="its folder of photographs")
     parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
     parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
-    parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS", help="a class of the data as one of the student's")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for metrics.json, predictions.csv and figures")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="THEIRS=OURS",
+        help="a class of the data as one of the student's",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for metrics.json, predictions.csv and figures",
+    )
     add_runs(parser)
 
     parser = commands.add(
@@ -39,15 +59,22 @@ def register(commands: Commands) -> None:
         predict,
         ["runs/ham10000 lesion.jpg", "artifacts/ham10000-xnnpack-int8 *.jpg --json"],
     )
-    parser.add_argument("target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder")
+    parser.add_argument(
+        "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
+    )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photograph files")
     add_runs(parser)
 
     parser = commands.add(
-        "compare", "students side by side with their controls, paired", compare, ["runs/a runs/b", "a-s0 a-s1 a-s2 --output comparison"]
+        "compare",
+        "students side by side with their controls, paired",
+        compare,
+        ["runs/a runs/b", "a-s0 a-s1 a-s2 --output comparison"],
     )
     parser.add_argument("names", nargs="+", metavar="RUN", help="runs by name or folder")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for the table and the picture")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for the table and the picture"
+    )
     add_runs(parser)
 
     parser = commands.add(
@@ -56,26 +83,52 @@ def register(commands: Commands) -> None:
         report,
         ["runs/ham10000 artifacts/ham10000-xnnpack-int8 results", "results --output phones.html"],
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs, artifacts, measurements, or folders of them")
-    parser.add_argument("--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page; .md and .json appear beside it")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="runs, artifacts, measurements, or folders of them",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="the page; .md and .json appear beside it",
+    )
 
     parser = commands.add(
-        "inspect", "what an artifact is: labels, operators, bytes, parity, cost", inspect, ["artifacts/ham10000-xnnpack-int8 --profile"]
+        "inspect",
+        "what an artifact is: labels, operators, bytes, parity, cost",
+        inspect,
+        ["artifacts/ham10000-xnnpack-int8 --profile"],
     )
     parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
-    parser.add_argument("--profile", action="store_true", help="run it here and show the time of each operator")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the cost of each layer into this SVG")
+    parser.add_argument(
+        "--profile", action="store_true", help="run it here and show the time of each operator"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the cost of each layer into this SVG"
+    )
 
 
 def data_table(arguments: Namespace) -> DataTable | None:
     """The ``--data`` options as a recipe's data table."""
-    from mobilekd.errors import UserError
-    from mobilekd.recipe import DataTable
+    from mobilekd.formats.recipe import DataTable
+    from mobilekd.support.errors import UserError
 
-    options = {name: getattr(arguments, name) for name in ("root", "labels", "metadata") if getattr(arguments, name)}
+    options = {
+        name: getattr(arguments, name)
+        for name in ("root", "labels", "metadata")
+        if getattr(arguments, name)
+    }
     if arguments.data is None:
         if options or arguments.map:
-            raise UserError(f"--{next(iter(options), 'map')}: needs --data; name the kind of the photographs, for example --data isic")
+            raise UserError(
+                f"--{next(iter(options), 'map')}: needs --data; name the kind of the photographs,"
+                " for example --data isic"
+            )
         return None
     return DataTable(kind=arguments.data, **options)
 
@@ -83,23 +136,36 @@ def data_table(arguments: Namespace) -> DataTable | None:
 def evaluate(arguments: Namespace) -> Answer:
     """Metrics of a run or an artifact."""
     from mobilekd.cli.text import interval, table
-    from mobilekd.evaluate import evaluate as run
+    from mobilekd.commands.evaluate import evaluate as run
 
     mapping = pairs(arguments.map, "--map", "SCC=akiec")
-    found = run(arguments.target, data=data_table(arguments), mapping=mapping or None, output=arguments.output, runs=arguments.runs)
+    found = run(
+        arguments.target,
+        data=data_table(arguments),
+        mapping=mapping or None,
+        output=arguments.output,
+        runs=arguments.runs,
+    )
     judged = found["data"]
-    left_out = ", ".join(f"{count} {reason}" for reason, count in judged["left_out"].items() if isinstance(count, int) and count)
+    left_out = ", ".join(
+        f"{count} {reason}"
+        for reason, count in judged["left_out"].items()
+        if isinstance(count, int) and count
+    )
     leak = ", LEAKY split by photograph" if judged["leaky"] else ""
     judges = f"{judged['photographs']} photographs of {judged['lesions']} lesions"
     head = f"{found['target']['name']}: {judges} ({judged['kind']}, {judged['role']}{leak})"
-    figures = table(("METRIC", "VALUE (95% INTERVAL)"), [(name, interval(figure)) for name, figure in found["metrics"].items()])
+    figures = table(
+        ("METRIC", "VALUE (95% INTERVAL)"),
+        [(name, interval(figure)) for name, figure in found["metrics"].items()],
+    )
     return Answer(found, f"{head}{f'; left out: {left_out}' if left_out else ''}\n\n{figures}")
 
 
 def predict(arguments: Namespace) -> Answer:
     """Classes of photographs."""
     from mobilekd.cli.text import table
-    from mobilekd.predict import predict as run
+    from mobilekd.commands.predict import predict as run
 
     found = run(arguments.target, arguments.images, runs=arguments.runs)
     rows = [
@@ -111,12 +177,14 @@ def predict(arguments: Namespace) -> Answer:
         )
         for item in found
     ]
-    return Answer({"predictions": found}, table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows))
+    return Answer(
+        {"predictions": found}, table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows)
+    )
 
 
 def compare(arguments: Namespace) -> Answer:
     """Students beside their controls."""
-    from mobilekd.compare import compare as run
+    from mobilekd.commands.compare import compare as run
     from mobilekd.figures.compared import markdown
 
     found = run(arguments.names, output=arguments.output, runs=arguments.runs)
@@ -125,7 +193,7 @@ def compare(arguments: Namespace) -> Answer:
 
 def report(arguments: Namespace) -> Answer:
     """The page."""
-    from mobilekd.report import report as run
+    from mobilekd.commands.report import report as run
 
     page = run(arguments.paths, arguments.output)
     return Answer({"report": page}, str(page))
@@ -134,7 +202,7 @@ def report(arguments: Namespace) -> Answer:
 def inspect(arguments: Namespace) -> Answer:
     """What an artifact is."""
     from mobilekd.cli.describe import artifact
-    from mobilekd.inspect import inspect as run
+    from mobilekd.commands.inspect import inspect as run
 
     found = run(arguments.artifact, profile=arguments.profile, picture=arguments.picture)
     return Answer(found, artifact(found))

@@ -9,7 +9,9 @@ from typing import Any
 
 
 def to_json(document: Any) -> str:
-    """One JSON document; pydantic nouns, dataclasses, paths and numpy values included. NaN becomes null."""
+    """One JSON document; pydantic nouns, dataclasses, paths and numpy values included. NaN becomes
+    null.
+    """
     return json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False)
 
 
@@ -18,7 +20,9 @@ def plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return plain(value.model_dump(mode="json"))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -38,7 +42,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as their content; the last one runs free."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def interval(figure: Any, digits: int = 3) -> str:

@@ -9,80 +9,144 @@ from typing import TYPE_CHECKING
 from mobilekd.cli.parser import Answer, Commands, Parser, add_runs
 
 if TYPE_CHECKING:
-    from mobilekd.recipe import Recipe
+    from mobilekd.formats.recipe import Recipe
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = commands.add(
-        "recipes", "list the shipped recipes with what each costs, and the shipped students", recipes, ["", "demo", "--json"]
+        "recipes",
+        "list the shipped recipes with what each costs, and the shipped students",
+        recipes,
+        ["", "demo", "--json"],
     )
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one, with every value resolved")
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="show this one, with every value resolved"
+    )
 
-    parser = commands.add("teach", "train a recipe's teachers", teach, ["ham10000", "ham10000 --set teach.epochs=20", "ham10000 --resume"])
+    parser = commands.add(
+        "teach",
+        "train a recipe's teachers",
+        teach,
+        ["ham10000", "ham10000 --set teach.epochs=20", "ham10000 --resume"],
+    )
     _add_recipe(parser)
 
     parser = commands.add(
         "distill",
         "train a student with its teachers, and its control without",
         distill,
-        ["ham10000", "my.toml --set data.root=photographs --set seed=1", "ham10000 --resume", "demo --smoke"],
+        [
+            "ham10000",
+            "my.toml --set data.root=photographs --set seed=1",
+            "ham10000 --resume",
+            "demo --smoke",
+        ],
     )
     _add_recipe(parser)
-    parser.add_argument("--no-control", action="store_true", help="leave the control out (reports will miss it)")
+    parser.add_argument(
+        "--no-control", action="store_true", help="leave the control out (reports will miss it)"
+    )
 
     parser = commands.add(
         "sweep",
         "train a list of recipes or a grid with seeds; does what is missing and nothing twice",
         sweep,
-        ["ham10000 --grid student.width=0.35,0.5 --seeds 0,1,2", "ham10000 demo --jobs 2", "demo --smoke --seeds 0,1"],
+        [
+            "ham10000 --grid student.width=0.35,0.5 --seeds 0,1,2",
+            "ham10000 demo --jobs 2",
+            "demo --smoke --seeds 0,1",
+        ],
     )
     parser.add_argument("recipe", nargs="+", metavar="RECIPE", help="shipped name or TOML file")
-    parser.add_argument("--grid", action="append", default=[], metavar="KEY=A,B", help="values of a key to try; repeat for a product")
-    parser.add_argument("--seeds", default="", metavar="0,1,2", help="seeds to run each with (default: the recipe's own)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time, one process each (default: 1)")
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=A,B",
+        help="values of a key to try; repeat for a product",
+    )
+    parser.add_argument(
+        "--seeds",
+        default="",
+        metavar="0,1,2",
+        help="seeds to run each with (default: the recipe's own)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="runs at the same time, one process each (default: 1)",
+    )
     parser.add_argument("--no-control", action="store_true", help="leave the controls out")
     _add_overrides(parser)
 
 
 def _add_recipe(parser: Parser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="shipped name, TOML file, or with --resume the name of an unfinished run")
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier call was stopped")
+    parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="shipped name, TOML file, or with --resume the name of an unfinished run",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where an earlier call was stopped"
+    )
     _add_overrides(parser)
 
 
 def _add_overrides(parser: Parser) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key of the recipe")
-    parser.add_argument("--smoke", action="store_true", help="the recipe's reduction that ends in seconds")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key of the recipe",
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="the recipe's reduction that ends in seconds"
+    )
     add_runs(parser)
 
 
 def recipes(arguments: Namespace) -> Answer:
     """The shipped recipes, or one of them resolved."""
     from mobilekd.cli.text import table, to_json
-    from mobilekd.recipe import load_recipe, shipped
-    from mobilekd.runs import open_run, references
+    from mobilekd.formats.recipe import load_recipe, shipped
+    from mobilekd.formats.runs import open_run, references
 
     if arguments.recipe:
         recipe = load_recipe(arguments.recipe)
         return Answer(recipe, to_json(recipe))
-    rows = [(recipe.name, recipe.title, recipe.cost or "not measured") for recipe in map(load_recipe, shipped())]
+    rows = [
+        (recipe.name, recipe.title, recipe.cost or "not measured")
+        for recipe in map(load_recipe, shipped())
+    ]
     students = []
     for name in references():
         info = open_run(f"reference:{name}").info
-        students.append((f"reference:{name}", f"{info.parameters:,} parameters", f"{len(info.labels)} classes; {info.data_licence}"))
+        students.append(
+            (
+                f"reference:{name}",
+                f"{info.parameters:,} parameters",
+                f"{len(info.labels)} classes; {info.data_licence}",
+            )
+        )
     document = {
         "recipes": [dict(zip(("name", "title", "cost"), row, strict=True)) for row in rows],
         "references": [dict(zip(("name", "size", "data"), row, strict=True)) for row in students],
     }
     text = table(("RECIPE", "WHAT", "COST"), rows)
-    return Answer(document, text + ("\n\n" + table(("STUDENT", "SIZE", "DATA"), students) if students else ""))
+    return Answer(
+        document, text + ("\n\n" + table(("STUDENT", "SIZE", "DATA"), students) if students else "")
+    )
 
 
 def teach(arguments: Namespace) -> Answer:
     """Train the teachers."""
     recipe = _recipe(arguments)  # before torch is loaded, so that a mistake in it is told at once
-    from mobilekd.teach import teach as run
+    from mobilekd.commands.teach import teach as run
 
     folders = run(recipe, arguments.runs, resume=arguments.resume)
     return Answer({"teachers": folders}, "\n".join(str(folder) for folder in folders))
@@ -91,18 +155,21 @@ def teach(arguments: Namespace) -> Answer:
 def distill(arguments: Namespace) -> Answer:
     """Train the student and its control."""
     recipe = _recipe(arguments)  # before torch is loaded
-    from mobilekd.distill import distill as run
+    from mobilekd.commands.distill import distill as run
 
     made = run(recipe, arguments.runs, resume=arguments.resume, control=not arguments.no_control)
-    text = f"{made.folder}\nnext: mobilekd evaluate {made.folder}; mobilekd export {made.folder} --backend xnnpack"
+    text = (
+        f"{made.folder}\nnext: mobilekd evaluate {made.folder}; mobilekd export {made.folder}"
+        " --backend xnnpack"
+    )
     return Answer({"run": made.folder, **made.info.model_dump(mode="json")}, text)
 
 
 def sweep(arguments: Namespace) -> Answer:
     """Train every cell of a grid that is not there yet."""
     from mobilekd.cli.text import table
-    from mobilekd.sweep import parse_grid, parse_seeds
-    from mobilekd.sweep import sweep as run
+    from mobilekd.commands.sweep import parse_grid, parse_seeds
+    from mobilekd.commands.sweep import sweep as run
 
     cells = run(
         arguments.recipe,
@@ -115,13 +182,19 @@ def sweep(arguments: Namespace) -> Answer:
         control=not arguments.no_control,
     )
     rows = [(cell.name, cell.state, cell.detail) for cell in cells]
-    return Answer({"cells": cells}, table(("RUN", "STATE", "DETAIL"), rows), 1 if any(cell.state == "failed" for cell in cells) else 0)
+    return Answer(
+        {"cells": cells},
+        table(("RUN", "STATE", "DETAIL"), rows),
+        1 if any(cell.state == "failed" for cell in cells) else 0,
+    )
 
 
 def _recipe(arguments: Namespace) -> Recipe:
-    """The recipe asked for; with ``--resume`` and no overrides the one that an unfinished run of this name started with."""
-    from mobilekd.files import read_json
-    from mobilekd.recipe import from_dict, load_recipe
+    """The recipe asked for; with ``--resume`` and no overrides the one that an unfinished run of
+    this name started with.
+    """
+    from mobilekd.formats.recipe import from_dict, load_recipe
+    from mobilekd.support.files import read_json
 
     started = arguments.runs / Path(arguments.recipe).name / "recipe.json"
     if arguments.resume and not arguments.overrides and not arguments.smoke and started.exists():

@@ -1,6 +1,8 @@
-"""The classes of dermoscopy data sets: one key and one name in words each, whatever a data set calls them."""
+"""The classes of dermoscopy data sets: one key and one name in words each, whatever a data set
+calls them.
+"""
 
-from mobilekd.artifact import Label
+from mobilekd.formats.artifact import Label
 
 #: Every known class, in the order in which a data set lists those that it has.
 NAMES = {

@@ -1,4 +1,6 @@
-"""A data set in memory: ids, labels, lesions and where the photographs are; no pixels. And how one is put together."""
+"""A data set in memory: ids, labels, lesions and where the photographs are; no pixels. And how one
+is put together.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilekd.artifact import Label
-from mobilekd.errors import UserError
-from mobilekd.files import sha256_json
-from mobilekd.preprocess import open_photograph
+from mobilekd.formats.artifact import Label
+from mobilekd.formats.preprocess import open_photograph
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json
 
 #: What Pillow decodes here and cameras and archives write, in lower case.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -20,7 +22,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Photographs by id, sorted by id, so that the order of rows in a CSV or folder never matters."""
+    """Photographs by id, sorted by id, so that the order of rows in a CSV or folder never
+    matters.
+    """
 
     kind: str
     ids: tuple[str, ...]
@@ -31,13 +35,16 @@ class Dataset:
     metadata: dict[str, tuple[Any, ...]]  # age (years), sex, site; None where unknown
     licence: str
     hash: str  # over ids, labels, lesions and file sizes
-    draw: Callable[[int], Image.Image] | None = None  # generates photograph i where there are no paths
+    # generates photograph i where there are no paths
+    draw: Callable[[int], Image.Image] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def photograph(self, i: int) -> Image.Image:
-        """Photograph ``i`` upright in RGB, decoded or generated afresh; ``UserError`` when its file is broken."""
+        """Photograph ``i`` upright in RGB, decoded or generated afresh; ``UserError`` when its file
+        is broken.
+        """
         if self.paths is not None:
             return open_photograph(self.paths[i])
         if self.draw is None:
@@ -45,15 +52,22 @@ class Dataset:
         return self.draw(i)
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
-        """Positions of ``ids``, int64, in their order; ``UserError`` with the first of those that are not here."""
+        """Positions of ``ids``, int64, in their order; ``UserError`` with the first of those that
+        are not here.
+        """
         place = {name: i for i, name in enumerate(self.ids)}
         wanted = list(ids)
         if missing := [name for name in wanted if name not in place]:
-            raise UserError(f"{self.kind}: {some(missing, 'id')} not in the data set; use the split that belongs to this data")
+            raise UserError(
+                f"{self.kind}: {some(missing, 'id')} not in the data set; use the split that"
+                " belongs to this data"
+            )
         return np.array([place[name] for name in wanted], dtype=np.int64)
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> "Dataset":
-        """The photographs at positions ``rows``, in that order, with the same classes and a hash of their own."""
+        """The photographs at positions ``rows``, in that order, with the same classes and a hash of
+        their own.
+        """
         kept = [int(i) for i in rows]
         draw = self.draw
         return replace(
@@ -62,7 +76,9 @@ class Dataset:
             targets=self.targets[kept],
             lesions=tuple(self.lesions[i] for i in kept),
             paths=tuple(self.paths[i] for i in kept) if self.paths is not None else None,
-            metadata={name: tuple(column[i] for i in kept) for name, column in self.metadata.items()},
+            metadata={
+                name: tuple(column[i] for i in kept) for name, column in self.metadata.items()
+            },
             draw=None if draw is None else lambda n: draw(kept[n]),
             hash=sha256_json([self.hash, [self.ids[i] for i in kept]]),
         )
@@ -93,27 +109,42 @@ def assemble(
 ) -> Dataset:
     """Check what a loader read and sort it by id.
 
-    ``keys`` are class keys (None: no label), ``files`` the photographs found as id -> (path, bytes). Every mistake is a
-    ``UserError`` with its count and first names: duplicated id, unknown class, label without photograph, photograph
-    without label, empty data set. A class without photographs is refused where a split is made: only training needs all.
+    ``keys`` are class keys (None: no label), ``files`` the photographs found as id -> (path,
+    bytes). Every mistake is a ``UserError`` with its count and first names: duplicated id, unknown
+    class, label without photograph, photograph without label, empty data set. A class without
+    photographs is refused where a split is made: only training needs all.
     """
     if twice := sorted(name for name, times in Counter(ids).items() if times > 1):
-        raise UserError(f"{where}: {some(twice, 'id')} listed more than once; keep one row for each photograph")
+        raise UserError(
+            f"{where}: {some(twice, 'id')} listed more than once; keep one row for each photograph"
+        )
     index = {label.key: i for i, label in enumerate(classes)}
     if unknown := sorted({key for key in keys if key is not None and key not in index}):
         named = sorted(name for name, key in zip(ids, keys, strict=True) if key in unknown)
-        raise UserError(f"{where}: {some(named, 'photograph')} of unknown class {', '.join(map(repr, unknown))}; known: {', '.join(index)}")
+        raise UserError(
+            f"{where}: {some(named, 'photograph')} of unknown class"
+            f" {', '.join(map(repr, unknown))}; known: {', '.join(index)}"
+        )
     if lost := sorted(set(ids) - files.keys()):
-        raise UserError(f"{where}: {some(lost, 'label')} without a photograph; add the files or remove the rows")
+        raise UserError(
+            f"{where}: {some(lost, 'label')} without a photograph; add the files or remove the rows"
+        )
     if extra := sorted(files.keys() - set(ids)):
-        raise UserError(f"{where}: {some(extra, 'photograph')} without a label; add the rows or remove the files")
+        raise UserError(
+            f"{where}: {some(extra, 'photograph')} without a label; add the rows or remove the"
+            " files"
+        )
     if not ids:
         raise UserError(f"{where}: no photographs; give the folder that holds the data set")
     order = sorted(range(len(ids)), key=lambda i: ids[i])
     sorted_ids = tuple(ids[i] for i in order)
-    targets = np.array([-1 if (key := keys[i]) is None else index[key] for i in order], dtype=np.int64)
+    targets = np.array(
+        [-1 if (key := keys[i]) is None else index[key] for i in order], dtype=np.int64
+    )
     sorted_lesions = tuple(lesions[i] for i in order)
-    rows = [[sorted_ids[n], keys[i], sorted_lesions[n], files[ids[i]][1]] for n, i in enumerate(order)]
+    rows = [
+        [sorted_ids[n], keys[i], sorted_lesions[n], files[ids[i]][1]] for n, i in enumerate(order)
+    ]
     return Dataset(
         kind=kind,
         ids=sorted_ids,

@@ -1,7 +1,9 @@
-"""Photographs to arrays, in parallel: Pillow leaves the interpreter free while it decodes and resizes.
+"""Photographs to arrays, in parallel: Pillow leaves the interpreter free while it decodes and
+resizes.
 
-Reading happens once for a run, and a photograph of 200 x 150 costs a thirteenth of one training step of the smallest
-student (CPU time; benchmarks/results/decode.json), so nothing is cached on disk.
+Reading happens once for a run, and a photograph of 200 x 150 costs a thirteenth of one training
+step of the smallest student (CPU time; benchmarks/results/decode.json), so nothing is cached on
+disk.
 """
 
 import hashlib
@@ -12,15 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from mobilekd.data.dataset import Dataset, some
-from mobilekd.errors import UserError
-from mobilekd.files import sha256_json
-from mobilekd.preprocess import Preprocess
-from mobilekd.progress import track
-from mobilekd.runs import Role, Split
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.runs import Role, Split
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json
+from mobilekd.support.progress import track
 
 
 def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.ndarray:
-    """Model inputs of ``ids``: uint8 ``[N, 3, H, W]``; one ``UserError`` names every photograph that is broken."""
+    """Model inputs of ``ids``: uint8 ``[N, 3, H, W]``; one ``UserError`` names every photograph
+    that is broken.
+    """
     rows = dataset.rows(ids)
     out = np.empty((len(rows), 3, preprocess.height, preprocess.width), dtype=np.uint8)
 
@@ -32,18 +36,32 @@ def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.n
 
 
 def check_photographs(dataset: Dataset) -> dict[str, str]:
-    """Decode every photograph once: its hash by id, or one ``UserError`` with the count and first names of broken ones."""
-    return dict(zip(dataset.ids, photograph_hashes(dataset, dataset.ids, "checking photographs"), strict=True))
+    """Decode every photograph once: its hash by id, or one ``UserError`` with the count and first
+    names of broken ones.
+    """
+    return dict(
+        zip(
+            dataset.ids,
+            photograph_hashes(dataset, dataset.ids, "checking photographs"),
+            strict=True,
+        )
+    )
 
 
 def same_pixels(dataset: Dataset, split: Split, role: Role) -> bool:
-    """Whether a role's photographs are those that the split was made of, by what they show; one without ``pixels`` cannot tell."""
+    """Whether a role's photographs are those that the split was made of, by what they show; one
+    without ``pixels`` cannot tell.
+    """
     kept = split.pixels.get(role)
     return kept is None or kept == sha256_json(photograph_hashes(dataset, getattr(split, role)))
 
 
-def photograph_hashes(dataset: Dataset, ids: Sequence[str], what: str = "hashing photographs") -> list[str]:
-    """SHA-256 of each photograph's size and decoded pixels: equal for equal pictures, whatever their files are called."""
+def photograph_hashes(
+    dataset: Dataset, ids: Sequence[str], what: str = "hashing photographs"
+) -> list[str]:
+    """SHA-256 of each photograph's size and decoded pixels: equal for equal pictures, whatever
+    their files are called.
+    """
     rows = dataset.rows(ids)
     out = [""] * len(rows)
 
@@ -55,8 +73,12 @@ def photograph_hashes(dataset: Dataset, ids: Sequence[str], what: str = "hashing
     return out
 
 
-def _in_parallel(dataset: Dataset, rows: np.ndarray, work: Callable[[int, int], None], what: str) -> None:
-    """Call ``work(n, row)`` for each row; broken photographs are gathered, so that the message can count them."""
+def _in_parallel(
+    dataset: Dataset, rows: np.ndarray, work: Callable[[int, int], None], what: str
+) -> None:
+    """Call ``work(n, row)`` for each row; broken photographs are gathered, so that the message can
+    count them.
+    """
     errors: dict[int, str] = {}
 
     def one(n: int) -> None:

@@ -1,4 +1,5 @@
-"""HAM10000 in the layout of the public download: ``HAM10000_metadata.csv`` and two folders of photographs, or one.
+"""HAM10000 in the layout of the public download: ``HAM10000_metadata.csv`` and two folders of
+photographs, or one.
 
 Tschandl et al., "The HAM10000 dataset", Scientific Data 2018, doi 10.1038/sdata.2018.161.
 """
@@ -8,12 +9,13 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, assemble
 from mobilekd.data.tables import known, photographs_in, read_csv, root_of, years
-from mobilekd.errors import UserError
-from mobilekd.recipe import DataTable
+from mobilekd.formats.recipe import DataTable
+from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (Tschandl et al. 2018)"
 
-#: Where the photographs may lie, first match wins. The archive's later editions hold a lower-case copy of both parts.
+#: Where the photographs may lie, first match wins. The archive's later editions hold a lower-case
+#: copy of both parts.
 FOLDERS = (
     ("HAM10000_images_part_1", "HAM10000_images_part_2"),
     ("ham10000_images_part_1", "ham10000_images_part_2"),
@@ -24,11 +26,22 @@ FOLDERS = (
 
 
 def load(table: DataTable) -> Dataset:
-    """The data set below ``table.root``; ``UserError`` with count and first names for whatever is wrong."""
+    """The data set below ``table.root``; ``UserError`` with count and first names for whatever is
+    wrong.
+    """
     root = root_of(table.root, "ham10000")
-    path = next((root / name for name in ("HAM10000_metadata.csv", "HAM10000_metadata") if (root / name).is_file()), None)
+    path = next(
+        (
+            root / name
+            for name in ("HAM10000_metadata.csv", "HAM10000_metadata")
+            if (root / name).is_file()
+        ),
+        None,
+    )
     if path is None:
-        raise UserError(f"{root}: no HAM10000_metadata.csv; set data.root to the folder that holds it")
+        raise UserError(
+            f"{root}: no HAM10000_metadata.csv; set data.root to the folder that holds it"
+        )
     rows = read_csv(path, ("lesion_id", "image_id", "dx"))
     return assemble(
         "ham10000",

@@ -1,8 +1,9 @@
-"""ISIC 2018 task 3 and ISIC 2019: a folder of ``<image>.jpg``, a one-hot ground truth CSV, optionally metadata.
+"""ISIC 2018 task 3 and ISIC 2019: a folder of ``<image>.jpg``, a one-hot ground truth CSV,
+optionally metadata.
 
-``data.root`` is the archive's folder (``ISIC_2019_Training_Input`` below it) or the folder of photographs itself;
-``data.labels`` and ``data.metadata`` may be left out when the archive's own names are kept.
-Layouts: https://challenge.isic-archive.com/data/.
+``data.root`` is the archive's folder (``ISIC_2019_Training_Input`` below it) or the folder of
+photographs itself; ``data.labels`` and ``data.metadata`` may be left out when the archive's own
+names are kept. Layouts: https://challenge.isic-archive.com/data/.
 """
 
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, assemble, some
 from mobilekd.data.tables import no_metadata, photographs_in, read_csv, read_metadata, root_of
-from mobilekd.errors import UserError
-from mobilekd.progress import say
-from mobilekd.recipe import DataTable
+from mobilekd.formats.recipe import DataTable
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
 
 LICENCE = "CC BY-NC 4.0 (ISIC challenge archive; HAM10000, BCN20000, MSK)"
 
-#: ISIC's columns -> this project's keys. SCC stays its own: whether it may count as akiec is for the user to say (--map).
+#: ISIC's columns -> this project's keys. SCC stays its own: whether it may count as akiec is for
+#: the user to say (--map).
 COLUMNS = {
     "MEL": "mel",
     "NV": "nv",
@@ -40,7 +42,9 @@ DOWNSAMPLED = "_downsampled"
 
 
 def load(table: DataTable) -> Dataset:
-    """The data set of ``table.root`` and ``table.labels``; ``UserError`` with count and first names for whatever is wrong."""
+    """The data set of ``table.root`` and ``table.labels``; ``UserError`` with count and first names
+    for whatever is wrong.
+    """
     root = root_of(table.root, "isic")
     path = Path(table.labels) if table.labels else _ground_truth(root)
     keys, truth = _one_hot(path)
@@ -63,16 +67,25 @@ def load(table: DataTable) -> Dataset:
 
 
 def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]:
-    """Class keys of the columns in the project's order, and (image, key) of each row; the key is None for UNK."""
+    """Class keys of the columns in the project's order, and (image, key) of each row; the key is
+    None for UNK.
+    """
     rows = read_csv(path, ("image",))
     if not rows:
         raise UserError(f"{path}: no rows; give the ground truth CSV of the archive")
     columns = [name for name in rows[0] if name != "image" and name not in WEIGHTS]
-    if strange := [name for name in columns if name.upper() not in COLUMNS and name.upper() != UNKNOWN]:
-        raise UserError(f"{path}: {some(strange, 'unknown class column')}; known are {', '.join(COLUMNS)}, {UNKNOWN}")
+    if strange := [
+        name for name in columns if name.upper() not in COLUMNS and name.upper() != UNKNOWN
+    ]:
+        raise UserError(
+            f"{path}: {some(strange, 'unknown class column')}; known are {', '.join(COLUMNS)},"
+            f" {UNKNOWN}"
+        )
     key_of = {name: COLUMNS.get(name.upper()) for name in columns}
     if len(set(key_of.values())) < len(columns):
-        raise UserError(f"{path}: two columns mean one class ({', '.join(columns)}); keep one of them")
+        raise UserError(
+            f"{path}: two columns mean one class ({', '.join(columns)}); keep one of them"
+        )
     truth: list[tuple[str, str | None]] = []
     wrong: list[str] = []
     for row in rows:
@@ -83,33 +96,50 @@ def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]
         else:
             truth.append((row["image"], key_of[hot[0]]))
     if wrong:
-        raise UserError(f"{path}: {some(wrong, 'row')} not one-hot; write 1 in exactly one class column and 0 in the others")
+        raise UserError(
+            f"{path}: {some(wrong, 'row')} not one-hot; write 1 in exactly one class column and 0"
+            " in the others"
+        )
     return tuple(key for key in classes.NAMES if key in key_of.values()), truth
 
 
 def _files(folder: Path, listed: list[str], unknown: set[str]) -> dict[str, tuple[Path, int]]:
-    """Photographs by the name that the CSV gives them, with or without ``_downsampled``; those of UNK are left out."""
+    """Photographs by the name that the CSV gives them, with or without ``_downsampled``; those of
+    UNK are left out.
+    """
     listed_name = {name.removesuffix(DOWNSAMPLED): name for name in listed}
     found = photographs_in([folder])
-    named = {listed_name.get(stem.removesuffix(DOWNSAMPLED), stem): entry for stem, entry in found.items()}
+    named = {
+        listed_name.get(stem.removesuffix(DOWNSAMPLED), stem): entry
+        for stem, entry in found.items()
+    }
     return {name: entry for name, entry in named.items() if name not in unknown}
 
 
 def _ground_truth(root: Path) -> Path:
     found = sorted({*root.glob("*GroundTruth.csv"), *root.glob("*GroundTruth/*GroundTruth.csv")})
     if len(found) != 1:
-        raise UserError(f"{root}: {some([path.name for path in found], 'file')} called *GroundTruth.csv; set data.labels to the one meant")
+        raise UserError(
+            f"{root}: {some([path.name for path in found], 'file')} called *GroundTruth.csv; set"
+            " data.labels to the one meant"
+        )
     return found[0]
 
 
 def _metadata_beside(labels: Path, root: Path) -> Path | None:
-    """The file that the archive ships with ``labels``: ``..._Metadata.csv`` (2019) or ``..._LesionGroupings.csv`` (2018)."""
+    """The file that the archive ships with ``labels``: ``..._Metadata.csv`` (2019) or
+    ``..._LesionGroupings.csv`` (2018).
+    """
     names = [labels.name.replace("GroundTruth", word) for word in ("Metadata", "LesionGroupings")]
-    places = [folder / name for folder in (labels.parent, root) for name in names if name != labels.name]
+    places = [
+        folder / name for folder in (labels.parent, root) for name in names if name != labels.name
+    ]
     return next((path for path in places if path.is_file()), None)
 
 
 def _photographs(root: Path, labels: Path) -> Path:
-    """The folder that belongs to ``labels`` by the archive's naming (``..._Input``), else the root itself."""
+    """The folder that belongs to ``labels`` by the archive's naming (``..._Input``), else the root
+    itself.
+    """
     archive = root / labels.stem.replace("GroundTruth", "Input")
     return archive if archive.is_dir() else root

@@ -1,7 +1,9 @@
-"""Was this photograph trained on? Salted hashes of a training set's ids, lesions and pixels, short enough to travel.
+"""Was this photograph trained on? Salted hashes of a training set's ids, lesions and pixels, short
+enough to travel.
 
-ISIC 2019 contains HAM10000, so an evaluation on it must leave shared photographs out. The salt keeps the list from being
-a dictionary for other artifacts; it does not hide ids from somebody who tries them all.
+ISIC 2019 contains HAM10000, so an evaluation on it must leave shared photographs out. The salt
+keeps the list from being a dictionary for other artifacts; it does not hide ids from somebody who
+tries them all.
 """
 
 import hashlib
@@ -22,14 +24,22 @@ ARCHIVE = re.compile(r"ISIC_\d{7}")
 
 
 def overlap_hashes(dataset: Dataset, ids: Sequence[str], salt: str) -> list[str]:
-    """Sorted hashes of the photographs ``ids``: their names, lesions and decoded pixels, for an artifact to carry."""
+    """Sorted hashes of the photographs ``ids``: their names, lesions and decoded pixels, for an
+    artifact to carry.
+    """
     return sorted({value for marks in _marks(dataset, ids, salt) for value in marks})
 
 
-def overlapping(dataset: Dataset, ids: Sequence[str], hashes: Collection[str], salt: str) -> np.ndarray:
-    """bool ``[N]``: which of ``ids`` share a name, a lesion or their pixels with the photographs behind ``hashes``."""
+def overlapping(
+    dataset: Dataset, ids: Sequence[str], hashes: Collection[str], salt: str
+) -> np.ndarray:
+    """bool ``[N]``: which of ``ids`` share a name, a lesion or their pixels with the photographs
+    behind ``hashes``.
+    """
     seen = frozenset(hashes)
-    return np.array([not seen.isdisjoint(marks) for marks in _marks(dataset, ids, salt)], dtype=bool)
+    return np.array(
+        [not seen.isdisjoint(marks) for marks in _marks(dataset, ids, salt)], dtype=bool
+    )
 
 
 def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
@@ -46,8 +56,8 @@ def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
 def _names(dataset: Dataset, i: int) -> set[str]:
     """Names under which photograph ``i`` may be met elsewhere: the archive's id and the lesion's.
 
-    A photograph without a known lesion is its own. In folders of one's own, IMG_0001 says nothing elsewhere, so there
-    only lesions that a CSV names and file names of the ISIC archive count.
+    A photograph without a known lesion is its own. In folders of one's own, IMG_0001 says nothing
+    elsewhere, so there only lesions that a CSV names and file names of the ISIC archive count.
     """
     name, lesion = dataset.ids[i], dataset.lesions[i]
     if dataset.kind in ("folder", "unlabelled"):

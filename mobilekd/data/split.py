@@ -1,4 +1,6 @@
-"""Who trains, who chooses, who judges: deterministic by seed, stratified by class, whole lesions unless asked otherwise."""
+"""Who trains, who chooses, who judges: deterministic by seed, stratified by class, whole lesions
+unless asked otherwise.
+"""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -6,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from mobilekd.data.dataset import Dataset, some
-from mobilekd.errors import UserError
-from mobilekd.files import read_json
-from mobilekd.progress import say
-from mobilekd.recipe import SplitTable
-from mobilekd.runs import Role, Split
+from mobilekd.formats.recipe import SplitTable
+from mobilekd.formats.runs import Role, Split
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+from mobilekd.support.progress import say
 
 ROLES = get_args(Role)
 
@@ -18,16 +20,23 @@ ROLES = get_args(Role)
 def make_split(dataset: Dataset, table: SplitTable) -> Split:
     """Split ``dataset`` as the recipe says; ``UserError`` for shares or lists that cannot be.
 
-    By lesion and by photograph, each class is cut on its own: the shares hold for every class to within half a lesion,
-    and a class of three lesions or more gets into every part. The order is that of a keyed hash of each name, so
-    neither the order of rows nor what other classes hold can change it. A lesion counts for its most frequent class.
+    By lesion and by photograph, each class is cut on its own: the shares hold for every class to
+    within half a lesion, and a class of three lesions or more gets into every part. The order is
+    that of a keyed hash of each name, so neither the order of rows nor what other classes hold can
+    change it. A lesion counts for its most frequent class.
     """
     if empty := [key for key, count in dataset.counts().items() if count == 0]:
-        raise UserError(f"{dataset.kind}: {some(empty, 'class')} without any photograph; training needs some of every class")
+        raise UserError(
+            f"{dataset.kind}: {some(empty, 'class')} without any photograph; training needs some of"
+            " every class"
+        )
     if table.by == "lists":
         return _from_lists(dataset, table)
     if table.validation + table.test >= 1:
-        raise UserError(f"split: validation {table.validation} and test {table.test} leave nothing to train on; lower one")
+        raise UserError(
+            f"split: validation {table.validation} and test {table.test} leave nothing to train on;"
+            " lower one"
+        )
     groups = dataset.lesions if table.by == "lesion" else dataset.ids
     members: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(groups):
@@ -39,19 +48,26 @@ def make_split(dataset: Dataset, table: SplitTable) -> Split:
     parts: dict[str, list[str]] = {role: [] for role in ROLES}
     for target, names in sorted(strata.items()):
         names.sort(key=lambda name: hashlib.sha256(f"{table.seed}\0{name}".encode()).digest())
-        test, validation = _cuts([len(members[name]) for name in names], table.test, table.validation)
+        test, validation = _cuts(
+            [len(members[name]) for name in names], table.test, table.validation
+        )
         roles = ["test"] * test + ["validation"] * validation
         roles += ["train"] * (len(names) - len(roles))
         for name, role in zip(names, roles, strict=True):
             parts[role].extend(dataset.ids[i] for i in members[name])
         wanted = ["train"] + ["validation"] * (table.validation > 0) + ["test"] * (table.test > 0)
         if target >= 0 and (absent := [role for role in wanted if role not in roles]):
-            say(f"split: class {dataset.classes[target].key} has {len(names)} {table.by}(s), so none in {' and '.join(absent)}")
+            say(
+                f"split: class {dataset.classes[target].key} has {len(names)} {table.by}(s), so"
+                f" none in {' and '.join(absent)}"
+            )
     return _split(dataset, table, parts)
 
 
 def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:
-    """How many groups, in order, judge and choose, so that photographs come nearest to the shares."""
+    """How many groups, in order, judge and choose, so that photographs come nearest to the
+    shares.
+    """
     running = [0]
     for size in sizes:
         running.append(running[-1] + size)
@@ -61,7 +77,8 @@ def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:
 
     first = nearest(test * running[-1])
     second = nearest((test + validation) * running[-1])
-    # A rare class first needs a lesion to learn from, then one to be judged on, then one to choose by.
+    # A rare class first needs a lesion to learn from, then one to be judged on, then one to choose
+    # by.
     least_test = int(test > 0 and len(sizes) >= 2)
     least_validation = int(validation > 0 and len(sizes) >= 2 + least_test)
     first = max(least_test, min(first, len(sizes) - 1 - least_validation))
@@ -71,11 +88,17 @@ def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:
 
 def _from_lists(dataset: Dataset, table: SplitTable) -> Split:
     if table.lists is None:
-        raise UserError("split.lists: split by lists needs a JSON file {train: [ids], validation: [ids], test: [ids]}; set split.lists")
+        raise UserError(
+            "split.lists: split by lists needs a JSON file {train: [ids], validation: [ids], test:"
+            " [ids]}; set split.lists"
+        )
     path = Path(table.lists)
     document = read_json(path, "split lists")
     if not isinstance(document, dict) or set(document) != set(ROLES):
-        raise UserError(f"{path}: not of the form {{train: [ids], validation: [ids], test: [ids]}}; give exactly these three lists")
+        raise UserError(
+            f"{path}: not of the form {{train: [ids], validation: [ids], test: [ids]}}; give"
+            " exactly these three lists"
+        )
     for role, ids in document.items():
         if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
             raise UserError(f"{path}: {role} is not a list of ids; write them as strings")
@@ -83,14 +106,19 @@ def _from_lists(dataset: Dataset, table: SplitTable) -> Split:
     if unknown := sorted(listed.keys() - set(dataset.ids)):
         raise UserError(f"{path}: {some(unknown, 'unknown id')}; the data set does not hold them")
     if twice := sorted(name for name, times in listed.items() if times > 1):
-        raise UserError(f"{path}: {some(twice, 'id')} listed more than once; a photograph has one role")
+        raise UserError(
+            f"{path}: {some(twice, 'id')} listed more than once; a photograph has one role"
+        )
     lesion_of = dict(zip(dataset.ids, dataset.lesions, strict=True))
     sides: dict[str, set[str]] = defaultdict(set)
     for role in ROLES:
         for name in document[role]:
             sides[lesion_of[name]].add(role)
     if leaks := sorted(lesion for lesion, found in sides.items() if len(found) > 1):
-        raise UserError(f"{path}: {some(leaks, 'lesion')} on both sides of the split; keep a lesion's photographs together")
+        raise UserError(
+            f"{path}: {some(leaks, 'lesion')} on both sides of the split; keep a lesion's"
+            " photographs together"
+        )
     if not document["train"]:
         raise UserError(f"{path}: nobody to train on; list some ids under train")
     if unused := len(dataset) - len(listed):

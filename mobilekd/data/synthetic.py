@@ -1,8 +1,10 @@
-"""Generated, dermoscopy-like photographs: the whole flow runs on them offline, and tests need no data set.
+"""Generated, dermoscopy-like photographs: the whole flow runs on them offline, and tests need no
+data set.
 
-A class is what it is by structure (border, texture, dots, streaks, vessels, symmetry); colour says little. Nothing
-learnt on these pictures says anything about skin. Every lesion and every photograph is drawn from (seed, number) alone;
-a lesion's further photographs are other views of the same structure, so a split by photograph leaks here as well.
+A class is what it is by structure (border, texture, dots, streaks, vessels, symmetry); colour says
+little. Nothing learnt on these pictures says anything about skin. Every lesion and every photograph
+is drawn from (seed, number) alone; a lesion's further photographs are other views of the same
+structure, so a split by photograph leaks here as well.
 """
 
 from functools import partial
@@ -15,9 +17,9 @@ from mobilekd.data.dataset import Dataset
 from mobilekd.data.synthetic_canvas import Canvas, View
 from mobilekd.data.synthetic_lesions import PAINTERS
 from mobilekd.data.synthetic_scene import paint_over, paint_skin
-from mobilekd.errors import UserError
-from mobilekd.files import sha256_json
-from mobilekd.recipe import DataTable
+from mobilekd.formats.recipe import DataTable
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json
 
 LICENCE = "CC0 1.0 (generated)"
 
@@ -27,7 +29,8 @@ VERSION = 1
 #: How often each class is drawn, in the order of the classes: unequal, as in life, though less so.
 SHARES = (0.11, 0.14, 0.15, 0.09, 0.15, 0.26, 0.10)
 
-#: The first lesions take turns through the classes, so that a small set has all of them in every part of a split.
+#: The first lesions take turns through the classes, so that a small set has all of them in every
+#: part of a split.
 TURNS = 3 * len(SHARES)
 
 #: How often a lesion has one, two or three photographs.
@@ -37,11 +40,18 @@ SITES = ("back", "trunk", "lower extremity", "upper extremity", "face", "abdomen
 
 
 def load(table: DataTable) -> Dataset:
-    """``table.count`` photographs of ``table.size`` pixels; a larger count begins with the same photographs."""
+    """``table.count`` photographs of ``table.size`` pixels; a larger count begins with the same
+    photographs.
+    """
     if table.count < len(SHARES):
-        raise UserError(f"data.count: {table.count} photographs cannot show {len(SHARES)} classes; set at least {len(SHARES)}")
+        raise UserError(
+            f"data.count: {table.count} photographs cannot show {len(SHARES)} classes; set at least"
+            f" {len(SHARES)}"
+        )
     if table.size < 32:
-        raise UserError(f"data.size: {table.size} pixels are too few to draw a lesion on; set at least 32")
+        raise UserError(
+            f"data.size: {table.size} pixels are too few to draw a lesion on; set at least 32"
+        )
     lesions: list[int] = []
     targets: list[int] = []
     people: list[tuple[float | None, str, str]] = []
@@ -52,7 +62,11 @@ def load(table: DataTable) -> Dataset:
         if number < TURNS:
             target, views = number % len(SHARES), 1
         age = float(5 * rng.integers(4, 18))
-        person = (None if rng.random() < 0.05 else age, str(rng.choice(["female", "male"])), str(rng.choice(SITES)))
+        person = (
+            None if rng.random() < 0.05 else age,
+            str(rng.choice(["female", "male"])),
+            str(rng.choice(SITES)),
+        )
         for _ in range(min(views, table.count - len(lesions))):
             lesions.append(number)
             targets.append(target)
@@ -66,16 +80,21 @@ def load(table: DataTable) -> Dataset:
         lesions=tuple(f"synthetic-{table.seed}-lesion-{n:06d}" for n in lesions),
         classes=classes.labels(classes.HAM10000),
         paths=None,
-        metadata=dict(zip(("age", "sex", "site"), map(tuple, zip(*people, strict=True)), strict=True)),
+        metadata=dict(
+            zip(("age", "sex", "site"), map(tuple, zip(*people, strict=True)), strict=True)
+        ),
         licence=LICENCE,
         hash=sha256_json([VERSION, table.count, table.size, table.seed]),
         draw=partial(_draw, table.seed, table.size, tuple(lesions), tuple(targets)),
     )
 
 
-def _draw(seed: int, size: int, lesions: tuple[int, ...], targets: tuple[int, ...], i: int) -> Image.Image:
+def _draw(
+    seed: int, size: int, lesions: tuple[int, ...], targets: tuple[int, ...], i: int
+) -> Image.Image:
     """Photograph ``i``: RGB, ``size`` x ``size``, drawn at twice that and reduced."""
-    lesion, session = (np.random.default_rng([seed, lesions[i], stream]) for stream in (1, 2))  # alike in all its photographs
+    # alike in all its photographs
+    lesion, session = (np.random.default_rng([seed, lesions[i], stream]) for stream in (1, 2))
     scene = np.random.default_rng([seed, i, 3])
     view = View.random(lesion, scene, 2 * size)
     canvas = Canvas(view, paint_skin(lesion, scene, view.side))

@@ -1,4 +1,6 @@
-"""A canvas in the lesion's own coordinates: its centre is (0, 0) and its border lies near radius 1, whatever the view."""
+"""A canvas in the lesion's own coordinates: its centre is (0, 0) and its border lies near radius 1,
+whatever the view.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ Rgb = np.ndarray  # float32 [3], 0..255
 
 @dataclass(frozen=True)
 class View:
-    """How the dermatoscope was held: where the lesion lies in a square picture of ``side`` pixels, how large, how turned."""
+    """How the dermatoscope was held: where the lesion lies in a square picture of ``side`` pixels,
+    how large, how turned.
+    """
 
     side: int
     centre: tuple[float, float]
@@ -20,10 +24,17 @@ class View:
 
     @classmethod
     def random(cls, lesion: np.random.Generator, scene: np.random.Generator, side: int) -> "View":
-        """A lesion's size and turn, and around them one photograph's: shifted by up to 6%, zoomed by up to 12%, turned a little."""
+        """A lesion's size and turn, and around them one photograph's: shifted by up to 6%, zoomed
+        by up to 12%, turned a little.
+        """
         radius, angle = lesion.uniform(0.27, 0.36), lesion.uniform(0, 2 * np.pi)
         x, y = 0.5 + scene.uniform(-0.06, 0.06, 2)
-        return cls(side, (x * side, y * side), radius * side * scene.uniform(0.88, 1.12), angle + scene.normal(0, 0.25))
+        return cls(
+            side,
+            (x * side, y * side),
+            radius * side * scene.uniform(0.88, 1.12),
+            angle + scene.normal(0, 0.25),
+        )
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
         """Lesion coordinates ``[N, 2]`` -> pixels ``[N, 2]``."""
@@ -44,7 +55,9 @@ class View:
 
 
 class Canvas:
-    """Paint by masks: every shape becomes a mask float32 ``[side, side]`` in 0..1, blended in with a colour."""
+    """Paint by masks: every shape becomes a mask float32 ``[side, side]`` in 0..1, blended in with
+    a colour.
+    """
 
     def __init__(self, view: View, skin: np.ndarray) -> None:
         """``skin``: float32 ``[side, side, 3]``, 0..255."""
@@ -57,18 +70,29 @@ class Canvas:
         draw.polygon(self._flat(points), fill=255)
         return self._mask(image, blur)
 
-    def discs(self, centres: np.ndarray, radii: np.ndarray, blur: float = 0.0, stretch: float = 1.0) -> np.ndarray:
-        """Ellipses around ``centres [N, 2]``, their axes along the picture's; ``stretch`` is height over width."""
+    def discs(
+        self, centres: np.ndarray, radii: np.ndarray, blur: float = 0.0, stretch: float = 1.0
+    ) -> np.ndarray:
+        """Ellipses around ``centres [N, 2]``, their axes along the picture's; ``stretch`` is height
+        over width.
+        """
         image, draw = self._blank()
         for (x, y), radius in zip(self.view.pixels(centres), radii * self.view.scale, strict=True):
-            draw.ellipse((x - radius, y - radius * stretch, x + radius, y + radius * stretch), fill=255)
+            draw.ellipse(
+                (x - radius, y - radius * stretch, x + radius, y + radius * stretch), fill=255
+            )
         return self._mask(image, blur)
 
     def lines(self, strokes: Iterable[tuple[np.ndarray, float]], blur: float = 0.0) -> np.ndarray:
         """Open curves of (points ``[N, 2]``, width in lesion radii)."""
         image, draw = self._blank()
         for points, width in strokes:
-            draw.line(self._flat(points), fill=255, width=max(1, round(width * self.view.scale)), joint="curve")
+            draw.line(
+                self._flat(points),
+                fill=255,
+                width=max(1, round(width * self.view.scale)),
+                joint="curve",
+            )
         return self._mask(image, blur)
 
     def blend(self, mask: np.ndarray, colour: Rgb, opacity: float = 1.0) -> None:
@@ -81,7 +105,9 @@ class Canvas:
         self.picture *= field[:, :, None]
 
     def warp(self, rng: np.random.Generator, amount: float, period: float) -> None:
-        """Pull the picture about, fixed to the lesion, by about ``amount`` lesion radii: nothing grown is exact."""
+        """Pull the picture about, fixed to the lesion, by about ``amount`` lesion radii: nothing
+        grown is exact.
+        """
         side, reach = self.view.side, amount * self.view.scale
         line = np.arange(side, dtype=np.float32)
         x = line[None, :] + reach * ripple(rng, self.view, period)
@@ -107,10 +133,11 @@ class Canvas:
 
 
 def ripple(rng: np.random.Generator, view: View | int, period: float, waves: int = 6) -> np.ndarray:
-    """Smooth noise of about unit deviation, float32 ``[side, side]``: ``waves`` plane waves of about ``period``.
+    """Smooth noise of about unit deviation, float32 ``[side, side]``: ``waves`` plane waves of
+    about ``period``.
 
-    Fixed to the lesion (``period`` in its radii) for a view, to the picture (``period`` in its sides) for a side. Computed
-    at a quarter of the side and enlarged, for it is smooth.
+    Fixed to the lesion (``period`` in its radii) for a view, to the picture (``period`` in its
+    sides) for a side. Computed at a quarter of the side and enlarged, for it is smooth.
     """
     side = view if isinstance(view, int) else view.side
     coarse = max(8, side // 4)

@@ -1,4 +1,6 @@
-"""Reading what data sets ship: CSV files with required columns, folders of photographs, optional metadata cells."""
+"""Reading what data sets ship: CSV files with required columns, folders of photographs, optional
+metadata cells.
+"""
 
 import csv
 import math
@@ -9,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilekd.data.dataset import SUFFIXES, some
-from mobilekd.errors import UserError
-from mobilekd.progress import say
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
 
 #: Cells that mean "not known".
 EMPTY = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
@@ -23,12 +25,16 @@ def root_of(root: str | None, kind: str) -> Path:
     folder = Path(root)
     if not folder.is_dir():
         what = "a file, not a folder" if folder.is_file() else "no such folder"
-        raise UserError(f"{folder}: {what}; set data.root, or --root, to the folder of the data set")
+        raise UserError(
+            f"{folder}: {what}; set data.root, or --root, to the folder of the data set"
+        )
     return folder
 
 
 def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
-    """Rows of a CSV as dictionaries, cells stripped; a missing column or a row of another length is a ``UserError``."""
+    """Rows of a CSV as dictionaries, cells stripped; a missing column or a row of another length is
+    a ``UserError``.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -37,13 +43,22 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such CSV file; check the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a readable CSV file ({error}); export it again as UTF-8") from None
+        raise UserError(
+            f"{path}: not a readable CSV file ({error}); export it again as UTF-8"
+        ) from None
     if twice := sorted(name for name, times in Counter(header).items() if times > 1):
-        raise UserError(f"{path}: {some(twice, 'column')} more than once in the header; keep one of each")
+        raise UserError(
+            f"{path}: {some(twice, 'column')} more than once in the header; keep one of each"
+        )
     if missing := [name for name in required if name not in header]:
-        raise UserError(f"{path}: {some(missing, 'column')} missing; it has {', '.join(header) or 'no header'}")
+        raise UserError(
+            f"{path}: {some(missing, 'column')} missing; it has {', '.join(header) or 'no header'}"
+        )
     if ragged := [str(line) for line, row in table if len(row) != len(header)]:
-        raise UserError(f"{path}: {some(ragged, 'line')} with another number of cells than the header's {len(header)}; mend them")
+        raise UserError(
+            f"{path}: {some(ragged, 'line')} with another number of cells than the header's"
+            f" {len(header)}; mend them"
+        )
     return [dict(zip(header, (cell.strip() for cell in row), strict=True)) for _, row in table]
 
 
@@ -68,21 +83,32 @@ def photographs_in(folders: Iterable[Path]) -> dict[str, tuple[Path, int]]:
                     twice.append(path.stem)
                 found[path.stem] = path, entry.stat().st_size
         if lost:
-            raise UserError(f"{folder}: {some(sorted(lost), 'link')} to no file; mend or remove them")
+            raise UserError(
+                f"{folder}: {some(sorted(lost), 'link')} to no file; mend or remove them"
+            )
         if nameless:
             raise UserError(f"{folder}: {some(sorted(nameless), 'name')} not in UTF-8; rename them")
         if twice:
-            raise UserError(f"{folder}: {some(sorted(twice), 'photograph')} present more than once; keep one file for each id")
+            raise UserError(
+                f"{folder}: {some(sorted(twice), 'photograph')} present more than once; keep one"
+                " file for each id"
+            )
     return found
 
 
 def _named_as_photographs(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [entry for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")]
+        return [
+            entry
+            for entry in entries
+            if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
+        ]
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file system's name is UTF-8, as results and hashes must be; other bytes come as lone surrogates."""
+    """Whether a file system's name is UTF-8, as results and hashes must be; other bytes come as
+    lone surrogates.
+    """
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -107,14 +133,19 @@ def years(cell: str | None, where: Path) -> float | None:
 
 
 def read_metadata(path: Path, ids: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """Lesions and metadata columns in the order of ``ids`` from a CSV ``image, lesion_id[, age, sex, site]``.
+    """Lesions and metadata columns in the order of ``ids`` from a CSV ``image, lesion_id[, age,
+    sex, site]``.
 
-    ISIC's names (``age_approx``, ``anatom_site_general``) are read too. A photograph without a row, or with an empty
-    ``lesion_id``, is its own lesion; rows of other photographs are ignored, because archives ship one file for all.
+    ISIC's names (``age_approx``, ``anatom_site_general``) are read too. A photograph without a row,
+    or with an empty ``lesion_id``, is its own lesion; rows of other photographs are ignored,
+    because archives ship one file for all.
     """
     rows = {row["image"]: row for row in read_csv(path, ("image", "lesion_id"))}
     found = [rows.get(name, {}) for name in ids]
-    lesions = [row["lesion_id"] if known(row.get("lesion_id")) else name for name, row in zip(ids, found, strict=True)]
+    lesions = [
+        row["lesion_id"] if known(row.get("lesion_id")) else name
+        for name, row in zip(ids, found, strict=True)
+    ]
     return lesions, {
         "age": [years(row.get("age", row.get("age_approx")), path) for row in found],
         "sex": [known(row.get("sex")) for row in found],
@@ -123,6 +154,11 @@ def read_metadata(path: Path, ids: Sequence[str]) -> tuple[list[str], dict[str, 
 
 
 def no_metadata(where: Path, ids: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """What :func:`read_metadata` returns when there is no file; says that a split by lesion cannot group then."""
-    say(f"{where}: no lesion ids, so every photograph counts as a lesion of its own; data.metadata takes a CSV image,lesion_id")
+    """What :func:`read_metadata` returns when there is no file; says that a split by lesion cannot
+    group then.
+    """
+    say(
+        f"{where}: no lesion ids, so every photograph counts as a lesion of its own; data.metadata"
+        " takes a CSV image,lesion_id"
+    )
     return list(ids), {name: [None] * len(ids) for name in ("age", "sex", "site")}

@@ -1,4 +1,9 @@
-"""Pictures as SVG text, drawn by hand so that one file serves light, dark, print and screen readers; no plotting library."""
+"""Pictures as SVG text, drawn by hand so that one file serves light, dark, print and screen
+readers; no plotting library.
+
+Add here a chart that is a pure function of numbers and names. Never imports what computes the
+numbers.
+"""
 
 from mobilekd.figures.comparison import Point, Row, forest, pareto, pareto_front
 from mobilekd.figures.evaluation import confusion, curve, reliability, risk_coverage

@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mobilekd.artifact import Interval
 from mobilekd.figures.comparison import Row, forest
 from mobilekd.figures.svg import Chart
 from mobilekd.figures.tables import Cell, Table, count, number, percent, points, table
-from mobilekd.stats import LEVEL, verdict
+from mobilekd.formats.artifact import Interval
+from mobilekd.metrics.stats import LEVEL, verdict
 
 KINDS = ("student", "control", "teacher")
 #: ``stats.verdict`` in words.
-VERDICTS = {"better": "better than its control", "worse": "worse than its control", "": "not shown to be better"}
+VERDICTS = {
+    "better": "better than its control",
+    "worse": "worse than its control",
+    "": "not shown to be better",
+}
 MARKS: Mapping[str, Literal["good", "bad", "warn"]] = {"better": "good", "worse": "bad", "": "warn"}
 PRIMARY = "balanced_accuracy"
 
@@ -33,7 +37,10 @@ def scores(document: Mapping[str, Any]) -> Table:
         shown, agreement = group["metrics"], group.get("teacher_agreement")
         rows.append(
             [
-                Cell(group["name"], ", ".join(filter(None, (kind(group), _seeds(group), _losses(group))))),
+                Cell(
+                    group["name"],
+                    ", ".join(filter(None, (kind(group), _seeds(group), _losses(group)))),
+                ),
                 count(group["facts"].get("parameters")),
                 *_main(shown),
                 percent(shown.get("melanoma_sensitivity_at_95_specificity")),
@@ -42,11 +49,15 @@ def scores(document: Mapping[str, Any]) -> Table:
         )
     for group in document["groups"]:
         if "teacher" in group:
-            rows.append([Cell("teacher", f"of {group['name']}"), "–", *_main(group["teacher"]), "–", "–"])
+            rows.append(
+                [Cell("teacher", f"of {group['name']}"), "–", *_main(group["teacher"]), "–", "–"]
+            )
     note = (
-        f"{document['photographs']} test photographs of {document['lesions']} lesions, split {document['split_hash'][:12]}"
+        f"{document['photographs']} test photographs of {document['lesions']} lesions, split"
+        f" {document['split_hash'][:12]}"
         + (" (LEAKY: split by photograph)" if document["leaky"] else "")
-        + ". In brackets: 95% intervals, bootstrap over lesions stratified by class, and over seeds where there are several."
+        + ". In brackets: 95% intervals, bootstrap over lesions stratified by class, and over seeds"
+        " where there are several."
     )
     header = (
         "",
@@ -63,27 +74,55 @@ def scores(document: Mapping[str, Any]) -> Table:
 
 
 def claims(document: Mapping[str, Any]) -> Table | None:
-    """Differences to the controls with Holm-corrected p-values and a plain verdict; and non-inferiority to the teachers."""
+    """Differences to the controls with Holm-corrected p-values and a plain verdict; and
+    non-inferiority to the teachers.
+    """
     rows: list[list[object]] = []
     for claim in document["claims"]:
         primary = claim["metric"] == PRIMARY
         name = "balanced accuracy, points" if primary else "NLL (lower is better)"
         difference = points(claim["difference"]) if primary else number(claim["difference"])
-        rows.append([claim["student"], judged(claim), difference, name, claim["control"], f"{claim['p_holm']:.3f}"])
+        rows.append(
+            [
+                claim["student"],
+                judged(claim),
+                difference,
+                name,
+                claim["control"],
+                f"{claim['p_holm']:.3f}",
+            ]
+        )
     for group in document["groups"]:
         if group.get("teacher_difference"):
             margin = f"{100 * group['margin']:.0f} point"
             holds = group["not_inferior"]
-            words = Cell(f"not worse by {margin[1:]}", mark="good") if holds else Cell(f"may be worse by over {margin[1:]}", mark="warn")
-            rows.append([group["name"], words, points(group["teacher_difference"]), "balanced accuracy, points", "its teacher", "–"])
+            words = (
+                Cell(f"not worse by {margin[1:]}", mark="good")
+                if holds
+                else Cell(f"may be worse by over {margin[1:]}", mark="warn")
+            )
+            rows.append(
+                [
+                    group["name"],
+                    words,
+                    points(group["teacher_difference"]),
+                    "balanced accuracy, points",
+                    "its teacher",
+                    "–",
+                ]
+            )
     if not rows:
         return None
     note = (
-        f"Two-sided p-values of the paired bootstrap, Holm-corrected over the {len(document['claims'])} claims against controls in this "
-        f"table; a verdict needs p below {LEVEL:g}. Intervals are each difference's own 95%, so one may leave out zero though luck "
-        "explains it among so many. Against a teacher the interval decides. What fails is listed as failed."
+        "Two-sided p-values of the paired bootstrap, Holm-corrected over the"
+        f" {len(document['claims'])} claims against controls in this table; a verdict needs p below"
+        f" {LEVEL:g}. Intervals are each difference's own 95%, so one may leave out zero though"
+        " luck explains it among so many. Against a teacher the interval decides. What fails is"
+        " listed as failed."
     )
-    return table("Claims", ("student", "verdict", "difference", "metric", "against", "p (Holm)"), rows, note)
+    return table(
+        "Claims", ("student", "verdict", "difference", "metric", "against", "p (Holm)"), rows, note
+    )
 
 
 def judged(claim: Mapping[str, Any]) -> Cell:
@@ -109,37 +148,71 @@ def seeds(document: Mapping[str, Any]) -> Table | None:
         for group in document["groups"]
         for one in group["seeds"]
     ]
-    return table("Seeds one by one", ("recipe", "run", "seed", "balanced accuracy %", "accuracy %", "NLL"), rows)
+    return table(
+        "Seeds one by one",
+        ("recipe", "run", "seed", "balanced accuracy %", "accuracy %", "NLL"),
+        rows,
+    )
 
 
 def recalls(document: Mapping[str, Any]) -> Table:
     """Recall of every class with its interval."""
-    keys = [key for key in document["labels"] if f"recall.{key}" in document["groups"][0]["metrics"]]
-    rows = [[group["name"], *(percent(group["metrics"][f"recall.{key}"], 0) for key in keys)] for group in document["groups"]]
+    keys = [
+        key for key in document["labels"] if f"recall.{key}" in document["groups"][0]["metrics"]
+    ]
+    rows = [
+        [group["name"], *(percent(group["metrics"][f"recall.{key}"], 0) for key in keys)]
+        for group in document["groups"]
+    ]
     return table("Recall by class, %", ("", *keys), rows)
 
 
 def estimates(document: Mapping[str, Any], metric: str = "balanced_accuracy") -> Chart:
     """Balanced accuracy of students, controls and teachers, best student first."""
-    ordered = sorted(document["groups"], key=lambda group: -(group["metrics"][metric]["value"] or 0))
-    rows = [Row(group["name"], figure(group["metrics"][metric]), KINDS.index(kind(group))) for group in ordered]
-    rows += [Row(f"teacher of {group['name']}", figure(group["teacher"][metric]), 2) for group in ordered if "teacher" in group]
-    return forest("Balanced accuracy", "balanced accuracy, %", rows, names=KINDS[: 1 + max(row.series for row in rows)])
+    ordered = sorted(
+        document["groups"], key=lambda group: -(group["metrics"][metric]["value"] or 0)
+    )
+    rows = [
+        Row(group["name"], figure(group["metrics"][metric]), KINDS.index(kind(group)))
+        for group in ordered
+    ]
+    rows += [
+        Row(f"teacher of {group['name']}", figure(group["teacher"][metric]), 2)
+        for group in ordered
+        if "teacher" in group
+    ]
+    return forest(
+        "Balanced accuracy",
+        "balanced accuracy, %",
+        rows,
+        names=KINDS[: 1 + max(row.series for row in rows)],
+    )
 
 
 def differences(document: Mapping[str, Any]) -> Chart | None:
-    """Differences to controls and to teachers in balanced accuracy, each with its own interval; verdicts are in the table of claims."""
+    """Differences to controls and to teachers in balanced accuracy, each with its own interval;
+    verdicts are in the table of claims.
+    """
     rows = [
         Row(f"{group['name']} – control", figure(group["difference"]["balanced_accuracy"]), 0)
         for group in document["groups"]
         if group["control"] is not None
     ]
     taught = [group for group in document["groups"] if group.get("teacher_difference")]
-    rows += [Row(f"{group['name']} – teacher", figure(group["teacher_difference"]), 1) for group in taught]
+    rows += [
+        Row(f"{group['name']} – teacher", figure(group["teacher_difference"]), 1)
+        for group in taught
+    ]
     if not rows:
         return None
     margin = taught[0]["margin"] if taught else None
-    return forest("Paired differences", "difference in balanced accuracy, points", rows, zero=True, margin=margin)
+    return forest(
+        "Paired differences",
+        "difference in balanced accuracy, points",
+        rows,
+        zero=True,
+        margin=margin,
+    )
 
 
 def markdown(document: Mapping[str, Any]) -> str:

@@ -1,10 +1,12 @@
-"""Pictures that put things side by side: estimates with intervals on rows, and accuracy against cost."""
+"""Pictures that put things side by side: estimates with intervals on rows, and accuracy against
+cost.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mobilekd.artifact import Interval
 from mobilekd.figures.svg import CHARACTER, Chart, label_room, shorten
+from mobilekd.formats.artifact import Interval
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,30 @@ def forest(
     percent: bool = True,
     pitch: float = 22,
 ) -> Chart:
-    """Estimates with their 95% intervals, one row each; ``zero`` and ``margin`` draw the lines that a claim must clear.
+    """Estimates with their 95% intervals, one row each; ``zero`` and ``margin`` draw the lines that
+    a claim must clear.
 
     A row without a name belongs to the one above it; ``pitch`` is the height of a row.
     """
     rows = [row for row in rows if row.figure.value is not None]
     words = "; ".join(f"{row.name} {_said(row.figure, percent)}".strip() for row in rows)
-    chart = Chart(title, f"{label}, with 95% intervals: {words}.", left=label_room([row.name for row in rows]), right=14, top=8)
+    chart = Chart(
+        title,
+        f"{label}, with 95% intervals: {words}.",
+        left=label_room([row.name for row in rows]),
+        right=14,
+        top=8,
+    )
     groups = sum(bool(row.name) for row in rows) if any(not row.name for row in rows) else 0
     chart.height = 46 + pitch * max(1, len(rows)) + (8 * groups + 12 if groups else 0)
     if names:
         chart.legend(names)
-    ends = [end for row in rows for end in (row.figure.low, row.figure.value, row.figure.high) if end is not None]
+    ends = [
+        end
+        for row in rows
+        for end in (row.figure.low, row.figure.value, row.figure.high)
+        if end is not None
+    ]
     ends += [0.0] * zero + ([margin] if margin is not None else [])
     pad = (max(ends) - min(ends)) * 0.06 or 0.02
     x = chart.scale_x(min(ends) - pad, max(ends) + pad)
@@ -68,20 +82,33 @@ def forest(
         if row.figure.low is not None and row.figure.high is not None:
             chart.segment(x(row.figure.low), y, x(row.figure.high), y, css=f"s{row.series % 6}")
         chart.marker(
-            x(row.figure.value), y, series=row.series, size=4 if pitch >= 22 else 3, hover=f"{row.name}: {_said(row.figure, percent)}"
+            x(row.figure.value),
+            y,
+            series=row.series,
+            size=4 if pitch >= 22 else 3,
+            hover=f"{row.name}: {_said(row.figure, percent)}",
         )
     return chart
 
 
 def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
-    """Balanced accuracy against cost on a logarithmic axis; models that nothing beats on both are joined and named."""
+    """Balanced accuracy against cost on a logarithmic axis; models that nothing beats on both are
+    joined and named.
+    """
     front = sorted((point for point in points if point.front), key=lambda point: point.cost)
     words = ", ".join(point.name for point in front)
-    chart = Chart("Accuracy against latency", f"Not beaten on both axes: {words}.", height=290, top=22)
+    chart = Chart(
+        "Accuracy against latency", f"Not beaten on both axes: {words}.", height=290, top=22
+    )
     if len(groups) > 1:
         chart.legend(groups)
     costs = [point.cost for point in points]
-    ends = [end for point in points for end in (point.accuracy.low, point.accuracy.value, point.accuracy.high) if end is not None]
+    ends = [
+        end
+        for point in points
+        for end in (point.accuracy.low, point.accuracy.value, point.accuracy.high)
+        if end is not None
+    ]
     pad = (max(ends) - min(ends)) * 0.08 or 0.02
     x = chart.scale_x(min(costs) / 1.25, max(costs) * 1.25, log=True)
     y = chart.scale_y(min(ends) - pad, max(ends) + pad)
@@ -89,13 +116,28 @@ def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
     chart.axis_y(y, "balanced accuracy, %", words=[(tick, f"{100 * tick:g}") for tick in y.ticks()])
     places = [(x(point.cost), y(point.accuracy.value or 0)) for point in front]
     if len(front) > 1:
-        chart.marks.append(f'<path d="M{"L".join(f"{px:.1f} {py:.1f}" for px, py in places)}" class="guide"/>')
+        chart.marks.append(
+            f'<path d="M{"L".join(f"{px:.1f} {py:.1f}" for px, py in places)}" class="guide"/>'
+        )
     for point in points:
         assert point.accuracy.value is not None
         px, py = x(point.cost), y(point.accuracy.value)
         if point.accuracy.low is not None and point.accuracy.high is not None:
-            chart.segment(px, y(point.accuracy.low), px, y(point.accuracy.high), css=f"s{point.series % 6}", width=1)
-        chart.marker(px, py, series=point.series, size=5, hover=f"{point.name}: {point.cost:.3g}, {_said(point.accuracy, True)}")
+            chart.segment(
+                px,
+                y(point.accuracy.low),
+                px,
+                y(point.accuracy.high),
+                css=f"s{point.series % 6}",
+                width=1,
+            )
+        chart.marker(
+            px,
+            py,
+            series=point.series,
+            size=5,
+            hover=f"{point.name}: {point.cost:.3g}, {_said(point.accuracy, True)}",
+        )
         if point.front:
             name = shorten(point.name, max(px, chart.width - px) - 8)
             right = px + 8 + len(name) * CHARACTER < chart.width
@@ -104,9 +146,14 @@ def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
-    """For each model: nothing else is at most as costly and at least as good, and better in one of the two."""
+    """For each model: nothing else is at most as costly and at least as good, and better in one of
+    the two.
+    """
     pairs = list(zip(costs, values, strict=True))
-    return [not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in pairs) for cost, value in pairs]
+    return [
+        not any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in pairs)
+        for cost, value in pairs
+    ]
 
 
 def _said(figure: Interval, percent: bool) -> str:

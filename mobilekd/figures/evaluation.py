@@ -1,4 +1,6 @@
-"""Pictures of an evaluation: confusion matrix, reliability diagram, risk-coverage curve, training curve."""
+"""Pictures of an evaluation: confusion matrix, reliability diagram, risk-coverage curve, training
+curve.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +13,13 @@ def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
     right = sum(matrix[i][i] for i in range(len(keys)))
     total = sum(map(sum, matrix))
     left = label_room(keys) + 40
-    chart = Chart("Confusion matrix", f"{right} of {total} photographs on the diagonal, the right answer.", left=left, right=8, top=34)
+    chart = Chart(
+        "Confusion matrix",
+        f"{right} of {total} photographs on the diagonal, the right answer.",
+        left=left,
+        right=8,
+        top=34,
+    )
     cell = (chart.width - left - 8) / len(keys)
     height = min(cell, 34.0)
     chart.height = chart.top + height * len(keys) + 22
@@ -19,12 +27,26 @@ def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
         y = chart.top + i * height
         chart.text(left - 36, y + height / 2 + 4, key, css="end")
         chart.text(left - 6, y + height / 2 + 4, str(sum(row)), css="soft end")
-        chart.text(left + (i + 0.5) * cell, chart.top - 6, key[: max(3, int(cell / CHARACTER))], css="mid")
+        chart.text(
+            left + (i + 0.5) * cell, chart.top - 6, key[: max(3, int(cell / CHARACTER))], css="mid"
+        )
         for j, count in enumerate(row):
             share = count / sum(row) if sum(row) else 0.0
-            chart.rectangle(left + j * cell + 1, y + 1, cell - 2, height - 2, series=0, opacity=0.05 + 0.9 * share)
+            chart.rectangle(
+                left + j * cell + 1,
+                y + 1,
+                cell - 2,
+                height - 2,
+                series=0,
+                opacity=0.05 + 0.9 * share,
+            )
             if count:
-                chart.text(left + (j + 0.5) * cell, y + height / 2 + 4, str(count), css="mid over" if share > 0.5 else "mid")
+                chart.text(
+                    left + (j + 0.5) * cell,
+                    y + height / 2 + 4,
+                    str(count),
+                    css="mid over" if share > 0.5 else "mid",
+                )
     chart.text(left - 6, chart.top - 6, "n", css="soft end")
     chart.text(left + cell * len(keys) / 2, 11, "answer", css="soft mid")
     chart.text(left - 36, chart.top - 6, "truth", css="soft end")
@@ -33,15 +55,27 @@ def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
 
 
 def reliability(bins: Sequence[dict[str, Any]], ece: float | None) -> Chart:
-    """Accuracy against confidence in bins of equal mass (``confidence``, ``accuracy``, ``n``); the diagonal is perfect."""
+    """Accuracy against confidence in bins of equal mass (``confidence``, ``accuracy``, ``n``); the
+    diagonal is perfect.
+    """
     words = f"Expected calibration error {ece:.3f}. " if ece is not None else ""
-    chart = Chart("Reliability diagram", words + "Points on the diagonal: as often right as it is sure.", top=22)
+    chart = Chart(
+        "Reliability diagram",
+        words + "Points on the diagonal: as often right as it is sure.",
+        top=22,
+    )
     x, y = chart.scale_x(0, 1), chart.scale_y(0, 1)
     chart.axis_x(x, "confidence (top probability)")
     chart.axis_y(y, "accuracy")
     chart.segment(x(0), y(0), x(1), y(1), css="guide")
     for one in bins:
-        chart.segment(x(one["confidence"]), y(one["confidence"]), x(one["confidence"]), y(one["accuracy"]), css="s1")
+        chart.segment(
+            x(one["confidence"]),
+            y(one["confidence"]),
+            x(one["confidence"]),
+            y(one["accuracy"]),
+            css="s1",
+        )
     chart.polyline([(x(one["confidence"]), y(one["accuracy"])) for one in bins], series=0)
     for one in bins:
         hover = f"{one['n']} photographs: {one['confidence']:.1%} sure, {one['accuracy']:.1%} right"
@@ -50,9 +84,15 @@ def reliability(bins: Sequence[dict[str, Any]], ece: float | None) -> Chart:
 
 
 def risk_coverage(points: Sequence[Sequence[float]], kept: float | None) -> Chart:
-    """Error rate among the surest share of photographs; ``kept`` marks the share that the threshold answers here."""
+    """Error rate among the surest share of photographs; ``kept`` marks the share that the threshold
+    answers here.
+    """
     everything = points[-1][1]
-    chart = Chart("Risk and coverage", f"Error rate {everything:.1%} when every photograph gets an answer.", top=22)
+    chart = Chart(
+        "Risk and coverage",
+        f"Error rate {everything:.1%} when every photograph gets an answer.",
+        top=22,
+    )
     highest = max(0.05, max(risk for _, risk in points) * 1.1)
     x, y = chart.scale_x(0, 1), chart.scale_y(0, highest)
     percent = [(tick, f"{tick:.0%}") for tick in x.ticks()]

@@ -1,8 +1,9 @@
-"""A small chart in SVG: scales, axes and marks whose colours are CSS variables, so one picture serves light, dark and print.
+"""A small chart in SVG: scales, axes and marks whose colours are CSS variables, so one picture
+serves light, dark and print.
 
-Every chart has a title and a description for screen readers. Series differ by dash and marker as well as by colour, and
-the colours stay apart for colour-blind readers. Charts are drawn 360 units wide, so that
-a phone shows their words at about ten pixels.
+Every chart has a title and a description for screen readers. Series differ by dash and marker as
+well as by colour, and the colours stay apart for colour-blind readers. Charts are drawn 360 units
+wide, so that a phone shows their words at about ten pixels.
 """
 
 import math
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 360
-#: Width of a character at the charts' font size, in units; as wide as in the wider of the usual fonts, so that no name is cut.
+#: Width of a character at the charts' font size, in units; as wide as in the wider of the usual
+#: fonts, so that no name is cut.
 CHARACTER = 7
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
@@ -25,11 +27,18 @@ DARK = (
 )
 #: What the marks look like; a page that holds charts includes it once.
 STYLE = (
-    ".chart{font:11px system-ui,sans-serif;font-variant-numeric:tabular-nums;display:block;width:100%;height:auto}"
-    ".chart text{fill:var(--ink)}.chart .soft{fill:var(--muted)}.chart .end{text-anchor:end}.chart .mid{text-anchor:middle}"
-    ".chart .grid{stroke:var(--line);fill:none}.chart .axis{stroke:var(--muted);fill:none}"
-    ".chart .guide{stroke:var(--muted);stroke-dasharray:3 3;fill:none}.chart .over{fill:var(--paper)}"
-    + "".join(f".chart .s{i}{{stroke:var(--c{i});fill:none;stroke-width:1.8}}.chart .f{i}{{fill:var(--c{i})}}" for i in range(6))
+    ".chart{font:11px"
+    " system-ui,sans-serif;font-variant-numeric:tabular-nums;display:block;width:100%;height:auto}"
+    ".chart"
+    " text{fill:var(--ink)}.chart .soft{fill:var(--muted)}.chart .end{text-anchor:end}.chart"
+    " .mid{text-anchor:middle}.chart .grid{stroke:var(--line);fill:none}.chart"
+    " .axis{stroke:var(--muted);fill:none}.chart .guide{stroke:var(--muted);stroke-dasharray:3"
+    " 3;fill:none}.chart .over{fill:var(--paper)}"
+    + "".join(
+        f".chart .s{i}{{stroke:var(--c{i});fill:none;stroke-width:1.8}}.chart"
+        f" .f{i}{{fill:var(--c{i})}}"
+        for i in range(6)
+    )
 )
 
 
@@ -45,7 +54,11 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """Place of ``value``, held inside the drawing range."""
-        low, high, value = (math.log(x) for x in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        low, high, value = (
+            (math.log(x) for x in (self.low, self.high, value))
+            if self.log
+            else (self.low, self.high, value)
+        )
         share = (value - low) / (high - low) if high > low else 0.5
         return self.start + min(1.0, max(0.0, share)) * (self.stop - self.start)
 
@@ -60,7 +73,12 @@ class Scale:
     def _log_ticks(self, count: int) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-            inside = [step * 10.0**k for k in decades for step in steps if self.low <= step * 10.0**k <= self.high]
+            inside = [
+                step * 10.0**k
+                for k in decades
+                for step in steps
+                if self.low <= step * 10.0**k <= self.high
+            ]
             if len(inside) <= count + 1:
                 break
         return inside[:: -(-len(inside) // (count + 1))] if inside else [self.low, self.high]
@@ -69,7 +87,9 @@ class Scale:
 def nice(step: float) -> float:
     """The next of 1, 2, 2.5, 5 times a power of ten at or above ``step``."""
     power = 10.0 ** math.floor(math.log10(step)) if step > 0 else 1.0
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= step * (1 - 1e-9))
+    return next(
+        factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= step * (1 - 1e-9)
+    )
 
 
 def plain(value: float) -> str:
@@ -79,7 +99,9 @@ def plain(value: float) -> str:
 
 @dataclass
 class Chart:
-    """An SVG under construction; marks are appended in drawing order, positions are in drawing units."""
+    """An SVG under construction; marks are appended in drawing order, positions are in drawing
+    units.
+    """
 
     title: str
     description: str
@@ -103,7 +125,9 @@ class Chart:
         """One line of text at its baseline."""
         self.marks.append(f'<text x="{x:.1f}" y="{y:.1f}"{_class(css)}>{escape(words)}</text>')
 
-    def segment(self, x1: float, y1: float, x2: float, y2: float, *, css: str, width: float | None = None) -> None:
+    def segment(
+        self, x1: float, y1: float, x2: float, y2: float, *, css: str, width: float | None = None
+    ) -> None:
         """A straight line."""
         stroke = f' style="stroke-width:{width:g}"' if width else ""
         self.marks.append(f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"{_class(css)}{stroke}/>')
@@ -114,51 +138,90 @@ class Chart:
         dash = f' stroke-dasharray="{DASHES[series % 6]}"' if DASHES[series % 6] else ""
         self.marks.append(f'<path d="M{path}" class="s{series % 6}"{dash}/>')
 
-    def polygon(self, points: Sequence[tuple[float, float]], *, series: int, opacity: float = 0.16) -> None:
+    def polygon(
+        self, points: Sequence[tuple[float, float]], *, series: int, opacity: float = 0.16
+    ) -> None:
         """A filled area."""
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
         self.marks.append(f'<path d="M{path}Z" class="f{series % 6}" fill-opacity="{opacity:g}"/>')
 
-    def rectangle(self, x: float, y: float, width: float, height: float, *, series: int, opacity: float = 1.0) -> None:
+    def rectangle(
+        self, x: float, y: float, width: float, height: float, *, series: int, opacity: float = 1.0
+    ) -> None:
         """A filled box."""
         self.marks.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="f{series % 6}" fill-opacity="{opacity:.3f}"/>'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+            f' class="f{series % 6}" fill-opacity="{opacity:.3f}"/>'
         )
 
-    def marker(self, x: float, y: float, *, series: int, size: float = 4, opacity: float = 1.0, hover: str = "") -> None:
+    def marker(
+        self,
+        x: float,
+        y: float,
+        *,
+        series: int,
+        size: float = 4,
+        opacity: float = 1.0,
+        hover: str = "",
+    ) -> None:
         """A point: circle, square, diamond or triangle by series."""
         r, d = size, size * 1.25
         shapes = (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:g}"',
-            f'<rect x="{x - r * 0.9:.1f}" y="{y - r * 0.9:.1f}" width="{r * 1.8:.1f}" height="{r * 1.8:.1f}"',
+            (
+                f'<rect x="{x - r * 0.9:.1f}" y="{y - r * 0.9:.1f}" width="{r * 1.8:.1f}"'
+                f' height="{r * 1.8:.1f}"'
+            ),
             f'<path d="M{x:.1f} {y - d:.1f}l{d:.1f} {d:.1f}l{-d:.1f} {d:.1f}l{-d:.1f} {-d:.1f}Z"',
             f'<path d="M{x:.1f} {y - r * 1.2:.1f}l{r * 1.15:.1f} {r * 2.1:.1f}h{-r * 2.3:.1f}Z"',
         )
         shade = f' fill-opacity="{opacity:g}"' if opacity < 1 else ""
-        inside = f"><title>{escape(hover)}</title></{shapes[series % 4][1:].split()[0]}>" if hover else "/>"
+        inside = (
+            f"><title>{escape(hover)}</title></{shapes[series % 4][1:].split()[0]}>"
+            if hover
+            else "/>"
+        )
         self.marks.append(f'{shapes[series % 4]} class="f{series % 6}"{shade}{inside}')
 
     def axis_x(
-        self, scale: Scale, label: str, *, ticks: int = 5, words: Sequence[tuple[float, str]] | None = None, grid: bool = True
+        self,
+        scale: Scale,
+        label: str,
+        *,
+        ticks: int = 5,
+        words: Sequence[tuple[float, str]] | None = None,
+        grid: bool = True,
     ) -> None:
         """Ticks, grid lines and a label below the plot; ``words`` replaces the numbers."""
         floor = self.height - self.bottom
-        for value, name in words if words is not None else [(tick, plain(tick)) for tick in scale.ticks(ticks)]:
+        for value, name in (
+            words if words is not None else [(tick, plain(tick)) for tick in scale.ticks(ticks)]
+        ):
             if grid:
                 self.segment(scale(value), self.top, scale(value), floor, css="grid")
             self.text(scale(value), floor + 14, name, css="soft mid")
         self.segment(self.left, floor, self.width - self.right, floor, css="axis")
         self.text((self.left + self.width - self.right) / 2, self.height - 6, label, css="soft mid")
 
-    def axis_y(self, scale: Scale, label: str, *, ticks: int = 5, words: Sequence[tuple[float, str]] | None = None) -> None:
+    def axis_y(
+        self,
+        scale: Scale,
+        label: str,
+        *,
+        ticks: int = 5,
+        words: Sequence[tuple[float, str]] | None = None,
+    ) -> None:
         """Ticks and grid lines; the label stands above the axis, so that nobody tilts the head."""
-        for value, name in words if words is not None else [(tick, plain(tick)) for tick in scale.ticks(ticks)]:
+        for value, name in (
+            words if words is not None else [(tick, plain(tick)) for tick in scale.ticks(ticks)]
+        ):
             self.segment(self.left, scale(value), self.width - self.right, scale(value), css="grid")
             self.text(self.left - 6, scale(value) + 4, name, css="soft end")
         self.text(4, self.top - 10, label, css="soft")
 
     def legend(self, names: Sequence[str], *, lines: bool = False) -> None:
-        """Names beside their marks above the plot, wrapped; call it before any scale is made, because it moves the top.
+        """Names beside their marks above the plot, wrapped; call it before any scale is made,
+        because it moves the top.
 
         A name may have a second line.
         """
@@ -182,11 +245,16 @@ class Chart:
 
     def svg(self, *, alone: bool = False) -> str:
         """The picture; ``alone`` brings its own colours along, otherwise the page has them."""
-        style = f"<style>:root{{{LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}svg{{background:var(--paper)}}{STYLE}</style>"
+        style = (
+            f"<style>:root{{{LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}"
+            f"svg{{background:var(--paper)}}{STYLE}</style>"
+        )
         size = f'viewBox="0 0 {self.width:g} {self.height:g}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" {size}><title>{escape(self.title)}</title>'
-            f"<desc>{escape(self.description)}</desc>{style if alone else ''}{''.join(self.marks)}</svg>"
+            '<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img"'
+            f" {size}><title>{escape(self.title)}</title>"
+            f"<desc>{escape(self.description)}</desc>{style if alone else ''}"
+            f"{''.join(self.marks)}</svg>"
         )
 
 
@@ -201,7 +269,9 @@ def label_room(names: Sequence[str], most: float = 170) -> float:
 
 
 def shorten(name: str, room: float) -> str:
-    """``name``; where it is wider than ``room`` units its middle is left out, because what tells names apart often ends them."""
+    """``name``; where it is wider than ``room`` units its middle is left out, because what tells
+    names apart often ends them.
+    """
     most = max(4, int((room - 8) / CHARACTER))
     if len(name) <= most:
         return name

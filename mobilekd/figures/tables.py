@@ -1,4 +1,6 @@
-"""Tables as data: one definition becomes HTML on the page and Markdown in a pull request. And how figures are written."""
+"""Tables as data: one definition becomes HTML on the page and Markdown in a pull request. And how
+figures are written.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +9,9 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure or word, with its interval or remark in a smaller voice, and a mark that never stands by colour alone."""
+    """A figure or word, with its interval or remark in a smaller voice, and a mark that never
+    stands by colour alone.
+    """
 
     text: str
     minor: str = ""
@@ -30,9 +34,13 @@ class Table:
         return "\n".join([*lines, *(["", self.note] if self.note else [])])
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Table:
+def table(
+    caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], note: str = ""
+) -> Table:
     """Build a table; whatever is no cell becomes one with its text."""
-    made = tuple(tuple(cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in row) for row in rows)
+    made = tuple(
+        tuple(cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in row) for row in rows
+    )
     return Table(caption, tuple(header), made, note)
 
 
@@ -57,7 +65,11 @@ def _figure(figure: Mapping[str, Any] | None, factor: float, digits: int, sign: 
     if figure.get("value") is None:
         return Cell("–", figure.get("reason") or "")
     value, low, high = (
-        None if figure.get(key) is None else f"{factor * figure[key]:{sign}.{digits}f}".replace("-", "−")
+        (
+            None
+            if figure.get(key) is None
+            else f"{factor * figure[key]:{sign}.{digits}f}".replace("-", "−")
+        )
         for key in ("value", "low", "high")
     )
     return Cell(value or "–", between(low, high) if low and high else "")
@@ -85,7 +97,13 @@ def count(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes as kB or MB, decimal."""
-    return "–" if value is None else f"{value / 1e6:.2f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
+    return (
+        "–"
+        if value is None
+        else f"{value / 1e6:.2f} MB"
+        if value >= 1e6
+        else f"{value / 1e3:.0f} kB"
+    )
 
 
 def duration(seconds: float | None) -> str:
@@ -100,7 +118,9 @@ def duration(seconds: float | None) -> str:
 
 def milliseconds(value: float) -> str:
     """Three significant digits, without an exponent."""
-    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
+    return (
+        f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}" if value >= 0.01 else f"{value:.4f}"
+    )
 
 
 def _line(cells: Iterable[str]) -> str:

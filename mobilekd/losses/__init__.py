@@ -1,11 +1,23 @@
-"""Distillation losses: pure functions ``(student, teacher, target, **options) -> (B,)``, found by name in ``LOSSES``.
+"""Distillation losses: pure functions ``(student, teacher, target, **options) -> (B,)``, found by
+name in ``LOSSES``.
 
-Supervised losses look at the target alone, logit losses at both networks' logits, feature losses at layers that a
-projector of the stated kind made comparable.
+Supervised losses look at the target alone, logit losses at both networks' logits, feature losses at
+layers that a projector of the stated kind made comparable.
+
+A new loss is one new function, registered in ``registry``; it cites its paper. Never imports
+students, data or the training loop: a loss knows outputs only.
 """
 
 from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
-from mobilekd.losses.logits import cross_entropy, dist, dkd, hard_label, hinton, logit_standardisation, multi_level
+from mobilekd.losses.logits import (
+    cross_entropy,
+    dist,
+    dkd,
+    hard_label,
+    hinton,
+    logit_standardisation,
+    multi_level,
+)
 from mobilekd.losses.objective import Objective, check, weight_at
 from mobilekd.losses.registry import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES, SUPERVISED_LOSSES
 from mobilekd.losses.taps import Outputs, Taps

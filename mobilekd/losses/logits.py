@@ -1,6 +1,8 @@
-"""Losses over logits. ``student`` and ``teacher`` are logits ``[B, C]``; the answer is one value per example, ``[B]``.
+"""Losses over logits. ``student`` and ``teacher`` are logits ``[B, C]``; the answer is one value
+per example, ``[B]``.
 
-``target`` is int64 ``[B]`` or probabilities ``[B, C]`` (mixed photographs). The teacher is never differentiated.
+``target`` is int64 ``[B]`` or probabilities ``[B, C]`` (mixed photographs). The teacher is never
+differentiated.
 """
 
 import torch
@@ -8,20 +10,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(student: Tensor, teacher: Tensor | None, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """``-sum q log p_s``: the control's loss. ``q`` is the target, smoothed towards uniform (arXiv 1512.00567)."""
+def cross_entropy(
+    student: Tensor, teacher: Tensor | None, target: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
+    """``-sum q log p_s``: the control's loss. ``q`` is the target, smoothed towards uniform (arXiv
+    1512.00567).
+    """
     return F.cross_entropy(student, target, reduction="none", label_smoothing=label_smoothing)
 
 
-def hinton(student: Tensor, teacher: Tensor, target: Tensor | None, *, temperature: float = 4.0) -> Tensor:
+def hinton(
+    student: Tensor, teacher: Tensor, target: Tensor | None, *, temperature: float = 4.0
+) -> Tensor:
     """``T^2 KL(p_t, p_s)`` with ``p = softmax(z / T)`` (arXiv 1503.02531).
 
-    T^2 keeps the gradient's size when T changes; as T grows the loss becomes the squared distance of centred logits
-    over twice the number of classes.
+    T^2 keeps the gradient's size when T changes; as T grows the loss becomes the squared distance
+    of centred logits over twice the number of classes.
     """
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher.detach() / temperature, dim=1)
-    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1) * temperature**2
+    return (
+        F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(1)
+        * temperature**2
+    )
 
 
 def hard_label(student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
@@ -29,11 +40,20 @@ def hard_label(student: Tensor, teacher: Tensor, target: Tensor | None) -> Tenso
     return F.cross_entropy(student, teacher.detach().argmax(1), reduction="none")
 
 
-def dkd(student: Tensor, teacher: Tensor, target: Tensor, *, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0) -> Tensor:
-    """``T^2 (alpha TCKD + beta NCKD)``: Hinton's loss with target and non-target parts uncoupled (arXiv 2203.08679).
+def dkd(
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor,
+    *,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+) -> Tensor:
+    """``T^2 (alpha TCKD + beta NCKD)``: Hinton's loss with target and non-target parts uncoupled
+    (arXiv 2203.08679).
 
-    TCKD compares ``[p_y, 1 - p_y]``; NCKD the distributions over the other classes. A mixed target counts by its
-    greatest share.
+    TCKD compares ``[p_y, 1 - p_y]``; NCKD the distributions over the other classes. A mixed target
+    counts by its greatest share.
     """
     label = target.argmax(1) if target.ndim == 2 else target
     is_target = F.one_hot(label, student.shape[1]).bool()
@@ -52,12 +72,19 @@ def dkd(student: Tensor, teacher: Tensor, target: Tensor, *, alpha: float = 1.0,
 
 
 def dist(
-    student: Tensor, teacher: Tensor, target: Tensor | None, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor | None,
+    *,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    temperature: float = 1.0,
 ) -> Tensor:
-    """``T^2 [beta (1 - row Pearson) + gamma (1 - mean column Pearson)]`` on probabilities (arXiv 2205.10536).
+    """``T^2 [beta (1 - row Pearson) + gamma (1 - mean column Pearson)]`` on probabilities (arXiv
+    2205.10536).
 
-    Rows compare one photograph's classes, columns one class over the batch; the columns' value is the same for each
-    example, so the mean over the batch is the paper's.
+    Rows compare one photograph's classes, columns one class over the batch; the columns' value is
+    the same for each example, so the mean over the batch is the paper's.
     """
     p_s, p_t = F.softmax(student / temperature, 1), F.softmax(teacher.detach() / temperature, 1)
     rows = 1 - _pearson(p_s, p_t)
@@ -65,18 +92,28 @@ def dist(
     return (beta * rows + gamma * columns) * temperature**2
 
 
-def logit_standardisation(student: Tensor, teacher: Tensor, target: Tensor | None, *, temperature: float = 2.0) -> Tensor:
+def logit_standardisation(
+    student: Tensor, teacher: Tensor, target: Tensor | None, *, temperature: float = 2.0
+) -> Tensor:
     """Hinton's loss on z-scored logits, so that shift and scale are free (arXiv 2403.01427)."""
     return hinton(_z_score(student), _z_score(teacher.detach()), target, temperature=temperature)
 
 
 def multi_level(
-    student: Tensor, teacher: Tensor, target: Tensor | None, *, lowest: float = 2.0, highest: float = 6.0, steps: int = 5
+    student: Tensor,
+    teacher: Tensor,
+    target: Tensor | None,
+    *,
+    lowest: float = 2.0,
+    highest: float = 6.0,
+    steps: int = 5,
 ) -> Tensor:
-    """Agreement on three levels, averaged over ``steps`` temperatures (Jin et al., CVPR 2023, multi-level logit distillation).
+    """Agreement on three levels, averaged over ``steps`` temperatures (Jin et al., CVPR 2023,
+    multi-level logit distillation).
 
-    Instance: Hinton's loss. Batch: squared distance of the photographs' Gram matrices ``P P^T``, over B. Class: the same
-    of ``P^T P``, over C; its sum is written as one share per example, so that the batch mean is the paper's.
+    Instance: Hinton's loss. Batch: squared distance of the photographs' Gram matrices ``P P^T``,
+    over B. Class: the same of ``P^T P``, over C; its sum is written as one share per example, so
+    that the batch mean is the paper's.
     """
     total = torch.zeros_like(student[:, 0])
     for temperature in torch.linspace(lowest, highest, int(steps)).tolist():
@@ -84,7 +121,8 @@ def multi_level(
         instance = hinton(student, teacher, target, temperature=temperature)
         batch = (p_s @ p_s.T - p_t @ p_t.T).pow(2).sum(1)
         gap = p_s.T @ p_s - p_t.T @ p_t  # [C, C], a sum over examples
-        shares = ((p_s @ gap) * p_s).sum(1) - ((p_t @ gap) * p_t).sum(1)  # they sum to the gap's squared norm
+        # they sum to the gap's squared norm
+        shares = ((p_s @ gap) * p_s).sum(1) - ((p_t @ gap) * p_t).sum(1)
         total = total + instance + batch + shares * (len(student) / student.shape[1])
     return total / int(steps)
 
@@ -96,4 +134,6 @@ def _z_score(logits: Tensor) -> Tensor:
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
     """Correlation along the last axis, ``[..., N]`` -> ``[...]``."""
-    return F.cosine_similarity(a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True), dim=-1, eps=1e-8)
+    return F.cosine_similarity(
+        a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True), dim=-1, eps=1e-8
+    )

@@ -5,7 +5,15 @@ from collections.abc import Callable
 from torch import Tensor
 
 from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
-from mobilekd.losses.logits import cross_entropy, dist, dkd, hard_label, hinton, logit_standardisation, multi_level
+from mobilekd.losses.logits import (
+    cross_entropy,
+    dist,
+    dkd,
+    hard_label,
+    hinton,
+    logit_standardisation,
+    multi_level,
+)
 from mobilekd.losses.projectors import Kind
 
 SUPERVISED_LOSSES: dict[str, Callable[..., Tensor]] = {"cross_entropy": cross_entropy}

@@ -7,19 +7,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilekd.errors import UserError
+from mobilekd.support.errors import UserError
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network gave for a batch: logits ``[B, C]`` and the features that were asked for, by layer name."""
+    """What a network gave for a batch: logits ``[B, C]`` and the features that were asked for, by
+    layer name.
+    """
 
     logits: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Taps:
-    """``with Taps(model, ["blocks.3"]) as taps: model(x)`` leaves each layer's output in ``taps.features``."""
+    """``with Taps(model, ["blocks.3"]) as taps: model(x)`` leaves each layer's output in
+    ``taps.features``.
+    """
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
         self.features: dict[str, Tensor] = {}
@@ -27,7 +31,9 @@ class Taps:
         known = dict(model.named_modules())
         for name in layers:
             if name not in known:
-                near = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.3)) or ", ".join(list(known)[1:6])
+                near = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.3)) or ", ".join(
+                    list(known)[1:6]
+                )
                 raise UserError(f"layer {name}: not in {type(model).__name__}; near are: {near}")
         self._layers = {name: known[name] for name in layers}
 

@@ -1,7 +1,12 @@
-"""Metrics with 95% intervals: bootstrap over lesions, stratified by class, paired for differences. numpy only.
+"""Metrics with 95% intervals: bootstrap over lesions, stratified by class, paired for differences.
+numpy only.
 
-Photographs of one lesion are drawn together, because they are not independent; every class keeps its number of lesions,
-so no draw loses a rare class. Intervals are the draws' 2.5% and 97.5% quantiles.
+Photographs of one lesion are drawn together, because they are not independent; every class keeps
+its number of lesions, so no draw loses a rare class. Intervals are the draws' 2.5% and 97.5%
+quantiles.
+
+A new metric is one new function of weighted photographs. Never imports torch, nor anything that
+answers or trains.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,12 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.artifact import MALIGNANT, MELANOMA, Calibration, Interval, Label
-from mobilekd.errors import UserError
+from mobilekd.formats.artifact import MALIGNANT, MELANOMA, Calibration, Interval, Label
 from mobilekd.metrics import weighted
 from mobilekd.metrics.weighted import Metric
+from mobilekd.support.errors import UserError
 
-#: Draws are made in blocks of this many weights, which bounds memory at about 100 MB whatever the set's size.
+#: Draws are made in blocks of this many weights, which bounds memory at about 100 MB whatever the
+#: set's size.
 BLOCK = 4_000_000
 
 
@@ -31,23 +37,33 @@ def metrics(
 ) -> dict[str, Interval]:
     """Every metric of the design, by its key.
 
-    ``truth`` int ``[N]``, ``probabilities`` float ``[N, C]``, ``lesions`` one name per photograph (empty: a lesion of its
-    own), ``classes`` in column order. ``calibration`` adds what validation's thresholds give, ``teacher`` (``[N, C]``
-    logits or probabilities) the share of equal decisions. A class without an example gives null with the reason.
+    ``truth`` int ``[N]``, ``probabilities`` float ``[N, C]``, ``lesions`` one name per photograph
+    (empty: a lesion of its own), ``classes`` in column order. ``calibration`` adds what
+    validation's thresholds give, ``teacher`` (``[N, C]`` logits or probabilities) the share of
+    equal decisions. A class without an example gives null with the reason.
     """
     truth, probabilities = _checked(truth, probabilities, len(classes))
     wanted, missing = _wanted(_keys(classes), truth, calibration)
     if teacher is not None:
         teacher = _checked(truth, teacher, len(classes))[1]
-        wanted["teacher_agreement"] = lambda _, p, w: weighted.average((p.argmax(1) == teacher.argmax(1)).astype(float), w)
+        wanted["teacher_agreement"] = lambda _, p, w: weighted.average(
+            (p.argmax(1) == teacher.argmax(1)).astype(float), w
+        )
     found = _draws(wanted, truth, probabilities, lesions, draws, seed)
-    intervals = {name: interval(one.value, one.spread, centred=name == "ece") for name, one in found.items()}
-    return {**intervals, **{name: Interval(value=None, reason=reason) for name, reason in missing.items()}}
+    intervals = {
+        name: interval(one.value, one.spread, centred=name == "ece") for name, one in found.items()
+    }
+    return {
+        **intervals,
+        **{name: Interval(value=None, reason=reason) for name, reason in missing.items()},
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """A figure and its bootstrap draws ``[D]``; two of them under the same seed and photographs are paired."""
+    """A figure and its bootstrap draws ``[D]``; two of them under the same seed and photographs are
+    paired.
+    """
 
     value: float
     spread: np.ndarray
@@ -66,20 +82,37 @@ def metric_draws(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Draws]:
-    """Draws of several metrics at once. The lesions drawn depend on truth, lesions and seed alone, so that models are paired."""
+    """Draws of several metrics at once. The lesions drawn depend on truth, lesions and seed alone,
+    so that models are paired.
+    """
     truth, probabilities = _checked(truth, probabilities, len(classes))
-    return _draws({name: named_metric(name, _keys(classes)) for name in names}, truth, probabilities, lesions, draws, seed)
+    return _draws(
+        {name: named_metric(name, _keys(classes)) for name in names},
+        truth,
+        probabilities,
+        lesions,
+        draws,
+        seed,
+    )
 
 
 def _draws(
-    wanted: dict[str, Metric], truth: np.ndarray, probabilities: np.ndarray, lesions: Sequence[str], draws: int, seed: int
+    wanted: dict[str, Metric],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: Sequence[str],
+    draws: int,
+    seed: int,
 ) -> dict[str, Draws]:
     found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
     for weights in lesion_weights(truth, lesions, draws, seed):
         for name, metric in wanted.items():
             found[name].append(metric(truth, probabilities, weights))
     plain = np.ones((1, len(truth)))
-    return {name: Draws(float(metric(truth, probabilities, plain)[0]), np.concatenate(found[name])) for name, metric in wanted.items()}
+    return {
+        name: Draws(float(metric(truth, probabilities, plain)[0]), np.concatenate(found[name]))
+        for name, metric in wanted.items()
+    }
 
 
 def paired_difference(
@@ -92,30 +125,39 @@ def paired_difference(
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """``metric`` of ``a`` minus that of ``b`` on the same photographs, both under the same draws of lesions."""
-    a, b = (metric_draws([metric], truth, one, lesions, classes, draws=draws, seed=seed)[metric] for one in (probs_a, probs_b))
+    """``metric`` of ``a`` minus that of ``b`` on the same photographs, both under the same draws of
+    lesions.
+    """
+    a, b = (
+        metric_draws([metric], truth, one, lesions, classes, draws=draws, seed=seed)[metric]
+        for one in (probs_a, probs_b)
+    )
     return interval((a - b).value, (a - b).spread)
 
 
 def pooled(seeds: Sequence[Draws], stream: int) -> Draws:
     """Several seeds of one recipe as one figure: their mean, spread over lesions and over seeds.
 
-    Every draw resamples the seeds too; their deviations are stretched by ``sqrt(n / (n - 1))`` because a resample of ``n``
-    varies by that much too little. ``stream`` names the group, so that two groups' seeds are drawn independently.
+    Every draw resamples the seeds too; their deviations are stretched by ``sqrt(n / (n - 1))``
+    because a resample of ``n`` varies by that much too little. ``stream`` names the group, so that
+    two groups' seeds are drawn independently.
     """
     values = np.array([one.spread for one in seeds])  # [S, D]
     count, draws = values.shape
     mean = values.mean(0)
     if count > 1:
         chosen = np.random.default_rng([stream, count]).integers(0, count, (count, draws))
-        mean = mean + (values[chosen, np.arange(draws)].mean(0) - mean) * np.sqrt(count / (count - 1))
+        mean = mean + (values[chosen, np.arange(draws)].mean(0) - mean) * np.sqrt(
+            count / (count - 1)
+        )
     return Draws(float(np.mean([one.value for one in seeds])), mean)
 
 
 def interval(value: float, spread: np.ndarray, *, centred: bool = False) -> Interval:
     """Percentile interval of the draws; ``centred`` moves them by their median's bias first.
 
-    The calibration error is a sum of absolute values, so resampling can only add to it: its raw draws lie above the estimate.
+    The calibration error is a sum of absolute values, so resampling can only add to it: its raw
+    draws lie above the estimate.
     """
     if not np.isfinite(value):
         return Interval(value=None, reason="not defined on this set")
@@ -130,7 +172,10 @@ def interval(value: float, spread: np.ndarray, *, centred: bool = False) -> Inte
 
 def named_metric(name: str, keys: Sequence[str]) -> Metric:
     """A metric that needs no calibration, by its key in ``metrics.json``."""
-    known = {**weighted.PLAIN, **{f"recall.{key}": weighted.recall_of(i) for i, key in enumerate(keys)}}
+    known = {
+        **weighted.PLAIN,
+        **{f"recall.{key}": weighted.recall_of(i) for i, key in enumerate(keys)},
+    }
     known |= {
         f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
         for group, indices in groups(keys).items()
@@ -144,30 +189,46 @@ def named_metric(name: str, keys: Sequence[str]) -> Metric:
 def groups(keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Columns of the melanoma and of the malignant classes."""
     wanted = {"melanoma": MELANOMA, "malignant": MALIGNANT}
-    return {name: tuple(i for i, key in enumerate(keys) if key.lower() in members) for name, members in wanted.items()}
+    return {
+        name: tuple(i for i, key in enumerate(keys) if key.lower() in members)
+        for name, members in wanted.items()
+    }
 
 
 def _keys(classes: Sequence[Label | str]) -> list[str]:
     return [label if isinstance(label, str) else label.key for label in classes]
 
 
-def _checked(truth: np.ndarray, probabilities: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    truth: np.ndarray, probabilities: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     truth, probabilities = np.asarray(truth), np.asarray(probabilities, float)
     if len(truth) == 0:
-        raise UserError("metrics: no labelled photograph to judge; check the labels and the class mapping")
+        raise UserError(
+            "metrics: no labelled photograph to judge; check the labels and the class mapping"
+        )
     if probabilities.shape != (len(truth), classes):
         raise UserError(
-            f"metrics: answers of shape {probabilities.shape} for {len(truth)} photographs and {classes} classes; check the model"
+            f"metrics: answers of shape {probabilities.shape} for {len(truth)} photographs and"
+            f" {classes} classes; check the model"
         )
     bad = int((~np.isfinite(probabilities)).any(1).sum())
     if bad:
-        raise UserError(f"metrics: {bad} of {len(truth)} answers hold NaN or infinity; the model is broken, train or export again")
+        raise UserError(
+            f"metrics: {bad} of {len(truth)} answers hold NaN or infinity; the model is broken,"
+            " train or export again"
+        )
     if truth.min() < 0 or truth.max() >= classes:
-        raise UserError("metrics: a photograph has no class of this model; map or leave out unlabelled photographs first")
+        raise UserError(
+            "metrics: a photograph has no class of this model; map or leave out unlabelled"
+            " photographs first"
+        )
     return truth, probabilities
 
 
-def _wanted(keys: Sequence[str], truth: np.ndarray, calibration: Calibration | None) -> tuple[dict[str, Metric], dict[str, str]]:
+def _wanted(
+    keys: Sequence[str], truth: np.ndarray, calibration: Calibration | None
+) -> tuple[dict[str, Metric], dict[str, str]]:
     """Metrics that can be computed, and the reasons for those that cannot."""
     wanted: dict[str, Metric] = dict(weighted.PLAIN)
     missing: dict[str, str] = {}
@@ -176,7 +237,9 @@ def _wanted(keys: Sequence[str], truth: np.ndarray, calibration: Calibration | N
         missing["macro_auc"] = "needs two classes with an example"
         del wanted["macro_auc"]
     for group, indices in groups(keys).items():
-        candidates = {f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)}
+        candidates = {
+            f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
+        }
         if calibration and group in calibration.operating_points:
             threshold = calibration.operating_points[group]
             candidates[f"{group}_sensitivity"] = weighted.sensitivity_at(indices, threshold)
@@ -207,8 +270,11 @@ def _why_not(group: str, indices: tuple[int, ...], present: set[int]) -> str | N
     return None
 
 
-def lesion_weights(truth: np.ndarray, lesions: Sequence[str], draws: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Blocks ``[d, N]`` of bootstrap weights, ``draws`` rows in all: within every class as many lesions as it has, with replacement.
+def lesion_weights(
+    truth: np.ndarray, lesions: Sequence[str], draws: int, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Blocks ``[d, N]`` of bootstrap weights, ``draws`` rows in all: within every class as many
+    lesions as it has, with replacement.
 
     A lesion whose photographs carry several labels is drawn with the class of its first photograph.
     """
@@ -221,5 +287,7 @@ def lesion_weights(truth: np.ndarray, lesions: Sequence[str], draws: int, seed: 
         count = np.empty((min(block, draws - start), len(first)))
         for label in np.unique(stratum):
             inside = np.flatnonzero(stratum == label)
-            count[:, inside] = random.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), size=len(count))
+            count[:, inside] = random.multinomial(
+                len(inside), np.full(len(inside), 1 / len(inside)), size=len(count)
+            )
         yield count[:, member]

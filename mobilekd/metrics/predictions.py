@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.errors import UserError
-from mobilekd.files import write_text
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_text
 
 COLUMNS = ("image", "lesion", "truth")
 
@@ -29,15 +29,25 @@ class Predictions:
         place = {name: i for i, name in enumerate(self.ids)}
         rows = [place[name] for name in ids]
         lesions = tuple(self.lesions[row] for row in rows)
-        return Predictions(self.keys, tuple(ids), lesions, self.truth[rows], self.probabilities[rows])
+        return Predictions(
+            self.keys, tuple(ids), lesions, self.truth[rows], self.probabilities[rows]
+        )
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """CSV with image, lesion, truth and one probability per class; nine digits hold a float32 exactly."""
+    """CSV with image, lesion, truth and one probability per class; nine digits hold a float32
+    exactly.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *predictions.keys])
-    for name, lesion, truth, row in zip(predictions.ids, predictions.lesions, predictions.truth, predictions.probabilities, strict=True):
+    for name, lesion, truth, row in zip(
+        predictions.ids,
+        predictions.lesions,
+        predictions.truth,
+        predictions.probabilities,
+        strict=True,
+    ):
         writer.writerow([name, lesion, predictions.keys[truth], *(f"{value:.9g}" for value in row)])
     write_text(path, text.getvalue())
 
@@ -48,7 +58,9 @@ def read_predictions(path: Path) -> Predictions:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         if tuple(header[:3]) != COLUMNS or not rows:
-            raise ValueError("its columns are not image, lesion, truth and the classes, or it is empty")
+            raise ValueError(
+                "its columns are not image, lesion, truth and the classes, or it is empty"
+            )
         keys = tuple(header[3:])
         return Predictions(
             keys,

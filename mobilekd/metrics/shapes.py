@@ -1,4 +1,6 @@
-"""What a picture needs beside single figures: confusion matrix, reliability bins, risk-coverage points, sub-groups."""
+"""What a picture needs beside single figures: confusion matrix, reliability bins, risk-coverage
+points, sub-groups.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,11 +28,21 @@ def reliability_bins(truth: np.ndarray, probabilities: np.ndarray) -> list[dict[
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
     bins = equal_mass_bins(confidence)
     inside = [bins == index for index in range(ECE_BINS) if (bins == index).any()]
-    return [{"confidence": float(confidence[one].mean()), "accuracy": float(right[one].mean()), "n": int(one.sum())} for one in inside]
+    return [
+        {
+            "confidence": float(confidence[one].mean()),
+            "accuracy": float(right[one].mean()),
+            "n": int(one.sum()),
+        }
+        for one in inside
+    ]
 
 
-def risk_coverage_points(truth: np.ndarray, probabilities: np.ndarray, most: int = 100) -> list[list[float]]:
-    """``[coverage, error rate]`` answering the surest photographs first, at no more than about ``most`` places.
+def risk_coverage_points(
+    truth: np.ndarray, probabilities: np.ndarray, most: int = 100
+) -> list[list[float]]:
+    """``[coverage, error rate]`` answering the surest photographs first, at no more than about
+    ``most`` places.
 
     The curve starts at 2% of the photographs, because an error rate over a handful is noise.
     """
@@ -41,29 +53,51 @@ def risk_coverage_points(truth: np.ndarray, probabilities: np.ndarray, most: int
     return [[float(place / count), float(wrong[place - 1] / place)] for place in places]
 
 
-def coverage_by_class(truth: np.ndarray, probabilities: np.ndarray, keys: Sequence[str], threshold: float) -> dict[str, float]:
+def coverage_by_class(
+    truth: np.ndarray, probabilities: np.ndarray, keys: Sequence[str], threshold: float
+) -> dict[str, float]:
     """Share of every class present that gets an answer."""
     kept = probabilities.max(1) >= threshold
     return {key: float(kept[truth == i].mean()) for i, key in enumerate(keys) if (truth == i).any()}
 
 
-def subgroups(judged: Predictions, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy and balanced accuracy by age, sex and site; ``columns`` are aligned with the rows of ``judged``, None is unknown."""
+def subgroups(
+    judged: Predictions, columns: Mapping[str, Sequence[Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy and balanced accuracy by age, sex and site; ``columns`` are aligned with the rows of
+    ``judged``, None is unknown.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for name, column in columns.items():
-        names = [_age(value) for value in column] if name == "age" else [None if value is None else str(value) for value in column]
+        names = (
+            [_age(value) for value in column]
+            if name == "age"
+            else [None if value is None else str(value) for value in column]
+        )
         if not any(names):
             continue
-        ordered = sorted({value for value in names if value}, key=lambda value: (_first_number(value), value))
+        ordered = sorted(
+            {value for value in names if value}, key=lambda value: (_first_number(value), value)
+        )
         ordered += ["unknown"] if None in names else []
-        found[name] = [_one(judged, group, np.array([(value or "unknown") == group for value in names])) for group in ordered]
+        found[name] = [
+            _one(judged, group, np.array([(value or "unknown") == group for value in names]))
+            for group in ordered
+        ]
     return found
 
 
 def _age(value: Any) -> str | None:
     if value is None:
         return None
-    return next((f"{low} to {high - 1}" if high < 200 else f"{low} and over" for low, high in AGES if low <= value < high), None)
+    return next(
+        (
+            f"{low} to {high - 1}" if high < 200 else f"{low} and over"
+            for low, high in AGES
+            if low <= value < high
+        ),
+        None,
+    )
 
 
 def _first_number(name: str) -> int:
@@ -75,9 +109,18 @@ def _first_number(name: str) -> int:
 def _one(judged: Predictions, group: str, inside: np.ndarray) -> dict[str, Any]:
     rows = np.flatnonzero(inside)
     lesions = [judged.lesions[row] for row in rows]
-    entry: dict[str, Any] = {"group": group, "n": len(rows), "lesions": len(set(lesions)), "classes": len(np.unique(judged.truth[rows]))}
+    entry: dict[str, Any] = {
+        "group": group,
+        "n": len(rows),
+        "lesions": len(set(lesions)),
+        "classes": len(np.unique(judged.truth[rows])),
+    }
     if len(rows) < LEAST:
         reason = f"fewer than {LEAST} photographs"
-        return entry | {key: {"value": None, "reason": reason} for key in ("accuracy", "balanced_accuracy")}
-    figures = metrics(judged.truth[rows], judged.probabilities[rows], lesions, judged.keys, draws=300)
+        return entry | {
+            key: {"value": None, "reason": reason} for key in ("accuracy", "balanced_accuracy")
+        }
+    figures = metrics(
+        judged.truth[rows], judged.probabilities[rows], lesions, judged.keys, draws=300
+    )
     return entry | {key: figures[key].model_dump() for key in ("accuracy", "balanced_accuracy")}

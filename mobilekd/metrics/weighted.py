@@ -1,8 +1,10 @@
-"""Every metric as a pure function of weights, so that a bootstrap draw is one row of a matrix and 1000 draws are one call.
+"""Every metric as a pure function of weights, so that a bootstrap draw is one row of a matrix and
+1000 draws are one call.
 
-``metric(truth, probabilities, weights) -> values``: ``truth`` int ``[N]``, ``probabilities`` float ``[N, C]``, ``weights``
-float ``[D, N]`` (how often each photograph was drawn), ``values`` float ``[D]``. With ``weights = ones((1, N))`` it is the
-plain metric. Class averages run over the classes that have an example, as scikit-learn's balanced accuracy does.
+``metric(truth, probabilities, weights) -> values``: ``truth`` int ``[N]``, ``probabilities`` float
+``[N, C]``, ``weights`` float ``[D, N]`` (how often each photograph was drawn), ``values`` float
+``[D]``. With ``weights = ones((1, N))`` it is the plain metric. Class averages run over the classes
+that have an example, as scikit-learn's balanced accuracy does.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,8 @@ import numpy as np
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 ECE_BINS = 15
-#: Below this a probability counts as this much in the log loss, as in a float32 softmax that has underflowed.
+#: Below this a probability counts as this much in the log loss, as in a float32 softmax that has
+#: underflowed.
 SMALLEST = 1e-12
 
 
@@ -39,7 +42,9 @@ def recall_of(index: int) -> Metric:
     return lambda truth, probabilities, weights: recalls(truth, probabilities, weights)[:, index]
 
 
-def balanced_accuracy(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def balanced_accuracy(
+    truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Mean recall over the classes present."""
     return np.asarray(recalls(truth, probabilities, weights)[:, np.unique(truth)].mean(1))
 
@@ -49,12 +54,16 @@ def macro_f1(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) 
     classes = np.unique(truth)
     is_class = (truth[:, None] == classes).astype(float)
     said = (probabilities.argmax(1)[:, None] == classes).astype(float)
-    return np.asarray((2 * (weights @ (is_class * said)) / (weights @ is_class + weights @ said)).mean(1))
+    return np.asarray(
+        (2 * (weights @ (is_class * said)) / (weights @ is_class + weights @ said)).mean(1)
+    )
 
 
 def nll(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Negative log-likelihood in nats."""
-    return average(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST)), weights)
+    return average(
+        -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST)), weights
+    )
 
 
 def brier(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -64,22 +73,38 @@ def brier(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> 
 
 
 def equal_mass_bins(confidence: np.ndarray, bins: int = ECE_BINS) -> np.ndarray:
-    """Bin of every photograph: ``bins`` groups of equal size by confidence ``[N]``; equal confidences stay together."""
+    """Bin of every photograph: ``bins`` groups of equal size by confidence ``[N]``; equal
+    confidences stay together.
+    """
     order = np.sort(confidence)
-    edges = order[[round(len(order) * k / bins) for k in range(1, bins) if round(len(order) * k / bins) < len(order)]]
+    edges = order[
+        [
+            round(len(order) * k / bins)
+            for k in range(1, bins)
+            if round(len(order) * k / bins) < len(order)
+        ]
+    ]
     return np.searchsorted(edges, confidence, side="right")
 
 
 def ece(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Expected calibration error of the top label over 15 bins of equal mass; the bins are those of the whole set."""
+    """Expected calibration error of the top label over 15 bins of equal mass; the bins are those of
+    the whole set.
+    """
     confidence = probabilities.max(1)
     bins = equal_mass_bins(confidence)
-    gap = (confidence - (probabilities.argmax(1) == truth))[:, None] * (bins[:, None] == np.arange(ECE_BINS))
+    gap = (confidence - (probabilities.argmax(1) == truth))[:, None] * (
+        bins[:, None] == np.arange(ECE_BINS)
+    )
     return np.asarray(np.abs(weights @ gap).sum(1) / weights.sum(1))
 
 
-def _curves(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of positives and of negatives in every group of equal scores, ascending: two ``[D, G]``."""
+def _curves(
+    positive: np.ndarray, score: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of positives and of negatives in every group of equal scores, ascending: two ``[D,
+    G]``.
+    """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
     ranked = weights[:, order]
@@ -91,7 +116,9 @@ def _curves(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tup
 
 
 def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve: the chance that a positive outranks a negative, ties counting half. NaN with one kind only."""
+    """Area under the ROC curve: the chance that a positive outranks a negative, ties counting half.
+    NaN with one kind only.
+    """
     up, down = _curves(positive, score, weights)
     below = np.cumsum(down, 1) - down / 2
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -100,7 +127,9 @@ def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndar
 
 def macro_auc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean one-against-rest AUC over the classes present."""
-    return np.asarray(np.mean([auc(truth == c, probabilities[:, c], weights) for c in np.unique(truth)], axis=0))
+    return np.asarray(
+        np.mean([auc(truth == c, probabilities[:, c], weights) for c in np.unique(truth)], axis=0)
+    )
 
 
 def score_of(indices: tuple[int, ...], probabilities: np.ndarray) -> np.ndarray:
@@ -109,7 +138,9 @@ def score_of(indices: tuple[int, ...], probabilities: np.ndarray) -> np.ndarray:
 
 
 def sensitivity_at_specificity(indices: tuple[int, ...], specificity: float = 0.95) -> Metric:
-    """Sensitivity at the lowest threshold on this set's own curve whose specificity is at least ``specificity``."""
+    """Sensitivity at the lowest threshold on this set's own curve whose specificity is at least
+    ``specificity``.
+    """
 
     def metric(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         up, down = _curves(np.isin(truth, indices), score_of(indices, probabilities), weights)
@@ -146,7 +177,9 @@ def specificity_at(indices: tuple[int, ...], threshold: float) -> Metric:
 
 def coverage_at(threshold: float) -> Metric:
     """Share of photographs that get an answer: top probability at or above ``threshold``."""
-    return lambda truth, probabilities, weights: average((probabilities.max(1) >= threshold).astype(float), weights)
+    return lambda truth, probabilities, weights: average(
+        (probabilities.max(1) >= threshold).astype(float), weights
+    )
 
 
 def selective_accuracy_at(threshold: float) -> Metric:
@@ -159,7 +192,9 @@ def selective_accuracy_at(threshold: float) -> Metric:
 
 
 def aurc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the risk-coverage curve (Geifman and El-Yaniv, arXiv 1705.08500): mean error rate over all coverages."""
+    """Area under the risk-coverage curve (Geifman and El-Yaniv, arXiv 1705.08500): mean error rate
+    over all coverages.
+    """
     wrong, right = _curves(probabilities.argmax(1) != truth, -probabilities.max(1), weights)
     mass = wrong + right
     risk = np.cumsum(wrong, 1) / np.maximum(np.cumsum(mass, 1), 1e-300)
@@ -168,7 +203,9 @@ def aurc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> n
 
 def _share(kept: np.ndarray, among: np.ndarray, weights: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((weights @ (kept & among).astype(float)) / (weights @ among.astype(float)))
+        return np.asarray(
+            (weights @ (kept & among).astype(float)) / (weights @ among.astype(float))
+        )
 
 
 #: Metrics that need nothing but truth and probabilities.

@@ -1,4 +1,6 @@
-"""A phone through ``adb shell``: the arm64 bundle is pushed, hashed on the device, run, and removed again."""
+"""A phone through ``adb shell``: the arm64 bundle is pushed, hashed on the device, run, and removed
+again.
+"""
 
 import secrets
 import shlex
@@ -10,14 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mobilekd.artifact import Artifact
-from mobilekd.errors import UserError
-from mobilekd.files import sha256_file
-from mobilekd.measurement import Conditions, Device, Memory
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import Conditions, Device, Memory
 from mobilekd.runners import android_state, linux_state, program
 from mobilekd.runners.adb_client import Adb, choose
 from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.native import build
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_file
 
 PLACE = "/data/local/tmp"  # where adb's user may write and execute
 RUN = 600.0  # seconds for one process
@@ -30,7 +32,9 @@ def _said(finished: program.Finished) -> str:
 
 
 class Workspace:
-    """A folder of our own on the device: filled with checked files, removed at the end even after a fault."""
+    """A folder of our own on the device: filled with checked files, removed at the end even after a
+    fault.
+    """
 
     def __init__(self, adb: Adb):
         self.adb = adb
@@ -43,19 +47,31 @@ class Workspace:
             self.__exit__(type(error), error, None)
             raise
         if made.code != 0:
-            raise DeviceError(f"{self.adb.name}: cannot make {self.folder} ({_said(made)}); restart the phone")
+            raise DeviceError(
+                f"{self.adb.name}: cannot make {self.folder} ({_said(made)}); restart the phone"
+            )
         return self
 
     def __exit__(self, *fault: object) -> None:
-        # The runner writes its process id while it runs: one that outlived its shell would go on heating the phone.
-        clean = f"cd / && if [ -f {self.folder}/pid ]; then kill -9 $(cat {self.folder}/pid) 2>/dev/null; fi; rm -rf {self.folder}"
+        # The runner writes its process id while it runs: one that outlived its shell would go on
+        # heating the phone.
+        clean = (
+            f"cd / && if [ -f {self.folder}/pid ]; then kill -9 $(cat {self.folder}/pid)"
+            f" 2>/dev/null; fi; rm -rf {self.folder}"
+        )
         for _ in range(3):
             try:
-                if self.adb.wait_back(BACK if fault[0] is not None else 0.0) and self.adb.shell(clean).code == 0:
+                if (
+                    self.adb.wait_back(BACK if fault[0] is not None else 0.0)
+                    and self.adb.shell(clean).code == 0
+                ):
                     return
             except UserError:
                 continue
-        raise DeviceError(f"{fault[1] if fault[1] else self.adb.name}; {self.folder} is left on the phone, remove it when it is back")
+        raise DeviceError(
+            f"{fault[1] if fault[1] else self.adb.name}; {self.folder} is left on the phone, remove"
+            " it when it is back"
+        )
 
     def put(self, files: dict[str, Path]) -> None:
         """Push files under the given names and check their hashes on the device."""
@@ -63,12 +79,15 @@ class Workspace:
             staged = []
             for name, path in files.items():
                 staged.append(Path(work) / name)
-                staged[-1].symlink_to(path.resolve())  # adb follows links; this renames without copying
+                # adb follows links; this renames without copying
+                staged[-1].symlink_to(path.resolve())
             self.adb.push(staged, self.folder)
         there = self.adb.sha256([f"{self.folder}/{name}" for name in files])
         for name, path in files.items():
             if there.get(f"{self.folder}/{name}") != sha256_file(path):
-                raise DeviceError(f"{self.adb.name}: {name} arrived damaged; check the cable and run again")
+                raise DeviceError(
+                    f"{self.adb.name}: {name} arrived damaged; check the cable and run again"
+                )
         self.adb.shell(f"chmod 755 {self.folder}/*")
 
     def below(self, name: str) -> "Workspace":
@@ -77,7 +96,9 @@ class Workspace:
         inner.folder = f"{self.folder}/{name}"
         made = self.adb.shell(f"mkdir -m 755 {inner.folder}")
         if made.code != 0:
-            raise DeviceError(f"{self.adb.name}: cannot make {inner.folder}; free some space on the phone")
+            raise DeviceError(
+                f"{self.adb.name}: cannot make {inner.folder}; free some space on the phone"
+            )
         return inner
 
 
@@ -85,7 +106,8 @@ class AdbRunner:
     """``--via shell`` on a phone. Needs neither an app nor anything of the phone's libraries."""
 
     via: Literal["shell"] = "shell"
-    answers_only = False  # an Android emulator is measured too, and its times carry the mark of ``device.emulated``
+    # an Android emulator is measured too, and its times carry the mark of ``device.emulated``
+    answers_only = False
 
     def __init__(self, serial: str = ""):
         self.adb = Adb(choose(serial))
@@ -117,7 +139,9 @@ class AdbRunner:
 
     @contextmanager
     def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
-        """Bundle, models and inputs onto the device under names of our own; gone again at the end."""
+        """Bundle, models and inputs onto the device under names of our own; gone again at
+        the end.
+        """
         bundle = build.arm_bundle()
         with Workspace(self.adb) as place:
             files = {path.name: path for path in bundle.iterdir() if path.name != "bundle.json"}
@@ -141,7 +165,9 @@ class AdbRunner:
             self.adb.pull(f"{self._folder()}/{name}.out.0", target)
             return program.answer_array(target.read_bytes(), answer, self.adb.name)
 
-    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
+    def measure(
+        self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
+    ) -> Reading:
         """One fresh process on the phone."""
 
         def on_line(line: str) -> None:
@@ -150,20 +176,39 @@ class AdbRunner:
 
         name = self._names[artifact.folder]
         arguments = program.measure_arguments(f"{name}.pte", f"{name}.u8", setting)
-        return program.reading(self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line), setting, self.adb.name)
+        return program.reading(
+            self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line),
+            setting,
+            self.adb.name,
+        )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """A process of its own."""
         name = self._names[artifact.folder]
-        return program.memory(self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)), self.adb.name)
+        return program.memory(
+            self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)), self.adb.name
+        )
 
     def _folder(self) -> str:
         if self._place is None:
-            raise UserError(f"{self.adb.name}: nothing is on the device; use the runner inside its session")
+            raise UserError(
+                f"{self.adb.name}: nothing is on the device; use the runner inside its session"
+            )
         return self._place.folder
 
-    def _run(self, arguments: list[str], *, timeout: float = RUN, on_line: Callable[[str], None] | None = None) -> dict[str, Any]:
+    def _run(
+        self,
+        arguments: list[str],
+        *,
+        timeout: float = RUN,
+        on_line: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
         words = " ".join(shlex.quote(word) for word in arguments)
         start = f"./{build.LOADER} --library-path . ./{build.PROGRAM} {words}"
-        command = f"cd {self._folder()} && {{ {start} & echo $! >pid; wait $!; code=$?; rm -f pid; exit $code; }}"
-        return program.document(self.adb.shell(command, timeout=timeout, on_line=on_line), self.adb.name)
+        command = (
+            f"cd {self._folder()} && {{ {start} & echo $! >pid; wait $!; code=$?; rm -f pid; exit"
+            " $code; }"
+        )
+        return program.document(
+            self.adb.shell(command, timeout=timeout, on_line=on_line), self.adb.name
+        )

@@ -1,25 +1,26 @@
 """What an Android phone tells over ``adb shell``: properties, battery, thermal status, screen.
 
-Formats: ``getprop`` prints ``[key]: [value]`` (AOSP toolbox/getprop), ``dumpsys battery`` from BatteryService.dump
-(temperature in tenths of a degree, charge counter in microampere-hours, voltage in millivolts, status 2 charging and 5 full as
-in android.os.BatteryManager), ``dumpsys thermalservice`` from ThermalManagerService.dump (status 0 to 6 as in
-android.os.PowerManager, Android 10 and newer), ``dumpsys power`` from PowerManagerService.dump (mWakefulness).
+Formats: ``getprop`` prints ``[key]: [value]`` (AOSP toolbox/getprop), ``dumpsys battery`` from
+BatteryService.dump (temperature in tenths of a degree, charge counter in microampere-hours, voltage
+in millivolts, status 2 charging and 5 full as in android.os.BatteryManager), ``dumpsys
+thermalservice`` from ThermalManagerService.dump (status 0 to 6 as in android.os.PowerManager,
+Android 10 and newer), ``dumpsys power`` from PowerManagerService.dump (mWakefulness).
 """
 
 import hashlib
 import re
 from typing import Any
 
-from mobilekd.measurement import Conditions, Device
-from mobilekd.provenance import utc_now
+from mobilekd.formats.measurement import Conditions, Device
 from mobilekd.runners import linux_state
+from mobilekd.support.provenance import utc_now
 
-OLDEST_API = 26  # Android 8, the first with sha256sum (AOSP system/core/shell_and_utilities/README.md)
+# Android 8, the first with sha256sum (AOSP system/core/shell_and_utilities/README.md)
+OLDEST_API = 26
 STATE_SCRIPT = (
-    "echo '## battery'; dumpsys battery 2>/dev/null; echo '## thermal'; dumpsys thermalservice 2>/dev/null; "
-    "echo '## power'; dumpsys power 2>/dev/null | grep mWakefulness=; echo '## kernel'; "
-    + linux_state.read_script(linux_state.STATE_FILES)
-    + "; true"
+    "echo '## battery'; dumpsys battery 2>/dev/null; echo '## thermal'; dumpsys thermalservice"
+    " 2>/dev/null; echo '## power'; dumpsys power 2>/dev/null | grep mWakefulness=; echo '##"
+    " kernel'; " + linux_state.read_script(linux_state.STATE_FILES) + "; true"
 )
 HARDWARE_SCRIPT = "getprop; " + linux_state.read_script(linux_state.HARDWARE_FILES) + "; true"
 
@@ -34,21 +35,32 @@ def problem(props: dict[str, str]) -> str | None:
     abis = props.get("ro.product.cpu.abilist") or props.get("ro.product.cpu.abi", "")
     api = props.get("ro.build.version.sdk", "")
     if "arm64-v8a" not in abis.split(","):
-        return f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a 64-bit phone, or --via app"
+        return (
+            f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a"
+            " 64-bit phone, or --via app"
+        )
     if api.isdigit() and int(api) < OLDEST_API:
         release = props.get("ro.build.version.release", "?")
-        return f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer phone, or --via app"
+        return (
+            f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer"
+            " phone, or --via app"
+        )
     return None
 
 
 def device(text: str, serial: str) -> Device:
-    """``Device`` from ``HARDWARE_SCRIPT``'s output. Its id holds a hash of the serial, never the serial itself."""
+    """``Device`` from ``HARDWARE_SCRIPT``'s output. Its id holds a hash of the serial, never the
+    serial itself.
+    """
     props = properties(text)
     files = linux_state.parse(text)
     maker, model = props.get("ro.product.manufacturer", ""), props.get("ro.product.model", "")
     slug = re.sub(r"[^a-z0-9]+", "-", f"{maker}-{model}".lower()).strip("-") or "phone"
     mark = hashlib.sha256((props.get("ro.serialno") or serial).encode()).hexdigest()[:4]
-    release, api = props.get("ro.build.version.release", "?"), props.get("ro.build.version.sdk", "?")
+    release, api = (
+        props.get("ro.build.version.release", "?"),
+        props.get("ro.build.version.sdk", "?"),
+    )
     return Device(
         id=f"{slug}-{mark}",
         kind="adb",
@@ -63,7 +75,9 @@ def device(text: str, serial: str) -> Device:
 
 
 def conditions(text: str) -> Conditions:
-    """``Conditions`` from ``STATE_SCRIPT``'s output; Android's own word on the battery goes before the kernel's."""
+    """``Conditions`` from ``STATE_SCRIPT``'s output; Android's own word on the battery goes before
+    the kernel's.
+    """
     parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     fields: dict[str, Any] = linux_state.state(linux_state.parse(parts.get("kernel", "")))
     battery = dict(re.findall(r"^\s+([\w ]+): (\S+)\s*$", parts.get("battery", ""), re.MULTILINE))
@@ -71,7 +85,12 @@ def conditions(text: str) -> Conditions:
     def number(key: str) -> int | None:
         return int(battery[key]) if re.fullmatch(r"-?\d+", battery.get(key, "")) else None
 
-    level, scale, tenths, status = number("level"), number("scale"), number("temperature"), number("status")
+    level, scale, tenths, status = (
+        number("level"),
+        number("scale"),
+        number("temperature"),
+        number("status"),
+    )
     fields |= {"battery_percent": 100.0 * level / scale} if level is not None and scale else {}
     fields |= {"battery_celsius": tenths / 10} if tenths is not None else {}
     fields |= {"charging": status in (2, 5)} if status is not None else {}

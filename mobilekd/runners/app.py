@@ -1,8 +1,10 @@
-"""``--via app``: the demo app's benchmark entry, started by adb. It measures what a user of the app gets.
+"""``--via app``: the demo app's benchmark entry, started by adb. It measures what a user of the app
+gets.
 
-Each ``am instrument`` is a fresh process of the app with one thread count. The app says its model's sha256; where that is not
-the artifact's, the artifact's ``.pte`` is pushed, hashed on the device and run instead. The answers' format is the contract in
-``benchmarks/app.md``: one JSON document, in ``mobilekd_json`` (base64) or in the file that ``mobilekd_file`` names.
+Each ``am instrument`` is a fresh process of the app with one thread count. The app says its model's
+sha256; where that is not the artifact's, the artifact's ``.pte`` is pushed, hashed on the device
+and run instead. The answers' format is the contract in ``benchmarks/app.md``: one JSON document, in
+``mobilekd_json`` (base64) or in the file that ``mobilekd_file`` names.
 """
 
 import base64
@@ -18,16 +20,24 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from mobilekd.artifact import Artifact
-from mobilekd.errors import UserError
-from mobilekd.measurement import Cold, Conditions, Device, Memory, Pipeline, Series, Sustained
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import (
+    Cold,
+    Conditions,
+    Device,
+    Memory,
+    Pipeline,
+    Series,
+    Sustained,
+)
 from mobilekd.runners import android_state
 from mobilekd.runners.adb import BACK, RUN, AdbRunner, Workspace
 from mobilekd.runners.adb_client import Adb, choose
 from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.program import WARMUP_LIMIT, judged
+from mobilekd.support.errors import UserError
 
-PACKAGE = "org.mobilekd.demo"
+PACKAGE = "org.mobilekd.commands.demo"
 INSTRUMENTATION = f"{PACKAGE}/.BenchInstrumentation"
 ACTIVITY = f"{PACKAGE}/.BenchActivity"
 FILE = f"/sdcard/Android/data/{PACKAGE}/files/bench.json"
@@ -58,7 +68,9 @@ class AppRunner:
 
     def versions(self) -> dict[str, str]:
         """App, runtime inside it and APK, once the app has answered."""
-        found = {f"{key} (app)": str(value) for key, value in self._identity.get("versions", {}).items()}
+        found = {
+            f"{key} (app)": str(value) for key, value in self._identity.get("versions", {}).items()
+        }
         apk = self._identity.get("apk_sha256")
         return found | ({"apk sha256": apk} if apk else {})
 
@@ -68,9 +80,13 @@ class AppRunner:
 
     @contextmanager
     def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
-        """Ask the app for its model; push inputs, photographs, and each model that is not the app's own."""
+        """Ask the app for its model; push inputs, photographs, and each model that is not the app's
+        own.
+        """
         if not self.adb.ask(f"pm path {PACKAGE}").strip():
-            raise DeviceError(f"{self.adb.name}: the demo app is not installed; mobilekd apk ARTIFACT --install")
+            raise DeviceError(
+                f"{self.adb.name}: the demo app is not installed; mobilekd apk ARTIFACT --install"
+            )
         self._identity = self._ask({"mode": "identify"})
         with Workspace(self.adb) as place:
             for number, artifact in enumerate(artifacts):
@@ -81,20 +97,33 @@ class AppRunner:
                 self._tidy()
 
     def _tidy(self) -> None:
-        """Stop the app, which goes on measuring when the connection is lost, and remove its answer's file."""
-        with suppress(UserError):  # what is wrong with the phone is told by the fault itself, or by the workspace's end
+        """Stop the app, which goes on measuring when the connection is lost, and remove its
+        answer's file.
+        """
+        # what is wrong with the phone is told by the fault itself, or by the workspace's end
+        with suppress(UserError):
             if self.adb.wait_back(BACK):
                 self.adb.shell(f"am force-stop {PACKAGE}; rm -f {FILE}")
 
     def _bring(self, place: Workspace, artifact: Artifact, name: str) -> dict[str, str]:
-        """Push what the app needs for one artifact; the instrumentation's arguments that name it."""
+        """Push what the app needs for one artifact; the instrumentation's arguments that
+        name it.
+        """
         golden = artifact.folder / "golden"
-        files, extras = {f"{name}.u8": golden / "inputs.u8"}, {"inputs": f"{place.folder}/{name}.u8"}
-        if self._identity.get("model_sha256") != artifact.manifest.files[artifact.manifest.model_file]:
+        files, extras = (
+            {f"{name}.u8": golden / "inputs.u8"},
+            {"inputs": f"{place.folder}/{name}.u8"},
+        )
+        if (
+            self._identity.get("model_sha256")
+            != artifact.manifest.files[artifact.manifest.model_file]
+        ):
             files[f"{name}.pte"] = artifact.model
             extras["model"] = f"{place.folder}/{name}.pte"
         place.put(files)
-        photographs = {path.name: path for path in sorted(golden.iterdir()) if path.suffix in PHOTOGRAPHS}
+        photographs = {
+            path.name: path for path in sorted(golden.iterdir()) if path.suffix in PHOTOGRAPHS
+        }
         if photographs:
             album = place.below(f"{name}-photographs")
             album.put(photographs)
@@ -107,18 +136,36 @@ class AppRunner:
         self._same_model(answer, artifact)
         try:
             raw = base64.b64decode(answer["answers"], validate=True)
-            return np.frombuffer(raw, "<f4").reshape(int(answer["count"]), int(answer["classes"])).astype(np.float32)
+            return (
+                np.frombuffer(raw, "<f4")
+                .reshape(int(answer["count"]), int(answer["classes"]))
+                .astype(np.float32)
+            )
         except (KeyError, ValueError, TypeError, binascii.Error):
             raise DeviceError(
-                f"{self.adb.name}: the app's answers cannot be read; install the app again (mobilekd apk --install)"
+                f"{self.adb.name}: the app's answers cannot be read; install the app again"
+                " (mobilekd apk --install)"
             ) from None
 
-    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
-        """One fresh process of the app. The sustained part starts after warm-up, so ``watch`` begins a little early."""
-        numbers = {"threads": setting.threads, "samples": setting.samples, "warmup_max": WARMUP_LIMIT, "seconds": f"{setting.seconds:g}"}
+    def measure(
+        self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
+    ) -> Reading:
+        """One fresh process of the app. The sustained part starts after warm-up, so ``watch``
+        begins a little early.
+        """
+        numbers = {
+            "threads": setting.threads,
+            "samples": setting.samples,
+            "warmup_max": WARMUP_LIMIT,
+            "seconds": f"{setting.seconds:g}",
+        }
         if watch is not None:
             watch()
-        extras = {"mode": "measure", **{key: str(value) for key, value in numbers.items()}, **self._extras[artifact.folder]}
+        extras = {
+            "mode": "measure",
+            **{key: str(value) for key, value in numbers.items()},
+            **self._extras[artifact.folder],
+        }
         answer = self._ask(extras, timeout=RUN + setting.seconds)
         self._same_model(answer, artifact)
         try:
@@ -129,11 +176,18 @@ class AppRunner:
                 Cold(**answer["cold"], threads=setting.threads),
                 series=series,
                 sustained=Sustained(**answer["sustained"]) if setting.seconds else None,
-                pipeline=Pipeline(**answer["pipeline"]) if answer.get("pipeline") and not setting.seconds else None,
+                pipeline=(
+                    Pipeline(**answer["pipeline"])
+                    if answer.get("pipeline") and not setting.seconds
+                    else None
+                ),
             )
         except (ValidationError, KeyError, TypeError) as error:
             first = str(error).splitlines()[0]
-            raise DeviceError(f"{self.adb.name}: the app's measurement cannot be read ({first}); install the app again") from None
+            raise DeviceError(
+                f"{self.adb.name}: the app's measurement cannot be read ({first}); install the app"
+                " again"
+            ) from None
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Of a short process of its own."""
@@ -143,31 +197,54 @@ class AppRunner:
     def _same_model(self, answer: dict[str, Any], artifact: Artifact) -> None:
         expected = artifact.manifest.files[artifact.manifest.model_file]
         if answer.get("model_sha256") != expected:
-            raise DeviceError(f"{self.adb.name}: the app ran another model than {artifact.folder.name}; install the app again")
+            raise DeviceError(
+                f"{self.adb.name}: the app ran another model than {artifact.folder.name}; install"
+                " the app again"
+            )
 
     def _ask(self, extras: dict[str, str], timeout: float = RUN) -> dict[str, Any]:
-        """Run the instrumentation and read its document; where the phone refuses it, the activity."""
+        """Run the instrumentation and read its document; where the phone refuses it, the
+        activity.
+        """
         words = " ".join(f"-e {key} {shlex.quote(value)}" for key, value in extras.items())
-        text = self.adb.shell(f"am instrument -w -r {words} {INSTRUMENTATION}", timeout=timeout).stdout
-        results = dict(re.findall(r"^INSTRUMENTATION_RESULT: (mobilekd_\w+)=(.*)$", text, re.MULTILINE))
+        text = self.adb.shell(
+            f"am instrument -w -r {words} {INSTRUMENTATION}", timeout=timeout
+        ).stdout
+        results = dict(
+            re.findall(r"^INSTRUMENTATION_RESULT: (mobilekd_\w+)=(.*)$", text, re.MULTILINE)
+        )
         if "mobilekd_error" in results:
-            raise DeviceError(f"{self.adb.name}: the app says: {results['mobilekd_error'].strip()[:300]}")
+            raise DeviceError(
+                f"{self.adb.name}: the app says: {results['mobilekd_error'].strip()[:300]}"
+            )
         if "mobilekd_json" in results:
-            return self._document(base64.b64decode(results["mobilekd_json"].strip() + "==").decode(errors="replace"))
+            return self._document(
+                base64.b64decode(results["mobilekd_json"].strip() + "==").decode(errors="replace")
+            )
         if "mobilekd_file" in results:
-            return self._document(self.adb.ask(f"cat {shlex.quote(results['mobilekd_file'].strip())}"))
+            return self._document(
+                self.adb.ask(f"cat {shlex.quote(results['mobilekd_file'].strip())}")
+            )
         if "Process crashed" in text or "INSTRUMENTATION_ABORTED" in text:
-            raise DeviceError(f"{self.adb.name}: the app crashed while it measured; send us adb logcat -d")
+            raise DeviceError(
+                f"{self.adb.name}: the app crashed while it measured; send us adb logcat -d"
+            )
         return self._ask_activity(extras, timeout)
 
     def _ask_activity(self, extras: dict[str, str], timeout: float) -> dict[str, Any]:
         words = " ".join(f"--es {key} {shlex.quote(value)}" for key, value in extras.items())
         tries = max(1, int(timeout))
         wait = f"for i in $(seq {tries}); do [ -f {FILE} ] && break; sleep 1; done"
-        command = f"rm -f {FILE}; am start -W -n {ACTIVITY} {words} >/dev/null && {wait}; cat {FILE}; code=$?; rm -f {FILE}; exit $code"
+        command = (
+            f"rm -f {FILE}; am start -W -n {ACTIVITY} {words} >/dev/null && {wait}; cat {FILE};"
+            f" code=$?; rm -f {FILE}; exit $code"
+        )
         finished = self.adb.shell(command, timeout=timeout + 30)
         if finished.code != 0:
-            raise DeviceError(f"{self.adb.name}: the app's benchmark cannot be started; install it again (mobilekd apk ARTIFACT --install)")
+            raise DeviceError(
+                f"{self.adb.name}: the app's benchmark cannot be started; install it again"
+                " (mobilekd apk ARTIFACT --install)"
+            )
         return self._document(finished.stdout)
 
     def _document(self, text: str) -> dict[str, Any]:
@@ -176,7 +253,10 @@ class AppRunner:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or answer.get("mobilekd_app") != CONTRACT:
-            raise DeviceError(f"{self.adb.name}: the app's answer cannot be read; install the app of this version (mobilekd apk --install)")
+            raise DeviceError(
+                f"{self.adb.name}: the app's answer cannot be read; install the app of this version"
+                " (mobilekd apk --install)"
+            )
         if "error" in answer:
             raise DeviceError(f"{self.adb.name}: the app says: {str(answer['error'])[:300]}")
         return answer

@@ -1,4 +1,6 @@
-"""What every device offers: a small protocol. One file per device implements it; ``bench`` knows nothing else."""
+"""What every device offers: a small protocol. One file per device implements it; ``bench`` knows
+nothing else.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -7,9 +9,17 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from mobilekd.artifact import Artifact
-from mobilekd.errors import UserError
-from mobilekd.measurement import Cold, Conditions, Device, Memory, Pipeline, Series, Sustained
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import (
+    Cold,
+    Conditions,
+    Device,
+    Memory,
+    Pipeline,
+    Series,
+    Sustained,
+)
+from mobilekd.support.errors import UserError
 
 
 class DeviceError(UserError):
@@ -61,16 +71,24 @@ class Runner(Protocol):
         """Versions in effect on the device (runtime, app); asked inside the session."""
 
     def big_cores(self) -> str:
-        """The fastest cores' numbers with commas; empty where all are alike or the process cannot be bound."""
+        """The fastest cores' numbers with commas; empty where all are alike or the process cannot
+        be bound.
+        """
 
     def session(self, artifacts: Sequence[Artifact]) -> AbstractContextManager[None]:
-        """Bring what is needed onto the device, checked by hash; on the way out remove all of it, come what may."""
+        """Bring what is needed onto the device, checked by hash; on the way out remove all of it,
+        come what may.
+        """
 
     def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
         """Float32 [N, C] for uint8 [N, 3, H, W]."""
 
-    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
-        """One fresh process: cold start, warm-up, samples. ``watch`` is called at the start of the sustained part."""
+    def measure(
+        self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
+    ) -> Reading:
+        """One fresh process: cold start, warm-up, samples. ``watch`` is called at the start of the
+        sustained part.
+        """
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """A pass of its own, because watching memory costs time."""

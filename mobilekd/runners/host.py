@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from mobilekd.artifact import Artifact
-from mobilekd.measurement import Conditions, Device, Memory
-from mobilekd.provenance import utc_now
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import Conditions, Device, Memory
 from mobilekd.runners import linux_state, program
 from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.native import build
+from mobilekd.support.provenance import utc_now
 
 TIMEOUT = 600.0
 
@@ -32,14 +32,27 @@ class HostRunner:
         """Processor, cores, memory and features of this machine; its name stays private."""
         files = _read(linux_state.HARDWARE_FILES)
         fields = linux_state.hardware(files)
-        soc = linux_state.processor_name(files) or _sysctl("machdep.cpu.brand_string") or platform.processor()
-        if sys.platform == "darwin":
-            fields |= {"cores": int(_sysctl("hw.ncpu") or 0), "memory_bytes": int(_sysctl("hw.memsize") or 0) or None}
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{soc or 'host'}-{fields['cores']}-cores".lower()).strip("-")
-        system = (
-            platform.freedesktop_os_release().get("PRETTY_NAME", "Linux") if sys.platform == "linux" else f"macOS {platform.mac_ver()[0]}"
+        soc = (
+            linux_state.processor_name(files)
+            or _sysctl("machdep.cpu.brand_string")
+            or platform.processor()
         )
-        return Device(id=slug, kind="host", model=soc, soc=soc, os=system, abi=build.machine(), **fields)
+        if sys.platform == "darwin":
+            fields |= {
+                "cores": int(_sysctl("hw.ncpu") or 0),
+                "memory_bytes": int(_sysctl("hw.memsize") or 0) or None,
+            }
+        slug = re.sub(r"[^a-z0-9]+", "-", f"{soc or 'host'}-{fields['cores']}-cores".lower()).strip(
+            "-"
+        )
+        system = (
+            platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+            if sys.platform == "linux"
+            else f"macOS {platform.mac_ver()[0]}"
+        )
+        return Device(
+            id=slug, kind="host", model=soc, soc=soc, os=system, abi=build.machine(), **fields
+        )
 
     def conditions(self) -> Conditions:
         """What the kernel tells (Linux); on macOS only the time."""
@@ -63,41 +76,63 @@ class HostRunner:
         """Float32 [N, C] for uint8 [N, 3, H, W]."""
         return answers(artifact.model, inputs)
 
-    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
+    def measure(
+        self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
+    ) -> Reading:
         """One fresh process."""
 
         def on_line(line: str) -> None:
             if watch is not None and line == program.STEADY:
                 watch()
 
-        arguments = program.measure_arguments(str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting)
-        return program.reading(_run(arguments, timeout=TIMEOUT + setting.seconds, on_line=on_line), setting, "host")
+        arguments = program.measure_arguments(
+            str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting
+        )
+        return program.reading(
+            _run(arguments, timeout=TIMEOUT + setting.seconds, on_line=on_line), setting, "host"
+        )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Resident and proportional memory of a fresh process."""
-        answer = _run(program.memory_arguments(str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads))
+        answer = _run(
+            program.memory_arguments(
+                str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads
+            )
+        )
         return program.memory(answer, "host")
 
 
 def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndarray:
-    """Float32 [N, C]: the C++ runner's first output for inputs [N, ...], uint8 or (``floats``) float32."""
+    """Float32 [N, C]: the C++ runner's first output for inputs [N, ...], uint8 or (``floats``)
+    float32.
+    """
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         np.ascontiguousarray(inputs, np.float32 if floats else np.uint8).tofile(pictures)
-        answer = _run(program.golden_arguments(str(model), str(pictures), str(result), floats=floats))
+        answer = _run(
+            program.golden_arguments(str(model), str(pictures), str(result), floats=floats)
+        )
         return program.answer_array(Path(f"{result}.0").read_bytes(), answer, "host")
 
 
-def _run(arguments: list[str], *, timeout: float = TIMEOUT, on_line: Callable[[str], None] | None = None) -> dict:
+def _run(
+    arguments: list[str], *, timeout: float = TIMEOUT, on_line: Callable[[str], None] | None = None
+) -> dict:
     command: list[str | Path] = [build.host_bundle() / build.PROGRAM, *arguments]
-    return program.document(program.run(command, timeout=timeout, on_line=on_line, who="host"), "host")
+    return program.document(
+        program.run(command, timeout=timeout, on_line=on_line, who="host"), "host"
+    )
 
 
 def _read(files: str) -> dict[str, str]:
     try:
-        answer = subprocess.run(["sh", "-c", linux_state.read_script(files)], capture_output=True, text=True, timeout=20)
+        answer = subprocess.run(
+            ["sh", "-c", linux_state.read_script(files)], capture_output=True, text=True, timeout=20
+        )
     except subprocess.TimeoutExpired:
-        raise DeviceError("host: the kernel's state files do not answer within 20 s; run again") from None
+        raise DeviceError(
+            "host: the kernel's state files do not answer within 20 s; run again"
+        ) from None
     return linux_state.parse(answer.stdout)
 
 

@@ -1,8 +1,10 @@
-"""What a Linux kernel tells about itself, here or on a phone: one shell command reads it, one parser understands it.
+"""What a Linux kernel tells about itself, here or on a phone: one shell command reads it, one
+parser understands it.
 
-Files and units: cpufreq in kHz (docs.kernel.org/admin-guide/pm/cpufreq.html), thermal zones in millidegrees
-(docs.kernel.org/driver-api/thermal/sysfs-api.html), power_supply capacity in percent and temp in tenths of a degree
-(docs.kernel.org/power/power_supply_class.html), cpuinfo, meminfo and loadavg as in proc(5).
+Files and units: cpufreq in kHz (docs.kernel.org/admin-guide/pm/cpufreq.html), thermal zones in
+millidegrees (docs.kernel.org/driver-api/thermal/sysfs-api.html), power_supply capacity in percent
+and temp in tenths of a degree (docs.kernel.org/power/power_supply_class.html), cpuinfo, meminfo and
+loadavg as in proc(5).
 """
 
 import re
@@ -10,20 +12,27 @@ from typing import Any
 
 _CPU = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 STATE_FILES = (
-    f"{_CPU}/scaling_cur_freq {_CPU}/scaling_governor /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp "
-    "/sys/class/power_supply/*/type /sys/class/power_supply/*/status /sys/class/power_supply/*/capacity /sys/class/power_supply/*/temp "
-    "/proc/loadavg"
+    f"{_CPU}/scaling_cur_freq {_CPU}/scaling_governor /sys/class/thermal/thermal_zone*/type"
+    " /sys/class/thermal/thermal_zone*/temp /sys/class/power_supply/*/type"
+    " /sys/class/power_supply/*/status /sys/class/power_supply/*/capacity"
+    " /sys/class/power_supply/*/temp /proc/loadavg"
 )
 HARDWARE_FILES = f"/proc/cpuinfo /proc/meminfo {_CPU}/cpuinfo_max_freq"
 PROCESSOR_ZONE = re.compile(r"cpu|soc|x86_pkg|apss|cluster|big|little", re.IGNORECASE)
 
 
-LEAVES = "scaling_cur_freq|scaling_governor|cpuinfo_max_freq|type|temp|status|capacity|loadavg|cpuinfo|meminfo"
-LINE = re.compile(rf"^(/(?:sys|proc)/(?:.*?/)?(?:{LEAVES})):(.*)$")  # a folder's own name may hold a colon
+LEAVES = (
+    "scaling_cur_freq|scaling_governor|cpuinfo_max_freq|type|temp|status|capacity|loadavg|cpuinfo"
+    "|meminfo"
+)
+# a folder's own name may hold a colon
+LINE = re.compile(rf"^(/(?:sys|proc)/(?:.*?/)?(?:{LEAVES})):(.*)$")
 
 
 def read_script(files: str) -> str:
-    """Shell that prints every line of every readable file of ``files`` (patterns) behind its path, in a single process."""
+    """Shell that prints every line of every readable file of ``files`` (patterns) behind its path,
+    in a single process.
+    """
     return f"grep -sH '' {files}"
 
 
@@ -54,7 +63,13 @@ def _by_cpu(files: dict[str, str], name: str) -> dict[int, int]:
 def state(files: dict[str, str]) -> dict[str, Any]:
     """Fields of ``Conditions`` that the kernel's files tell; what is not told is absent."""
     fields: dict[str, Any] = {"frequency_khz": tuple(_by_cpu(files, "scaling_cur_freq").values())}
-    governors = sorted({content for path, content in files.items() if path.endswith("/cpufreq/scaling_governor") and content})
+    governors = sorted(
+        {
+            content
+            for path, content in files.items()
+            if path.endswith("/cpufreq/scaling_governor") and content
+        }
+    )
     if governors:
         fields["governor"] = ",".join(governors)
     celsius = []
@@ -62,12 +77,17 @@ def state(files: dict[str, str]) -> dict[str, Any]:
         value = _number(content)
         if re.fullmatch(r"/sys/class/thermal/thermal_zone\d+/temp", path) and value is not None:
             kind = files.get(path.removesuffix("temp") + "type", "")
-            if PROCESSOR_ZONE.search(kind) and 1_000 <= value <= 150_000:  # a sensor that is off says 0 or nonsense
+            # a sensor that is off says 0 or nonsense
+            if PROCESSOR_ZONE.search(kind) and 1_000 <= value <= 150_000:
                 celsius.append(value / 1000)
     if celsius:
         fields["soc_celsius"] = max(celsius)
     for path, content in files.items():
-        if path.startswith("/sys/class/power_supply/") and path.endswith("/type") and content == "Battery":
+        if (
+            path.startswith("/sys/class/power_supply/")
+            and path.endswith("/type")
+            and content == "Battery"
+        ):
             place = path.removesuffix("type")
             percent, tenths, status = (
                 _number(files.get(place + "capacity")),
@@ -76,7 +96,11 @@ def state(files: dict[str, str]) -> dict[str, Any]:
             )
             fields |= {"battery_percent": float(percent)} if percent is not None else {}
             fields |= {"battery_celsius": tenths / 10} if tenths is not None else {}
-            fields |= {"charging": status in ("Charging", "Full")} if status in ("Charging", "Full", "Discharging", "Not charging") else {}
+            fields |= (
+                {"charging": status in ("Charging", "Full")}
+                if status in ("Charging", "Full", "Discharging", "Not charging")
+                else {}
+            )
     load = files.get("/proc/loadavg", "").split()
     if load and re.fullmatch(r"\d+(\.\d+)?", load[0]):
         fields["load"] = float(load[0])
@@ -107,7 +131,9 @@ def processor_name(files: dict[str, str]) -> str:
 
 
 def big_cores(files: dict[str, str]) -> str:
-    """Numbers of the cores with the highest top frequency, with commas; empty where all are alike or it is not told."""
+    """Numbers of the cores with the highest top frequency, with commas; empty where all are alike
+    or it is not told.
+    """
     top = _by_cpu(files, "cpuinfo_max_freq")
     if len(set(top.values())) < 2:
         return ""

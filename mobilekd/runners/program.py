@@ -1,4 +1,6 @@
-"""Speaking to the C++ runner: its arguments, its one-line JSON answer, its failures. The same for every device."""
+"""Speaking to the C++ runner: its arguments, its one-line JSON answer, its failures. The same for
+every device.
+"""
 
 import json
 import subprocess
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from mobilekd.measurement import Cold, Memory, Series, Sustained
+from mobilekd.formats.measurement import Cold, Memory, Series, Sustained
 from mobilekd.runners.base import BindError, DeviceError, Reading, Setting
 
 JSON = "mobilekd-runner-json "
@@ -38,7 +40,16 @@ def golden_arguments(model: str, inputs: str, outputs: str, *, floats: bool = Fa
 
 def measure_arguments(model: str, inputs: str, setting: Setting) -> list[str]:
     """One cold start with warm-up and samples."""
-    words = ["measure", model, "--inputs", inputs, "--threads", str(setting.threads), "--warmup", str(WARMUP_LIMIT)]
+    words = [
+        "measure",
+        model,
+        "--inputs",
+        inputs,
+        "--threads",
+        str(setting.threads),
+        "--warmup",
+        str(WARMUP_LIMIT),
+    ]
     words += ["--samples", str(setting.samples)]
     words += ["--seconds", f"{setting.seconds:g}"] if setting.seconds else []
     return words + (["--cores", setting.cores] if setting.cores != "all" else [])
@@ -50,7 +61,9 @@ def memory_arguments(model: str, inputs: str, threads: int) -> list[str]:
 
 
 def document(finished: Finished, who: str) -> dict[str, Any]:
-    """The answer of a run, or a ``DeviceError``. Foreign lines on stdout are passed over; a missing end is a failure."""
+    """The answer of a run, or a ``DeviceError``. Foreign lines on stdout are passed over; a missing
+    end is a failure.
+    """
     lines = finished.stdout.splitlines()
     found = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
     if finished.code == 0 and found and END in lines:
@@ -67,14 +80,25 @@ def document(finished: Finished, who: str) -> dict[str, Any]:
         kind = BindError if reasons[-1].startswith("--cores ") else DeviceError
         raise kind(f"{who}: {reasons[-1]}")
     if finished.code in (-9, 137):
-        raise DeviceError(f"{who}: the runner was killed by the system (signal 9, out of memory?); close other apps and run again")
+        raise DeviceError(
+            f"{who}: the runner was killed by the system (signal 9, out of memory?); close other"
+            " apps and run again"
+        )
     if finished.code in (-4, 132):
-        raise DeviceError(f"{who}: the processor lacks an instruction the runtime uses (signal 4); this device cannot run the model")
+        raise DeviceError(
+            f"{who}: the processor lacks an instruction the runtime uses (signal 4); this device"
+            " cannot run the model"
+        )
     if finished.code:
         words = [line for line in said if line.strip() and "cpuinfo_utils" not in line]
         last = f": {words[-1][:200]}" if words else ""
-        raise DeviceError(f"{who}: the runner failed with code {finished.code}{last}; run again, and report it if it stays")
-    raise DeviceError(f"{who}: the runner's answer was cut short; check the connection and run again")
+        raise DeviceError(
+            f"{who}: the runner failed with code {finished.code}{last}; run again, and report it if"
+            " it stays"
+        )
+    raise DeviceError(
+        f"{who}: the runner's answer was cut short; check the connection and run again"
+    )
 
 
 def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
@@ -85,7 +109,8 @@ def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
         raise DeviceError(f"{who}: {DAMAGED}") from None
     if len(raw) != count * width * 4:
         raise DeviceError(
-            f"{who}: the answers' file has {len(raw)} bytes, {count * width * 4} were written; check the storage and run again"
+            f"{who}: the answers' file has {len(raw)} bytes, {count * width * 4} were written;"
+            " check the storage and run again"
         )
     return np.frombuffer(raw, "<f4").reshape(count, width).astype(np.float32)
 
@@ -99,39 +124,76 @@ def reading(answer: dict[str, Any], setting: Setting, who: str) -> Reading:
 
 
 def _reading(answer: dict[str, Any], setting: Setting) -> Reading:
-    cold = Cold(**{key: answer[key] for key in ("file_load_ns", "method_load_ns", "first_inference_ns")}, threads=setting.threads)
+    cold = Cold(
+        **{key: answer[key] for key in ("file_load_ns", "method_load_ns", "first_inference_ns")},
+        threads=setting.threads,
+    )
     if setting.seconds:
-        return Reading(cold, sustained=Sustained(threads=setting.threads, offsets_ns=answer["offsets_ns"], samples_ns=answer["samples_ns"]))
-    told = {key: answer[key] for key in ("threads_in_effect", "warmup_ns", "steady_rule", "samples_ns")}
-    return Reading(cold, series=judged(Series(threads_asked=setting.threads, cores=setting.cores, **told)))
+        return Reading(
+            cold,
+            sustained=Sustained(
+                threads=setting.threads,
+                offsets_ns=answer["offsets_ns"],
+                samples_ns=answer["samples_ns"],
+            ),
+        )
+    told = {
+        key: answer[key] for key in ("threads_in_effect", "warmup_ns", "steady_rule", "samples_ns")
+    }
+    return Reading(
+        cold, series=judged(Series(threads_asked=setting.threads, cores=setting.cores, **told))
+    )
 
 
 def judged(series: Series) -> Series:
     """The series with what makes it doubtful as reasons."""
     reasons = list(series.reasons)
     if series.threads_in_effect not in (None, series.threads_asked):
-        reasons.append(f"{series.threads_in_effect} threads in effect, {series.threads_asked} asked for")
+        reasons.append(
+            f"{series.threads_in_effect} threads in effect, {series.threads_asked} asked for"
+        )
     if "not reached" in series.steady_rule:
         reasons.append("did not become steady in warm-up")
-    return series.model_copy(update={"valid": not reasons, "reasons": tuple(dict.fromkeys(reasons))})
+    return series.model_copy(
+        update={"valid": not reasons, "reasons": tuple(dict.fromkeys(reasons))}
+    )
 
 
 def memory(answer: dict[str, Any], who: str) -> Memory:
     """The memory pass, typed."""
     try:
-        return Memory(**{key: answer[key] for key in ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")})
+        return Memory(
+            **{key: answer[key] for key in ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")}
+        )
     except (KeyError, ValidationError):
         raise DeviceError(f"{who}: {DAMAGED}") from None
 
 
-def run(command: Sequence[str | Path], *, timeout: float, on_line: Callable[[str], None] | None = None, who: str = "") -> Finished:
-    """Run a local program to its end, handing each line of stdout to ``on_line`` as it comes; it may not hang."""
+def run(
+    command: Sequence[str | Path],
+    *,
+    timeout: float,
+    on_line: Callable[[str], None] | None = None,
+    who: str = "",
+) -> Finished:
+    """Run a local program to its end, handing each line of stdout to ``on_line`` as it comes; it
+    may not hang.
+    """
     pipe = subprocess.PIPE
-    process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace")
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        errors="replace",
+    )
     watchdog = threading.Timer(timeout, process.kill)
     watchdog.start()
     errors: list[str] = []
-    reader = threading.Thread(target=lambda: errors.append(process.stderr.read() if process.stderr else ""))
+    reader = threading.Thread(
+        target=lambda: errors.append(process.stderr.read() if process.stderr else "")
+    )
     reader.start()
     lines: list[str] = []
     try:
@@ -152,5 +214,8 @@ def run(command: Sequence[str | Path], *, timeout: float, on_line: Callable[[str
             process.stdout.close()
     if timed_out:
         name = who or Path(str(command[0])).name
-        raise DeviceError(f"{name}: no end after {timeout:.0f} s; it hangs or is far too slow, check it and run again")
+        raise DeviceError(
+            f"{name}: no end after {timeout:.0f} s; it hangs or is far too slow, check it and run"
+            " again"
+        )
     return Finished(code, "".join(lines), "".join(errors))

@@ -9,15 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from mobilekd.artifact import Artifact
-from mobilekd.errors import CannotRunHere, UserError
-from mobilekd.measurement import Conditions, Device, Memory
-from mobilekd.provenance import utc_now
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import Conditions, Device, Memory
 from mobilekd.runners import program
 from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
+from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.provenance import utc_now
 
-# Without dot product, with it (two designs), with SVE. `max` adds SME, under which XNNPACK's int8 answers were found wrong.
+# Without dot product, with it (two designs), with SVE. `max` adds SME, under which XNNPACK's int8
+# answers were found wrong.
 PROCESSORS = {
     "cortex-a53": "Armv8.0, no dot product",
     "cortex-a76": "Armv8.2, dot product",
@@ -31,7 +32,8 @@ TRUSTED = ("cortex-a53", "cortex-a76", "neoverse-n1", "a64fx")
 def answers(model_path: Path, inputs: np.ndarray, cpu: str) -> np.ndarray:
     """Float32 [N, C]: the first output for uint8 inputs [N, 3, H, W] on an emulated processor.
 
-    Raises ``CannotRunHere`` with what to install, ``UserError`` where the model or the inputs do not fit.
+    Raises ``CannotRunHere`` with what to install, ``UserError`` where the model or the inputs do
+    not fit.
     """
     return outputs(model_path, inputs, cpu)[0]
 
@@ -43,11 +45,25 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         np.ascontiguousarray(inputs, np.uint8).tofile(pictures)
-        command: list[str | Path] = [emulator, "-cpu", cpu, bundle / build.LOADER, "--library-path", bundle, bundle / build.PROGRAM]
-        finished = program.run([*command, *program.golden_arguments(str(model_path), str(pictures), str(result))], timeout=1800)
+        command: list[str | Path] = [
+            emulator,
+            "-cpu",
+            cpu,
+            bundle / build.LOADER,
+            "--library-path",
+            bundle,
+            bundle / build.PROGRAM,
+        ]
+        finished = program.run(
+            [*command, *program.golden_arguments(str(model_path), str(pictures), str(result))],
+            timeout=1800,
+        )
         answer = program.document(finished, f"qemu:{cpu}")
         count = int(answer["count"])
-        return [np.fromfile(f"{result}.{i}", "<f4").reshape(count, width) for i, width in enumerate(answer["widths"])]
+        return [
+            np.fromfile(f"{result}.{i}", "<f4").reshape(count, width)
+            for i, width in enumerate(answer["widths"])
+        ]
 
 
 def _emulator(cpu: str) -> str:
@@ -76,7 +92,14 @@ class QemuRunner:
         """The emulated processor."""
         about = PROCESSORS[self.cpu.split(",")[0]]
         name = f"qemu-{self.cpu.replace(',', '-').replace('=', '-')}"
-        return Device(id=name, kind="qemu", model=f"{self.cpu} ({about})", os="Linux user-mode emulation", abi="arm64-v8a", emulated=True)
+        return Device(
+            id=name,
+            kind="qemu",
+            model=f"{self.cpu} ({about})",
+            os="Linux user-mode emulation",
+            abi="arm64-v8a",
+            emulated=True,
+        )
 
     def conditions(self) -> Conditions:
         """Only the time: an emulated processor has no state worth recording."""
@@ -100,9 +123,13 @@ class QemuRunner:
         """See ``answers`` above."""
         return answers(artifact.model, inputs, self.cpu)
 
-    def measure(self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None) -> Reading:
+    def measure(
+        self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
+    ) -> Reading:
         """Refused: emulated time is not latency."""
-        raise UserError(f"qemu:{self.cpu}: an emulated processor has no latency; measure on host or adb")
+        raise UserError(
+            f"qemu:{self.cpu}: an emulated processor has no latency; measure on host or adb"
+        )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """None: the emulator's memory is not the device's."""

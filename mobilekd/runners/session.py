@@ -1,7 +1,9 @@
-"""One measuring session: the golden set first, then cold starts and samples of several artifacts interleaved.
+"""One measuring session: the golden set first, then cold starts and samples of several artifacts
+interleaved.
 
-The protocol in words is in ``benchmarks/protocol.md``; this is the protocol in code. Nothing is dropped: what is doubtful
-carries its reasons, and what was measured before a fault stays in ``Collected``.
+The protocol in words is in ``benchmarks/protocol.md``; this is the protocol in code. Nothing is
+dropped: what is doubtful carries its reasons, and what was measured before a fault stays in
+``Collected``.
 """
 
 import itertools
@@ -13,14 +15,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mobilekd.artifact import Artifact
-from mobilekd.errors import UserError
-from mobilekd.measurement import Cold, Conditions, Energy, GoldenCheck, Memory, Pipeline, Series, Sustained, thread_words
-from mobilekd.progress import say, track
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import (
+    Cold,
+    Conditions,
+    Energy,
+    GoldenCheck,
+    Memory,
+    Pipeline,
+    Series,
+    Sustained,
+    thread_words,
+)
 from mobilekd.runners.base import BindError, Runner, Setting
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say, track
 
-# Android's PowerManager.THERMAL_STATUS_*: none, light, moderate, severe, critical, emergency, shutdown.
-# From moderate on the system throttles what is in the foreground too (developer.android.com/games/optimize/adpf/thermal).
+# Android's PowerManager.THERMAL_STATUS_*: none, light, moderate, severe, critical, emergency,
+# shutdown. From moderate on the system throttles what is in the foreground too
+# (developer.android.com/games/optimize/adpf/thermal).
 MODERATE = 2
 THERMAL_WORDS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 HOT_BATTERY = 40.0  # degrees Celsius; above it phones begin to throttle and refuse to charge
@@ -63,33 +76,63 @@ def check_golden(runner: Runner, artifact: Artifact) -> GoldenCheck:
     """Run the golden set on the device and compare with the answers in the artifact."""
     golden = artifact.golden()
     answers = runner.answers(artifact, golden.inputs)
-    return compare_golden(answers, golden.probabilities, golden.index.max_error, [label.key for label in artifact.manifest.labels])
+    return compare_golden(
+        answers,
+        golden.probabilities,
+        golden.index.max_error,
+        [label.key for label in artifact.manifest.labels],
+    )
 
 
-def compare_golden(answers: np.ndarray, expected: np.ndarray, limit: float, labels: Sequence[str]) -> GoldenCheck:
-    """Passed where every float32 [N, C] answer is finite and within ``limit``; ``detail`` names the worst place."""
+def compare_golden(
+    answers: np.ndarray, expected: np.ndarray, limit: float, labels: Sequence[str]
+) -> GoldenCheck:
+    """Passed where every float32 [N, C] answer is finite and within ``limit``; ``detail`` names the
+    worst place.
+    """
     count = len(expected)
     if answers.shape != expected.shape:
-        detail = f"{answers.shape[0]} answers of {answers.shape[1]} classes instead of {count} of {expected.shape[1]}"
+        detail = (
+            f"{answers.shape[0]} answers of {answers.shape[1]} classes instead of {count} of"
+            f" {expected.shape[1]}"
+        )
         return GoldenCheck(passed=False, samples=count, limit=limit, detail=detail)
     agreement = float((answers.argmax(1) == expected.argmax(1)).mean())
     error = np.abs(answers.astype(np.float64) - expected)
     if not np.isfinite(answers).all():
         first = int(np.flatnonzero(~np.isfinite(answers).all(1))[0])
-        return GoldenCheck(passed=False, samples=count, limit=limit, agreement=agreement, detail=f"picture {first}: not a finite number")
+        return GoldenCheck(
+            passed=False,
+            samples=count,
+            limit=limit,
+            agreement=agreement,
+            detail=f"picture {first}: not a finite number",
+        )
     worst = float(error.max())
     if worst <= limit:
-        return GoldenCheck(passed=True, samples=count, max_error=worst, limit=limit, agreement=agreement)
+        return GoldenCheck(
+            passed=True, samples=count, max_error=worst, limit=limit, agreement=agreement
+        )
     row, column = np.unravel_index(int(error.argmax()), error.shape)
     detail = (
-        f"picture {row}, class {labels[int(column)]}: {answers[row, column]:.4f} instead of {expected[row, column]:.4f}; "
-        f"{int((error.max(1) > limit).sum())} of {count} pictures beyond the limit"
+        f"picture {row}, class {labels[int(column)]}: {answers[row, column]:.4f} instead of"
+        f" {expected[row, column]:.4f}; {int((error.max(1) > limit).sum())} of {count} pictures"
+        " beyond the limit"
     )
-    return GoldenCheck(passed=False, samples=count, max_error=worst, limit=limit, agreement=agreement, detail=detail)
+    return GoldenCheck(
+        passed=False,
+        samples=count,
+        max_error=worst,
+        limit=limit,
+        agreement=agreement,
+        detail=detail,
+    )
 
 
 def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
-    """Fill ``collected`` in place; a fault of the device is raised with what came before it kept there."""
+    """Fill ``collected`` in place; a fault of the device is raised with what came before it kept
+    there.
+    """
     for item in collected:
         item.golden = check_golden(runner, item.artifact)
         if not item.golden.passed:
@@ -103,7 +146,10 @@ def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
         if plan.minutes > 0:
             _sustain(runner, item, plan)
         if not any(series.valid for series in item.series):
-            item.reasons.append("no series is valid: " + "; ".join(sorted({reason for series in item.series for reason in series.reasons})))
+            item.reasons.append(
+                "no series is valid: "
+                + "; ".join(sorted({reason for series in item.series for reason in series.reasons}))
+            )
 
 
 def settings(plan: Plan, big_cores: str) -> list[Setting]:
@@ -111,13 +157,27 @@ def settings(plan: Plan, big_cores: str) -> list[Setting]:
     each = math.ceil(plan.samples / plan.rounds)
     found = [Setting(threads=count, samples=each) for count in plan.threads]
     big = len(big_cores.split(",")) if big_cores else 0
-    return found + [Setting(threads=count, samples=each, cores=big_cores) for count in plan.threads if count <= big]
+    return found + [
+        Setting(threads=count, samples=each, cores=big_cores)
+        for count in plan.threads
+        if count <= big
+    ]
 
 
 def _samples(runner: Runner, trusted: Sequence[Collected], plan: Plan) -> None:
-    """Every round visits each artifact in each setting, every second round backwards, so that drift hits all alike."""
-    visits = [(item, setting) for setting in settings(plan, _big_cores(runner, trusted[0].artifact)) for item in trusted]
-    order = [visit for number in range(plan.rounds) for visit in (reversed(visits) if number % 2 else visits)]
+    """Every round visits each artifact in each setting, every second round backwards, so that drift
+    hits all alike.
+    """
+    visits = [
+        (item, setting)
+        for setting in settings(plan, _big_cores(runner, trusted[0].artifact))
+        for item in trusted
+    ]
+    order = [
+        visit
+        for number in range(plan.rounds)
+        for visit in (reversed(visits) if number % 2 else visits)
+    ]
     for position, (item, setting) in enumerate(track(order, "bench", total=len(order))):
         waited = wait_until_cool(runner, plan.cool_wait) if position % len(visits) == 0 else ()
         reading = runner.measure(item.artifact, setting)
@@ -127,11 +187,17 @@ def _samples(runner: Runner, trusted: Sequence[Collected], plan: Plan) -> None:
         if reading.series is not None:
             reasons = (*reading.series.reasons, *waited, *too_hot(runner.conditions()))
             reasons = tuple(dict.fromkeys(reasons))
-            item.series.append(reading.series.model_copy(update={"order": position, "valid": not reasons, "reasons": reasons}))
+            item.series.append(
+                reading.series.model_copy(
+                    update={"order": position, "valid": not reasons, "reasons": reasons}
+                )
+            )
 
 
 def _big_cores(runner: Runner, artifact: Artifact) -> str:
-    """The big cores, if the platform lets a process be bound to them (tried once; phones' cpusets may forbid it)."""
+    """The big cores, if the platform lets a process be bound to them (tried once; phones' cpusets
+    may forbid it).
+    """
     cores = runner.big_cores()
     if cores:
         try:
@@ -143,7 +209,9 @@ def _big_cores(runner: Runner, artifact: Artifact) -> str:
 
 
 def too_hot(conditions: Conditions) -> tuple[str, ...]:
-    """Why the device's temperature spoils a measurement; empty where it does not, or does not tell."""
+    """Why the device's temperature spoils a measurement; empty where it does not, or does
+    not tell.
+    """
     status, battery = conditions.thermal_status, conditions.battery_celsius
     if status is not None and status >= MODERATE:
         word = THERMAL_WORDS[min(status, len(THERMAL_WORDS) - 1)]
@@ -154,7 +222,9 @@ def too_hot(conditions: Conditions) -> tuple[str, ...]:
 
 
 def wait_until_cool(runner: Runner, at_most: float) -> tuple[str, ...]:
-    """Wait, bounded and announced, while the device is too hot; the reasons that are left at the end."""
+    """Wait, bounded and announced, while the device is too hot; the reasons that are left at the
+    end.
+    """
     end = time.monotonic() + at_most
     reasons = too_hot(runner.conditions())
     if reasons:
@@ -166,11 +236,21 @@ def wait_until_cool(runner: Runner, at_most: float) -> tuple[str, ...]:
 
 
 def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
-    """Back-to-back inferences for ``plan.minutes`` with the fastest thread count, while another thread watches temperatures."""
-    fastest = min(item.series, key=lambda series: (not series.valid, float(np.median(series.samples_ns))))
-    setting = Setting(threads=fastest.threads_asked, samples=0, cores=fastest.cores, seconds=plan.minutes * 60)
-    waited = wait_until_cool(runner, plan.cool_wait)  # or the second artifact would begin in the heat of the first
-    say(f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes, {thread_words(setting.threads)}")
+    """Back-to-back inferences for ``plan.minutes`` with the fastest thread count, while another
+    thread watches temperatures.
+    """
+    fastest = min(
+        item.series, key=lambda series: (not series.valid, float(np.median(series.samples_ns)))
+    )
+    setting = Setting(
+        threads=fastest.threads_asked, samples=0, cores=fastest.cores, seconds=plan.minutes * 60
+    )
+    # or the second artifact would begin in the heat of the first
+    waited = wait_until_cool(runner, plan.cool_wait)
+    say(
+        f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes,"
+        f" {thread_words(setting.threads)}"
+    )
     watcher = _Watcher(runner)
     before = runner.conditions()
     try:
@@ -179,25 +259,43 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
         watcher.stop()
     item.cold.append(reading.cold)
     if reading.sustained is not None:
-        seen = {"celsius": tuple(watcher.celsius), "frequency_khz": tuple(watcher.frequency), "reasons": waited}
+        seen = {
+            "celsius": tuple(watcher.celsius),
+            "frequency_khz": tuple(watcher.frequency),
+            "reasons": waited,
+        }
         item.sustained = reading.sustained.thinned(MOST_SUSTAINED).model_copy(update=seen)
-        item.energy = energy(before, runner.conditions(), watcher.charges, len(reading.sustained.samples_ns), setting.seconds)
+        item.energy = energy(
+            before,
+            runner.conditions(),
+            watcher.charges,
+            len(reading.sustained.samples_ns),
+            setting.seconds,
+        )
 
 
-def energy(before: Conditions, after: Conditions, charges: Sequence[int], inferences: int, seconds: float) -> Energy | None:
-    """What the whole phone took during the sustained part, by its own charge counter; None where there is no counter.
+def energy(
+    before: Conditions, after: Conditions, charges: Sequence[int], inferences: int, seconds: float
+) -> Energy | None:
+    """What the whole phone took during the sustained part, by its own charge counter; None where
+    there is no counter.
 
     On the cable there is nothing to measure.
     """
     if before.charge_uah is None or after.charge_uah is None or before.voltage_mv is None:
         return None
     if before.charging or after.charging:
-        return Energy(reason="the battery was charging; measure over Wi-Fi (adb connect) with the cable out")
+        return Energy(
+            reason="the battery was charging; measure over Wi-Fi (adb connect) with the cable out"
+        )
     values = [before.charge_uah, *charges, after.charge_uah]
     steps = [abs(b - a) for a, b in itertools.pairwise(values) if a != b]
     used = before.charge_uah - after.charge_uah
     if used <= 0 or not steps:
-        return Energy(reason="less than the charge counter's resolution; measure for more minutes", seconds=seconds)
+        return Energy(
+            reason="less than the charge counter's resolution; measure for more minutes",
+            seconds=seconds,
+        )
     joules = used * 1e-6 * 3600 * before.voltage_mv / 1000
     return Energy(
         joules=joules,
@@ -210,7 +308,9 @@ def energy(before: Conditions, after: Conditions, charges: Sequence[int], infere
 
 
 class _Watcher:
-    """Temperature and frequency against time, on this side of the cable; a failed look is a gap, not an end."""
+    """Temperature and frequency against time, on this side of the cable; a failed look is a gap,
+    not an end.
+    """
 
     def __init__(self, runner: Runner):
         self.runner = runner

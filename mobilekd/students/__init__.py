@@ -1,4 +1,8 @@
-"""Students: ``build`` makes one from a recipe's table, ``load`` brings back a trained one, ``Deployable`` is what a phone gets."""
+"""Students: ``build`` makes one from a recipe's table, ``load`` brings back a trained one,
+``Deployable`` is what a phone gets.
+
+A new student is one new file, registered in ``NAMES``. Never imports data, losses or backends.
+"""
 
 import difflib
 from dataclasses import replace
@@ -6,14 +10,14 @@ from pathlib import Path
 
 from torch import nn
 
-from mobilekd.errors import UserError
-from mobilekd.recipe import StudentTable
-from mobilekd.runs import Run
+from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.runs import Run
 from mobilekd.students.bounds import scale_bottlenecks
 from mobilekd.students.deployable import Deployable
 from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
 from mobilekd.students.weights import hub_state, keep_what_fits, read_state
+from mobilekd.support.errors import UserError
 
 __all__ = ["NAMES", "Deployable", "build", "load"]
 
@@ -21,20 +25,29 @@ NAMES = (*SPECS, "lesionnet")
 
 
 def build(table: StudentTable, classes: int) -> nn.Module:
-    """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with starting weights if asked for."""
+    """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with
+    starting weights if asked for.
+    """
     if table.model not in NAMES:
         near = difflib.get_close_matches(table.model, NAMES, 1, 0.4)
-        raise UserError(f"student.model {table.model}: unknown; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}"))
+        raise UserError(
+            f"student.model {table.model}: unknown; "
+            + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}")
+        )
     if table.model == "lesionnet":
         if table.adapt or table.weights == "hub":
-            raise UserError("student: lesionnet takes no adapt and has no weights on a hub; remove adapt, and hub from weights")
+            raise UserError(
+                "student: lesionnet takes no adapt and has no weights on a hub; remove adapt, and"
+                " hub from weights"
+            )
         student: nn.Module = LesionNet(classes, table.width, table.dropout)
         hub = None
     else:
         spec = adapt(replace(SPECS[table.model], width=table.width), table.adapt)
         student = spec.build(classes, table.dropout)
         hub = _hub_name(table, spec) if table.weights == "hub" else None
-    # timm starts a classifier with logits of deviation 3 (its fan-in counts as 0): confident nonsense to unlearn first.
+    # timm starts a classifier with logits of deviation 3 (its fan-in counts as 0): confident
+    # nonsense to unlearn first.
     nn.init.normal_(student.get_submodule("classifier").weight, std=0.01)  # type: ignore[arg-type]
     if hub:
         keep_what_fits(student, hub_state(hub), f"hub {hub}")
@@ -48,18 +61,29 @@ def build(table: StudentTable, classes: int) -> nn.Module:
 def load(run: Run) -> nn.Module:
     """A run's trained student in eval mode, float32 (a reference may store float16)."""
     if not run.weights.is_file():
-        raise UserError(f"{run.weights}: missing from the run; copy its folder whole, or distil it again")
+        raise UserError(
+            f"{run.weights}: missing from the run; copy its folder whole, or distil it again"
+        )
     student = build(run.recipe.student.model_copy(update={"weights": None}), len(run.info.labels))
-    state = {name: value.float() if value.is_floating_point() else value for name, value in read_state(run.weights).items()}
+    state = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in read_state(run.weights).items()
+    }
     try:
         student.load_state_dict(state)
     except RuntimeError:
-        raise UserError(f"{run.weights}: does not fit the student of {run.folder / 'recipe.json'}; distil it again") from None
+        raise UserError(
+            f"{run.weights}: does not fit the student of {run.folder / 'recipe.json'}; distil it"
+            " again"
+        ) from None
     return student.eval()
 
 
 def _hub_name(table: StudentTable, spec: Spec) -> str:
     if table.width not in spec.hub:
         widths = ", ".join(f"{width:g}" for width in spec.hub)
-        raise UserError(f"student.weights hub: {table.model} has them at width {widths}, not {table.width:g}; give a local weights file")
+        raise UserError(
+            f"student.weights hub: {table.model} has them at width {widths}, not {table.width:g};"
+            " give a local weights file"
+        )
     return spec.hub[table.width]

@@ -1,7 +1,9 @@
-"""What keeps int8's steps small: batch norms that do not amplify noise, and clamps that leave no room for outliers.
+"""What keeps int8's steps small: batch norms that do not amplify noise, and clamps that leave no
+room for outliers.
 
-int8 has 255 steps for a tensor's whole range. Hair or a ruler's edge puts values many deviations out, so most steps would
-lie where nothing is; clamping while training makes the network do without them. XNNPACK clamps inside the layer before.
+int8 has 255 steps for a tensor's whole range. Hair or a ruler's edge puts values many deviations
+out, so most steps would lie where nothing is; clamping while training makes the network do without
+them. XNNPACK clamps inside the layer before.
 """
 
 from collections.abc import Sequence
@@ -11,10 +13,12 @@ import torch
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from torch import Tensor, nn
 
-#: What batch norms add to variances, as in MobileNet's original code and not PyTorch's 1e-5: dermoscopy varies less than
-#: ImageNet, so some channels hardly vary at all, and their noise would be amplified up to ten times more.
+#: What batch norms add to variances, as in MobileNet's original code and not PyTorch's 1e-5:
+#: dermoscopy varies less than ImageNet, so some channels hardly vary at all, and their noise would
+#: be amplified up to ten times more.
 NORM_EPS = 1e-3
-#: Largest absolute value that leaves a bounded layer: three deviations, as batch norm makes deviations near 1.
+#: Largest absolute value that leaves a bounded layer: three deviations, as batch norm makes
+#: deviations near 1.
 BOUND = 3.0
 #: The same for pretrained bottlenecks, which never learnt to stay within three.
 PRETRAINED_BOUND = 4.0
@@ -46,20 +50,30 @@ def bound_bottlenecks(network: nn.Module) -> None:
 
 
 def scale_bottlenecks(network: nn.Module) -> None:
-    """Bring pretrained bottlenecks to deviations of at most 1, so that their bound fits them; in place, and no answer changes.
+    """Bring pretrained bottlenecks to deviations of at most 1, so that their bound fits them; in
+    place, and no answer changes.
 
-    A bottleneck is linear, so each of its channels can be divided by a number if the layers that read it multiply by it.
-    Blocks with a residual share their channels with the block before.
+    A bottleneck is linear, so each of its channels can be divided by a number if the layers that
+    read it multiply by it. Blocks with a residual share their channels with the block before.
     """
     blocks = _blocks(network)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    ends = [end for end in range(1, len(blocks) + 1) if end == len(blocks) or not blocks[end].has_skip]
+    ends = [
+        end for end in range(1, len(blocks) + 1) if end == len(blocks) or not blocks[end].has_skip
+    ]
     with torch.no_grad():
         for start, end in zip([0, *ends], ends, strict=False):
             if blocks[start].has_skip:
                 continue  # it adds the stem's output, which an activation has shaped
             chain = blocks[start:end]
-            after = convolutions[1 + max(convolutions.index(conv) for conv in chain[-1].modules() if isinstance(conv, nn.Conv2d))]
+            after = convolutions[
+                1
+                + max(
+                    convolutions.index(conv)
+                    for conv in chain[-1].modules()
+                    if isinstance(conv, nn.Conv2d)
+                )
+            ]
             size = _sizes([_writer(block) for block in chain])
             for norm in map(_writer, chain):
                 norm.weight /= size
@@ -68,8 +82,13 @@ def scale_bottlenecks(network: nn.Module) -> None:
                 conv.weight *= size.view(1, -1, 1, 1)
 
 
-def _blocks(network: nn.Module) -> list[Any]:  # Any: torch types a module's attributes as Tensor or Module
-    return [module for module in network.modules() if isinstance(module, (InvertedResidual, DepthwiseSeparableConv))]
+# Any: torch types a module's attributes as Tensor or Module
+def _blocks(network: nn.Module) -> list[Any]:
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, (InvertedResidual, DepthwiseSeparableConv))
+    ]
 
 
 def _writer(block: Any) -> Any:
@@ -78,7 +97,9 @@ def _writer(block: Any) -> Any:
 
 
 def _sizes(writers: Sequence[Any]) -> Tensor:
-    """Root mean square of each channel, the largest along a chain of residuals, by what the batch norms say: ``[C]``."""
+    """Root mean square of each channel, the largest along a chain of residuals, by what the batch
+    norms say: ``[C]``.
+    """
     variance = mean = torch.zeros(())
     largest = []
     for norm in writers:

@@ -1,34 +1,42 @@
-"""LesionNet, the student of phase 2: our own network for XNNPACK on a phone, 0.34 million parameters at width 1.
+"""LesionNet, the student of phase 2: our own network for XNNPACK on a phone, 0.34 million
+parameters at width 1.
 
-Where a small network's time goes, and what follows from it here (``benchmarks/student_design`` has the measurements):
+Where a small network's time goes, and what follows from it here (``benchmarks/student_design`` has
+the measurements):
 
-1. **Patches for a stem.** A 4 x 4 convolution with stride 4 and no padding reads every pixel once. MobileNetV2 computes at
-   half resolution first, where channels are few and memory traffic is all; we start at a quarter.
-2. **Depthwise first, on few channels.** An inverted residual runs its depthwise convolution on the expanded channels, six
-   times as many. Here it comes before the expansion (as in ConvNeXt, arXiv 2201.03545), so most of the time is spent
-   in 1 x 1 convolutions: matrix products, the operator in which XNNPACK is fastest, in float and int8 alike.
-3. **Late and wide.** A 1 x 1 convolution costs its parameters times its pixels, so parameters are cheap where pixels are
-   few: the 4 x 4 grid (of a 128 x 128 photograph) holds more than half of them. The last hidden layer comes after pooling, where it
-   is a vector's work.
-4. **Clamps and nothing else.** No squeeze-and-excitation (a global mean and two tiny layers per block), no hard-swish (not
-   quantised by XNNPACK's quantizer). Channels are multiples of 8, which fills the kernels' registers.
-5. **Bounded everywhere.** int8 has 255 steps for a tensor's whole range, and hair or a ruler's edge puts values many
-   deviations out, so most steps would lie where nothing is. Every tensor that is rounded ends in a clamp at BOUND, which
-   XNNPACK runs inside the layer before it, for free: batch norm makes deviations near 1, training does the rest.
+1. **Patches for a stem.** A 4 x 4 convolution with stride 4 and no padding reads every pixel once.
+   MobileNetV2 computes at half resolution first, where channels are few and memory traffic is all;
+   we start at a quarter.
+2. **Depthwise first, on few channels.** An inverted residual runs its depthwise convolution on the
+   expanded channels, six times as many. Here it comes before the expansion (as in ConvNeXt, arXiv
+   2201.03545), so most of the time is spent in 1 x 1 convolutions: matrix products, the operator in
+   which XNNPACK is fastest, in float and int8 alike.
+3. **Late and wide.** A 1 x 1 convolution costs its parameters times its pixels, so parameters are
+   cheap where pixels are few: the 4 x 4 grid (of a 128 x 128 photograph) holds more than half of
+   them. The last hidden layer comes after pooling, where it is a vector's work.
+4. **Clamps and nothing else.** No squeeze-and-excitation (a global mean and two tiny layers per
+   block), no hard-swish (not quantised by XNNPACK's quantizer). Channels are multiples of 8, which
+   fills the kernels' registers.
+5. **Bounded everywhere.** int8 has 255 steps for a tensor's whole range, and hair or a ruler's edge
+   puts values many deviations out, so most steps would lie where nothing is. Every tensor that is
+   rounded ends in a clamp at BOUND, which XNNPACK runs inside the layer before it, for free: batch
+   norm makes deviations near 1, training does the rest.
 """
 
 from torch import Tensor, nn
 
 from mobilekd.students.bounds import NORM_EPS, BoundedLinear, BoundedReLU
 
-#: Hidden channels of a block over its input channels. MobileNetV2 needs 6, because its depthwise works on the hidden ones.
+#: Hidden channels of a block over its input channels. MobileNetV2 needs 6, because its depthwise
+#: works on the hidden ones.
 EXPANSION = 2
 
 
 class Block(nn.Module):
     """3 x 3 depthwise -> 1 x 1 expand -> ReLU -> 1 x 1 project, with a residual where shapes agree.
 
-    Linear after the depthwise and after the projection: a ReLU on few channels destroys what it clips (arXiv 1801.04381).
+    Linear after the depthwise and after the projection: a ReLU on few channels destroys what it
+    clips (arXiv 1801.04381).
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -54,7 +62,9 @@ class Block(nn.Module):
 
 
 class LesionNet(nn.Module):
-    """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``. Layer names follow timm's MobileNetV3."""
+    """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``. Layer names follow timm's
+    MobileNetV3.
+    """
 
     def __init__(self, classes: int, width: float = 1.0, dropout: float = 0.0) -> None:
         super().__init__()
@@ -99,4 +109,6 @@ class LesionNet(nn.Module):
 
 def stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     """A block that halves the grid and widens, then residual blocks."""
-    return nn.Sequential(Block(inputs, outputs, stride=2), *(Block(outputs, outputs) for _ in range(blocks - 1)))
+    return nn.Sequential(
+        Block(inputs, outputs, stride=2), *(Block(outputs, outputs) for _ in range(blocks - 1))
+    )

@@ -1,9 +1,10 @@
 """Students of phase 1: MobileNets, adapted for the phone by named edits of their description.
 
-A network is a :class:`Spec`: stage strings in timm's notation (``ir_r2_k3_s2_e6_c24`` is two inverted residuals, kernel 3,
-stride 2, expansion 6, 24 channels), a width, a depth, a head size and two activations. An adaptation edits the
-description before anything is built, so no surgery is done on modules and the state dict keeps timm's own names.
-Convolutions pad symmetrically: XNNPACK fuses that into the convolution, TensorFlow's 'same' becomes a pad operator.
+A network is a :class:`Spec`: stage strings in timm's notation (``ir_r2_k3_s2_e6_c24`` is two
+inverted residuals, kernel 3, stride 2, expansion 6, 24 channels), a width, a depth, a head size and
+two activations. An adaptation edits the description before anything is built, so no surgery is done
+on modules and the state dict keeps timm's own names. Convolutions pad symmetrically: XNNPACK fuses
+that into the convolution, TensorFlow's 'same' becomes a pad operator.
 """
 
 import difflib
@@ -20,12 +21,14 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import Tensor, nn
 
-from mobilekd.errors import UserError
 from mobilekd.students.bounds import NORM_EPS, bound_bottlenecks
+from mobilekd.support.errors import UserError
 
 
 class Relu6Gate(nn.Module):
-    """Hard sigmoid spelt ``relu6(x + 3) / 6``: the same function in operators that XNNPACK delegates and quantises."""
+    """Hard sigmoid spelt ``relu6(x + 3) / 6``: the same function in operators that XNNPACK
+    delegates and quantises.
+    """
 
     def __init__(self, inplace: bool = False) -> None:  # timm passes inplace to every activation
         super().__init__()
@@ -37,7 +40,9 @@ class Relu6Gate(nn.Module):
 
 @dataclass(frozen=True)
 class Spec:
-    """A MobileNet before it is built. ``hub`` maps a width to the timm model whose pretrained weights have it."""
+    """A MobileNet before it is built. ``hub`` maps a width to the timm model whose pretrained
+    weights have it.
+    """
 
     network: type[EfficientNet] | type[MobileNetV3]
     stages: tuple[tuple[str, ...], ...]
@@ -54,7 +59,8 @@ class Spec:
         """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``."""
         channels = partial(round_channels, multiplier=self.width)
         options: dict[str, Any] = {}
-        if self.network is MobileNetV3:  # V3 keeps its stem in narrow variants, as timm and the paper's authors do
+        # V3 keeps its stem in narrow variants, as timm and the paper's authors do
+        if self.network is MobileNetV3:
             options["fix_stem"] = self.width < 0.75
         network = self.network(
             decode_arch_def([list(stage) for stage in self.stages], depth_multiplier=self.depth),
@@ -64,7 +70,12 @@ class Spec:
             round_chs_fn=channels,
             norm_layer=partial(nn.BatchNorm2d, eps=NORM_EPS),
             act_layer=self.activation,
-            se_layer=partial(SqueezeExcite, gate_layer=self.gate, force_act_layer=nn.ReLU, rd_round_fn=round_channels),
+            se_layer=partial(
+                SqueezeExcite,
+                gate_layer=self.gate,
+                force_act_layer=nn.ReLU,
+                rd_round_fn=round_channels,
+            ),
             drop_rate=dropout,
             pad_type="",
             **options,
@@ -106,7 +117,9 @@ MOBILENET_V3_SMALL = Spec(
     stem=16,
     features=1024,
     activation=nn.Hardswish,
-    hub=MappingProxyType({0.5: "mobilenetv3_small_050", 0.75: "mobilenetv3_small_075", 1.0: "mobilenetv3_small_100"}),
+    hub=MappingProxyType(
+        {0.5: "mobilenetv3_small_050", 0.75: "mobilenetv3_small_075", 1.0: "mobilenetv3_small_100"}
+    ),
 )
 
 #: arXiv 1905.02244, table 1
@@ -127,40 +140,62 @@ MOBILENET_V3_LARGE = Spec(
     hub=MappingProxyType({1.0: "mobilenetv3_large_100"}),
 )
 
-SPECS = {"mobilenetv2": MOBILENET_V2, "mobilenetv3_small": MOBILENET_V3_SMALL, "mobilenetv3_large": MOBILENET_V3_LARGE}
+SPECS = {
+    "mobilenetv2": MOBILENET_V2,
+    "mobilenetv3_small": MOBILENET_V3_SMALL,
+    "mobilenetv3_large": MOBILENET_V3_LARGE,
+}
 
 
 def no_se(spec: Spec) -> Spec:
-    """Squeeze-and-excitation removed: a global mean and two tiny layers per block cost more time than they give."""
-    return replace(spec, stages=tuple(tuple(block.replace("_se0.25", "") for block in stage) for stage in spec.stages))
+    """Squeeze-and-excitation removed: a global mean and two tiny layers per block cost more time
+    than they give.
+    """
+    return replace(
+        spec,
+        stages=tuple(
+            tuple(block.replace("_se0.25", "") for block in stage) for stage in spec.stages
+        ),
+    )
 
 
 def relu6(spec: Spec) -> Spec:
-    """Hard-swish becomes ReLU6, and what hard sigmoid is left is spelt with ReLU6: XNNPACK quantises those, not these."""
+    """Hard-swish becomes ReLU6, and what hard sigmoid is left is spelt with ReLU6: XNNPACK
+    quantises those, not these.
+    """
     return replace(spec, activation=nn.ReLU6, gate=Relu6Gate)
 
 
 def bounded(spec: Spec) -> Spec:
     """Linear bottlenecks clamped, so that int8's steps are half as large or less.
 
-    Pretrained ones are scaled to fit, which changes no answer; where values reached further, training mends it. ReLU6 stays:
-    clamped at 3, pretrained weights had two points less of balanced accuracy on validation (one run each,
-    benchmarks/results/ham10000-2026-11-26/tried-relu3.json).
+    Pretrained ones are scaled to fit, which changes no answer; where values reached further,
+    training mends it. ReLU6 stays: clamped at 3, pretrained weights had two points less of balanced
+    accuracy on validation (one run each, benchmarks/results/ham10000-2026-11-26/tried-relu3.json).
     """
     return replace(spec, bounded=True)
 
 
 def depth(spec: Spec, factor: float) -> Spec:
-    """Repeats of every stage times ``factor``, rounded up; the blocks that stay keep their names and so their weights."""
+    """Repeats of every stage times ``factor``, rounded up; the blocks that stay keep their names
+    and so their weights.
+    """
     if not 0 < factor <= 2:
-        raise UserError(f"student.adapt depth:{factor:g}: not between 0 and 2; for example depth:0.75")
+        raise UserError(
+            f"student.adapt depth:{factor:g}: not between 0 and 2; for example depth:0.75"
+        )
     return replace(spec, depth=spec.depth * factor)
 
 
 def head(spec: Spec, features: float) -> Spec:
-    """Size of the last layer before the classifier: the largest single block of parameters in a narrow network."""
+    """Size of the last layer before the classifier: the largest single block of parameters in a
+    narrow network.
+    """
     if features < 8 or features != int(features):
-        raise UserError(f"student.adapt head:{features:g}: not a whole number of at least 8; for example head:512")
+        raise UserError(
+            f"student.adapt head:{features:g}: not a whole number of at least 8; for example"
+            " head:512"
+        )
     return replace(spec, features=int(features))
 
 
@@ -181,13 +216,18 @@ def adapt(spec: Spec, names: tuple[str, ...]) -> Spec:
         if name not in ADAPTATIONS:
             near = difflib.get_close_matches(name, ADAPTATIONS, 1, 0.4)
             raise UserError(
-                f"student.adapt {text}: unknown; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(ADAPTATIONS)}")
+                f"student.adapt {text}: unknown; "
+                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(ADAPTATIONS)}")
             )
         edit, takes_number = ADAPTATIONS[name]
         if takes_number != bool(colon):
             raise UserError(
                 f"student.adapt {text}: "
-                + ("needs a number, like depth:0.75 or head:512" if takes_number else f"takes no value; write {name}")
+                + (
+                    "needs a number, like depth:0.75 or head:512"
+                    if takes_number
+                    else f"takes no value; write {name}"
+                )
             )
         if not takes_number:
             spec = edit(spec)
@@ -195,5 +235,8 @@ def adapt(spec: Spec, names: tuple[str, ...]) -> Spec:
         try:
             spec = edit(spec, float(value))
         except ValueError:
-            raise UserError(f"student.adapt {text}: {value!r} is not a number; for example depth:0.75 or head:512") from None
+            raise UserError(
+                f"student.adapt {text}: {value!r} is not a number; for example depth:0.75 or"
+                " head:512"
+            ) from None
     return spec

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mobilekd.errors import UserError
-from mobilekd.progress import say
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -18,9 +18,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such weights file, or none that you may read; check student.weights, or write hub") from None
+        raise UserError(
+            f"{path}: no such weights file, or none that you may read; check student.weights, or"
+            " write hub"
+        ) from None
     except Exception as error:  # torch and safetensors raise a dozen types for a damaged file
-        raise UserError(f"{path}: not a readable weights file ({type(error).__name__}); fetch it again") from None
+        raise UserError(
+            f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
+        ) from None
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no state dict; save model.state_dict()")
@@ -35,14 +40,17 @@ def hub_state(name: str) -> dict[str, Tensor]:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # no network, no such file, a proxy's answer: one remedy
         raise UserError(
-            f"student.weights hub: {name} cannot be fetched ({type(error).__name__}); give a local weights file instead"
+            f"student.weights hub: {name} cannot be fetched ({type(error).__name__}); give a local"
+            " weights file instead"
         ) from None
 
 
 def keep_what_fits(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Load every entry whose name and shape match, but never a classifier. Says and returns what stays random.
+    """Load every entry whose name and shape match, but never a classifier. Says and returns what
+    stays random.
 
-    The classifier is left fresh even where it fits: another data set's seven classes are not these seven.
+    The classifier is left fresh even where it fits: another data set's seven classes are not these
+    seven.
     """
     own = model.state_dict()
     kept = {
@@ -51,7 +59,10 @@ def keep_what_fits(model: nn.Module, state: Mapping[str, Tensor], source: str) -
         if name in own and own[name].shape == value.shape and not name.startswith("classifier.")
     }
     if not any(name.endswith("weight") for name in kept):
-        raise UserError(f"{source}: no tensor fits the student by name and shape; choose weights of the same family and width")
+        raise UserError(
+            f"{source}: no tensor fits the student by name and shape; choose weights of the same"
+            " family and width"
+        )
     model.load_state_dict(kept, strict=False)
     fresh = [name for name in own if name not in kept and not name.endswith("num_batches_tracked")]
     share = sum(own[name].numel() for name in kept) / sum(value.numel() for value in own.values())
@@ -59,6 +70,7 @@ def keep_what_fits(model: nn.Module, state: Mapping[str, Tensor], source: str) -
     layers = sorted({name.rpartition(".")[0] for name in fresh})
     shown = ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
     say(
-        f"student weights from {source}: {len(kept)} tensors kept ({share:.0%} of the values), {unused} unused; fresh: {shown or 'nothing'}"
+        f"student weights from {source}: {len(kept)} tensors kept ({share:.0%} of the values),"
+        f" {unused} unused; fresh: {shown or 'nothing'}"
     )
     return fresh

@@ -1,6 +1,8 @@
-"""What teach and distill share: a recipe's data read, checked and split, its photographs in memory, its views.
+"""What teach and distill share: a recipe's data read, checked and split, its photographs in memory,
+its views.
 
-Everything here happens before an epoch is spent, so a broken photograph or a wrong table ends the run at once.
+Everything here happens before an epoch is spent, so a broken photograph or a wrong table ends the
+run at once.
 """
 
 from collections.abc import Sequence
@@ -14,16 +16,25 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilekd.data import Dataset, check_photographs, inputs, load, load_unlabelled, make_split, overlap_hashes, overlapping
+from mobilekd.data import (
+    Dataset,
+    check_photographs,
+    inputs,
+    load,
+    load_unlabelled,
+    make_split,
+    overlap_hashes,
+    overlapping,
+)
 from mobilekd.data.split import ROLES
-from mobilekd.errors import UserError
-from mobilekd.files import sha256_json, write_json
-from mobilekd.preprocess import Preprocess
-from mobilekd.progress import say
-from mobilekd.recipe import Recipe, Table, TrainTable
-from mobilekd.runs import SPLIT, Split, read_split
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import Recipe, Table, TrainTable
+from mobilekd.formats.runs import SPLIT, Split, read_split
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json, write_json
+from mobilekd.support.progress import say
 from mobilekd.training.schedule import Pictures, Validation, storage_size
-from mobilekd.views import Views
+from mobilekd.training.views import Views
 
 
 @dataclass(frozen=True)
@@ -51,21 +62,33 @@ class Experiment:
 
     @cached_property
     def storage(self) -> Preprocess:
-        """The size at which training photographs wait in memory: their usual aspect, a little above the model's size."""
-        sizes = [self.dataset.photograph(i).size for i in np.linspace(0, len(self.dataset.ids) - 1, 15).astype(int)]
+        """The size at which training photographs wait in memory: their usual aspect, a little above
+        the model's size.
+        """
+        sizes = [
+            self.dataset.photograph(i).size
+            for i in np.linspace(0, len(self.dataset.ids) - 1, 15).astype(int)
+        ]
         width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
         stored_width, stored_height = storage_size(self.preprocess.height, width / height, height)
         return Preprocess(width=stored_width, height=stored_height)
 
     @cached_property
     def unlabelled(self) -> tuple[Dataset, tuple[str, ...]] | None:
-        """The recipe's unlabelled photographs, and which of them join: none that the data set holds, under whatever name."""
+        """The recipe's unlabelled photographs, and which of them join: none that the data set
+        holds, under whatever name.
+        """
         if not self.recipe.data.unlabelled:
             return None
         extra = load_unlabelled(Path(self.recipe.data.unlabelled))
-        known = overlapping(extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), "")
+        known = overlapping(
+            extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), ""
+        )
         more = tuple(name for name, own in zip(extra.ids, known, strict=True) if not own)
-        say(f"data: {len(more)} unlabelled photographs join the distillation ({known.sum()} that the data set holds left out)")
+        say(
+            f"data: {len(more)} unlabelled photographs join the distillation ({known.sum()} that"
+            " the data set holds left out)"
+        )
         return extra, more
 
     @property
@@ -97,26 +120,50 @@ class Experiment:
         """Labels of ``ids``, int64 ``[N]``."""
         return self.dataset.targets[self.dataset.rows(ids)]
 
-    def identity(self, stage: Literal["teach", "train"], *parts: Table, also: Sequence[str] = ()) -> str:
-        """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing else."""
+    def identity(
+        self, stage: Literal["teach", "train"], *parts: Table, also: Sequence[str] = ()
+    ) -> str:
+        """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing
+        else.
+        """
         recipe = self.recipe
-        tables = [recipe.data, recipe.split, recipe.preprocess, recipe.augment, getattr(recipe, stage), *parts]
+        tables = [
+            recipe.data,
+            recipe.split,
+            recipe.preprocess,
+            recipe.augment,
+            getattr(recipe, stage),
+            *parts,
+        ]
         return sha256_json(
-            [recipe.seed, self.split.hash(), stage, self.unlabelled_hash, *(table.model_dump(mode="json") for table in tables), *also]
+            [
+                recipe.seed,
+                self.split.hash(),
+                stage,
+                self.unlabelled_hash,
+                *(table.model_dump(mode="json") for table in tables),
+                *also,
+            ]
         )
 
     def keep_split(self, folder: Path) -> None:
-        """Write the split into a run's folder, where everything that judges the run will read it."""
+        """Write the split into a run's folder, where everything that judges the run will
+        read it.
+        """
         if not (folder / SPLIT).exists():
             write_json(folder / SPLIT, self.split.model_dump(mode="json"))
 
     def view_seed(self, table: TrainTable) -> int:
-        """Fixed views are the same for every seed, so that all of them share one teacher cache; fresh ones are not."""
+        """Fixed views are the same for every seed, so that all of them share one teacher cache;
+        fresh ones are not.
+        """
         return 0 if table.views else self.recipe.seed
 
 
 def prepare(recipe: Recipe, *folders: Path) -> Experiment:
-    """Load, check and split the data; a split that one of ``folders`` holds already must be the same. Writes nothing."""
+    """Load, check and split the data; a split that one of ``folders`` holds already must be the
+    same. Writes nothing.
+    """
     dataset = load(recipe.data)
     hashes = check_photographs(dataset)
     split = make_split(dataset, recipe.split)
@@ -126,8 +173,15 @@ def prepare(recipe: Recipe, *folders: Path) -> Experiment:
         path = folder / SPLIT
         if path.exists():
             kept = read_split(path)
-            if kept.hash() != split.hash() or kept.data_hash != dataset.hash or kept.pixels not in ({}, pixels):
-                raise UserError(f"{path}: was made from other data or another [split]; use another name, or remove {folder} to start again")
+            if (
+                kept.hash() != split.hash()
+                or kept.data_hash != dataset.hash
+                or kept.pixels not in ({}, pixels)
+            ):
+                raise UserError(
+                    f"{path}: was made from other data or another [split]; use another name, or"
+                    f" remove {folder} to start again"
+                )
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     say(f"data: {recipe.data.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")

@@ -1,7 +1,8 @@
 """One training loop for teachers and students, on one process or several.
 
-Everything random is a pure function of (seed, epoch, step, photograph), so a checkpoint holds no generator state and a
-run that was killed and resumed ends with the same bits as one that was not (on CPU).
+Everything random is a pure function of (seed, epoch, step, photograph), so a checkpoint holds no
+generator state and a run that was killed and resumed ends with the same bits as one that was not
+(on CPU).
 """
 
 import io
@@ -18,22 +19,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.errors import UserError
-from mobilekd.files import write_bytes
+from mobilekd.formats.recipe import TrainTable
 from mobilekd.losses import Objective, Outputs, Taps
-from mobilekd.parallel import LostRank, World
-from mobilekd.progress import say, track
-from mobilekd.recipe import TrainTable
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_bytes
+from mobilekd.support.progress import say, track
+from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
 from mobilekd.training.precision import autocast_pays, tf32
-from mobilekd.training.schedule import Pictures, Validation, batches, epoch_order, learning_rate, make_optimizer
+from mobilekd.training.schedule import (
+    Pictures,
+    Validation,
+    batches,
+    epoch_order,
+    learning_rate,
+    make_optimizer,
+)
 from mobilekd.training.state import CHECKPOINT, Average, read_checkpoint
-from mobilekd.views import Views, keys
+from mobilekd.training.views import Views, keys
 
 #: Below this many steps ``torch.compile`` costs more than it saves (measured: it takes about 90 s).
 COMPILE_PAYS_AFTER = 600
 
-#: Where a teacher's outputs come from: (rows of Pictures, view number, normalised input) -> outputs for the batch.
+#: Where a teacher's outputs come from: (rows of Pictures, view number, normalised input) -> outputs
+#: for the batch.
 TeacherFeed = Callable[[np.ndarray, int, Tensor], Outputs]
 
 
@@ -51,7 +60,9 @@ class Clock:
 
 
 class Fitter:
-    """Trains ``model`` under ``objective``; ``fit`` runs to the end, from the checkpoint in ``folder`` if asked."""
+    """Trains ``model`` under ``objective``; ``fit`` runs to the end, from the checkpoint in
+    ``folder`` if asked.
+    """
 
     def __init__(
         self,
@@ -71,21 +82,38 @@ class Fitter:
         self.model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(world.device)
         self.table, self.views, self.classes, self.seed = table, views, classes, seed
-        self.folder, self.world, self.what, self.identity, self.view_seed = folder, world, what, identity, view_seed
-        self.parameters = [p for p in (*self.model.parameters(), *self.objective.parameters()) if p.requires_grad]
+        self.folder, self.world, self.what, self.identity, self.view_seed = (
+            folder,
+            world,
+            what,
+            identity,
+            view_seed,
+        )
+        self.parameters = [
+            p for p in (*self.model.parameters(), *self.objective.parameters()) if p.requires_grad
+        ]
         self.optimizer = make_optimizer(self.parameters, table)
         self.average = Average(self.model, table.ema)
         self.clock = Clock()
         self.epoch = 0
         self._amp: bool | None = None  # chosen on the first step
         self._drawn: dict[int, Tensor] = {}
-        self._storage: Tensor | None = None  # the photographs as they wait, on CUDA where its memory is ample
+        # the photographs as they wait, on CUDA where its memory is ample
+        self._storage: Tensor | None = None
         if table.threads:
             torch.set_num_threads(table.threads)
 
-    # ---- the story -------------------------------------------------------------------------------------------------
+    # ---- the story
+    # ------------------------------------------------------------
 
-    def fit(self, pictures: Pictures, validation: Validation, teacher: TeacherFeed | None, *, resume: bool) -> nn.Module:
+    def fit(
+        self,
+        pictures: Pictures,
+        validation: Validation,
+        teacher: TeacherFeed | None,
+        *,
+        resume: bool,
+    ) -> nn.Module:
         """Train to the last epoch and return the model with its averaged weights, in eval mode."""
         steps = max(1, len(pictures.ids) // self.table.batch_size)
         self.clock = Clock()
@@ -94,7 +122,8 @@ class Fitter:
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps)
         key = keys(pictures.ids, self.view_seed)
-        self.world.barrier()  # ranks read photographs each at their own speed; from here on a silent one is lost
+        # ranks read photographs each at their own speed; from here on a silent one is lost
+        self.world.barrier()
         while self.epoch < self.table.epochs:
             began = time.monotonic()
             try:
@@ -117,29 +146,43 @@ class Fitter:
         return self.model.eval()
 
     def _one_epoch(
-        self, forward: Callable[[Tensor], Tensor], pictures: Pictures, key: np.ndarray, teacher: TeacherFeed | None, steps: int
+        self,
+        forward: Callable[[Tensor], Tensor],
+        pictures: Pictures,
+        key: np.ndarray,
+        teacher: TeacherFeed | None,
+        steps: int,
     ) -> dict[str, float]:
         self.model.train()
         order = epoch_order(pictures, self.table, self.classes, self.seed, self.epoch)
         view = self.epoch % self.table.views if self.table.views else self.epoch
         sums: dict[str, Tensor] = {}
-        shown = track(batches(order, self.table.batch_size), f"{self.what} epoch {self.epoch + 1}", steps)
-        for step, global_rows in enumerate(shown if self.world.leader else batches(order, self.table.batch_size)):
+        shown = track(
+            batches(order, self.table.batch_size), f"{self.what} epoch {self.epoch + 1}", steps
+        )
+        for step, global_rows in enumerate(
+            shown if self.world.leader else batches(order, self.table.batch_size)
+        ):
             rows = global_rows[self.world.rank :: self.world.size]
             torch.manual_seed(_mix(self.seed, self.epoch, step, self.world.rank))
             inputs = self._inputs(pictures, key, rows, view)
             target = torch.from_numpy(pictures.targets[rows]).to(self.world.device)
             x, soft_target = self._mixup(self.views.normalise(inputs), target, step)
             taught = teacher(rows, view, x) if teacher is not None else None
-            parts = self._step(forward, x, soft_target, taught, len(global_rows), step + self.epoch * steps, steps)
+            parts = self._step(
+                forward, x, soft_target, taught, len(global_rows), step + self.epoch * steps, steps
+            )
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.world.device)) + value
             self.clock.images += len(global_rows)
-        means = {name: float(self.world.sum(value) / steps / self.world.size) for name, value in sums.items()}
+        means = {
+            name: float(self.world.sum(value) / steps / self.world.size)
+            for name, value in sums.items()
+        }
         if not all(math.isfinite(value) for value in means.values()):
             raise UserError(
-                f"{self.what}: the loss became {means} in epoch {self.epoch + 1}; lower train.lr or look at the data. "
-                f"The checkpoint of epoch {self.epoch} is kept"
+                f"{self.what}: the loss became {means} in epoch {self.epoch + 1}; lower train.lr or"
+                f" look at the data. The checkpoint of epoch {self.epoch} is kept"
             )
         return means
 
@@ -153,20 +196,27 @@ class Fitter:
         step: int,
         steps_per_epoch: int,
     ) -> dict[str, Tensor]:
-        """One optimiser step on this rank's slice; gradients are those of the mean over the global batch."""
+        """One optimiser step on this rank's slice; gradients are those of the mean over the global
+        batch.
+        """
         rate = learning_rate(self.table, step, steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self._amp is None:
             self._amp = autocast_pays(self.model, x)
             if x.is_cuda:
-                say(f"{self.what}: computing in {'bfloat16' if self._amp else 'float32'}, the faster of both here")
+                say(
+                    f"{self.what}: computing in {'bfloat16' if self._amp else 'float32'}, the"
+                    " faster of both here"
+                )
         with tf32(x.device):
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self._amp):
                 with Taps(self.model, self.objective.student_layers) as taps:
                     logits = forward(x)
                 progress = step / max(1, self.table.epochs * steps_per_epoch)
-                per_example, parts = self.objective(Outputs(logits.float(), taps.features), taught, target, progress)
+                per_example, parts = self.objective(
+                    Outputs(logits.float(), taps.features), taught, target, progress
+                )
             self.optimizer.zero_grad(set_to_none=True)
             (per_example.sum() / global_batch).backward()
         self.world.sum_gradients(self.parameters)
@@ -175,10 +225,13 @@ class Fitter:
             self.average.update(step)
         return parts
 
-    # ---- pixels ----------------------------------------------------------------------------------------------------
+    # ---- pixels
+    # ------------------------------------------------------------
 
     def _inputs(self, pictures: Pictures, key: np.ndarray, rows: np.ndarray, view: int) -> Tensor:
-        """uint8 ``[B, 3, H, W]``. A CPU draws fixed views once and keeps them; CUDA draws any view faster than it is copied."""
+        """uint8 ``[B, 3, H, W]``. A CPU draws fixed views once and keeps them; CUDA draws any view
+        faster than it is copied.
+        """
         device = self.world.device
         if device.type == "cpu" and self.table.views:
             if view not in self._drawn:
@@ -186,22 +239,31 @@ class Fitter:
             return self._drawn[view][torch.from_numpy(rows)]
         if self._storage is None:
             self._storage = torch.from_numpy(pictures.storage)
-            if device.type == "cuda" and pictures.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4:
+            if (
+                device.type == "cuda"
+                and pictures.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4
+            ):
                 self._storage = self._storage.to(device)
         chosen = self._storage[torch.from_numpy(rows).to(self._storage.device)]
         return self.views.draw(chosen.to(device), key[rows], view)
 
     def _mixup(self, x: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Mix each photograph with another of its batch (arXiv 1710.09412); targets become probabilities."""
+        """Mix each photograph with another of its batch (arXiv 1710.09412); targets become
+        probabilities.
+        """
         if not self.table.mixup:
             return x, target
         random = np.random.default_rng([self.seed, self.epoch, step, self.world.rank])
         share = float(random.beta(self.table.mixup, self.table.mixup))
         other = torch.from_numpy(random.permutation(len(x))).to(x.device)
-        one_hot = torch.nn.functional.one_hot(target.clamp_min(0), self.classes).float() * (target >= 0)[:, None]
+        one_hot = (
+            torch.nn.functional.one_hot(target.clamp_min(0), self.classes).float()
+            * (target >= 0)[:, None]
+        )
         return share * x + (1 - share) * x[other], share * one_hot + (1 - share) * one_hot[other]
 
-    # ---- checks and files ------------------------------------------------------------------------------------------
+    # ---- checks and files
+    # ------------------------------------------------------------
 
     @torch.no_grad()
     def _validate(self, validation: Validation) -> dict[str, float]:
@@ -216,7 +278,9 @@ class Fitter:
         return quick_scores(logits, validation.targets, self.classes)
 
     def _save(self, line: dict[str, Any]) -> None:
-        """Write the checkpoint, then the metrics line; both are atomic, and the checkpoint holds every line so far."""
+        """Write the checkpoint, then the metrics line; both are atomic, and the checkpoint holds
+        every line so far.
+        """
         if not self.world.leader:
             return
         metrics = self.folder / "metrics.jsonl"
@@ -239,16 +303,23 @@ class Fitter:
         write_bytes(metrics, text.encode())
 
     def _restore(self) -> None:
-        """Go on from the checkpoint, if there is one and it belongs to this very recipe and data."""
+        """Go on from the checkpoint, if there is one and it belongs to this very recipe and
+        data.
+        """
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
         state = read_checkpoint(path)
         if state["identity"] != self.identity:
-            raise UserError(f"{path}: belongs to another recipe or split; restore the recipe, or remove {self.folder} to start again")
+            raise UserError(
+                f"{path}: belongs to another recipe or split; restore the recipe, or remove"
+                f" {self.folder} to start again"
+            )
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
-        self.average.values = {key: value.to(self.world.device) for key, value in state["average"].items()}
+        self.average.values = {
+            key: value.to(self.world.device) for key, value in state["average"].items()
+        }
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.clock = Clock(state["seconds"], state["images"])
@@ -257,27 +328,43 @@ class Fitter:
             say(f"{self.what}: going on after epoch {self.epoch}")
 
     def _compiled(self, steps: int) -> Callable[[Tensor], Tensor]:
-        """The model's forward, compiled when that pays over all epochs of ``steps`` steps, and nothing has to look inside.
+        """The model's forward, compiled when that pays over all epochs of ``steps`` steps, and
+        nothing has to look inside.
 
-        What is left of a resumed run does not count: compiled and eager steps differ in their last bits.
+        What is left of a resumed run does not count: compiled and eager steps differ in their last
+        bits.
         """
-        long = steps * self.table.epochs >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"  # on CUDA it was not seen to pay
+        # on CUDA it was not seen to pay
+        long = steps * self.table.epochs >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"
         wanted = self.table.compile == "yes" or (self.table.compile == "auto" and long)
         if wanted and self.world.device.type == "cpu" and shutil.which("g++") is None:
-            say(f"{self.what}: eager, because torch.compile needs g++ (install it to train about a third faster)")
+            say(
+                f"{self.what}: eager, because torch.compile needs g++ (install it to train about a"
+                " third faster)"
+            )
             wanted = False
         if wanted and self.objective.student_layers:
             say(f"{self.what}: eager, because feature losses look at layers inside")
             wanted = False
         if self.world.leader:
             to_go = steps * (self.table.epochs - self.epoch)
-            say(f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'}, channels_last, {self.world.device}")
+            say(
+                f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'},"
+                f" channels_last, {self.world.device}"
+            )
         return torch.compile(self.model) if wanted else self.model
 
     @staticmethod
     def _words(line: dict[str, Any]) -> str:
-        losses = ", ".join(f"{key.removeprefix('loss.')} {value:.3f}" for key, value in line.items() if key.startswith("loss."))
-        return f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll {line['nll']:.3f} ({line['seconds']:.0f} s)"
+        losses = ", ".join(
+            f"{key.removeprefix('loss.')} {value:.3f}"
+            for key, value in line.items()
+            if key.startswith("loss.")
+        )
+        return (
+            f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll"
+            f" {line['nll']:.3f} ({line['seconds']:.0f} s)"
+        )
 
 
 def _mix(*numbers: int) -> int:

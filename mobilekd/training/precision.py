@@ -1,8 +1,9 @@
-"""Which number format a training step on CUDA computes in: chosen by timing it, because neither always wins.
+"""Which number format a training step on CUDA computes in: chosen by timing it, because neither
+always wins.
 
-bfloat16 halves the memory traffic, but its casts are more kernels, and a small network at a small batch waits for kernels to
-be launched and not for memory: on an H200 a MobileNetV2-0.35 at 128 pixels trains 1.7 times faster without
-(``benchmarks/training/steps.py``).
+bfloat16 halves the memory traffic, but its casts are more kernels, and a small network at a small
+batch waits for kernels to be launched and not for memory: on an H200 a MobileNetV2-0.35 at 128
+pixels trains 1.7 times faster without (``benchmarks/training/steps.py``).
 """
 
 import copy
@@ -18,7 +19,9 @@ WARM_UP, TIMED = 3, 10
 
 
 def autocast_pays(model: nn.Module, x: Tensor) -> bool:
-    """Whether forward and backward of ``model`` on ``x`` ``[B, 3, H, W]`` are faster in bfloat16; False off CUDA."""
+    """Whether forward and backward of ``model`` on ``x`` ``[B, 3, H, W]`` are faster in bfloat16;
+    False off CUDA.
+    """
     if x.device.type != "cuda":
         return False
     trial = copy.deepcopy(model).train()
@@ -43,7 +46,9 @@ def _seconds(model: nn.Module, x: Tensor, amp: bool) -> float:
 
 @contextmanager
 def tf32(device: torch.device) -> Iterator[None]:
-    """Let convolutions on CUDA take TF32 for a training step; what judges and teaches keeps float32 whole."""
+    """Let convolutions on CUDA take TF32 for a training step; what judges and teaches keeps float32
+    whole.
+    """
     if device.type != "cuda":
         yield
         return

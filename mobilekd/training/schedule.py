@@ -1,4 +1,6 @@
-"""What is trained on, in which order, at which rate: all pure functions of the recipe, the seed and the epoch."""
+"""What is trained on, in which order, at which rate: all pure functions of the recipe, the seed and
+the epoch.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mobilekd.recipe import TrainTable
+from mobilekd.formats.recipe import TrainTable
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,20 @@ class Validation:
 
 
 def storage_size(preprocess_height: int, aspect: float, native_height: int) -> tuple[int, int]:
-    """(width, height) at which photographs wait in memory: a quarter above the model's height, never above native."""
+    """(width, height) at which photographs wait in memory: a quarter above the model's height,
+    never above native.
+    """
     height = min(native_height, math.ceil(preprocess_height * 1.25))
     return max(1, round(height * aspect)), height
 
 
-def epoch_order(pictures: Pictures, table: TrainTable, classes: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(
+    pictures: Pictures, table: TrainTable, classes: int, seed: int, epoch: int
+) -> np.ndarray:
     """Rows in the order of one epoch, ``[N]``: a permutation, or draws that even the classes out.
 
-    ``sampling`` gives every class the same share, ``sqrt_sampling`` shares by the square root of its count.
-    Photographs without a label keep a plain share.
+    ``sampling`` gives every class the same share, ``sqrt_sampling`` shares by the square root of
+    its count. Photographs without a label keep a plain share.
     """
     random = np.random.default_rng([seed, epoch])
     count = len(pictures.ids)
@@ -46,7 +52,9 @@ def epoch_order(pictures: Pictures, table: TrainTable, classes: int, seed: int, 
         return random.permutation(count)
     counts = np.bincount(pictures.targets[pictures.targets >= 0], minlength=classes).clip(1)
     power = 1.0 if table.balance == "sampling" else 0.5
-    weight = np.where(pictures.targets >= 0, (counts.mean() / counts[pictures.targets]) ** power, 1.0)
+    weight = np.where(
+        pictures.targets >= 0, (counts.mean() / counts[pictures.targets]) ** power, 1.0
+    )
     return random.choice(count, count, p=weight / weight.sum())
 
 
@@ -64,7 +72,9 @@ def class_weights(targets: np.ndarray, classes: int) -> np.ndarray:
 
 
 def log_priors(targets: np.ndarray, classes: int) -> np.ndarray:
-    """Log class frequency, float32 ``[C]``, added to the logits of the supervised loss (arXiv 2007.07314)."""
+    """Log class frequency, float32 ``[C]``, added to the logits of the supervised loss (arXiv
+    2007.07314).
+    """
     counts = np.bincount(targets[targets >= 0], minlength=classes).clip(1)
     return np.log(counts / counts.sum()).astype(np.float32)
 
@@ -84,7 +94,8 @@ def make_optimizer(parameters: Sequence[nn.Parameter], table: TrainTable) -> tor
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": table.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    fused = all(p.is_cuda for p in parameters) or None  # one kernel for all parameters; on the CPU torch's own choice
+    # one kernel for all parameters; on the CPU torch's own choice
+    fused = all(p.is_cuda for p in parameters) or None
     if table.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=table.lr, fused=fused)
     return torch.optim.SGD(groups, lr=table.lr, momentum=0.9, nesterov=True, fused=fused)

@@ -1,4 +1,6 @@
-"""What the Android tests share: the toolchain or a skip, compiled tests, photographs, an artifact, a JVM."""
+"""What the Android tests share: the toolchain or a skip, compiled tests, photographs, an artifact,
+a JVM.
+"""
 
 import hashlib
 import json
@@ -19,11 +21,11 @@ from mobilekd.android.maven import cache, classpath
 from mobilekd.android.runtime import COMMUNITY, Runtime, runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
+from mobilekd.commands.predict import predict
 from mobilekd.data.synthetic import load
-from mobilekd.errors import UserError
-from mobilekd.files import new_folder, sha256_tree
-from mobilekd.predict import predict
-from mobilekd.recipe import DataTable
+from mobilekd.formats.recipe import DataTable
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import new_folder, sha256_tree
 
 JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -34,7 +36,17 @@ _INSTRUMENTED = (
 )
 
 #: In the golden set: every kind that is decoded alike here and on a phone, small enough to travel.
-GOLDEN = ("alpha.png", "exif3.jpg", "exif6.jpg", "full444.jpg", "grey.jpg", "lesion.jpg", "line.png", "pixel.png", "subsampled420.jpg")
+GOLDEN = (
+    "alpha.png",
+    "exif3.jpg",
+    "exif6.jpg",
+    "full444.jpg",
+    "grey.jpg",
+    "lesion.jpg",
+    "line.png",
+    "pixel.png",
+    "subsampled420.jpg",
+)
 
 MODEL_SIZE = (40, 32)  # width, height of the small model's input: not square, so that a swap shows
 
@@ -42,7 +54,10 @@ MODEL_SIZE = (40, 32)  # width, height of the small model's input: not square, s
 def tools_or_skip() -> Toolchain:
     absent = missing()
     if absent:
-        pytest.skip(f"not run: {', '.join(absent)} missing; a machine with JDK 17, Maven, aapt, zipalign and apksigner runs this")
+        pytest.skip(
+            f"not run: {', '.join(absent)} missing; a machine with JDK 17, Maven, aapt, zipalign"
+            " and apksigner runs this"
+        )
     return toolchain()
 
 
@@ -50,13 +65,17 @@ def runtime_or_skip(tools: Toolchain) -> Runtime:
     try:
         return runtime(COMMUNITY, "1.5.1", tools)
     except UserError as error:
-        pytest.skip(f"not run: {error}; a machine that reaches an npm and a Maven registry runs this")
+        pytest.skip(
+            f"not run: {error}; a machine that reaches an npm and a Maven registry runs this"
+        )
 
 
 def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
     """The app's tests as classes, cached by every source that goes in."""
     tests = demo_sources() / "app/src/test"
-    key = hashlib.sha256(f"{source_hash()}{sha256_tree(tests)}{chosen.sha256}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        f"{source_hash()}{sha256_tree(tests)}{chosen.sha256}".encode()
+    ).hexdigest()[:16]
     folder = cache() / "android" / f"tests-{key}"
     if folder.is_dir():
         return folder
@@ -65,14 +84,26 @@ def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
         classes = work / "classes"
         classes.mkdir()
         sources = sorted((tests / "java").rglob("*.java"))
-        run([tools.javac, "-nowarn", "-cp", platform(tools), "-d", classes, *sources], "javac, compiling the stand-ins")
-        jars = [app / "classes", classes, *classpath("test", tools), *classpath("app", tools), *chosen.jars, platform(tools)]
+        run(
+            [tools.javac, "-nowarn", "-cp", platform(tools), "-d", classes, *sources],
+            "javac, compiling the stand-ins",
+        )
+        jars = [
+            app / "classes",
+            classes,
+            *classpath("test", tools),
+            *classpath("app", tools),
+            *chosen.jars,
+            platform(tools),
+        ]
         kotlin([tests / "kotlin"], jars, classes, tools)
     return folder
 
 
 def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:
-    """A classpath folder that tells Robolectric of an APK with the app's manifest, resources and ``assets``."""
+    """A classpath folder that tells Robolectric of an APK with the app's manifest, resources and
+    ``assets``.
+    """
     resources = work / "resources.apk"
     shutil.copyfile(app / "resources.apk", resources)
     with zipfile.ZipFile(resources, "a") as archive:
@@ -83,15 +114,23 @@ def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:
     lines = {
         "android_merged_manifest": app / "AndroidManifest.xml",
         "android_resource_apk": resources,
-        "android_custom_package": "org.mobilekd.demo",
+        "android_custom_package": "org.mobilekd.commands.demo",
     }
-    (place / "test_config.properties").write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
+    (place / "test_config.properties").write_text(
+        "".join(f"{key}={value}\n" for key, value in lines.items())
+    )
     return work / "config"
 
 
 def beside_android(libraries: Path) -> dict[str, str]:
-    """The environment of a JVM that loads Android's ``libraries``, made by ``host_jvm.build_shim``."""
-    return {**os.environ, "BIONIC_PRELOAD": str(libraries / "libexecutorch.so"), "LD_LIBRARY_PATH": str(libraries)}
+    """The environment of a JVM that loads Android's ``libraries``, made by
+    ``host_jvm.build_shim``.
+    """
+    return {
+        **os.environ,
+        "BIONIC_PRELOAD": str(libraries / "libexecutorch.so"),
+        "LD_LIBRARY_PATH": str(libraries),
+    }
 
 
 def junit(
@@ -104,7 +143,9 @@ def junit(
     assets: Path,
     libraries: Path | None = None,
 ) -> str:
-    """Run JUnit classes in one JVM, with Android's ``libraries`` if given; a failure fails the test with JUnit's own words."""
+    """Run JUnit classes in one JVM, with Android's ``libraries`` if given; a failure fails the test
+    with JUnit's own words.
+    """
     tests, app = compiled_tests(tools, chosen), app_classes(chosen, "0.1.0", tools)
     instrumented = work / "instrumented"
     instrumented.mkdir(exist_ok=True)
@@ -113,17 +154,44 @@ def junit(
         if not (instrumented / jar.name).exists():
             (instrumented / jar.name).symlink_to(jar)
     config = configure_robolectric(work, app, assets)
-    path = [config, tests / "classes", app / "classes", *classpath("test", tools), *classpath("app", tools), *chosen.jars]
-    path.append(platform(tools))  # annotations name Android's classes before Robolectric has its own loader
-    given = {"robolectric.offline": "true", "robolectric.dependency.dir": instrumented, "java.awt.headless": "true", **properties}
+    path = [
+        config,
+        tests / "classes",
+        app / "classes",
+        *classpath("test", tools),
+        *classpath("app", tools),
+        *chosen.jars,
+    ]
+    # annotations name Android's classes before Robolectric has its own loader
+    path.append(platform(tools))
+    given = {
+        "robolectric.offline": "true",
+        "robolectric.dependency.dir": instrumented,
+        "java.awt.headless": "true",
+        **properties,
+    }
     if libraries:
         given |= {"mobilekd.shim": libraries, "java.library.path": libraries}
-    command = [tools.java, *JVM, "--add-opens=java.base/java.io=ALL-UNNAMED", *(f"-D{key}={value}" for key, value in given.items())]
+    command = [
+        tools.java,
+        *JVM,
+        "--add-opens=java.base/java.io=ALL-UNNAMED",
+        *(f"-D{key}={value}" for key, value in given.items()),
+    ]
     command += ["-cp", os.pathsep.join(map(str, path)), "org.junit.runner.JUnitCore", *classes]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=900, cwd=work, env=beside_android(libraries) if libraries else None
+        command,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        cwd=work,
+        env=beside_android(libraries) if libraries else None,
     )
-    own = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("\tat ") or "org.mobilekd" in line]
+    own = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if not line.startswith("\tat ") or "org.mobilekd" in line
+    ]
     assert done.returncode == 0, "\n".join(own)[:6000]
     return done.stdout
 
@@ -134,11 +202,24 @@ def lesion(width: int, height: int, seed: int = 0) -> Image.Image:
     image = Image.new("RGB", (width, height), (226, 180, 160))
     draw = ImageDraw.Draw(image)
     side = min(width, height)
-    for radius, colour in ((0.36, (203, 150, 128)), (0.31, (168, 108, 84)), (0.24, (128, 74, 56)), (0.13, (92, 50, 40))):
+    for radius, colour in (
+        (0.36, (203, 150, 128)),
+        (0.31, (168, 108, 84)),
+        (0.24, (128, 74, 56)),
+        (0.13, (92, 50, 40)),
+    ):
         angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-        wobble = 1 + 0.06 * np.sin(3 * angles + seed) + 0.04 * np.sin(5 * angles + radius * 9) + random.normal(0, 0.012, 60)
+        wobble = (
+            1
+            + 0.06 * np.sin(3 * angles + seed)
+            + 0.04 * np.sin(5 * angles + radius * 9)
+            + random.normal(0, 0.012, 60)
+        )
         ring = [
-            (width / 2 + side * radius * w * 1.15 * np.cos(a), height / 2 + side * radius * w * np.sin(a))
+            (
+                width / 2 + side * radius * w * 1.15 * np.cos(a),
+                height / 2 + side * radius * w * np.sin(a),
+            )
             for a, w in zip(angles, wobble, strict=True)
         ]
         draw.polygon(ring, fill=colour)
@@ -151,7 +232,9 @@ def photographs(folder: Path) -> Path:
     """One of everything that people hand to an app."""
     folder.mkdir(parents=True, exist_ok=True)
     lesion(1200, 1600, 2).save(folder / "lesion.jpg", quality=90)
-    lesion(900, 700, 3).filter(ImageFilter.GaussianBlur(14)).point(lambda v: int(v * 0.35)).save(folder / "dim.jpg", quality=90)
+    lesion(900, 700, 3).filter(ImageFilter.GaussianBlur(14)).point(lambda v: int(v * 0.35)).save(
+        folder / "dim.jpg", quality=90
+    )
     odd = lesion(333, 251, 4)
     for orientation in range(1, 9):
         exif = Image.Exif()
@@ -165,7 +248,9 @@ def photographs(folder: Path) -> Path:
     odd.save(folder / "subsampled420.jpg", quality=70, subsampling="4:2:0")
     odd.save(folder / "full444.jpg", quality=95, subsampling="4:4:4")
     odd.save(folder / "progressive.jpg", quality=85, progressive=True)
-    alpha = np.dstack([np.asarray(odd), np.linspace(0, 255, 333, dtype=np.uint8)[None].repeat(251, 0)])
+    alpha = np.dstack(
+        [np.asarray(odd), np.linspace(0, 255, 333, dtype=np.uint8)[None].repeat(251, 0)]
+    )
     Image.fromarray(alpha).save(folder / "alpha.png")
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.png")
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.jpg")
@@ -197,16 +282,22 @@ def assets(folder: Path) -> Path:
         drawn.save(folder / f"samples/{index:02d}.jpg", quality=88)
         drawn.resize((192, 192)).save(folder / f"thumbnails/{index:02d}.jpg", quality=85)
     (folder / "artifact/model.pte").write_bytes(b"opened by a stand-in")
-    (folder / "runtime.json").write_text('{"name": "org.pytorch:executorch-android", "version": "1.5.1", "needs": []}')
+    (folder / "runtime.json").write_text(
+        '{"name": "org.pytorch:executorch-android", "version": "1.5.1", "needs": []}'
+    )
     answers = np.array([0.012, 0.021, 0.094, 0.008, 0.148, 0.708, 0.009], "<f4")
     (folder / "artifact/golden/golden.json").write_text('{"max_error": 1e-5}')
     (folder / "artifact/golden/inputs.u8").write_bytes(bytes(2 * 3 * 128 * 160))
-    (folder / "artifact/golden/probabilities.f32").write_bytes(np.stack([answers, answers]).tobytes())
+    (folder / "artifact/golden/probabilities.f32").write_bytes(
+        np.stack([answers, answers]).tobytes()
+    )
     return folder
 
 
 def shown_photographs(folder: Path, artifact: Path) -> Path:
-    """What the pictures of the app show: generated photographs, one whole, one dim and blurred that ``artifact`` is not sure of."""
+    """What the pictures of the app show: generated photographs, one whole, one dim and blurred that
+    ``artifact`` is not sure of.
+    """
     folder.mkdir()
     drawn = load(DataTable(kind="synthetic", count=14, size=900)).draw
 
@@ -215,7 +306,9 @@ def shown_photographs(folder: Path, artifact: Path) -> Path:
 
     portrait(13).save(folder / "lesion.jpg", quality=90)
     for index in range(14):  # which one it is not sure of changes with every reference
-        portrait(index).filter(ImageFilter.GaussianBlur(3)).point(lambda value: int(value * 0.55)).save(folder / "unsure.jpg", quality=90)
+        portrait(index).filter(ImageFilter.GaussianBlur(3)).point(
+            lambda value: int(value * 0.55)
+        ).save(folder / "unsure.jpg", quality=90)
         (found,) = predict(artifact, [folder / "unsure.jpg"])
         if not found.sure and found.quality:
             break
@@ -227,7 +320,9 @@ def shown_photographs(folder: Path, artifact: Path) -> Path:
 
 
 def shown_assets(folder: Path, artifact: Path, chosen: Runtime) -> Path:
-    """What the build puts into an app of ``artifact``, with generated photographs of several kinds as samples."""
+    """What the build puts into an app of ``artifact``, with generated photographs of several kinds
+    as samples.
+    """
     for place in ("samples", "thumbnails"):
         (folder / place).mkdir(parents=True)
     drawn = load(DataTable(kind="synthetic", count=20, size=384)).draw
@@ -242,8 +337,11 @@ def shown_assets(folder: Path, artifact: Path, chosen: Runtime) -> Path:
 
 
 def copy_screenshots(made: Path, checkout: Path) -> None:
-    """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size: they travel in the wheel."""
+    """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size: they travel
+    in the wheel.
+    """
     if os.environ.get("MOBILEKD_KEEP_SCREENSHOTS"):
         docs = checkout / "android_demo/docs"
         for picture in made.glob("*.png"):
-            Image.open(picture).convert("RGB").reduce(2).save(docs / picture.name, optimize=True)  # a palette greyed what is small
+            # a palette greyed what is small
+            Image.open(picture).convert("RGB").reduce(2).save(docs / picture.name, optimize=True)

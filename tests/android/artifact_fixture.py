@@ -1,4 +1,6 @@
-"""A small artifact of the real kind: a random network lowered by the real backend, with a golden set of odd photographs."""
+"""A small artifact of the real kind: a random network lowered by the real backend, with a golden
+set of odd photographs.
+"""
 
 from pathlib import Path
 
@@ -6,16 +8,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from mobilekd import graphs
-from mobilekd.artifact import Calibration, GoldenIndex, Label, Manifest, Provenance, Quality, Student, hashes, write_golden
 from mobilekd.backends.xnnpack import BACKEND
-from mobilekd.constants import constants
-from mobilekd.files import new_folder, write_json
-from mobilekd.preprocess import Preprocess
-from mobilekd.provenance import utc_now, versions
+from mobilekd.formats.artifact import (
+    Calibration,
+    GoldenIndex,
+    Label,
+    Manifest,
+    Provenance,
+    Quality,
+    Student,
+    hashes,
+    write_golden,
+)
+from mobilekd.formats.constants import constants
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.graphs import torch_graph
 from mobilekd.students import Deployable
+from mobilekd.support.files import new_folder, write_json
+from mobilekd.support.provenance import utc_now, versions
 
-LABELS = tuple(Label(key=key, text=text) for key, text in (("mel", "Melanoma"), ("nv", "Melanocytic nevus"), ("bkl", "Benign keratosis")))
+LABELS = tuple(
+    Label(key=key, text=text)
+    for key, text in (("mel", "Melanoma"), ("nv", "Melanocytic nevus"), ("bkl", "Benign keratosis"))
+)
 
 
 class Small(nn.Module):
@@ -38,12 +53,20 @@ class Small(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def make_artifact(folder: Path, photographs: list[Path], size: tuple[int, int], *, cam: bool, seed: int = 0) -> Path:
+def make_artifact(
+    folder: Path, photographs: list[Path], size: tuple[int, int], *, cam: bool, seed: int = 0
+) -> Path:
     """An artifact at ``folder`` whose golden set is ``photographs``."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    preprocess = Preprocess(width=size[0], height=size[1], mean=(0.6, 0.5, 0.45), std=(0.2, 0.21, 0.22))
-    calibration = Calibration(temperature=1.3, threshold=0.36, quality=Quality(sharpness_low=20, luma_low=60, luma_high=230))
+    preprocess = Preprocess(
+        width=size[0], height=size[1], mean=(0.6, 0.5, 0.45), std=(0.2, 0.21, 0.22)
+    )
+    calibration = Calibration(
+        temperature=1.3,
+        threshold=0.36,
+        quality=Quality(sharpness_low=20, luma_low=60, luma_high=230),
+    )
     student = Small().eval()
     with torch.no_grad():
         student.classifier.weight.mul_(12)  # answers that differ from photograph to photograph
@@ -60,10 +83,12 @@ def make_artifact(folder: Path, photographs: list[Path], size: tuple[int, int], 
         student="0" * 64,
         versions=versions(),
     )
-    inputs = np.stack([preprocess.load(photograph).transpose(2, 0, 1) for photograph in photographs])
+    inputs = np.stack(
+        [preprocess.load(photograph).transpose(2, 0, 1) for photograph in photographs]
+    )
     with new_folder(folder, replace=True) as work:
         example = torch.zeros(1, 3, preprocess.height, preprocess.width)
-        lowered = BACKEND.lower(graphs.capture(model, example), example, "fp32", told, work)
+        lowered = BACKEND.lower(torch_graph.capture(model, example), example, "fp32", told, work)
         answers = BACKEND.run(lowered.model_path, inputs.astype(np.float32))
         names = []
         (work / "golden").mkdir()

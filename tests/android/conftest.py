@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import pytest
-from android_fixtures import GOLDEN, MODEL_SIZE, assets, junit, photographs, runtime_or_skip, tools_or_skip
+from android_fixtures import (
+    GOLDEN,
+    MODEL_SIZE,
+    assets,
+    junit,
+    photographs,
+    runtime_or_skip,
+    tools_or_skip,
+)
 
 from mobilekd.android.runtime import Runtime
 from mobilekd.android.toolchain import Toolchain
@@ -26,8 +34,12 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def decoded(tools: Toolchain, community: Runtime, shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the app's decoder, crop and resize make of every photograph: NAME.u8, RGB, pixel by pixel."""
+def decoded(
+    tools: Toolchain, community: Runtime, shots: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What the app's decoder, crop and resize make of every photograph: NAME.u8, RGB, pixel by
+    pixel.
+    """
     work = tmp_path_factory.mktemp("decoded")
     properties = {
         "mobilekd.photographs": shots,
@@ -35,17 +47,28 @@ def decoded(tools: Toolchain, community: Runtime, shots: Path, tmp_path_factory:
         "mobilekd.tensors": work,
         "mobilekd.size": f"{MODEL_SIZE[0]}x{MODEL_SIZE[1]}",
     }
-    junit(tools, community, ["org.mobilekd.demo.screen.DecodeTest"], work=work, properties=properties, assets=assets(work / "assets"))
+    junit(
+        tools,
+        community,
+        ["org.mobilekd.commands.demo.screen.DecodeTest"],
+        work=work,
+        properties=properties,
+        assets=assets(work / "assets"),
+    )
     return work
 
 
 @pytest.fixture(scope="session")
 def artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small artifact with an attention map."""
-    from artifact_fixture import make_artifact  # torch takes seconds, and most tests here do not need it
+    # torch takes seconds, and most tests here do not need it
+    from artifact_fixture import make_artifact
 
     return make_artifact(
-        tmp_path_factory.mktemp("artifact") / "small-xnnpack-fp32", [shots / name for name in GOLDEN], MODEL_SIZE, cam=True
+        tmp_path_factory.mktemp("artifact") / "small-xnnpack-fp32",
+        [shots / name for name in GOLDEN],
+        MODEL_SIZE,
+        cam=True,
     )
 
 
@@ -54,13 +77,21 @@ def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Another model for the same app."""
     from artifact_fixture import make_artifact
 
-    return make_artifact(tmp_path_factory.mktemp("artifact") / "other-xnnpack-fp32", [shots / "grey.jpg"], (32, 32), cam=False, seed=1)
+    return make_artifact(
+        tmp_path_factory.mktemp("artifact") / "other-xnnpack-fp32",
+        [shots / "grey.jpg"],
+        (32, 32),
+        cam=False,
+        seed=1,
+    )
 
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped reference student in int8, exported as a user without photographs of their own exports it."""
-    from mobilekd.export import export
+    """The shipped reference student in int8, exported as a user without photographs of their own
+    exports it.
+    """
+    from mobilekd.commands.export import export
 
     work = tmp_path_factory.mktemp("reference")
     return export(None, precision="int8", runs=work / "none", output=work / "artifact").folder

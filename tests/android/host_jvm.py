@@ -1,7 +1,9 @@
-"""Android's libraries in a desktop JVM: a glibc with the face of bionic, built from android_demo/host_jvm (test use only).
+"""Android's libraries in a desktop JVM: a glibc with the face of bionic, built from
+android_demo/host_jvm (test use only).
 
-The runtime's libraries import symbols of bionic's libc, versioned ``NAME@LIBC``. A shared library of that name forwards
-each to glibc's function of the same name by a tail jump; where the two differ, ``shim.c`` has the function by hand.
+The runtime's libraries import symbols of bionic's libc, versioned ``NAME@LIBC``. A shared library
+of that name forwards each to glibc's function of the same name by a tail jump; where the two
+differ, ``shim.c`` has the function by hand.
 """
 
 import json
@@ -21,7 +23,7 @@ from mobilekd.android.maven import classpath
 from mobilekd.android.runtime import Runtime
 from mobilekd.android.sources import demo_sources
 from mobilekd.android.toolchain import Toolchain, run
-from mobilekd.errors import UserError
+from mobilekd.support.errors import UserError
 
 ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}
@@ -43,14 +45,31 @@ class HostJvm:
     classes: tuple[Path, ...]
 
     def run(self, command: str, *files: Path) -> Any:
-        """One command of EngineCheck.kt in a fresh JVM; its answer is the last line of standard output."""
-        words = [*self.prefix, *JVM, f"-Djava.library.path={self.libraries}", "-cp", os.pathsep.join(map(str, self.classes))]
-        words += ["org.mobilekd.demo.host.EngineCheckKt", str(self.libraries), command, *map(str, files)]
+        """One command of EngineCheck.kt in a fresh JVM; its answer is the last line of standard
+        output.
+        """
+        words = [
+            *self.prefix,
+            *JVM,
+            f"-Djava.library.path={self.libraries}",
+            "-cp",
+            os.pathsep.join(map(str, self.classes)),
+        ]
+        words += [
+            "org.mobilekd.commands.demo.host.EngineCheckKt",
+            str(self.libraries),
+            command,
+            *map(str, files),
+        ]
         environment = beside_android(self.libraries)
         if len(self.prefix) > 1:  # the emulator is told its own way
             del environment["LD_LIBRARY_PATH"]
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=900, env=environment)
-        assert done.returncode == 0, f"exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}"
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=900, env=environment
+        )
+        assert done.returncode == 0, (
+            f"exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}"
+        )
         return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -59,15 +78,24 @@ def host_jvm(architecture: str, tools: Toolchain, chosen: Runtime, work: Path) -
     libraries = build_shim(architecture, chosen, work)
     log = work / "log"
     log.mkdir()
-    run([tools.javac, "-nowarn", "-d", log, demo_sources() / "host_jvm/java/android/util/Log.java"], "javac, compiling Log")
-    classes = [log, compiled_tests(tools, chosen) / "classes", app_classes(chosen, "0.1.0", tools) / "classes"]
+    run(
+        [tools.javac, "-nowarn", "-d", log, demo_sources() / "host_jvm/java/android/util/Log.java"],
+        "javac, compiling Log",
+    )
+    classes = [
+        log,
+        compiled_tests(tools, chosen) / "classes",
+        app_classes(chosen, "0.1.0", tools) / "classes",
+    ]
     classes += [*classpath("app", tools), *chosen.jars]
     prefix = (tools.java,) if architecture == "x86_64" else emulated_java(libraries, work)
     return HostJvm(prefix, libraries, tuple(classes))
 
 
 def build_shim(architecture: str, chosen: Runtime, work: Path) -> Path:
-    """libc.so, libm.so, libdl.so, liblog.so and libandroid.so for the libraries of ``chosen``, which lie beside them."""
+    """libc.so, libm.so, libdl.so, liblog.so and libandroid.so for the libraries of ``chosen``,
+    which lie beside them.
+    """
     if shutil.which(COMPILERS[architecture]) is None:
         pytest.skip(f"not run: {COMPILERS[architecture]} missing; a machine with it runs this")
     source = demo_sources() / "host_jvm"
@@ -80,10 +108,25 @@ def build_shim(architecture: str, chosen: Runtime, work: Path) -> Path:
     (work / "forward.S").write_text(forwards(architecture, hand, bionic))
     (work / "libc.map").write_text("LIBC { }; LIBC_N { } LIBC; SHIM { local: *; };\n")
     (work / "other.map").write_text("LIBC { global: JNI_OnLoad; __android_*; local: *; };\n")
-    compiler = [COMPILERS[architecture], "-O2", "-Wall", "-fPIC", "-shared", "-Wl,-z,now", "-Wl,-z,defs"]
+    compiler = [
+        COMPILERS[architecture],
+        "-O2",
+        "-Wall",
+        "-fPIC",
+        "-shared",
+        "-Wl,-z,now",
+        "-Wl,-z,defs",
+    ]
 
     def build(name: str, version_map: str, *parts: str | Path) -> None:
-        words = [*compiler, f"-Wl,--version-script={work / version_map}", f"-Wl,-soname,{name}", "-o", libraries / name, *parts]
+        words = [
+            *compiler,
+            f"-Wl,--version-script={work / version_map}",
+            f"-Wl,-soname,{name}",
+            "-o",
+            libraries / name,
+            *parts,
+        ]
         run(words, f"the C compiler, building {name}")
 
     build("libc.so", "libc.map", *hand, work / "forward.S", "-l:libm.so.6")
@@ -96,35 +139,64 @@ def build_shim(architecture: str, chosen: Runtime, work: Path) -> Path:
 
 def forwards(architecture: str, hand: list[Path], libraries: list[Path]) -> str:
     """Assembler: one tail jump per imported libc symbol that is not written by hand."""
-    written = {"__write_chk"}.union(*(re.findall(r"\bB\((\w+)\)", file.read_text()) for file in hand))
+    written = {"__write_chk"}.union(
+        *(re.findall(r"\bB\((\w+)\)", file.read_text()) for file in hand)
+    )
     wanted = set()
     for library in libraries:
-        listed = subprocess.run(["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["nm", "-D", "--undefined-only", library], capture_output=True, text=True, check=True
+        ).stdout
         wanted |= set(re.findall(r"(\w+)@LIBC", listed))
     lines = ['.section .note.GNU-stack,"",%progbits', ".text"]
     for name in sorted(wanted - written):
         jump = JUMPS[architecture].format(name)
         lines.append(
-            f".globl f_{name}\n.type f_{name},%function\nf_{name}: {jump}\n.size f_{name},.-f_{name}\n.symver f_{name},{name}@LIBC"
+            f".globl f_{name}\n.type f_{name},%function\nf_{name}: {jump}\n.size"
+            f" f_{name},.-f_{name}\n.symver f_{name},{name}@LIBC"
         )
     return "\n".join(lines) + "\n"
 
 
 def emulated_java(libraries: Path, work: Path) -> tuple[str, ...]:
-    """Debian's arm64 JRE, unpacked into ``work`` and started by a launcher of ours under qemu-user."""
+    """Debian's arm64 JRE, unpacked into ``work`` and started by a launcher of ours under
+    qemu-user.
+    """
     if shutil.which("qemu-aarch64") is None:
         pytest.skip("not run: qemu-aarch64 missing; a machine with qemu-user runs this")
     root = fetch_jre(work / "jre")
     home = root / "usr/lib/jvm/java-17-openjdk-arm64"
     launcher = home / "bin/mobilekd-java"
-    words = [COMPILERS["aarch64"], "-O1", "-o", launcher, demo_sources() / "host_jvm/launcher_aarch64.c", f"-L{home}/lib", "-ljli"]
-    run([*words, f"-Wl,-rpath,{home}/lib", "-Wl,--unresolved-symbols=ignore-in-shared-libs"], "the C compiler, building a launcher")
+    words = [
+        COMPILERS["aarch64"],
+        "-O1",
+        "-o",
+        launcher,
+        demo_sources() / "host_jvm/launcher_aarch64.c",
+        f"-L{home}/lib",
+        "-ljli",
+    ]
+    run(
+        [*words, f"-Wl,-rpath,{home}/lib", "-Wl,--unresolved-symbols=ignore-in-shared-libs"],
+        "the C compiler, building a launcher",
+    )
     paths = [libraries, root / "lib/aarch64-linux-gnu", root / "usr/lib/aarch64-linux-gnu"]
-    return ("qemu-aarch64", "-cpu", EMULATED, "-L", str(root), "-E", f"LD_LIBRARY_PATH={os.pathsep.join(map(str, paths))}", str(launcher))
+    return (
+        "qemu-aarch64",
+        "-cpu",
+        EMULATED,
+        "-L",
+        str(root),
+        "-E",
+        f"LD_LIBRARY_PATH={os.pathsep.join(map(str, paths))}",
+        str(launcher),
+    )
 
 
 def fetch_jre(folder: Path) -> Path:
-    """Unpack arm64 packages with apt's own download; nothing is installed and no architecture is added."""
+    """Unpack arm64 packages with apt's own download; nothing is installed and no architecture is
+    added.
+    """
     state, packages, root = folder / "apt", folder / "packages", folder / "root"
     for place in (state / "lists/partial", folder / "cache/archives/partial", packages, root):
         place.mkdir(parents=True)
@@ -146,7 +218,9 @@ def fetch_jre(folder: Path) -> Path:
         pytest.skip(f"not run: {error}; a Debian machine that reaches its mirror runs this")
     for package in packages.glob("*.deb"):
         run(["dpkg-deb", "-x", package, root], "dpkg-deb")
-    for link in [path for path in root.rglob("*") if path.is_symlink() and os.readlink(path).startswith("/")]:
+    for link in [
+        path for path in root.rglob("*") if path.is_symlink() and os.readlink(path).startswith("/")
+    ]:
         target = os.readlink(link)  # an absolute one would lead to this machine's own files
         link.unlink()
         link.symlink_to(f"{root}{target}")

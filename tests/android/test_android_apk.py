@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from mobilekd.android import package, toolchain
-from mobilekd.android.inspect import EXPORTED, PAGE, alignments, prove
 from mobilekd.android.maven import cache
+from mobilekd.android.proof import EXPORTED, PAGE, alignments, prove
 from mobilekd.android.runtime import Runtime, may_meet
-from mobilekd.apk import apk
-from mobilekd.artifact import open_artifact
-from mobilekd.errors import CannotRunHere, UserError
+from mobilekd.commands.apk import apk
+from mobilekd.formats.artifact import open_artifact
+from mobilekd.support.errors import CannotRunHere, UserError
 
 ABIS = ("arm64-v8a", "x86_64")
 
@@ -39,7 +39,11 @@ def test_it_proves_what_it_promises(built, artifact, tools):
     assert (proof.min_sdk, proof.target_sdk, proof.permissions) == (26, 34, ())
     assert proof.exported == EXPORTED
     assert proof.abis == ABIS
-    assert sum(size for part, size in proof.sizes.items() if part != "whole") == proof.sizes["whole"] == built.stat().st_size
+    assert (
+        sum(size for part, size in proof.sizes.items() if part != "whole")
+        == proof.sizes["whole"]
+        == built.stat().st_size
+    )
 
 
 def test_the_report_says_which_runtime_it_holds(built):
@@ -52,13 +56,18 @@ def test_the_report_says_which_runtime_it_holds(built):
 def test_the_model_and_the_runtime_inside_are_the_ones_asked_for(entries, artifact, community):
     assert entries["assets/artifact/model.pte"] == open_artifact(artifact).model.read_bytes()
     for abi in ABIS:
-        assert entries[f"lib/{abi}/libexecutorch.so"] == community.libraries[abi]["libexecutorch.so"].read_bytes()
+        assert (
+            entries[f"lib/{abi}/libexecutorch.so"]
+            == community.libraries[abi]["libexecutorch.so"].read_bytes()
+        )
     assert json.loads(entries["assets/runtime.json"])["needs"] == ["atomics"]
     assert [name for name in entries if name.startswith("assets/samples/")]
 
 
 def test_the_app_itself_is_small(entries):
-    own = len(entries["classes.dex"]) + sum(len(entries[name]) for name in entries if name.startswith("res"))
+    own = len(entries["classes.dex"]) + sum(
+        len(entries[name]) for name in entries if name.startswith("res")
+    )
     assert own < 300_000, f"{own} bytes of code and resources, the runtime's Java classes included"
 
 
@@ -66,7 +75,9 @@ def test_a_second_build_is_the_same_before_signing_and_takes_seconds(built, arti
     start = time.monotonic()
     again = apk(artifact, aar="community", output=tmp_path / "again.apk")
     assert time.monotonic() - start < 120
-    first, second = (json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again))
+    first, second = (
+        json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again)
+    )
     assert first["unsigned_sha256"] == second["unsigned_sha256"]
 
 
@@ -76,7 +87,10 @@ def test_the_shipped_reference_s_own_app(tools, community, reference, tmp_path):
     opened = open_artifact(reference)
     assert prove(made, opened, ABIS, tools).permissions == ()
     with zipfile.ZipFile(made) as archive:
-        inside = {name: hashlib.sha256(archive.read(f"assets/artifact/{name}")).hexdigest() for name in ("model.pte", "golden/inputs.u8")}
+        inside = {
+            name: hashlib.sha256(archive.read(f"assets/artifact/{name}")).hexdigest()
+            for name in ("model.pte", "golden/inputs.u8")
+        }
     assert inside == {name: opened.manifest.files[name] for name in inside}
 
 
@@ -88,7 +102,9 @@ def test_compiling_everything_again_gives_the_same(built, artifact, tmp_path, mo
     cache()
     (tmp_path / "cache/maven").symlink_to(cached / "maven")
     again = apk(artifact, aar="community", output=tmp_path / "again.apk")
-    first, second = (json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again))
+    first, second = (
+        json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again)
+    )
     assert first["unsigned_sha256"] == second["unsigned_sha256"]
 
 
@@ -96,7 +112,14 @@ def test_another_model_name_and_samples(tools, built, other_artifact, shots, tmp
     chosen = tmp_path / "samples"
     chosen.mkdir()
     shutil.copy(shots / "lesion.jpg", chosen)
-    made = apk(other_artifact, aar="community", abi=("x86_64",), name='@Möle <b> & "co"', samples=chosen, output=tmp_path / "other.apk")
+    made = apk(
+        other_artifact,
+        aar="community",
+        abi=("x86_64",),
+        name='@Möle <b> & "co"',
+        samples=chosen,
+        output=tmp_path / "other.apk",
+    )
     said = toolchain.run([tools.aapt, "dump", "badging", made], "aapt")
     assert r"application-label:'@Möle <b> & \"co\"'" in said
     with zipfile.ZipFile(made) as archive:
@@ -123,8 +146,18 @@ def test_a_tampered_apk_is_refused(built, artifact, tools, tmp_path):
 
 
 def test_alignments_read_every_load_segment():
-    header = b"\x7fELF\x02\x01" + bytes(26) + struct.pack("<Q", 64) + bytes(14) + struct.pack("<HH", 56, 2) + bytes(6)
-    segments = b"".join(struct.pack("<IIQQQQQQ", kind, 5, 0, 0, 0, 0, 0, align) for kind, align in ((1, 4096), (2, 8)))
+    header = (
+        b"\x7fELF\x02\x01"
+        + bytes(26)
+        + struct.pack("<Q", 64)
+        + bytes(14)
+        + struct.pack("<HH", 56, 2)
+        + bytes(6)
+    )
+    segments = b"".join(
+        struct.pack("<IIQQQQQQ", kind, 5, 0, 0, 0, 0, 0, align)
+        for kind, align in ((1, 4096), (2, 8))
+    )
     assert list(alignments(header + segments)) == [4096]
     assert list(alignments(b"no ELF at all")) == []
     assert PAGE == 16384
@@ -164,11 +197,16 @@ def test_wrong_arguments_are_one_line(tools, community, artifact, tmp_path):
     assert not (tmp_path / "x.apk").exists()
 
 
-def test_the_official_runtime_is_the_default_and_is_never_replaced_silently(tools, artifact, tmp_path):
+def test_the_official_runtime_is_the_default_and_is_never_replaced_silently(
+    tools, artifact, tmp_path
+):
     output = tmp_path / "official.apk"
     refusal = attempt(artifact, output)
     if refusal is None:
-        assert json.loads(output.with_name("official.apk.json").read_text())["runtime"]["name"] == "org.pytorch:executorch-android"
+        assert (
+            json.loads(output.with_name("official.apk.json").read_text())["runtime"]["name"]
+            == "org.pytorch:executorch-android"
+        )
     else:  # this machine's Maven repository lacks it
         assert "org.pytorch:executorch-android:1.5" in refusal
         assert "--aar community" in refusal
@@ -204,7 +242,9 @@ def test_missing_programs_are_named_with_their_remedy(monkeypatch, tmp_path):
         toolchain.toolchain()
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("java, javac, keytool, mvn, ")
-    assert str(caught.value).endswith("; on Debian: apt install aapt apksigner maven openjdk-17-jdk-headless zipalign")
+    assert str(caught.value).endswith(
+        "; on Debian: apt install aapt apksigner maven openjdk-17-jdk-headless zipalign"
+    )
 
 
 def test_an_installed_sdk_s_newest_build_tools_are_used(monkeypatch, tmp_path):

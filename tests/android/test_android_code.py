@@ -1,4 +1,6 @@
-"""The app's pure Kotlin under JUnit, its screens and its decoder under Robolectric with Android's own graphics."""
+"""The app's pure Kotlin under JUnit, its screens and its decoder under Robolectric with Android's
+own graphics.
+"""
 
 import base64
 import json
@@ -6,20 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from android_fixtures import MODEL_SIZE, assets, copy_screenshots, junit, shown_assets, shown_photographs
+from android_fixtures import (
+    MODEL_SIZE,
+    assets,
+    copy_screenshots,
+    junit,
+    shown_assets,
+    shown_photographs,
+)
 from host_jvm import build_shim
 from PIL import Image
 
-from mobilekd.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
-from mobilekd.preprocess import Preprocess, open_photograph
+from mobilekd.formats.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
+from mobilekd.formats.preprocess import Preprocess, open_photograph
 
 WIDTH, HEIGHT = MODEL_SIZE
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
-SCREENS = ("MainActivityTest", "PhotographViewTest", "ModelFileTest", "BenchmarkActivityTest", "BenchEntryTest")
+SCREENS = (
+    "MainActivityTest",
+    "PhotographViewTest",
+    "ModelFileTest",
+    "BenchmarkActivityTest",
+    "BenchEntryTest",
+)
 
 
 def test_pure_kotlin(tools, community, tmp_path):
-    classes = [f"org.mobilekd.demo.pure.{name}" for name in PURE]
+    classes = [f"org.mobilekd.commands.demo.pure.{name}" for name in PURE]
     said = junit(tools, community, classes, work=tmp_path, properties={}, assets=tmp_path / "none")
     assert "OK (" in said
 
@@ -47,7 +62,9 @@ def test_sizes_are_python_s(decoded, shots):
 
 @pytest.mark.parametrize(("name", "bound"), [("exif8.webp", 2), ("huge.png", 6)])
 def test_where_decoders_differ_the_difference_is_bounded(name, bound, decoded, shots):
-    """WebP has lossy colour conversions of its own; a huge PNG is averaged by Pillow and skipped through by Android."""
+    """WebP has lossy colour conversions of its own; a huge PNG is averaged by Pillow and skipped
+    through by Android.
+    """
     preprocess = Preprocess(width=WIDTH, height=HEIGHT)
     found = np.fromfile(decoded / f"{name}.u8", np.uint8).reshape(HEIGHT, WIDTH, 3).astype(int)
     assert np.abs(found - preprocess.load(shots / name)).max() <= bound
@@ -58,59 +75,97 @@ def screens(tools, community, shots, tmp_path_factory) -> Path:
     """The screens' tests, with an engine that does what no sound one does."""
     work = tmp_path_factory.mktemp("screens")
     properties = {"mobilekd.photographs": shots, "mobilekd.screenshots": work}
-    classes = [f"org.mobilekd.demo.screen.{name}" for name in SCREENS]
-    junit(tools, community, classes, work=work, properties=properties, assets=assets(work / "assets"))
+    classes = [f"org.mobilekd.commands.demo.screen.{name}" for name in SCREENS]
+    junit(
+        tools, community, classes, work=work, properties=properties, assets=assets(work / "assets")
+    )
     return work
 
 
 @pytest.fixture(scope="module")
 def pictures(tools, community, tmp_path_factory, checkout) -> Path:
-    """Screens in every state, drawn with the shipped student's own answers and this machine's own times."""
-    from mobilekd.export import export
+    """Screens in every state, drawn with the shipped student's own answers and this machine's own
+    times.
+    """
+    from mobilekd.commands.export import export
 
     work = tmp_path_factory.mktemp("pictures")
     exported = export(None, cam=True, runs=work / "none", output=work / "artifact").folder
     (work / "shim").mkdir()
-    properties = {"mobilekd.photographs": shown_photographs(work / "photographs", exported), "mobilekd.screenshots": work}
+    properties = {
+        "mobilekd.photographs": shown_photographs(work / "photographs", exported),
+        "mobilekd.screenshots": work,
+    }
     shown = shown_assets(work / "assets", exported, community)
     libraries = build_shim("x86_64", community, work / "shim")
-    classes = ["org.mobilekd.demo.screen.ScreenshotTest"]
-    junit(tools, community, classes, work=work, properties=properties, assets=shown, libraries=libraries)
+    classes = ["org.mobilekd.commands.demo.screen.ScreenshotTest"]
+    junit(
+        tools,
+        community,
+        classes,
+        work=work,
+        properties=properties,
+        assets=shown,
+        libraries=libraries,
+    )
     copy_screenshots(work, checkout)
     return work
 
 
 def test_screens_live_through_rotation_death_and_damage(screens):
-    """The JUnit classes ran in the fixture: rotation, process death, cancelled runs, wrong files, huge photographs."""
+    """The JUnit classes ran in the fixture: rotation, process death, cancelled runs, wrong files,
+    huge photographs.
+    """
 
 
 def test_adb_is_answered_in_the_words_of_the_measurement(screens):
-    """BenchEntryTest left what the app answers; the schema reads the parts that it shares with every runner."""
-    identify, golden, measure = (json.loads((screens / f"bench-{mode}.json").read_text()) for mode in ("identify", "golden", "measure"))
+    """BenchEntryTest left what the app answers; the schema reads the parts that it shares with
+    every runner.
+    """
+    identify, golden, measure = (
+        json.loads((screens / f"bench-{mode}.json").read_text())
+        for mode in ("identify", "golden", "measure")
+    )
     for document in (identify, golden, measure):
         assert document["mobilekd_app"] == 1
         assert len(document["model_sha256"]) == 64
         assert set(document["versions"]) == {"app", "executorch"}
     answers = np.frombuffer(base64.b64decode(golden["answers"]), "<f4")
     assert answers.size == golden["count"] * golden["classes"]
-    for part, schema in (("cold", Cold), ("series", Series), ("pipeline", Pipeline), ("memory", Memory), ("sustained", Sustained)):
+    for part, schema in (
+        ("cold", Cold),
+        ("series", Series),
+        ("pipeline", Pipeline),
+        ("memory", Memory),
+        ("sustained", Sustained),
+    ):
         schema.model_validate(measure[part])
 
 
 def test_the_benchmark_screen_writes_a_measurement(pictures):
-    """The one in the picture: of the real model, whose golden set this machine answers as the exporter's did."""
+    """The one in the picture: of the real model, whose golden set this machine answers as the
+    exporter's did.
+    """
     measurement = read_measurement(pictures / "benchmark.json")
     assert measurement.golden.passed
-    assert measurement.golden.samples == json.loads((pictures / "artifact/golden/golden.json").read_text())["count"]
+    assert (
+        measurement.golden.samples
+        == json.loads((pictures / "artifact/golden/golden.json").read_text())["count"]
+    )
     assert measurement.device.model.endswith("no phone")
     assert all(len(series.samples_ns) == 100 for series in measurement.series)
 
 
 def test_every_state_was_drawn(pictures, checkout):
     drawn = sorted(pictures.glob("*.png"))
-    assert [picture.name for picture in drawn] == sorted(picture.name for picture in (checkout / "android_demo/docs").glob("*.png"))
+    assert [picture.name for picture in drawn] == sorted(
+        picture.name for picture in (checkout / "android_demo/docs").glob("*.png")
+    )
     for picture in drawn:
         pixels = np.asarray(Image.open(picture).convert("L"))
         assert pixels.std() > 5, f"{picture.name} is blank"
-    light, dark = (np.asarray(Image.open(pictures / f"answer-{mode}.png").convert("L")).mean() for mode in ("light", "dark"))
+    light, dark = (
+        np.asarray(Image.open(pictures / f"answer-{mode}.png").convert("L")).mean()
+        for mode in ("light", "dark")
+    )
     assert light > 150 > 90 > dark

@@ -1,4 +1,6 @@
-"""The app's own ExecuTorch class over Android's own libraries: the golden set, refusals, benchmark; x86_64, and arm64 emulated."""
+"""The app's own ExecuTorch class over Android's own libraries: the golden set, refusals, benchmark;
+x86_64, and arm64 emulated.
+"""
 
 import base64
 import json
@@ -9,10 +11,10 @@ import pytest
 from android_fixtures import GOLDEN
 from host_jvm import HostJvm, host_jvm
 
-from mobilekd import graphs
-from mobilekd.artifact import open_artifact
 from mobilekd.backends.xnnpack import BACKEND
-from mobilekd.measurement import Series, Sustained
+from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.measurement import Series, Sustained
+from mobilekd.graphs import torch_graph
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +59,17 @@ def test_golden_set_of_the_shipped_reference(jvm, reference, tmp_path):
 
 
 def test_the_whole_path_from_photograph_to_answer(jvm, artifact, decoded):
-    """Decoded, cropped and resized by the app under Robolectric, then answered by the app's engine."""
+    """Decoded, cropped and resized by the app under Robolectric, then answered by the app's
+    engine.
+    """
     golden = open_artifact(artifact).golden()
-    answer = jvm.run("golden", open_artifact(artifact).model, *(decoded / f"{name}.u8" for name in GOLDEN))
-    assert np.abs(np.array(answer["probabilities"]) - golden.probabilities).max() <= golden.index.max_error
+    answer = jvm.run(
+        "golden", open_artifact(artifact).model, *(decoded / f"{name}.u8" for name in GOLDEN)
+    )
+    assert (
+        np.abs(np.array(answer["probabilities"]) - golden.probabilities).max()
+        <= golden.index.max_error
+    )
 
 
 def test_where_decoders_differ_the_answer_hardly_does(jvm, artifact, decoded, shots):
@@ -68,8 +77,13 @@ def test_where_decoders_differ_the_answer_hardly_does(jvm, artifact, decoded, sh
     preprocess = opened.manifest.preprocess_noun()
     names = ("exif8.webp", "huge.png")
     answer = jvm.run("golden", opened.model, *(decoded / f"{name}.u8" for name in names))
-    inputs = np.stack([preprocess.load(shots / name).transpose(2, 0, 1) for name in names]).astype(np.float32)
-    assert np.abs(np.array(answer["probabilities"]) - BACKEND.run(opened.model, inputs)[0]).max() <= 0.02
+    inputs = np.stack([preprocess.load(shots / name).transpose(2, 0, 1) for name in names]).astype(
+        np.float32
+    )
+    assert (
+        np.abs(np.array(answer["probabilities"]) - BACKEND.run(opened.model, inputs)[0]).max()
+        <= 0.02
+    )
 
 
 def test_another_model_without_a_map(jvm, other_artifact, tmp_path):
@@ -88,7 +102,9 @@ def test_unfit_files_are_refused_in_the_app_s_own_words(jvm, artifact, tmp_path)
         (tmp_path / name).write_bytes(content)
     foreign = foreign_model(tmp_path / "foreign.pte")
     liar = lying_model(tmp_path / "liar.pte")
-    said = jvm.run("refuse", *(tmp_path / name for name in files), tmp_path / "missing.pte", foreign, liar)
+    said = jvm.run(
+        "refuse", *(tmp_path / name for name in files), tmp_path / "missing.pte", foreign, liar
+    )
     for name in (*files, "missing.pte"):
         assert said[name].startswith("Unreadable("), said
     assert said["foreign.pte"] == "Foreign(missing=schema_version)"
@@ -110,9 +126,9 @@ def lying_model(path):
     import torch
     from artifact_fixture import LABELS, Small
 
-    from mobilekd.artifact import Calibration
-    from mobilekd.constants import constants
-    from mobilekd.preprocess import Preprocess
+    from mobilekd.formats.artifact import Calibration
+    from mobilekd.formats.constants import constants
+    from mobilekd.formats.preprocess import Preprocess
     from mobilekd.students import Deployable
 
     preprocess = Preprocess(width=40, height=40)
@@ -132,7 +148,9 @@ def lying_model(path):
     folder.mkdir()
     model = Deployable(Small().eval(), preprocess, Calibration()).eval()
     example = torch.zeros(1, 3, 24, 24)
-    BACKEND.lower(graphs.capture(model, example), example, "fp32", told, folder).model_path.rename(path)
+    BACKEND.lower(
+        torch_graph.capture(model, example), example, "fp32", told, folder
+    ).model_path.rename(path)
     return path
 
 
@@ -140,7 +158,9 @@ def test_benchmark_core_answers_as_the_contract_says(jvm, artifact):
     opened = open_artifact(artifact)
     answer = jvm.run("bench", opened.model, opened.folder / "golden/inputs.u8")
     golden = opened.golden()
-    found = np.frombuffer(base64.b64decode(answer["golden"]["answers"]), "<f4").reshape(golden.probabilities.shape)
+    found = np.frombuffer(base64.b64decode(answer["golden"]["answers"]), "<f4").reshape(
+        golden.probabilities.shape
+    )
     assert np.abs(found - golden.probabilities).max() <= golden.index.max_error
     for measured in answer["measure"]:
         assert measured["model_sha256"] == opened.manifest.files["model.pte"]
@@ -149,7 +169,10 @@ def test_benchmark_core_answers_as_the_contract_says(jvm, artifact):
         assert min(series.samples_ns) > 0
         assert series.steady_rule.startswith("median of 10")
         assert Sustained.model_validate(measured["sustained"]).samples_ns
-        assert all(measured["cold"][key] > 0 for key in ("file_load_ns", "method_load_ns", "first_inference_ns"))
+        assert all(
+            measured["cold"][key] > 0
+            for key in ("file_load_ns", "method_load_ns", "first_inference_ns")
+        )
         assert measured["memory"]["peak_rss_bytes"] >= measured["memory"]["baseline_rss_bytes"]
 
 
@@ -164,16 +187,24 @@ def test_golden_set_on_emulated_arm64(tools, community, artifact, tmp_path_facto
 
 
 def test_the_app_compiles_against_the_official_api(tools, community, tmp_path):
-    """The official 1.5 classes are Kotlin where the community's are Java; signatures as published, bodies empty."""
+    """The official 1.5 classes are Kotlin where the community's are Java; signatures as published,
+    bodies empty.
+    """
     from mobilekd.android.compile import kotlin
     from mobilekd.android.maven import classpath
     from mobilekd.android.sources import demo_sources
 
     model = demo_sources() / "app/src/main/kotlin/org/mobilekd/demo/model"
-    sources = [Path(__file__).with_name("official_api.kt"), model / "ExecuTorchEngine.kt", model / "Engine.kt"]
+    sources = [
+        Path(__file__).with_name("official_api.kt"),
+        model / "ExecuTorchEngine.kt",
+        model / "Engine.kt",
+    ]
     kotlin(sources, classpath("app", tools), tmp_path / "classes", tools)
     assert (tmp_path / "classes/org/mobilekd/demo/model/ExecuTorchEngine.class").is_file()
 
 
 def test_answers_are_json(jvm, artifact):
-    assert json.dumps(jvm.run("refuse", open_artifact(artifact).model)) == '{"model.pte": "accepted"}'
+    assert (
+        json.dumps(jvm.run("refuse", open_artifact(artifact).model)) == '{"model.pte": "accepted"}'
+    )

@@ -1,4 +1,4 @@
-/// The one preprocess of the artifact (mobilekd/preprocess.py): centre crop to the model's aspect ratio, then `resize`.
+/// The one preprocess of the artifact (mobilekd/formats/preprocess.py): centre crop to the model's aspect ratio, then `resize`.
 /// Normalisation is inside the model.
 
 /// Left and top belong to it, right and bottom no more.

@@ -1,7 +1,9 @@
-"""Build the C++ runner against the ExecuTorch wheel: a folder with the program and every library it needs.
+"""Build the C++ runner against the ExecuTorch wheel: a folder with the program and every library it
+needs.
 
-The folder is called a bundle. For arm64 it brings its own loader and C library, so it depends on nothing of the phone's or
-the emulator's. Bundles are cached by a hash over sources, wheel, compiler and flags; the same inputs give the same bytes.
+The folder is called a bundle. For arm64 it brings its own loader and C library, so it depends on
+nothing of the phone's or the emulator's. Bundles are cached by a hash over sources, wheel, compiler
+and flags; the same inputs give the same bytes.
 """
 
 import hashlib
@@ -17,14 +19,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mobilekd.errors import CannotRunHere
-from mobilekd.files import new_folder, sha256_file, write_json
-from mobilekd.progress import say
+from mobilekd.support.errors import CannotRunHere
+from mobilekd.support.files import new_folder, sha256_file, write_json
+from mobilekd.support.progress import say
 
 SOURCES = Path(__file__).resolve().parent
 PROGRAM = "mobilekd-runner"
 LOADER = "ld-linux-aarch64.so.1"
-# Registration-only libraries export nothing the program names; without --no-as-needed the linker drops them.
+# Registration-only libraries export nothing the program names; without --no-as-needed the linker
+# drops them.
 COMPONENTS = (
     "executorch",
     "executorch_kernels_optimized",
@@ -33,9 +36,26 @@ COMPONENTS = (
     "executorch_threadpool",
     "executorch_etdump",
 )
-C_LIBRARIES = (LOADER, "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1")
-# What the wheel's own CMake config hands to its consumers (lib/cmake/executorch/executorch-config.cmake).
-FLAGS = ("-std=c++17", "-O2", "-Wall", "-Wextra", "-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_EVENT_TRACER_ENABLED", "-DET_USE_THREADPOOL")
+C_LIBRARIES = (
+    LOADER,
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "libstdc++.so.6",
+    "libgcc_s.so.1",
+)
+# What the wheel's own CMake config hands to its consumers
+# (lib/cmake/executorch/executorch-config.cmake).
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-DC10_USING_CUSTOM_GENERATED_MACROS",
+    "-DET_EVENT_TRACER_ENABLED",
+    "-DET_USE_THREADPOOL",
+)
 INSTALL = "apt-get install g++-aarch64-linux-gnu qemu-user"
 
 
@@ -50,12 +70,16 @@ class Toolchain:
 
     def describe(self) -> str:
         """The compiler's first line of ``--version``."""
-        answer = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            [self.compiler, "--version"], capture_output=True, text=True, check=True
+        )
         return answer.stdout.splitlines()[0]
 
     def library(self, name: str) -> Path:
         """A library of the compiler's own sysroot."""
-        answer = subprocess.run([self.compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            [self.compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        )
         path = Path(answer.stdout.strip())
         if not path.is_absolute():
             raise CannotRunHere(f"{name}: {self.compiler} has none to bundle; {INSTALL}")
@@ -63,9 +87,15 @@ class Toolchain:
 
 
 def cache_folder() -> Path:
-    """Where bundles and the arm64 wheel are kept: ``MOBILEKD_CACHE``, else the user's cache folder."""
+    """Where bundles and the arm64 wheel are kept: ``MOBILEKD_CACHE``, else the user's cache
+    folder.
+    """
     own = os.environ.get("MOBILEKD_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
+    return (
+        Path(own)
+        if own
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
+    )
 
 
 def machine() -> str:
@@ -77,33 +107,48 @@ def host_bundle() -> Path:
     """The runner for this machine; its C library is the system's."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
-        raise CannotRunHere("runner: no C++ compiler here to build it; apt-get install g++ (macOS: xcode-select --install)")
+        raise CannotRunHere(
+            "runner: no C++ compiler here to build it; apt-get install g++ (macOS: xcode-select"
+            " --install)"
+        )
     return _bundle(Toolchain(machine(), compiler, _installed_wheel(), portable=False))
 
 
 def arm_bundle() -> Path:
     """The self-sufficient runner for arm64 Linux and Android."""
     if sys.platform != "linux":
-        raise CannotRunHere("arm64 runner: it is built on Linux only; run this command there (a container will do), or use --via app")
+        raise CannotRunHere(
+            "arm64 runner: it is built on Linux only; run this command there (a container will do),"
+            " or use --via app"
+        )
     native = machine() == "aarch64"
     compiler = shutil.which("g++" if native else "aarch64-linux-gnu-g++")
     if compiler is None:
         raise CannotRunHere(f"arm64 runner: no aarch64-linux-gnu-g++ here to build it; {INSTALL}")
-    return _bundle(Toolchain("aarch64", compiler, _installed_wheel() if native else _arm_wheel(), portable=True))
+    return _bundle(
+        Toolchain(
+            "aarch64", compiler, _installed_wheel() if native else _arm_wheel(), portable=True
+        )
+    )
 
 
 def _executorch_version() -> str:
     try:
         return version("executorch").split("+")[0]
     except PackageNotFoundError:
-        raise CannotRunHere("runner: the executorch package is not installed; pip install executorch") from None
+        raise CannotRunHere(
+            "runner: the executorch package is not installed; pip install executorch"
+        ) from None
 
 
 def _installed_wheel() -> Path:
     spec = importlib.util.find_spec("executorch")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places or not (Path(places[0]) / "include").is_dir():
-        raise CannotRunHere("runner: the installed executorch carries no C++ headers; pip install 'executorch>=1.5,<1.6'")
+        raise CannotRunHere(
+            "runner: the installed executorch carries no C++ headers; pip install"
+            " 'executorch>=1.5,<1.6'"
+        )
     return Path(places[0])
 
 
@@ -115,15 +160,35 @@ def _arm_wheel() -> Path:
         return place / "executorch"
     say(f"fetching the arm64 wheel of executorch {number} (once, 18 MB)")
     with tempfile.TemporaryDirectory() as work:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", work]
-        command += ["--platform=manylinux_2_28_aarch64", f"--python-version={sys.version_info.major}.{sys.version_info.minor}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            work,
+        ]
+        command += [
+            "--platform=manylinux_2_28_aarch64",
+            f"--python-version={sys.version_info.major}.{sys.version_info.minor}",
+        ]
         answer = subprocess.run([*command, f"executorch=={number}"], capture_output=True, text=True)
         wheels = list(Path(work).glob("*.whl"))
         if answer.returncode != 0 or not wheels:
             lines = answer.stderr.strip().splitlines() or ["no reason given"]
-            raise CannotRunHere(f"arm64 runner: pip cannot fetch executorch {number} for aarch64 ({lines[-1]}); go online once")
+            raise CannotRunHere(
+                f"arm64 runner: pip cannot fetch executorch {number} for aarch64 ({lines[-1]}); go"
+                " online once"
+            )
         with new_folder(place, replace=True) as folder, zipfile.ZipFile(wheels[0]) as archive:
-            wanted = [n for n in archive.namelist() if n.startswith(("executorch/lib/lib", "executorch/include/")) or "/licenses/" in n]
+            wanted = [
+                n
+                for n in archive.namelist()
+                if n.startswith(("executorch/lib/lib", "executorch/include/")) or "/licenses/" in n
+            ]
             archive.extractall(folder, wanted)
     return place / "executorch"
 
@@ -138,7 +203,14 @@ def _link_flags(toolchain: Toolchain) -> list[str]:
     if sys.platform == "darwin":
         return [*libraries, "-Wl,-rpath,@loader_path"]
     # 16 kB pages are the largest a phone has; --build-id hashes the content, so it is reproducible.
-    return ["-s", "-Wl,--no-as-needed", *libraries, "-Wl,-rpath,$ORIGIN", "-Wl,-z,max-page-size=16384", "-Wl,--build-id=sha1"]
+    return [
+        "-s",
+        "-Wl,--no-as-needed",
+        *libraries,
+        "-Wl,-rpath,$ORIGIN",
+        "-Wl,-z,max-page-size=16384",
+        "-Wl,--build-id=sha1",
+    ]
 
 
 def _bundle(toolchain: Toolchain) -> Path:
@@ -149,7 +221,8 @@ def _bundle(toolchain: Toolchain) -> Path:
     for component in COMPONENTS:
         total.update(f"{component} {sha256_file(_shared(toolchain.wheel, component))}\n".encode())
     total.update(f"{toolchain.arch} {toolchain.describe()} {toolchain.portable}".encode())
-    place = cache_folder() / f"runner-{toolchain.arch}-{'portable-' if toolchain.portable else ''}{total.hexdigest()[:16]}"
+    kind = "portable-" if toolchain.portable else ""
+    place = cache_folder() / f"runner-{toolchain.arch}-{kind}{total.hexdigest()[:16]}"
     if not place.is_dir():
         say(f"building the {toolchain.arch} runner (once, about 15 s)")
         with new_folder(place, replace=True) as folder:
@@ -161,15 +234,22 @@ def _bundle(toolchain: Toolchain) -> Path:
 def _compile(toolchain: Toolchain, sources: list[Path], output: Path) -> None:
     include = toolchain.wheel / "include"
     command = [toolchain.compiler, *FLAGS, f"-ffile-prefix-map={toolchain.wheel}=executorch"]
-    command += ["-isystem", str(include), "-isystem", str(include / "executorch/runtime/core/portable_type/c10")]
-    command += [file.name for file in sources]  # relative, so that no path of this machine gets into the program
+    command += [
+        "-isystem",
+        str(include),
+        "-isystem",
+        str(include / "executorch/runtime/core/portable_type/c10"),
+    ]
+    # relative, so that no path of this machine gets into the program
+    command += [file.name for file in sources]
     command += ["-o", str(output), f"-L{toolchain.wheel / 'lib'}", *_link_flags(toolchain)]
     answer = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True)
     if answer.returncode != 0:
         lines = answer.stderr.splitlines() or ["no message"]
         errors = [line for line in lines if "error" in line] or lines
         raise CannotRunHere(
-            f"runner: {toolchain.compiler} fails ({errors[0].strip()}); see that executorch is 1.5 and the compiler knows C++17"
+            f"runner: {toolchain.compiler} fails ({errors[0].strip()}); see that executorch is 1.5"
+            " and the compiler knows C++17"
         )
 
 
@@ -182,25 +262,51 @@ def _collect(toolchain: Toolchain, folder: Path) -> None:
         for name in C_LIBRARIES:
             path = toolchain.library(name)
             shutil.copy(path, folder / name)
-        notices += [_package_notice(toolchain.library(name)) for name in ("libc.so.6", "libstdc++.so.6")]
+        notices += [
+            _package_notice(toolchain.library(name)) for name in ("libc.so.6", "libstdc++.so.6")
+        ]
     (folder / "NOTICES.txt").write_text("\n\n".join(notices), encoding="utf-8")
     hashes = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-    description = {"arch": toolchain.arch, "compiler": toolchain.describe(), "executorch": _executorch_version(), "files": hashes}
+    description = {
+        "arch": toolchain.arch,
+        "compiler": toolchain.describe(),
+        "executorch": _executorch_version(),
+        "files": hashes,
+    }
     write_json(folder / "bundle.json", description)
 
 
 def _executorch_notice(wheel: Path) -> str:
     found = sorted(wheel.parent.glob("executorch-*.dist-info/licenses/LICENSE*"))
-    text = found[0].read_text(encoding="utf-8", errors="replace") if found else "BSD 3-Clause; see https://github.com/pytorch/executorch"
-    return f"== ExecuTorch {_executorch_version()} (with XNNPACK, cpuinfo, pthreadpool inside)\n\n{text}"
+    text = (
+        found[0].read_text(encoding="utf-8", errors="replace")
+        if found
+        else "BSD 3-Clause; see https://github.com/pytorch/executorch"
+    )
+    return (
+        f"== ExecuTorch {_executorch_version()} (with XNNPACK, cpuinfo, pthreadpool"
+        f" inside)\n\n{text}"
+    )
 
 
 def _package_notice(library: Path) -> str:
-    """The copyright file of the Debian package a library came from; its source is the package of the same version."""
-    owner = subprocess.run(["dpkg", "-S", str(library)], capture_output=True, text=True) if shutil.which("dpkg") else None
+    """The copyright file of the Debian package a library came from; its source is the package of
+    the same version.
+    """
+    owner = (
+        subprocess.run(["dpkg", "-S", str(library)], capture_output=True, text=True)
+        if shutil.which("dpkg")
+        else None
+    )
     package = owner.stdout.split(":")[0].strip() if owner and owner.returncode == 0 else ""
     notice = Path("/usr/share/doc") / package / "copyright"
     if not package or not notice.is_file():
-        return f"== {library.name}: GNU LGPL 2.1 or later (glibc), or GPL 3 with the GCC runtime exception (libstdc++, libgcc)"
+        return (
+            f"== {library.name}: GNU LGPL 2.1 or later (glibc), or GPL 3 with the GCC runtime"
+            " exception (libstdc++, libgcc)"
+        )
     text = notice.read_text(encoding="utf-8", errors="replace")
-    return f"== {library.name}, from the Debian package {package}; its source is Debian's source package of that name\n\n{text}"
+    return (
+        f"== {library.name}, from the Debian package {package}; its source is Debian's source"
+        f" package of that name\n\n{text}"
+    )

@@ -36,7 +36,7 @@ sealed interface Unfit {
 /** Thrown with the [reason] why a model is refused. */
 class UnfitModel(val reason: Unfit, cause: Throwable? = null) : Exception(reason.toString(), cause)
 
-/** All that the app knows about a model, read from the constant methods inside the `.pte` (mobilekd/constants.py). */
+/** All that the app knows about a model, read from the constant methods inside the `.pte` (mobilekd/formats/constants.py). */
 data class Spec(
     val name: String,
     val backend: String,

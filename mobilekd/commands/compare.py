@@ -1,0 +1,65 @@
+"""``mobilekd compare``: students beside their controls and teachers, on the same photographs, with
+paired intervals.
+
+What is compared comes from each run's ``predictions.csv``; a run that was not evaluated yet is
+evaluated first, and a control that the runs name joins by itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilekd.commands.evaluate import evaluate
+from mobilekd.figures.compared import charts, markdown
+from mobilekd.formats.runs import Run, open_run
+from mobilekd.metrics.comparison import compared
+from mobilekd.metrics.entries import contestant, evaluation_folder
+from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
+
+
+def compare(
+    names: Sequence[str | Path], *, output: Path | None = None, runs: Path = Path("runs")
+) -> dict[str, Any]:
+    """Compare runs by name, folder or ``reference:NAME``; with ``output`` also write
+    comparison.json, .md and .svg there.
+
+    Runs that differ in their seed alone are pooled and shown one by one. All must share one split
+    (``UserError``).
+    """
+    opened = _with_controls([open_run(name, runs) for name in names], runs)
+    for run in opened:
+        if not (evaluation_folder(run) / "predictions.csv").exists():
+            say(f"compare: evaluating {run.info.name} first")
+            evaluate(f"reference:{run.folder.name}" if run.reference else run.folder, runs=runs)
+    document = {
+        **compared([contestant(run) for run in opened]),
+        "created_utc": utc_now(),
+        "commit": commit(),
+        "versions": versions(),
+    }
+    if output is not None:
+        with new_folder(output, replace=True) as folder:
+            write_text(folder / "comparison.md", markdown(document))
+            for name, chart in charts(document).items():
+                write_text(folder / f"{name}.svg", chart.svg(alone=True))
+            write_json(folder / "comparison.json", document)
+    return document
+
+
+def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
+    """``opened`` without repeats, and the controls that they name where those are finished, beside
+    their students or in ``runs``.
+    """
+    found = {run.info.name: run for run in opened}
+    for run in opened:
+        control = run.info.control
+        places = [
+            place
+            for place in (run.folder.parent, runs)
+            if control and (place / control / "run.json").exists()
+        ]
+        if control and control not in found and places:
+            found[control] = open_run(places[0] / control)
+    return list(found.values())

@@ -1,0 +1,98 @@
+"""``devices``: what can be measured on, and what is wrong with what cannot, each with its
+remedy.
+"""
+
+from dataclasses import dataclass
+
+from mobilekd.runners import android_state
+from mobilekd.runners.adb_client import Adb, listed, remedy
+from mobilekd.runners.host import HostRunner
+from mobilekd.runners.native.build import arm_bundle, host_bundle
+from mobilekd.runners.qemu import TRUSTED, QemuRunner
+from mobilekd.support.errors import UserError
+
+
+@dataclass(frozen=True)
+class Found:
+    """One device: what to write after ``--device``, what it is, and why it cannot be used where it
+    cannot.
+    """
+
+    device: str
+    usable: bool
+    problem: str = ""
+    name: str = ""
+    latency: bool = True  # False: answers only
+
+
+def devices() -> list[Found]:
+    """This machine, every device adb knows, and the emulated processors that the golden set is
+    checked on.
+    """
+    return [_host(), *_phones(), *_emulated()]
+
+
+def _host() -> Found:
+    about = HostRunner().describe()
+    return Found(
+        "host",
+        *_outcome("host"),
+        name=f"{about.soc or about.model}, {about.cores} cores, {about.os}",
+    )
+
+
+def _outcome(kind: str, cpu: str = "") -> tuple[bool, str]:
+    """Whether the runner can be had, building it where need be, and why not."""
+    try:
+        if kind == "host":
+            host_bundle()
+        else:
+            QemuRunner(cpu)
+            arm_bundle()
+    except UserError as error:
+        return False, str(error)
+    return True, ""
+
+
+def _phones() -> list[Found]:
+    try:
+        known = listed()
+    except UserError as error:
+        return [Found("adb", False, str(error), "a phone")]
+    if not known:
+        advice = (
+            "no phone is connected; plug one in with USB debugging on (benchmarks/phone.md tells"
+            " how)"
+        )
+        return [Found("adb", False, advice, "a phone")]
+    return [_phone(item.serial, item.state) for item in known]
+
+
+def _phone(serial: str, state: str) -> Found:
+    if state != "device":
+        advice = remedy(state)
+        return Found(
+            f"adb:{serial}", False, advice if state in advice else f"{state}: {advice}", "a phone"
+        )
+    try:
+        text = Adb(serial).ask(android_state.HARDWARE_SCRIPT)
+    except UserError as error:
+        return Found(f"adb:{serial}", False, str(error), "a phone")
+    about = android_state.device(text, serial)
+    name = f"{about.maker} {about.model}, {about.soc}, {about.os}" + (
+        " (emulated)" if about.emulated else ""
+    )
+    trouble = android_state.problem(android_state.properties(text))
+    return Found(f"adb:{serial}", trouble is None, trouble or "", name, latency=not about.emulated)
+
+
+def _emulated() -> list[Found]:
+    return [
+        Found(
+            f"qemu:{cpu}",
+            *_outcome("qemu", cpu),
+            name=f"emulated {cpu}: answers only",
+            latency=False,
+        )
+        for cpu in TRUSTED
+    ]

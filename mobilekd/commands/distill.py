@@ -1,0 +1,240 @@
+"""``mobilekd distill``: the whole story of a student, top to bottom.
+
+Data and split; teachers, checked to know something; the student taught by them and its control,
+which is the same student under the same schedule without a teacher; temperature and "not sure"
+fitted on validation; a run folder.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe
+from mobilekd.formats.runs import Run, RunInfo, open_run
+from mobilekd.losses import Objective, check
+from mobilekd.metrics.calibrate import calibrate
+from mobilekd.students import build
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_bytes, write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
+from mobilekd.training.ensemble import Faculty
+from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
+from mobilekd.training.loop import Fitter
+from mobilekd.training.parallel import World
+from mobilekd.training.pixels import predict_logits
+from mobilekd.training.schedule import class_weights, log_priors
+from mobilekd.training.state import CHECKPOINT
+
+
+def distill(
+    recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, control: bool = True
+) -> Run:
+    """Train the recipe's student, and its control unless told not to; returns the student's
+    finished run.
+
+    Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
+    leaves no file.
+    """
+    for table in recipe.losses:
+        check(table)
+    world = World.from_environment()
+    wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
+    unfinished = [one for one in wanted if not _finished(one, runs / one.name, resume=resume)]
+    if unfinished:
+        experiment = prepare(recipe, *(runs / one.name for one in unfinished))
+        trials = [_ready(one, experiment, runs, world) for one in unfinished]
+        for trial in trials:
+            trial.run(
+                resume=resume,
+                control=wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None,
+            )
+    run = open_run(runs / recipe.name)
+    # its control was left out before, and is there now
+    if len(wanted) > 1 and run.info.control is None:
+        write_json(
+            run.folder / "run.json",
+            run.info.model_copy(update={"control": wanted[0].name}).model_dump(mode="json"),
+        )
+    return open_run(run.folder)
+
+
+def control_of(recipe: Recipe) -> Recipe:
+    """The same student, schedule and augmentation without a teacher: cross-entropy alone, with the
+    student's options.
+    """
+    supervised = next(
+        (table for table in recipe.losses if table.name == "cross_entropy"),
+        LossTable(name="cross_entropy"),
+    )
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}-control",
+            "title": f"{recipe.title or recipe.name}: control",
+            "teachers": (),
+            "ensemble": EnsembleTable(),
+            "losses": (supervised.model_copy(update={"weight": 1.0, "schedule": "constant"}),),
+        }
+    )
+
+
+def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
+    """Whether the run is there already; one of another recipe, or one begun without ``resume``, is
+    the user's mistake.
+    """
+    if (folder / "run.json").exists():
+        run = open_run(folder)
+        if run.info.recipe_hash != recipe.hash():
+            raise UserError(
+                f"{folder}: holds a finished run of another recipe; give this one another name"
+                " (--set name=...)"
+            )
+        say(f"{folder}: finished already")
+        return True
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise UserError(
+            f"{folder}: holds an unfinished run; go on with --resume, or remove the folder to start"
+            " again"
+        )
+    return False
+
+
+def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> "Trial":
+    """Everything that a student's training needs, opened and checked. ``experiment`` is of this
+    recipe or of its control's student.
+    """
+    folder = runs / recipe.name
+    faculty = (
+        Faculty.hire(experiment, folder, runs / ".cache" / "teachers", world)
+        if recipe.teachers
+        else None
+    )
+    torch.manual_seed(recipe.seed)
+    student = build(recipe.student, experiment.classes)
+    targets = experiment.targets(experiment.split.train)
+    objective = Objective(
+        recipe.losses,
+        student=student,
+        teacher=faculty.network if faculty else None,
+        preprocess=experiment.preprocess,
+        classes=experiment.classes,
+        class_weights=(
+            torch.from_numpy(class_weights(targets, experiment.classes))
+            if recipe.train.balance == "weighted"
+            else None
+        ),
+        log_priors=(
+            torch.from_numpy(log_priors(targets, experiment.classes))
+            if recipe.train.balance == "logit_adjustment"
+            else None
+        ),
+    )
+    if objective.needs_teacher and faculty is None:
+        raise UserError(
+            f"{recipe.name}: a loss needs a teacher and the recipe has none; add [[teachers]] or"
+            " drop the loss"
+        )
+    fitter = Fitter(
+        student,
+        objective,
+        recipe.train,
+        experiment.views,
+        classes=experiment.classes,
+        seed=recipe.seed,
+        folder=folder,
+        world=world,
+        what=recipe.name,
+        identity=experiment.identity(
+            "train",
+            recipe.student,
+            recipe.ensemble,
+            *recipe.teachers,
+            *recipe.losses,
+            also=faculty.weights if faculty else (),
+        ),
+        view_seed=experiment.view_seed(recipe.train),
+    )
+    return Trial(recipe, folder, experiment, faculty, fitter)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One student about to be trained."""
+
+    recipe: Recipe
+    folder: Path
+    experiment: Experiment
+    faculty: Faculty | None
+    fitter: Fitter
+
+    def run(self, *, resume: bool, control: str | None) -> None:
+        """Train to the end and write the run. ``control`` names the run beside it, None where this
+        is the control or has none.
+        """
+        experiment, faculty, fitter = self.experiment, self.faculty, self.fitter
+        experiment.keep_split(self.folder)
+        write_json(self.folder / "recipe.json", self.recipe.to_dict())
+        feed = (
+            faculty.feed(fitter.objective, self.recipe.train)
+            if faculty and fitter.objective.needs_teacher
+            else None
+        )
+        student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
+        if fitter.world.leader:
+            self._finish(student, control)
+        fitter.world.barrier()
+
+    def _finish(self, student: nn.Module, control: str | None) -> None:
+        """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says
+        that all is there.
+        """
+        recipe, folder, experiment, faculty, fitter = (
+            self.recipe,
+            self.folder,
+            self.experiment,
+            self.faculty,
+            self.fitter,
+        )
+        dataset, device = experiment.dataset, fitter.world.device
+        logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
+        fitted = calibrate(
+            logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs
+        )
+        state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
+        write_bytes(folder / "student.safetensors", safetensors.torch.save(state))
+        write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
+        if faculty:
+            judged = faculty.logits(experiment.split.test)
+            write_bytes(
+                folder / "teacher_logits.safetensors",
+                safetensors.torch.save({"test": torch.from_numpy(judged).half()}),
+            )
+        info = RunInfo(
+            name=recipe.name,
+            recipe_hash=recipe.hash(),
+            split_hash=experiment.split.hash(),
+            split_by=experiment.split.by,
+            data_hash=dataset.hash,
+            data_licence=dataset.licence,
+            labels=dataset.classes,
+            control=control,
+            is_control=recipe is not experiment.recipe,
+            parameters=count_parameters(student),
+            macs=count_macs(student.cpu(), experiment.preprocess),
+            epochs=recipe.train.epochs,
+            seconds=round(fitter.clock.total(), 1),
+            images_per_second=round(fitter.clock.images / max(fitter.clock.total(), 1e-9), 1),
+            teachers=faculty.describe() if faculty else (),
+            created_utc=utc_now(),
+            versions=versions(),
+            commit=commit(),
+            command=shlex.join(["mobilekd", *sys.argv[1:]]),
+        )
+        write_json(folder / "run.json", info.model_dump(mode="json"))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")

@@ -1,0 +1,304 @@
+"""``mobilekd doctor``: what this machine lacks for which command, each with its fix; ``--install``
+mends what apt can.
+"""
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from mobilekd.android.toolchain import build_tools, find
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for. ``required`` things stop every command, the others only what
+    ``needed_for`` names.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    needed_for: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program outside Python: its command, its Debian package, how it is had on macOS, and what
+    wants it.
+    """
+
+    command: str
+    package: str
+    homebrew: str
+    needed_for: str
+
+
+#: Programs outside Python in the order of use. The first Debian package that the machine's release
+#: has is taken.
+TOOLS = (
+    Tool(
+        "javac",
+        "openjdk-17-jdk-headless|default-jdk-headless",
+        "openjdk@17",
+        "apk: compiling the app (JDK 17 or newer)",
+    ),
+    Tool("mvn", "maven", "maven", "apk: fetching the Kotlin compiler, R8 and the runtime"),
+    Tool("aapt", "aapt", "", "apk: packaging resources (or an Android SDK's build-tools)"),
+    Tool("zipalign", "zipalign", "", "apk: aligning (or an Android SDK's build-tools)"),
+    Tool("apksigner", "apksigner", "", "apk: signing (or an Android SDK's build-tools)"),
+    Tool(
+        "adb",
+        "adb",
+        "android-platform-tools",
+        "bench --device adb, apk --install: reaching a phone",
+    ),
+    Tool(
+        "qemu-aarch64|qemu-aarch64-static",
+        "qemu-user",
+        "",
+        "export --verify arm, bench --device qemu: emulated Arm processors",
+    ),
+    Tool(
+        "aarch64-linux-gnu-g++",
+        "g++-aarch64-linux-gnu",
+        "",
+        "export --verify arm, bench --device adb: building the Arm runner",
+    ),
+    Tool("g++", "g++", "gcc", "building the C++ runner for this machine"),
+    Tool("npm", "npm", "node", "apk: fetching a community build of the Android runtime by name"),
+    Tool("proot", "proot", "", "tests: the pretend phone's sandbox"),
+    Tool(
+        "chromium|google-chrome|chromium-browser",
+        "chromium|chromium-browser",
+        "chromium",
+        "tests: opening the report in a real browser",
+    ),
+)
+
+#: Least free space for training runs and the app's build, in bytes.
+LEAST_SPACE = 4 << 30
+
+
+def doctor() -> list[Check]:
+    """Every check, the required ones first."""
+    return [
+        *_python(),
+        *_packages(),
+        _exporter_matches_torch(),
+        *_machine(),
+        *map(_tool, TOOLS),
+        _android_sdk(),
+    ]
+
+
+def install() -> None:
+    """As root on Debian or Ubuntu, install the missing programs with apt; elsewhere name them with
+    the command.
+    """
+    missing = [tool for tool in TOOLS if _found(tool) is None]
+    if not missing:
+        return
+    names = ", ".join(tool.command.partition("|")[0] for tool in missing)
+    if not (shutil.which("apt-get") and os.geteuid() == 0):
+        say(f"doctor: missing {names}; {_fix_for(missing)}")
+        return
+    say(f"doctor: installing {names} with apt")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _apt(["update"], environment)
+    _apt(
+        ["install", "-y", "--no-install-recommends", *(_debian_package(tool) for tool in missing)],
+        environment,
+    )
+
+
+def _apt(arguments: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["apt-get", "-qq", *arguments], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        lines = (
+            [line for line in done.stderr.splitlines() if line.startswith("E:")]
+            or done.stderr.splitlines()
+            or ["no message"]
+        )
+        raise UserError(
+            f"apt-get {arguments[0]}: {lines[-1]}; mend that, then run mobilekd doctor --install"
+            " again"
+        )
+
+
+def _debian_package(tool: Tool) -> str:
+    """The first of the tool's packages that this release has."""
+    *preferred, last = tool.package.split("|")
+    for name in preferred:
+        if subprocess.run(["apt-cache", "show", name], capture_output=True).returncode == 0:
+            return name
+    return last
+
+
+def _fix_for(tools: list[Tool]) -> str:
+    if sys.platform == "darwin":
+        known = [tool.homebrew for tool in tools if tool.homebrew]
+        return (
+            "brew install " + " ".join(known)
+            if known
+            else "there is no package of it for macOS; use a Linux machine or container"
+        )
+    return "sudo apt-get install " + " ".join(tool.package.partition("|")[0] for tool in tools)
+
+
+def _found(tool: Tool) -> str | None:
+    return next((path for command in tool.command.split("|") if (path := find(command))), None)
+
+
+def _tool(tool: Tool) -> Check:
+    path = _found(tool)
+    if path and tool.command == "javac":
+        release = _java_release(path)
+        if release < 17:
+            return Check(
+                "javac", False, f"{path}, release {release}", _fix_for([tool]), tool.needed_for
+            )
+    return Check(
+        tool.command.partition("|")[0],
+        path is not None,
+        path or "",
+        _fix_for([tool]),
+        tool.needed_for,
+    )
+
+
+def _java_release(javac: str) -> int:
+    done = subprocess.run([javac, "-version"], capture_output=True, text=True)
+    match = re.search(r"(\d+)", done.stdout + done.stderr)
+    return int(match.group(1)) if match and done.returncode == 0 else 0
+
+
+def _python() -> list[Check]:
+    running = platform.python_version()
+    return [
+        Check(
+            "Python 3.11 to 3.13",
+            (3, 11) <= sys.version_info[:2] <= (3, 13),
+            running,
+            "use Python 3.11, 3.12 or 3.13",
+            "everything",
+            True,
+        )
+    ]
+
+
+def _packages() -> list[Check]:
+    """The plain dependencies of the installed package; their versions are read, nothing is
+    imported.
+    """
+    try:
+        needed = requires("mobilekd") or []
+    except PackageNotFoundError:
+        return [
+            Check("mobilekd", False, "runs from a source tree", "pip install .", "everything", True)
+        ]
+    checks = []
+    for requirement in needed:
+        if "extra ==" in requirement or "sys_platform" in requirement:
+            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            checks.append(Check(name, True, version(name), needed_for="everything", required=True))
+        except PackageNotFoundError:
+            checks.append(
+                Check(
+                    name, False, "not installed", f"pip install '{requirement}'", "everything", True
+                )
+            )
+    core_ml = importlib.util.find_spec("coremltools") is not None
+    checks.append(
+        Check(
+            "coremltools",
+            core_ml,
+            version("coremltools") if core_ml else "",
+            "pip install coremltools",
+            "export --backend coreml",
+        )
+    )
+    return checks
+
+
+def _exporter_matches_torch() -> Check:
+    """ExecuTorch's wheel holds kernels built for one torch release; another one fails far away,
+    while loading.
+    """
+    pairs = {"1.5": "2.15"}
+    try:
+        exporter, torch = (version(name) for name in ("executorch", "torch"))
+    except PackageNotFoundError:
+        return Check(
+            "torch fits executorch",
+            False,
+            "one of them is missing",
+            "pip install mobilekd",
+            "export",
+            True,
+        )
+    wanted = pairs.get(".".join(exporter.split(".")[:2]))
+    fits = wanted is not None and torch.startswith(f"{wanted}.")
+    fix = (
+        f"pip install 'torch=={wanted}.*'"
+        if wanted
+        else "pip install 'executorch==1.5.*' 'torch==2.15.*'"
+    )
+    return Check(
+        "torch fits executorch",
+        fits,
+        f"torch {torch}, executorch {exporter}",
+        fix,
+        "export, predict with a .pte",
+        True,
+    )
+
+
+def _machine() -> list[Check]:
+    free = shutil.disk_usage(Path.cwd()).free
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return [
+        Check(
+            "disk space",
+            free >= LEAST_SPACE,
+            f"{free / 1e9:.0f} GB free here",
+            f"free {LEAST_SPACE / 1e9:.0f} GB on this disk",
+            "training, apk",
+        ),
+        Check(
+            "processor cores",
+            cores >= 2,
+            str(cores),
+            "two or more make training bearable; one works",
+            "training",
+        ),
+    ]
+
+
+def _android_sdk() -> Check:
+    folder = build_tools()
+    instead = all(find(command) for command in ("aapt", "zipalign", "apksigner"))
+    detail = str(folder) if folder else "none; the programs above serve"
+    return Check(
+        "Android SDK's build-tools",
+        folder is not None or instead,
+        detail,
+        "install an Android SDK and set ANDROID_HOME",
+        "apk",
+    )

@@ -1,0 +1,288 @@
+"""``mobilekd evaluate``: the same numbers for an eager student and for an artifact, through one
+code path.
+
+On its own test split, or on any other labelled data: there classes are mapped explicitly, and
+photographs that trained or calibrated the student are left out and counted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilekd import figures
+from mobilekd.data import (
+    Dataset,
+    inputs,
+    load,
+    make_split,
+    map_classes,
+    overlap_hashes,
+    overlapping,
+    same_pixels,
+)
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.runs import Split
+from mobilekd.inference.predictor import Subject, open_subject
+from mobilekd.metrics import metrics
+from mobilekd.metrics.calibrate import softmax
+from mobilekd.metrics.predictions import Predictions, write_predictions
+from mobilekd.metrics.shapes import (
+    confusion_matrix,
+    coverage_by_class,
+    reliability_bins,
+    risk_coverage_points,
+    subgroups,
+)
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import commit, utc_now, versions
+
+#: The teachers' answers to the test split, in a run's folder.
+TEACHER_LOGITS = "teacher_logits.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The photographs that judge: labelled, mapped onto the student's classes, unseen in
+    training.
+    """
+
+    dataset: Dataset
+    ids: tuple[str, ...]
+    role: str  # test, or all
+    left_out: dict[str, Any]
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    data: DataTable | None = None,
+    mapping: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    runs: Path = Path("runs"),
+) -> dict[str, Any]:
+    """Judge a run, ``reference:NAME`` or an artifact; returns what ``metrics.json`` holds.
+
+    Without ``data`` on the test split of the recipe, else on all labelled photographs of ``data``
+    with classes mapped by ``mapping`` (theirs to ours). Writes metrics.json, predictions.csv and
+    figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
+    not to be written to.
+    """
+    subject = open_subject(target, runs)
+    judged = _test_split(subject) if data is None else _other_data(subject, data, mapping or {})
+    say(f"evaluate: {subject.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
+    rows = judged.dataset.rows(judged.ids)
+    answers = Predictions(
+        keys=tuple(label.key for label in subject.labels),
+        ids=judged.ids,
+        lesions=tuple(judged.dataset.lesions[row] for row in rows),
+        truth=judged.dataset.targets[rows],
+        probabilities=subject.answer(inputs(judged.dataset, judged.ids, subject.preprocess)),
+    )
+    missing = _no_teacher(subject, judged)
+    teacher = None if missing else _teacher(subject, judged, answers)
+    document = _document(subject, judged, answers, teacher)
+    if missing:
+        document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
+    with new_folder(output or _place(subject, data), replace=True) as folder:
+        write_predictions(folder / "predictions.csv", answers)
+        if teacher is not None:
+            write_predictions(folder / "teacher_predictions.csv", teacher)
+        for name, chart in _charts(document).items():
+            write_text(folder / f"{name}.svg", chart.svg(alone=True))
+        write_json(folder / "metrics.json", document)
+    return document
+
+
+def _place(subject: Subject, data: DataTable | None) -> Path:
+    """Inside a run, but nowhere inside an artifact or the installed package."""
+    ending = "" if data is None else f"-{data.kind}"
+    if subject.kind == "run":
+        return subject.folder / f"evaluation{ending}"
+    return Path("results") / "evaluations" / f"{subject.folder.name}{ending}"
+
+
+def _test_split(subject: Subject) -> Judged:
+    """The recipe's own test photographs. A split that is not at hand is made again and must have
+    the recorded hash.
+    """
+    dataset = load(subject.recipe.data)
+    split = _split(subject, dataset)
+    if split.data_hash != dataset.hash:
+        raise UserError(
+            f"{subject.name}: the data at {subject.recipe.data.root} has changed since training;"
+            " evaluate with --data instead"
+        )
+    if not same_pixels(dataset, split, "test"):
+        raise UserError(
+            f"{subject.name}: its test photographs are others than at training; put them back, or"
+            " evaluate with --data"
+        )
+    rows = dataset.rows(split.test)
+    ids = tuple(
+        name for name, row in zip(split.test, rows, strict=True) if dataset.targets[row] >= 0
+    )
+    if not ids:
+        raise UserError(
+            f"{subject.name}: its test split is empty; evaluate on other photographs with --data"
+        )
+    left_out = {"unlabelled": len(split.test) - len(ids), "unmapped": {}, "overlap": 0}
+    return Judged(dataset, ids, "test", left_out)
+
+
+def _split(subject: Subject, dataset: Dataset) -> Split:
+    split = subject.split or make_split(dataset, subject.recipe.split)
+    if split.hash() != subject.split_hash:
+        raise UserError(
+            f"{subject.name}: the split made from this data has hash {split.hash()[:12]},"
+            f" training's was {subject.split_hash[:12]}; give the data that it was trained on, or"
+            " other data with --data"
+        )
+    return split
+
+
+def _other_data(subject: Subject, data: DataTable, mapping: Mapping[str, str]) -> Judged:
+    """All labelled photographs of ``data`` whose class has a place, without those that the student
+    has seen.
+    """
+    dataset = load(data)
+    labelled = int((dataset.targets >= 0).sum())
+    mapped, unmapped = map_classes(dataset, mapping, subject.labels)
+    left_out: dict[str, Any] = {
+        "unlabelled": len(dataset.ids) - labelled,
+        "unmapped": unmapped,
+        "overlap": None,
+    }
+    seen = np.zeros(len(mapped.ids), bool)
+    trained = subject.training_hashes() or _hash_training_data(subject)
+    if trained is None:
+        left_out["reason"] = (
+            "the training photographs are not here and no hashes of them travel along, so overlap"
+            " is unknown"
+        )
+        say(f"evaluate: {left_out['reason']}")
+    else:
+        salt, hashes = trained
+        seen = overlapping(mapped, mapped.ids, hashes, salt)
+        left_out["overlap"] = int(seen.sum())
+    ids = tuple(name for name, was_seen in zip(mapped.ids, seen, strict=True) if not was_seen)
+    if not ids:
+        raise UserError(
+            f"{subject.name}: every labelled photograph of this data was trained on; evaluate on"
+            " other photographs"
+        )
+    return Judged(mapped, ids, "all", left_out)
+
+
+def _hash_training_data(subject: Subject) -> tuple[str, list[str]] | None:
+    try:
+        dataset = load(subject.recipe.data)
+        split = _split(subject, dataset)
+    except UserError:
+        return None
+    return subject.split_hash, overlap_hashes(
+        dataset, (*split.train, *split.validation), subject.split_hash
+    )
+
+
+def _no_teacher(subject: Subject, judged: Judged) -> str | None:
+    """Why the teachers' answers to the judged photographs are not at hand; None where they are."""
+    if not subject.recipe.teachers:
+        return "no teacher taught it"
+    if judged.role != "test":
+        return "the teachers answered only the recipe's own test split"
+    if subject.split is None or not (subject.folder / TEACHER_LOGITS).exists():
+        return "the teachers' answers are not here; distill keeps them in the run's own folder"
+    return None
+
+
+def _teacher(subject: Subject, judged: Judged, answers: Predictions) -> Predictions:
+    """The teachers' answers on the test split, as the run kept them: ``test`` ``[N, C]`` logits in
+    the split's order.
+    """
+    from safetensors.numpy import load_file
+
+    assert subject.split is not None, "_no_teacher was asked first"
+    path = subject.folder / TEACHER_LOGITS
+    kept = load_file(path).get("test")
+    if kept is None or kept.shape != (len(subject.split.test), len(answers.keys)):
+        raise UserError(
+            f"{path}: does not hold one row of logits per test photograph; distil again"
+        )
+    place = {name: row for row, name in enumerate(subject.split.test)}
+    logits = kept[[place[name] for name in judged.ids]].astype(np.float64)
+    return Predictions(answers.keys, answers.ids, answers.lesions, answers.truth, softmax(logits))
+
+
+def _document(
+    subject: Subject, judged: Judged, answers: Predictions, teacher: Predictions | None
+) -> dict[str, Any]:
+    calibration = subject.calibration
+    truth, probabilities = answers.truth, answers.probabilities
+    found = metrics(
+        truth,
+        probabilities,
+        answers.lesions,
+        subject.labels,
+        calibration=calibration,
+        teacher=None if teacher is None else teacher.probabilities,
+    )
+    rows = judged.dataset.rows(judged.ids)
+    columns = {
+        name: [column[row] for row in rows] for name, column in judged.dataset.metadata.items()
+    }
+    leaky = judged.role == "test" and subject.recipe.split.by == "photograph"
+    document: dict[str, Any] = {
+        "schema_version": 1,
+        "kind": "evaluation",
+        "target": {"name": subject.name, "kind": subject.kind, **subject.facts},
+        "data": {
+            "kind": judged.dataset.kind,
+            "role": judged.role,
+            "photographs": len(judged.ids),
+            "lesions": len(set(answers.lesions)),
+            "by_class": {key: int((truth == i).sum()) for i, key in enumerate(answers.keys)},
+            "left_out": judged.left_out,
+            "split_by": subject.recipe.split.by,
+            "split_hash": subject.split_hash,
+            "leaky": leaky,
+            "hash": judged.dataset.hash,
+            "licence": judged.dataset.licence,
+        },
+        "labels": [label.model_dump() for label in subject.labels],
+        "calibration": calibration.model_dump(mode="json"),
+        "metrics": {name: figure.model_dump() for name, figure in found.items()},
+        "coverage_by_class": coverage_by_class(
+            truth, probabilities, answers.keys, calibration.threshold
+        ),
+        "subgroups": subgroups(answers, columns),
+        "confusion": confusion_matrix(truth, probabilities),
+        "reliability": reliability_bins(truth, probabilities),
+        "risk_coverage": risk_coverage_points(truth, probabilities),
+        "created_utc": utc_now(),
+        "commit": commit(),
+        "versions": versions(),
+    }
+    if teacher is not None:
+        scores = metrics(truth, teacher.probabilities, answers.lesions, subject.labels)
+        document["teacher"] = {
+            "metrics": {name: figure.model_dump() for name, figure in scores.items()}
+        }
+    return document
+
+
+def _charts(document: dict[str, Any]) -> dict[str, figures.Chart]:
+    keys = [label["key"] for label in document["labels"]]
+    figure = document["metrics"]
+    return {
+        "confusion": figures.confusion(document["confusion"], keys),
+        "reliability": figures.reliability(document["reliability"], figure["ece"]["value"]),
+        "risk_coverage": figures.risk_coverage(
+            document["risk_coverage"], figure["coverage"]["value"]
+        ),
+    }

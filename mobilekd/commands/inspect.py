@@ -1,0 +1,240 @@
+"""``inspect``: what an artifact is, read from its folder: labels, operators, every byte, cost per
+layer, parity, provenance.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilekd.figures import Chart
+from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.graphs import pte
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json, write_text
+
+#: Executions under the profiler; the median of each operator is reported.
+PROFILED_RUNS = 40
+
+#: XNNPACK's operator names by what their time is spent on.
+CATEGORIES = (
+    ("convolution", ("Convolution", "Deconvolution")),
+    ("matrix product", ("Fully Connected", "Batch Matrix")),
+    (
+        "data movement",
+        ("Transpose", "Reshape", "Copy", "Convert", "Pad", "Slice", "Concatenate", "Constant Pad"),
+    ),
+    ("reduction", ("Mean", "Sum", "Softmax", "Global Average", "Average Pooling")),
+)
+
+
+def inspect(
+    artifact: Path, *, profile: bool = False, picture: Path | None = None
+) -> dict[str, Any]:
+    """Everything there is to know about an artifact folder, as JSON.
+
+    ``profile`` runs it here under ExecuTorch's profiler; ``picture`` is an SVG file to draw the
+    cost per layer into.
+    """
+    opened = open_artifact(artifact)
+    manifest = opened.manifest
+    document: dict[str, Any] = {
+        "artifact": str(opened.folder),
+        "name": manifest.name,
+        "backend": manifest.backend,
+        "precision": manifest.precision,
+        "model": manifest.student.model_dump(mode="json"),
+        "input": manifest.preprocess,
+        "labels": [label.model_dump() for label in manifest.labels],
+        "outputs": list(manifest.outputs),
+        "calibration": manifest.calibration.model_dump(mode="json"),
+        "bytes": {
+            "file": manifest.bytes,
+            "per_parameter": manifest.bytes / max(1, manifest.student.parameters),
+        },
+        "delegation": manifest.delegation.model_dump() if manifest.delegation else None,
+        "memory": manifest.memory,
+        "least_ios": manifest.least_ios,
+        "accuracy": manifest.accuracy,
+        "parity": [stage.model_dump(mode="json") for stage in manifest.parity],
+        "gates": [gate.model_dump() for gate in manifest.gates],
+        "notes": list(manifest.notes),
+        "provenance": manifest.provenance.model_dump(mode="json"),
+    }
+    file = pte.read(opened.model) if opened.model.suffix == ".pte" else None
+    if file is not None:
+        document["bytes"]["parts"] = file.byte_table()
+        document["constants"] = {
+            name: value for name, value in pte.constants(opened.model).items() if name != "card"
+        }
+    document["layers"] = layers(opened, file)
+    sensitivity = opened.folder / "sensitivity.json"
+    if sensitivity.exists():
+        document["sensitivity"] = read_json(sensitivity, "table of sensitivities")
+    if profile:
+        document["profile"] = profiled(opened)
+        _time_layers(document)
+    if picture is not None:
+        write_text(picture, cost_picture(document))
+    return document
+
+
+def layers(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]:
+    """Convolutions and linear layers in order with multiply-adds and size.
+
+    Counted in the file where its delegate's graph can be read (XNNPACK), bytes included; else as
+    the exporter counted its source.
+    """
+    names_file = artifact.folder / "layers.json"
+    source = read_json(names_file, "list of layers") if names_file.exists() else []
+    if file is None or not file.heavy:
+        total = sum(row["macs"] for row in source) or 1
+        return [
+            {**row, "precision": artifact.manifest.precision, "share": row["macs"] / total}
+            for row in source
+        ]
+    total = sum(node.macs for node in file.heavy) or 1
+    return [
+        {
+            "layer": source[index]["layer"] if len(source) == len(file.heavy) else f"layer {index}",
+            "kind": node.kind.removeprefix("XNN"),
+            "precision": "int8" if node.quantized else "float",
+            "output": list(node.output),
+            "macs": node.macs,
+            "share": node.macs / total,
+            "bytes": (
+                len(file.blobs.get(node.weight_key, b"")) + len(file.blobs.get(node.bias_key, b""))
+            ),
+        }
+        for index, node in enumerate(file.heavy)
+    ]
+
+
+def profiled(artifact: Artifact) -> dict[str, Any]:
+    """The artifact's operators timed on this host; see ``operator_times``."""
+    if artifact.model.suffix != ".pte":
+        raise UserError(
+            f"{artifact.folder}: --profile needs a .pte; profile Core ML with Xcode's instruments"
+        )
+    return operator_times(artifact.model, artifact.golden().inputs[:1].astype(np.float32))
+
+
+def operator_times(model: Path, picture: np.ndarray) -> dict[str, Any]:
+    """Median microseconds of every operator over ``PROFILED_RUNS`` executions, in order, and by
+    category.
+
+    ``picture`` float32 ``[1, 3, H, W]``. ExecuTorch's event tracer counts in whole microseconds
+    inside the delegate.
+    """
+    import torch
+    from executorch.devtools import Inspector
+
+    program = pte.runtime().load_program(model, enable_etdump=True)
+    forward = program.load_method("forward")
+    for _ in range(PROFILED_RUNS):
+        forward.execute([torch.from_numpy(picture)])
+    with tempfile.TemporaryDirectory() as work, warnings.catch_warnings():
+        # it warns that no tensors were dumped, which nobody asked for
+        warnings.simplefilter("ignore", UserWarning)
+        program.write_etdump_result_to_file(f"{work}/dump", f"{work}/buffer")
+        blocks = Inspector(etdump_path=f"{work}/dump").event_blocks
+    events = [
+        event
+        for block in blocks
+        if block.name == "Execute"
+        for event in block.events
+        if event.perf_data
+    ]
+    operators = [
+        {
+            "operator": event.name,
+            "category": category(event.name),
+            "microseconds": 1000 * float(np.median(event.perf_data.raw)),
+        }
+        for event in events
+        if not event.name.startswith(("Method::", "DELEGATE_CALL", "OPERATOR_CALL"))
+    ]
+    whole = next(
+        (
+            1000 * float(np.median(event.perf_data.raw))
+            for event in events
+            if event.name == "Method::execute"
+        ),
+        0.0,
+    )
+    by_category: dict[str, float] = {}
+    for operator in operators:
+        by_category[operator["category"]] = (
+            by_category.get(operator["category"], 0.0) + operator["microseconds"]
+        )
+    return {
+        "runs": PROFILED_RUNS,
+        "execute_microseconds": whole,
+        "by_category": by_category,
+        "operators": operators,
+    }
+
+
+def category(operator: str) -> str:
+    """What an operator's time is spent on, by XNNPACK's name for it."""
+    return next((name for name, starts in CATEGORIES if operator.startswith(starts)), "elementwise")
+
+
+def _time_layers(document: dict[str, Any]) -> None:
+    """XNNPACK runs convolutions and linear layers in the graph's order, so the n-th such event is
+    the n-th layer.
+    """
+    heavy = [
+        one
+        for one in document["profile"]["operators"]
+        if one["category"] in ("convolution", "matrix product")
+    ]
+    rows = document.get("layers", [])
+    if len(heavy) == len(rows):
+        for row, event in zip(rows, heavy, strict=True):
+            row["microseconds"] = event["microseconds"]
+
+
+def cost_picture(document: dict[str, Any]) -> str:
+    """SVG: one row per layer with its share of multiply-adds, of bytes, and of time where it was
+    profiled.
+    """
+    rows = document.get("layers") or []
+    if not rows:
+        raise UserError(
+            f"{document['artifact']}: no layers to draw; export again, so that layers.json is in it"
+        )
+    measures = [
+        ("multiply-adds", "macs"),
+        ("bytes", "bytes") if "bytes" in rows[0] else ("parameters", "parameters"),
+    ]
+    if "microseconds" in rows[0]:
+        measures.append(("time here", "microseconds"))
+    chart = Chart(
+        f"Cost per layer of {document['name']}, {document['precision']}",
+        f"{len(rows)} layers; the costliest by multiply-adds is"
+        f" {max(rows, key=lambda row: row['macs'])['layer']}.",
+        left=150,
+    )
+    pitch = 5 + 4 * len(measures)
+    chart.height = 60 + pitch * len(rows)
+    chart.legend([name for name, _ in measures])
+    shares = {key: _shares([row[key] for row in rows]) for _, key in measures}
+    x = chart.scale_x(0, max(max(values) for values in shares.values()))
+    chart.axis_x(x, "per cent of the whole network")
+    for index, row in enumerate(rows):
+        top = chart.top + pitch * index + 4
+        chart.text(chart.left - 6, top + pitch / 2 + 2, row["layer"], css="end")
+        for series, (_, key) in enumerate(measures):
+            chart.rectangle(
+                chart.left, top + 4 * series, x(shares[key][index]) - chart.left, 3.4, series=series
+            )
+    return chart.svg(alone=True)
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    total = sum(values) or 1.0
+    return [100 * value / total for value in values]

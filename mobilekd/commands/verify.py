@@ -1,0 +1,271 @@
+"""``verify``: every check of an artifact again, on whatever machine holds it, with what cannot be
+checked here said so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mobilekd.backends import get
+from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.constants import constants
+from mobilekd.formats.recipe import from_dict
+from mobilekd.formats.runs import Run, open_run
+from mobilekd.inference.evaluation_set import gather
+from mobilekd.lowering import parity
+from mobilekd.metrics import weighted
+from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import sha256_file
+
+#: Two JPEG decoders may differ by so many of 255 levels; the exporting machine's Pillow differs by
+#: none.
+DECODER_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check; ``passed`` is None where this machine cannot decide it, and ``detail``
+    says why.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """All checks of one artifact."""
+
+    artifact: str
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> VerifyResult:
+    """Check files, constants, delegation, golden set and, where its data is here, the decisions on
+    the test split.
+
+    A file that does not match its hash is a ``UserError`` at once: nothing else about it would mean
+    anything.
+    """
+    opened = open_artifact(artifact)
+    checks = [
+        Check("files", True, f"{len(opened.manifest.files)} files match their SHA-256"),
+        _gates(opened),
+        _preprocess(opened),
+    ]
+    for name, look in (
+        ("constants", _constants),
+        ("delegation", _delegation),
+        ("golden set", _golden),
+    ):
+        checks.append(_tried(name, opened, look))
+    run = _source(opened, runs)
+    checks.append(_tried("student", opened, partial(_student, run=run)))
+    checks.append(_tried("decisions", opened, partial(_decisions, run=run)))
+    if arm:
+        from mobilekd.runners.qemu import TRUSTED
+
+        checks += [
+            _tried(f"golden set on {cpu}", opened, partial(_arm, cpu=cpu)) for cpu in TRUSTED
+        ]
+    return VerifyResult(
+        str(opened.folder), all(check.passed is not False for check in checks), tuple(checks)
+    )
+
+
+def _tried(name: str, artifact: Artifact, look: Callable[[Artifact], tuple[bool, str]]) -> Check:
+    try:
+        passed, detail = look(artifact)
+    except CannotRunHere as reason:
+        return Check(name, None, str(reason))
+    return Check(name, passed, detail)
+
+
+def _gates(artifact: Artifact) -> Check:
+    gates = artifact.manifest.gates
+    failed = [gate.name for gate in gates if not gate.passed]
+    recorded = sum(gate.recorded for gate in gates)
+    return Check(
+        "gates",
+        not failed and bool(gates),
+        f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}",
+    )
+
+
+def _preprocess(artifact: Artifact) -> Check:
+    """The golden photographs through this machine's decoder and resize."""
+    golden, preprocess = artifact.golden(), artifact.manifest.preprocess_noun()
+    made = np.stack(
+        [
+            preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1)
+            for name in golden.index.images
+        ]
+    )
+    levels = int(np.abs(made.astype(int) - golden.inputs).max())
+    return Check(
+        "preprocessing",
+        levels <= DECODER_LEVELS,
+        f"largest difference {levels} of 255 levels, at most {DECODER_LEVELS}",
+    )
+
+
+def _constants(artifact: Artifact) -> tuple[bool, str]:
+    """What travels inside the file says the same as the manifest."""
+    manifest = artifact.manifest
+    inside = get(manifest.backend).constants(artifact.model)
+    wanted = constants(
+        name=manifest.name,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        labels=manifest.labels,
+        preprocess=manifest.preprocess_noun(),
+        calibration=manifest.calibration,
+        outputs=manifest.outputs,
+        card=str(inside.get("card", "")),
+        student=manifest.provenance.source_sha256,
+        versions=manifest.provenance.versions,
+    )
+    wrong = [name for name, value in wanted.items() if inside.get(name) != value]
+    return (
+        not wrong,
+        (
+            f"{len(wanted)} constants read from the file; different from the manifest:"
+            f" {', '.join(wrong) or 'none'}"
+        ),
+    )
+
+
+def _delegation(artifact: Artifact) -> tuple[bool, str]:
+    """Convolutions and linear layers counted in the file again."""
+    recorded = artifact.manifest.delegation
+    if recorded is None:
+        raise CannotRunHere("the manifest records no count to compare with")
+    counted = get(artifact.manifest.backend).delegation(artifact.model, recorded.heavy_total)
+    inside = (
+        f"{counted.heavy_delegated} of {counted.heavy_total} convolutions and linear layers in"
+        f" {counted.partitions} delegate(s)"
+    )
+    same = counted == recorded
+    return (
+        same,
+        (
+            f"{inside}, {sum(counted.portable.values())} operators outside;"
+            f" {'as' if same else 'not as'} the manifest says"
+        ),
+    )
+
+
+def _golden(artifact: Artifact) -> tuple[bool, str]:
+    golden = artifact.golden()
+    answers = get(artifact.manifest.backend).run(artifact.model, golden.inputs.astype(np.float32))
+    return _compared(artifact, answers)
+
+
+def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:
+    from mobilekd.runners.qemu import outputs
+
+    return _compared(artifact, outputs(artifact.model, artifact.golden().inputs, cpu))
+
+
+def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]:
+    golden = artifact.golden()
+    wanted = [golden.probabilities] + ([golden.cam] if golden.cam is not None else [])
+    error = max(
+        parity.max_error(given.reshape(want.shape), want)
+        for given, want in zip(answers, wanted, strict=True)
+    )
+    return (
+        error <= golden.index.max_error,
+        (
+            f"{golden.index.count} photographs, max error {error:.2g}, at most"
+            f" {golden.index.max_error:g}"
+        ),
+    )
+
+
+def _source(artifact: Artifact, runs: Path) -> Run | None:
+    """The run or the shipped reference that the artifact came from, if it is here with the very
+    weights.
+    """
+    made = artifact.manifest.provenance
+    for name in (made.run, f"reference:{made.run}"):
+        try:
+            run = open_run(name, runs)
+        except UserError:
+            continue
+        if run.weights.is_file() and sha256_file(run.weights) == made.source_sha256:
+            return run
+    return None
+
+
+def _eager(artifact: Artifact, run: Run, x: np.ndarray) -> list[np.ndarray]:
+    """The student's own answers, float32 ``[N, 3, H, W]`` -> outputs."""
+    from mobilekd.backends.base import eager_runner, one_thread
+    from mobilekd.students import Deployable, load
+
+    manifest = artifact.manifest
+    model = Deployable(
+        load(run), manifest.preprocess_noun(), manifest.calibration, cam="cam" in manifest.outputs
+    ).eval()
+    with one_thread():
+        return eager_runner(model)(x)
+
+
+def _student(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
+    """The file's answers to the golden set against the student's; its gates are the recipe's in the
+    manifest.
+    """
+    manifest, golden = artifact.manifest, artifact.golden()
+    if run is None:
+        raise CannotRunHere(
+            f"the run {manifest.provenance.run} with these weights is not here; --runs names the"
+            " folder of runs"
+        )
+    x = golden.inputs.astype(np.float32)
+    wanted = _eager(artifact, run, x)
+    given = get(manifest.backend).run(artifact.model, x)
+    error = max(
+        parity.max_error(one.reshape(other.shape), other)
+        for one, other in zip(given, wanted, strict=True)
+    )
+    said = f"{len(x)} photographs, max error {error:.2g} from the student in floating point"
+    if manifest.precision not in ("fp32", "fp16"):
+        raise CannotRunHere(
+            f"{said}; rounded weights move answers on purpose, so the decisions below judge them"
+        )
+    gates = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")).gates
+    limit = gates.max_error if manifest.precision == "fp32" else gates.max_error_quantized
+    return error <= limit, f"{said}, at most {limit:g}"
+
+
+def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
+    """Balanced accuracy on the test split again, and agreement with the student where its run is
+    here too.
+    """
+    manifest = artifact.manifest
+    recipe = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json"))
+    try:
+        evidence = gather(
+            recipe, manifest.labels, run.split if run else None, manifest.provenance.split_hash
+        )
+    except UserError as reason:
+        raise CannotRunHere(f"the test photographs are not here ({reason})") from None
+    test = evidence.test()
+    x = test.inputs.astype(np.float32)
+    given = get(manifest.backend).run(artifact.model, x)[0]
+    accuracy = float(
+        weighted.balanced_accuracy(test.truth, given.astype(float), np.ones((1, len(x))))[0]
+    )
+    recorded = manifest.accuracy.get("balanced_accuracy", {}).get("value")
+    passed = recorded is not None and abs(accuracy - recorded) <= recipe.gates.accuracy_drop
+    detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
+    if run is not None:
+        agreement = parity.agreement(given, _eager(artifact, run, x)[0])
+        passed &= agreement >= recipe.gates.agreement
+        detail += f", agreement with the student {agreement:.4f}"
+    return passed, detail

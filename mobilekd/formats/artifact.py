@@ -1,0 +1,325 @@
+"""The artifact: a folder with the model file, ``manifest.json``, a model card and the golden set.
+Typed, no torch.
+
+Consumers read the manifest; nobody parses a file name. ``open_artifact`` refuses a folder whose
+files do not match the manifest's hashes. Golden set on disk (all little-endian, C order)::
+
+    golden/golden.json         GoldenIndex golden/NN.jpg|png          synthetic photographs,
+    preprocessed by every consumer's own code golden/inputs.u8           uint8   [N, 3, H, W]  what
+    the preprocess gives; fed to the model as float32 golden/probabilities.f32   float32 [N, C]
+    what the saved file answered on the exporting host golden/cam.f32             float32 [N, h, w]
+    only where the artifact carries a second output
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json, sha256_file
+
+MANIFEST_VERSION = 1
+#: The manifest's JSON schema beside this file, for readers in other languages; ``python -m
+#: mobilekd.formats.artifact`` writes it again.
+SCHEMA = Path(__file__).with_name(f"manifest-v{MANIFEST_VERSION}.schema.json")
+
+#: Keys, in lower case, of the classes that must not be missed: HAM10000's, and ISIC 2019's names
+#: for them.
+MELANOMA = frozenset({"mel"})
+MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
+
+
+class Noun(BaseModel):
+    """Frozen and strict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Interval(Noun):
+    """A figure with its 95% interval; ``value`` is null where there is a ``reason``."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+
+class Label(Noun):
+    """One class: its key in the data, and its name in words."""
+
+    key: str
+    text: str
+
+
+class Gate(Noun):
+    """One acceptance check of an export."""
+
+    name: str
+    value: float
+    limit: float
+    relation: Literal["<=", ">=", ">"]
+    passed: bool
+    recorded: bool = Field(
+        False, description="taken from the reference's record, because the data is not here"
+    )
+
+
+class Stage(Noun):
+    """One row of the parity table: what was compared with what, where, and how close it came."""
+
+    stage: str = Field(
+        description=(
+            "eager fp32, eager quantised, lowered graph, saved file, saved file on Arm (CPU)"
+        )
+    )
+    against: str
+    verified: bool
+    where: str = Field("", description="the machine or interpreter that ran it")
+    reason: str | None = Field(None, description="why it was not verified")
+    samples: int = 0
+    max_error: float | None = None
+    sqnr_db: float | None = None
+    agreement: float | None = None
+    accuracy_drop: Interval | None = Field(
+        None, description="balanced accuracy lost against eager fp32"
+    )
+    recorded: bool = False
+
+
+class Delegation(Noun):
+    """Where the operators went."""
+
+    delegated: dict[str, int] = Field(
+        default_factory=dict, description="operators inside the delegate by name"
+    )
+    portable: dict[str, int] = Field(
+        default_factory=dict, description="operators left outside by name"
+    )
+    heavy_total: int = Field(0, description="convolutions and linear layers in the network")
+    heavy_delegated: int = 0
+    heavy_quantized: int = Field(0, description="of those delegated, the ones with int8 weights")
+    partitions: int = 0
+
+
+class Quality(Noun):
+    """Limits fitted on validation beyond which the apps say that a photograph is blurred or badly
+    exposed.
+
+    Measured on the preprocessed uint8 picture's luma ``(77 R + 150 G + 29 B) >> 8``: ``sharpness``
+    is the variance of the 4-neighbour Laplacian over the inner pixels, ``mean`` the mean luma. Both
+    limits are 1% quantiles.
+    """
+
+    sharpness_low: float
+    luma_low: float
+    luma_high: float
+
+
+class Calibration(Noun):
+    """What validation fixed: ``probabilities = softmax(logits / temperature + bias)``, and when to
+    say "not sure".
+    """
+
+    temperature: float = 1.0
+    bias: tuple[float, ...] | None = Field(
+        None, description="prior adjustment per class, if the decision uses one"
+    )
+    threshold: float = Field(0.0, description="below this top probability the answer is: not sure")
+    coverage: float = Field(0.9, description="share of validation that the threshold keeps")
+    coverage_by_class: dict[str, float] = Field(default_factory=dict)
+    operating_points: dict[str, float] = Field(
+        default_factory=dict, description="melanoma and malignant thresholds"
+    )
+    quality: Quality | None = None
+
+
+class Student(Noun):
+    """The network inside."""
+
+    model: str
+    parameters: int
+    macs: int
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Provenance(Noun):
+    """Where the artifact comes from."""
+
+    run: str
+    recipe: dict[str, Any]
+    recipe_hash: str
+    data_hash: str
+    split_hash: str
+    split_by: str
+    data_licence: str = ""
+    created_utc: str
+    commit: str | None = None
+    versions: dict[str, str]
+    source_sha256: str = Field("", description="of the student's weights")
+
+
+class Manifest(Noun):
+    """``manifest.json``."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    backend: str
+    precision: str
+    model_file: str
+    files: dict[str, str] = Field(
+        description="SHA-256 by path inside the artifact; a folder's is over its files"
+    )
+    bytes: int
+    student: Student
+    preprocess: dict[str, Any]
+    labels: tuple[Label, ...]
+    outputs: tuple[str, ...] = ("probabilities",)
+    calibration: Calibration
+    delegation: Delegation | None = None
+    parity: tuple[Stage, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    memory: dict[str, int] = Field(
+        default_factory=dict, description="bytes: weights, program, planned"
+    )
+    least_ios: int | None = Field(
+        None, description="least iOS that loads a Core ML file of this precision"
+    )
+    accuracy: dict[str, Any] = Field(
+        default_factory=dict, description="the run's test metrics, each an Interval"
+    )
+    notes: tuple[str, ...] = Field(
+        (), description="what hard-swish and the like cost, least iOS, what is unverified"
+    )
+    provenance: Provenance
+
+    def preprocess_noun(self) -> Preprocess:
+        """The typed preprocess."""
+        return Preprocess.from_dict(self.preprocess)
+
+
+class GoldenIndex(Noun):
+    """``golden/golden.json``."""
+
+    count: int
+    height: int
+    width: int
+    classes: int
+    images: tuple[str, ...]
+    cam: tuple[int, int] | None = None
+    max_error: float = Field(description="how far a device's probabilities may lie from these")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The golden set in memory."""
+
+    index: GoldenIndex
+    inputs: np.ndarray  # uint8 [N, 3, H, W]
+    probabilities: np.ndarray  # float32 [N, C]
+    cam: np.ndarray | None = None  # float32 [N, h, w]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened artifact folder."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model(self) -> Path:
+        """The model file (a folder for Core ML)."""
+        return self.folder / self.manifest.model_file
+
+    def golden(self) -> Golden:
+        """Read the golden set; its files' hashes were checked when the artifact was opened."""
+        place = self.folder / "golden"
+        index = GoldenIndex.model_validate(read_json(place / "golden.json", "golden set"))
+        inputs = np.fromfile(place / "inputs.u8", np.uint8).reshape(
+            index.count, 3, index.height, index.width
+        )
+        answers = np.fromfile(place / "probabilities.f32", "<f4").reshape(
+            index.count, index.classes
+        )
+        cam = (
+            np.fromfile(place / "cam.f32", "<f4").reshape(index.count, *index.cam)
+            if index.cam
+            else None
+        )
+        return Golden(index, inputs, answers, cam)
+
+
+def open_artifact(folder: Path) -> Artifact:
+    """Open an artifact and check every file against the manifest."""
+    manifest_file = folder / "manifest.json" if folder.is_dir() else folder
+    folder = manifest_file.parent
+    try:
+        manifest = Manifest.model_validate(read_json(manifest_file, "artifact manifest"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{manifest_file}: not a manifest of this version ({key}: {first['msg']}); export again"
+        ) from None
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: missing from the artifact; export again or copy it whole")
+        if sha256_file(path) != expected:
+            raise UserError(
+                f"{path}: does not match its hash in the manifest (truncated or changed); export"
+                " again or copy it whole"
+            )
+    # a Core ML model is a folder; nothing may have come into it
+    for path in sorted((folder / manifest.model_file).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in manifest.files and not path.name.startswith("."):
+            raise UserError(
+                f"{path}: not in the manifest, so it came in later; take it out or export again"
+            )
+    return Artifact(folder, manifest)
+
+
+def write_golden(
+    folder: Path,
+    index: GoldenIndex,
+    inputs: np.ndarray,
+    probabilities: np.ndarray,
+    cam: np.ndarray | None,
+) -> None:
+    """Write the golden set's arrays and index below ``folder/golden`` (its photographs are there
+    already).
+    """
+    place = folder / "golden"
+    place.mkdir(exist_ok=True)
+    inputs.astype(np.uint8).tofile(place / "inputs.u8")
+    probabilities.astype("<f4").tofile(place / "probabilities.f32")
+    if cam is not None:
+        cam.astype("<f4").tofile(place / "cam.f32")
+    (place / "golden.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below ``folder`` but the manifest, by relative path."""
+    found = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"
+    )
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in found}
+
+
+def schema() -> str:
+    """The manifest's JSON schema as text, as it stands in ``SCHEMA``."""
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Manifest.model_json_schema(),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema(), encoding="utf-8")

@@ -1,0 +1,114 @@
+"""What travels inside a ``.pte`` as constant methods: names, types and meaning, in one place. No
+torch.
+
+A list comes back from the runtime as that many outputs, in order. Core ML carries the same in its
+metadata fields.
+
+=================  ================
+============================================================================== method
+outputs           meaning =================  ================
+============================================================================== schema_version     1
+int             of this table name               1 string          the run's name backend
+1 string          what the file was lowered for precision          1 string          fp32, int8,
+int8-qat, mixed, fp16, palette labels             C strings         keys of the classes, in the
+order of the probabilities label_texts        C strings         the same in words input_height
+1 int             pixels input_width        1 int             pixels color              1 string
+RGB: order of the input's planes, values 0..255 crop               1 string          center: the
+largest centred box with the input's aspect ratio resize             1 string
+pillow-bilinear: antialiased triangle filter mean               3 doubles         subtracted inside
+the graph from value / 255; for information std                3 doubles         divided by inside
+the graph; for information temperature        1 double          divides the logits inside the graph;
+for information threshold          1 double          a top probability below this means "not sure"
+quality            3 doubles         sharpness_low, luma_low, luma_high (``artifact.Quality``); 0,
+0, 255 warn of nothing decision           1 string          how the answer follows from the
+probabilities outputs            1..2 strings      probabilities, then cam where forward gives it
+card               1 string          the model card's short text, lines separated by newlines, for
+the app's screen student            1 string          SHA-256 of the student's weights versions
+n strings         package=version of what exported it =================  ================
+==============================================================================
+"""
+
+from collections.abc import Sequence
+
+from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.preprocess import Preprocess
+
+CONSTANTS_VERSION = 1
+
+#: Names a reader may rely on.
+NAMES = (
+    "schema_version",
+    "name",
+    "backend",
+    "precision",
+    "labels",
+    "label_texts",
+    "input_height",
+    "input_width",
+    "color",
+    "crop",
+    "resize",
+    "mean",
+    "std",
+    "temperature",
+    "threshold",
+    "quality",
+    "decision",
+    "outputs",
+    "card",
+    "student",
+    "versions",
+)
+
+#: Those that come back as a list even when it holds one value.
+LISTS = ("labels", "label_texts", "mean", "std", "quality", "outputs", "versions")
+
+Constants = dict[str, int | float | str | list[str] | list[float]]
+
+
+def constants(
+    *,
+    name: str,
+    backend: str,
+    precision: str,
+    labels: Sequence[Label],
+    preprocess: Preprocess,
+    calibration: Calibration,
+    outputs: Sequence[str],
+    card: str,
+    student: str,
+    versions: dict[str, str],
+) -> Constants:
+    """The table above, filled."""
+    quality = calibration.quality
+    return {
+        "schema_version": CONSTANTS_VERSION,
+        "name": name,
+        "backend": backend,
+        "precision": precision,
+        "labels": [label.key for label in labels],
+        "label_texts": [label.text for label in labels],
+        "input_height": preprocess.height,
+        "input_width": preprocess.width,
+        "color": preprocess.color,
+        "crop": preprocess.crop,
+        "resize": preprocess.resize,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "quality": (
+            [quality.sharpness_low, quality.luma_low, quality.luma_high]
+            if quality
+            else [0.0, 0.0, 255.0]
+        ),
+        "decision": (
+            "The likeliest class, adjusted for how often each is seen"
+            if calibration.bias
+            else "The likeliest class"
+        ),
+        "outputs": list(outputs),
+        "card": card,
+        "student": student,
+        "versions": [f"{package}={version}" for package, version in versions.items()],
+    }

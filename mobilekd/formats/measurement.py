@@ -1,0 +1,233 @@
+"""One schema for every measurement, whatever the device: raw samples, phases, conditions, validity.
+No torch.
+
+Times are integers in nanoseconds from a monotonic clock. An invalid run is kept and carries its
+reasons.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+
+MEASUREMENT_VERSION = 1
+
+#: A duration, or an offset from a start; a clock that ran backwards is not monotonic, and its file
+#: is refused.
+Nanoseconds = Annotated[int, Field(ge=0)]
+#: What one inference took; a clock that stood still measured nothing, and ratios of it would not be
+#: numbers.
+Latency = Annotated[int, Field(gt=0)]
+
+
+def thread_words(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{count} thread{'' if count == 1 else 's'}"
+
+
+class Noun(BaseModel):
+    """Frozen and strict; not-a-number and infinity are refused, because JSON has no word
+    for them.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class Device(Noun):
+    """What was measured on."""
+
+    id: str = Field(description="stable, fit for a folder name")
+    kind: Literal["host", "adb", "qemu"]
+    maker: str = ""
+    model: str = ""
+    soc: str = ""
+    os: str = ""
+    abi: str = ""
+    cpu_features: tuple[str, ...] = ()
+    cores: int = 0
+    memory_bytes: int | None = None
+    emulated: bool = Field(
+        False, description="an emulated processor's answers count, its times never"
+    )
+
+
+class Conditions(Noun):
+    """The device's state before or after; null is: the platform does not tell."""
+
+    utc: str
+    battery_celsius: float | None = None
+    battery_percent: float | None = None
+    charging: bool | None = None
+    thermal_status: int | None = None
+    soc_celsius: float | None = None
+    governor: str | None = None
+    frequency_khz: tuple[int, ...] = ()
+    screen_on: bool | None = None
+    load: float | None = None
+    charge_uah: int | None = Field(
+        None, description="the battery's charge counter in microampere-hours"
+    )
+    voltage_mv: int | None = None
+
+
+class GoldenCheck(Noun):
+    """The golden set on the device; without a pass there is no latency."""
+
+    passed: bool
+    samples: int
+    max_error: float | None = None
+    limit: float
+    agreement: float | None = None
+    detail: str = ""
+
+
+class Cold(Noun):
+    """One fresh process: nanoseconds to map the file, to load the method, and of the first
+    inference.
+    """
+
+    file_load_ns: Nanoseconds
+    method_load_ns: Nanoseconds
+    first_inference_ns: Nanoseconds
+    threads: int | None = None
+
+
+class Series(Noun):
+    """Steady samples under one setting."""
+
+    threads_asked: int
+    threads_in_effect: int | None = None
+    cores: str = Field("all", description="all, or the cores the process was bound to")
+    warmup_ns: tuple[Nanoseconds, ...] = Field(
+        description="samples before the series was found steady, in order"
+    )
+    steady_rule: str = Field("", description="how warm-up was decided to be over")
+    samples_ns: tuple[Latency, ...]
+    order: int = Field(0, description="position in the interleaved session")
+    valid: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+class Sustained(Noun):
+    """Latency against time under load: offsets from the start, with temperature and frequency where
+    told.
+    """
+
+    threads: int
+    offsets_ns: tuple[Nanoseconds, ...]
+    samples_ns: tuple[Latency, ...]
+    every: int = Field(
+        1, ge=1, description="one inference in so many is kept, evenly over the time"
+    )
+    celsius: tuple[tuple[Nanoseconds, float], ...] = Field(
+        (), description="(offset_ns, temperature)"
+    )
+    frequency_khz: tuple[tuple[Nanoseconds, int], ...] = Field(
+        (), description="(offset_ns, the fastest core's frequency)"
+    )
+    reasons: tuple[str, ...] = Field(
+        (), description="why it did not begin as it should, such as on a phone still hot"
+    )
+
+    @model_validator(mode="after")
+    def _one_offset_each(self) -> "Sustained":
+        if len(self.offsets_ns) != len(self.samples_ns):
+            raise ValueError(f"{len(self.offsets_ns)} offsets for {len(self.samples_ns)} samples")
+        return self
+
+    def thinned(self, most: int) -> "Sustained":
+        """At most ``most`` samples, evenly over the time: minutes of a fast model would fill a file
+        that nobody can send.
+        """
+        step = -(-len(self.samples_ns) // most) or 1
+        kept = {
+            "offsets_ns": self.offsets_ns[::step],
+            "samples_ns": self.samples_ns[::step],
+            "every": self.every * step,
+        }
+        return self.model_copy(update=kept)
+
+
+class Pipeline(Noun):
+    """What a user of the app waits for, per photograph: samples of each part in nanoseconds."""
+
+    decode_ns: tuple[Nanoseconds, ...] = ()
+    resize_ns: tuple[Nanoseconds, ...] = ()
+    execute_ns: tuple[Nanoseconds, ...] = ()
+    post_ns: tuple[Nanoseconds, ...] = ()
+
+
+class Memory(Noun):
+    """From a pass of its own."""
+
+    peak_rss_bytes: int | None = None
+    pss_bytes: int | None = None
+    baseline_rss_bytes: int | None = None
+
+
+class Energy(Noun):
+    """What the whole device took during the sustained part, by its own charge counter."""
+
+    joules: float | None = Field(None, description="null: not known, for the reason given")
+    reason: str = ""
+    joules_per_inference: float | None = None
+    seconds: float | None = None
+    used_uah: int | None = None
+    resolution_uah: int | None = Field(
+        None, description="the smallest step that the counter was seen to make"
+    )
+    scope: str = ""
+
+
+class Measurement(Noun):
+    """One artifact on one device under one protocol."""
+
+    schema_version: Literal[1] = 1
+    artifact: str
+    artifact_sha256: str = Field(description="of the model file")
+    backend: str
+    precision: str
+    via: Literal["shell", "app", "python"]
+    device: Device
+    golden: GoldenCheck
+    cold: tuple[Cold, ...] = ()
+    series: tuple[Series, ...] = ()
+    sustained: Sustained | None = None
+    pipeline: Pipeline | None = None
+    memory: Memory | None = None
+    energy: Energy | None = Field(None, description="where the device tells it")
+    before: Conditions
+    after: Conditions
+    session: str = Field(description="the same for all that was interleaved in one run")
+    started_utc: str
+    versions: dict[str, str]
+    commit: str | None = None
+    command: str = ""
+    valid: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+def read_measurement(path: Path) -> Measurement:
+    """Read and validate; a wrong file is a ``UserError`` that names the first wrong key, a newer
+    one the version to get.
+    """
+    document = read_json(path, "measurement")
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > MEASUREMENT_VERSION:
+        raise UserError(
+            f"{path}: a measurement of version {version}, this mobilekd reads version"
+            f" {MEASUREMENT_VERSION}; update mobilekd"
+        )
+    try:
+        return Measurement.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(
+            f"{path}: not a measurement of this version ({key}: {first['msg']}); measure again"
+        ) from None

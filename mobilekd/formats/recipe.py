@@ -1,0 +1,415 @@
+"""A recipe is the whole experiment, typed. TOML on disk, strictly validated; the field docs are the
+reference.
+
+``load_recipe("ham10000-035", ["train.epochs=3"])`` finds a shipped recipe by name or a file by
+path, applies the overrides and returns a frozen :class:`Recipe`. A recipe's ``[smoke]`` table is
+the reduction that a test runs.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+#: Of a photograph in pixels; far above what a phone's model takes, far below what exhausts memory
+#: unasked.
+Side = Annotated[int, Field(ge=1, le=4096)]
+Scale = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Table(BaseModel):
+    """Every table of a recipe: frozen, and an unknown key is an error, as is infinity, which JSON
+    cannot hold.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class DataTable(Table):
+    """Where the photographs are. Paths are relative to the working folder."""
+
+    kind: Literal["ham10000", "isic", "folder", "synthetic"]
+    root: str | None = Field(None, description="folder of the data set (synthetic needs none)")
+    labels: str | None = Field(None, description="isic: the one-hot ground truth CSV")
+    metadata: str | None = Field(None, description="isic, folder: the metadata CSV with lesion_id")
+    unlabelled: str | None = Field(
+        None, description="a folder of photographs without labels, added to distillation"
+    )
+    count: Positive = Field(600, description="synthetic: photographs to generate")
+    size: Side = Field(96, description="synthetic: their width and height in pixels")
+    seed: Seed = Field(0, description="synthetic: the generator's seed")
+
+
+class SplitTable(Table):
+    """Who trains, who chooses, who judges. ``photograph`` leaks lesions and is labelled so wherever
+    it is shown.
+    """
+
+    by: Literal["lesion", "photograph", "lists"] = "lesion"
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    seed: int = 0
+    lists: str | None = Field(
+        None, description="lists: a JSON file {train: [ids], validation: [ids], test: [ids]}"
+    )
+
+
+class PreprocessTable(Table):
+    """The model's input; the graph normalises 0..255 by ``(x / 255 - mean) / std``."""
+
+    width: Side = 128
+    height: Side = 128
+    #: A whole pixel level, so that every pixel lies on a step of int8; half way between two (0.5)
+    #: it would lose half a level.
+    mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
+    std: tuple[Scale, Scale, Scale] = (0.5, 0.5, 0.5)
+
+    def noun(self) -> Preprocess:
+        """The same as the noun that artifacts and apps share."""
+        return Preprocess(width=self.width, height=self.height, mean=self.mean, std=self.std)
+
+
+class AugmentTable(Table):
+    """How a view of a photograph is drawn: flips always, then a similarity warp and a colour
+    change.
+    """
+
+    rotation: float = Field(180.0, ge=0, le=180, description="largest rotation in degrees")
+    scale: Fraction = Field(0.2, description="zoom between 1 - scale and 1 + scale")
+    translate: Fraction = Field(0.08, description="shift as a share of the side")
+    brightness: Fraction = 0.15
+    contrast: Fraction = 0.15
+    saturation: Fraction = 0.15
+    hue: Fraction = Field(0.02, description="rotation in the colour plane as a share of the circle")
+
+
+class TrainTable(Table):
+    """One training run's schedule."""
+
+    epochs: Positive = 20
+    batch_size: Positive = 64
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.02, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="decay of the moving average of the weights; 0 turns it off"
+    )
+    label_smoothing: Fraction = 0.0
+    mixup: float = Field(
+        0.0, ge=0, description="alpha of the Beta distribution; 0 turns it off; needs views = 0"
+    )
+    balance: Literal["none", "weighted", "sampling", "sqrt_sampling", "logit_adjustment"] = Field(
+        "sqrt_sampling", description="how class imbalance is handled"
+    )
+    views: int = Field(
+        0,
+        ge=0,
+        description="0 draws fresh views; n draws epoch % n of n fixed views and caches teachers",
+    )
+    compile: Literal["auto", "yes", "no"] = Field(
+        "auto", description="torch.compile; auto on a CPU when the run is long enough to pay"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves it to torch")
+
+
+class TeacherTable(Table):
+    """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
+    recipe's split.
+    """
+
+    model: str = Field(description="timm name, or torchvision:NAME")
+    weights: str | None = Field(
+        None, description="hub, or a local weights file; nothing starts from random"
+    )
+    weight: float = Field(1.0, gt=0, description="its share among several teachers")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="arguments for the model's constructor"
+    )
+    trained: str | None = Field(
+        None, description="a folder written by teach, instead of training here"
+    )
+
+
+class StudentTable(Table):
+    """The network that goes onto the phone."""
+
+    model: str = Field(
+        "mobilenetv2", description="mobilenetv2, mobilenetv3_small, mobilenetv3_large, lesionnet"
+    )
+    width: float = Field(0.35, gt=0, le=2)
+    weights: str | None = Field(
+        None, description="hub, or a local weights file; nothing starts from random"
+    )
+    dropout: Fraction = 0.1
+    adapt: tuple[str, ...] = Field(
+        (), description="named modifications, e.g. no_se, relu6, bounded, depth:0.75, head:512"
+    )
+
+
+class LossTable(Table):
+    """One term of the objective: a loss by name, its weight and how that weight moves over
+    training.
+    """
+
+    name: str
+    weight: float = 1.0
+    schedule: Literal["constant", "linear_down", "linear_up", "warmup"] = "constant"
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="the loss function's keyword arguments"
+    )
+    student_layer: str | None = Field(
+        None, description="feature losses: the student's layer by name"
+    )
+    teacher_layer: str | None = Field(
+        None, description="feature losses: the teacher's layer by name"
+    )
+
+
+class EnsembleTable(Table):
+    """How several teachers become one."""
+
+    rule: Literal["mean", "weighted", "per_class"] = "mean"
+
+
+class QuantizeTable(Table):
+    """int8 export: how many training photographs calibrate, how long quantisation-aware training
+    lasts.
+    """
+
+    calibration: Positive = 256
+    observer: Literal["minmax", "histogram"] = "histogram"
+    correction: bool = Field(
+        True,
+        description=(
+            "weights' rounding and biases corrected, each where held-out photographs say it helps"
+        ),
+    )
+    qat_epochs: Positive = 3
+    qat_lr: float = Field(1e-5, gt=0)
+
+
+class GatesTable(Table):
+    """What an export must pass, on data that calibrated nothing."""
+
+    max_error: float = Field(
+        1e-3,
+        gt=0,
+        description="largest difference of probabilities, saved file against its eager source",
+    )
+    max_error_quantized: float = Field(
+        0.05, gt=0, description="the same where the file computes in int8 or fp16"
+    )
+    sqnr_db: float = Field(
+        20.0,
+        description="least signal to quantisation noise in dB, saved file against its eager source",
+    )
+    agreement: Fraction = Field(0.98, description="least top-1 agreement with the fp32 student")
+    accuracy_drop: Fraction = Field(
+        0.01, description="the paired difference's lower 95% bound must lie above minus this"
+    )
+
+
+class Recipe(Table):
+    """The whole experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = Field(
+        "",
+        description=(
+            "for the list of recipes; cards and reports say what a run was, whatever was overridden"
+        ),
+    )
+    cost: str = Field("", description="what a run cost, measured: time, machine, date")
+    seed: Seed = 0
+    data: DataTable
+    split: SplitTable = SplitTable()
+    preprocess: PreprocessTable = PreprocessTable()
+    augment: AugmentTable = AugmentTable()
+    teachers: tuple[TeacherTable, ...] = ()
+    ensemble: EnsembleTable = EnsembleTable()
+    student: StudentTable = StudentTable()
+    losses: tuple[LossTable, ...] = (LossTable(name="cross_entropy"),)
+    train: TrainTable = TrainTable()
+    teach: TrainTable = TrainTable()
+    quantize: QuantizeTable = QuantizeTable()
+    gates: GatesTable = GatesTable()
+    smoke: dict[str, Any] = Field(
+        default_factory=dict, description="overrides (dotted keys) that make a run of seconds"
+    )
+
+    @model_validator(mode="after")
+    def _mixup_needs_fresh_views(self) -> "Recipe":
+        if self.train.mixup and self.train.views:
+            raise ValueError(
+                "train.mixup mixes photographs, so a cached view has no teacher output; set"
+                " train.views = 0"
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, complete and resolved."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """Hex SHA-256 of the resolved recipe."""
+        return sha256_json(self.to_dict())
+
+
+def shipped() -> list[str]:
+    """Names of the recipes inside the package."""
+    return sorted(
+        item.name[:-5]
+        for item in files("mobilekd.recipes").iterdir()
+        if item.name.endswith(".toml")
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Recipe:
+    """Read a recipe by shipped name or path; ``overrides`` are ``key=value`` with dotted keys and
+    TOML values.
+    """
+    path = Path(name_or_path)
+    if name_or_path in shipped():
+        text, where = (
+            (files("mobilekd.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8"),
+            name_or_path,
+        )
+    elif path.is_file():
+        try:
+            text, where = path.read_text(encoding="utf-8-sig"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path}: not a readable recipe ({error}); save it as UTF-8 text"
+            ) from None
+    else:
+        near = difflib.get_close_matches(name_or_path, shipped(), 1, 0.4)
+        hint = f"did you mean {near[0]}?" if near else "see mobilekd recipes"
+        raise UserError(f"{name_or_path}: neither a recipe file nor a shipped recipe; {hint}")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where}: not valid TOML ({error}); mend that line") from None
+    if smoke:
+        for key, value in document.get("smoke", {}).items():
+            _set(document, key, value, where)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(
+                f"--set {override}: not key=value; write for example --set train.epochs=3"
+            )
+        _set(document, key.strip(), _toml_value(value.strip()), f"--set {override}")
+    return from_dict(document, where, text)
+
+
+def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with ``key=value`` overrides applied, validated again."""
+    document = recipe.to_dict()
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(
+                f"--set {override}: not key=value; write for example --set gates.agreement=0.97"
+            )
+        _set(document, key.strip(), _toml_value(value.strip()), f"--set {override}")
+    return from_dict(document, recipe.name)
+
+
+def from_dict(document: dict[str, Any], where: str, text: str = "") -> Recipe:
+    """Validate a document; every mistake names the key, the file with its line, and what is
+    allowed.
+    """
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise UserError(
+            "; ".join(_explain(item, where, text) for item in error.errors()[:3])
+        ) from None
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set a dotted key, like ``train.epochs`` or ``teachers.0.model``; one without a place is a
+    ``UserError``.
+    """
+    *parents, last = key.split(".")
+    place: Any = document
+    for parent in parents:
+        place = (
+            place[_index(place, parent, key, where)]
+            if isinstance(place, list)
+            else place.setdefault(parent, {})
+        )
+        if not isinstance(place, (dict, list)):
+            raise UserError(f"{where}: {parent} is a value, not a table; see mobilekd recipes")
+    place[_index(place, last, key, where) if isinstance(place, list) else last] = value
+
+
+def _index(items: list[Any], text: str, key: str, where: str) -> int:
+    if not text.isdigit() or int(text) >= len(items):
+        raise UserError(
+            f"{where}: {key}: no entry {text} in a list of {len(items)}; entries count from 0"
+        )
+    return int(text)
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(
+            (
+                item
+                for item in (annotation, *getattr(annotation, "__args__", ()))
+                if hasattr(item, "model_fields")
+            ),
+            None,
+        )
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _explain(item: Any, where: str, text: str) -> str:
+    location = tuple(part for part in item["loc"])
+    key = ".".join(str(part) for part in location) or "recipe"
+    last = str(next((part for part in reversed(location) if isinstance(part, str)), ""))
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.split("=")[0].strip().strip('"') == last
+    ]
+    place = f"{where}, line {lines[0]}" if len(lines) == 1 else where
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(last, known, 1, 0.4)
+        return f"{place}: unknown key {key}; " + (
+            f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        )
+    message = item["msg"].removeprefix("Value error, ")
+    given = (
+        f" (given: {item['input']!r})" if isinstance(item["input"], (str, int, float, bool)) else ""
+    )
+    return f"{place}: {key}: {message[0].lower()}{message[1:]}{given}"

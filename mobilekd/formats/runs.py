@@ -1,0 +1,208 @@
+"""A run folder as a noun: what a finished ``distill`` leaves and everything later reads. No torch.
+
+::
+
+    runs/<name>/run.json               RunInfo; written last, so its presence says that the run is
+    whole runs/<name>/recipe.json            the resolved recipe runs/<name>/split.json
+    Split runs/<name>/student.safetensors    weights (a reference ships fp16)
+    runs/<name>/calibration.json       Calibration, fitted on validation runs/<name>/metrics.jsonl
+    one line per epoch runs/<name>/teachers/<i>/          weights.safetensors, teacher.json
+    runs/<name>/evaluation/            metrics.json, predictions.csv, figures
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mobilekd.formats import recipe as recipes
+from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json, sha256_json
+
+#: What a part of a split is for.
+Role = Literal["train", "validation", "test"]
+
+#: A run's split, below its folder.
+SPLIT = "split.json"
+
+
+class Split(BaseModel):
+    """Photograph ids by role. ``hash`` covers them all, so two runs can prove that they were judged
+    alike.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: Literal["lesion", "photograph", "lists"]
+    seed: int
+    data_hash: str = Field(description="over ids, labels, lesions and file sizes")
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    pixels: dict[Role, str] = Field(
+        default_factory=dict,
+        description=(
+            "over the decoded photographs of each role, in order; empty in splits made before it"
+            " was kept"
+        ),
+    )
+
+    @property
+    def leaky(self) -> bool:
+        """Photographs of one lesion may sit on both sides."""
+        return self.by == "photograph"
+
+    def hash(self) -> str:
+        """Hex SHA-256 over roles and ids."""
+        return sha256_json(
+            {
+                "train": sorted(self.train),
+                "validation": sorted(self.validation),
+                "test": sorted(self.test),
+            }
+        )
+
+
+class RunInfo(BaseModel):
+    """``run.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+    name: str
+    recipe_hash: str
+    split_hash: str
+    split_by: str
+    data_hash: str
+    data_licence: str = ""
+    labels: tuple[Label, ...]
+    control: str | None = Field(
+        None, description="name of the run without a teacher that this one stands beside"
+    )
+    is_control: bool = False
+    parameters: int
+    macs: int
+    epochs: int
+    seconds: float = Field(description="training time, resumed stretches added up")
+    images_per_second: float = 0.0
+    teachers: tuple[dict[str, Any], ...] = Field(
+        (), description="model, validation metrics and weights hash of each"
+    )
+    created_utc: str
+    versions: dict[str, str]
+    commit: str | None = None
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    info: RunInfo
+    reference: bool = False
+
+    @property
+    def recipe(self) -> recipes.Recipe:
+        """The resolved recipe."""
+        path = self.folder / "recipe.json"
+        return recipes.from_dict(read_json(path, "recipe"), str(path))
+
+    @property
+    def title(self) -> str:
+        """What it is, from what happened: the recipe's own title may name teachers that an override
+        replaced.
+        """
+        recipe = self.recipe
+        names = ", ".join(str(teacher["model"]) for teacher in self.info.teachers)
+        taught = f"taught by {names}" if names else "without a teacher"
+        return f"{recipe.student.model} x{recipe.student.width:g} on {recipe.data.kind}, {taught}"
+
+    @property
+    def split(self) -> Split | None:
+        """The split; a reference ships only its hash."""
+        path = self.folder / SPLIT
+        return read_split(path) if path.exists() else None
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature, threshold and quality limits."""
+        return _parsed(Calibration, self.folder / "calibration.json", "calibration")
+
+    @property
+    def weights(self) -> Path:
+        """The student's weights."""
+        return self.folder / "student.safetensors"
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+#: What ``export`` takes where there is no run: the most accurate of the shipped students.
+DEFAULT_REFERENCE = "ham10000-mobilenetv2-035"
+
+
+def references() -> list[str]:
+    """Names of the shipped students."""
+    place = Path(str(files("mobilekd"))) / "reference"
+    return sorted(path.parent.name for path in place.glob("*/run.json"))
+
+
+def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
+    """Open ``reference:NAME``, a run's folder, or a run's name below ``root``."""
+    text = str(name)
+    if text.startswith("reference:"):
+        wanted = text.removeprefix("reference:")
+        if wanted not in references():
+            raise UserError(
+                f"{text}: no such reference; shipped are: {', '.join(references()) or 'none'}"
+            )
+        return _open(Path(str(files("mobilekd"))) / "reference" / wanted, reference=True)
+    for folder in (Path(name), root / text):
+        if (folder / "run.json").exists():
+            return _open(folder)
+        if (folder / "checkpoint.pt").exists():
+            raise UserError(
+                f"{folder}: the run is not finished; go on with mobilekd distill {folder.name}"
+                " --resume"
+            )
+    raise UserError(
+        f"{text}: no such run; mobilekd distill makes one, reference:NAME takes a shipped one"
+    )
+
+
+def newest_run(root: Path = Path("runs")) -> Run:
+    """The newest finished run below ``root`` that is no control, else the default reference."""
+    found = sorted(root.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        run = _open(path.parent)
+        if not run.info.is_control:
+            return run
+    if DEFAULT_REFERENCE in references():
+        return open_run(f"reference:{DEFAULT_REFERENCE}")
+    raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def read_split(path: Path) -> Split:
+    """A run's split; a file that is something else is a ``UserError``."""
+    return _parsed(Split, path, "split")
+
+
+def _open(folder: Path, *, reference: bool = False) -> Run:
+    return Run(folder, _parsed(RunInfo, folder / "run.json", "run"), reference)
+
+
+def _parsed(kind: type[Model], path: Path, what: str) -> Model:
+    """A JSON file as what it should be; one that is something else is a ``UserError``."""
+    try:
+        return kind.model_validate(read_json(path, what))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"])) or "it"
+        raise UserError(
+            f"{path}: not a {what} ({place}: {wrong['msg'].lower()}); copy the folder whole, or"
+            " make it again"
+        ) from None

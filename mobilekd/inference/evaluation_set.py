@@ -1,0 +1,104 @@
+"""The photographs that judge an export, by role and only from the recorded split.
+
+Training photographs calibrate, validation chooses, the test split judges.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mobilekd.data import Dataset, inputs, load, make_split
+from mobilekd.formats.artifact import Label
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.runs import Split
+from mobilekd.support.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Labelled photographs as the model takes them."""
+
+    inputs: np.ndarray  # uint8 [N, 3, H, W]
+    truth: np.ndarray  # int64 [N]
+    lesions: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A run's data with its split."""
+
+    dataset: Dataset
+    split: Split
+    preprocess: Preprocess
+
+    def calibration(self, count: int) -> np.ndarray:
+        """uint8 ``[count, 3, H, W]``: training photographs, classes in turn, each class in the
+        split's own order.
+        """
+        rows = self.dataset.rows(self.split.train)
+        by_class = [
+            np.flatnonzero(self.dataset.targets[rows] == target)
+            for target in range(len(self.dataset.classes))
+        ]
+        turns = max((len(members) for members in by_class), default=0)
+        chosen = [
+            int(members[turn])
+            for turn in range(turns)
+            for members in by_class
+            if turn < len(members)
+        ][:count]
+        return inputs(self.dataset, [self.split.train[i] for i in chosen], self.preprocess)
+
+    def training(self) -> np.ndarray:
+        """uint8 ``[N, 3, H, W]``: every training photograph."""
+        return inputs(self.dataset, self.split.train, self.preprocess)
+
+    def validation(self) -> Pictures:
+        """What choices are made on."""
+        return self._labelled(self.split.validation)
+
+    def test(self) -> Pictures:
+        """What judges; read once per result."""
+        return self._labelled(self.split.test)
+
+    def _labelled(self, ids: Sequence[str]) -> Pictures:
+        rows = self.dataset.rows(ids)
+        kept = [
+            (name, row)
+            for name, row in zip(ids, rows, strict=True)
+            if self.dataset.targets[row] >= 0
+        ]
+        if not kept:
+            raise UserError(
+                "the split has no labelled photograph to judge by; check the recipe's [split]"
+            )
+        return Pictures(
+            inputs(self.dataset, [name for name, _ in kept], self.preprocess),
+            self.dataset.targets[[row for _, row in kept]],
+            tuple(self.dataset.lesions[row] for _, row in kept),
+        )
+
+
+def gather(
+    recipe: Recipe, labels: Sequence[Label], split: Split | None, split_hash: str
+) -> Evidence:
+    """A recipe's data; a split that is not at hand is made again. A ``UserError`` where either is
+    not what the run recorded.
+    """
+    dataset = load(recipe.data)
+    keys = [label.key for label in labels]
+    if [label.key for label in dataset.classes] != keys:
+        raise UserError(
+            f"{recipe.name}: its classes are {', '.join(keys)}, the data's"
+            f" {', '.join(label.key for label in dataset.classes)}, in that order; give the data"
+            " that it was trained on"
+        )
+    split = split or make_split(dataset, recipe.split)
+    if split.hash() != split_hash or split.data_hash != dataset.hash:
+        raise UserError(
+            f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
+            " trained on; give that"
+        )
+    return Evidence(dataset, split, recipe.preprocess.noun())

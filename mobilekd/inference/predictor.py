@@ -1,0 +1,153 @@
+"""Whatever can answer a photograph, behind one face: a run, a shipped reference, or an artifact of
+any backend.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilekd.formats.artifact import Artifact, Calibration, Label, open_artifact
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import Recipe, from_dict
+from mobilekd.formats.runs import SPLIT, Run, Split, open_run, read_split
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+from mobilekd.support.progress import track
+
+#: Photographs answered at once, which bounds memory.
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is judged or asked."""
+
+    name: str
+    kind: str  # run, reference, artifact
+    labels: tuple[Label, ...]
+    preprocess: Preprocess
+    calibration: Calibration
+    recipe: Recipe
+    # None where the split is not at hand: make it from the recipe and check the hash
+    split: Split | None
+    split_hash: str
+    folder: Path
+    forward: Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, H, W] -> probabilities [N, C]
+    # backend, precision, model, parameters, MACs, bytes
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def answer(self, pictures: np.ndarray) -> np.ndarray:
+        """Preprocessed pictures uint8 ``[N, 3, H, W]`` -> calibrated probabilities float64 ``[N,
+        C]``.
+        """
+        parts = [slice(start, start + BATCH) for start in range(0, len(pictures), BATCH)]
+        answers = [
+            self.forward(pictures[part].astype(np.float32))
+            for part in track(parts, f"asking {self.name}")
+        ]
+        probabilities = np.concatenate(answers).astype(np.float64)
+        if probabilities.shape != (len(pictures), len(self.labels)):
+            raise UserError(
+                f"{self.folder}: answers of shape {probabilities.shape[1:]} for {len(self.labels)}"
+                " classes; export again"
+            )
+        bad = int((~np.isfinite(probabilities)).any(1).sum())
+        if bad:
+            raise UserError(
+                f"{self.folder}: NaN or infinity in {bad} of {len(pictures)} answers; the model is"
+                " broken, train or export again"
+            )
+        return probabilities
+
+    def training_hashes(self) -> tuple[str, list[str]] | None:
+        """Salt and hashes of the photographs that trained and calibrated it, where the folder
+        carries them.
+        """
+        path = self.folder / "training_hashes.json"
+        if not path.exists():
+            return None
+        document = read_json(path, "list of training hashes")
+        return document["salt"], document["hashes"]
+
+
+def open_subject(target: str | Path, runs: Path = Path("runs")) -> Subject:
+    """A run by name or folder, ``reference:NAME``, or an artifact's folder."""
+    folder = Path(target)
+    if folder.name == "manifest.json" or (folder / "manifest.json").is_file():
+        return _artifact(open_artifact(folder), runs)
+    if folder.is_file():
+        raise UserError(f"{target}: a file; give the run's or the artifact's folder")
+    return _run(open_run(target, runs))
+
+
+def _run(run: Run) -> Subject:
+    import torch
+
+    from mobilekd.students import Deployable, load
+
+    recipe, calibration = run.recipe, run.calibration
+    model = Deployable(load(run), recipe.preprocess.noun(), calibration).eval()
+
+    def forward(pictures: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return np.asarray(model(torch.from_numpy(pictures)).numpy())
+
+    return Subject(
+        name=run.info.name,
+        kind="reference" if run.reference else "run",
+        labels=run.info.labels,
+        preprocess=recipe.preprocess.noun(),
+        calibration=calibration,
+        recipe=recipe,
+        split=run.split,
+        split_hash=run.info.split_hash,
+        folder=run.folder,
+        forward=forward,
+        facts={
+            "backend": "eager",
+            "precision": "fp32",
+            "model": recipe.student.model,
+            "parameters": run.info.parameters,
+            "macs": run.info.macs,
+            "bytes": run.weights.stat().st_size,
+            "is_control": run.info.is_control,
+        },
+    )
+
+
+def _artifact(artifact: Artifact, runs: Path) -> Subject:
+    from mobilekd.backends import get
+
+    manifest = artifact.manifest
+    backend = get(manifest.backend)
+    source = manifest.provenance.run
+    split = runs / source / SPLIT
+
+    def forward(pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(backend.run(artifact.model, pictures)[0])
+
+    return Subject(
+        name=manifest.name,
+        kind="artifact",
+        labels=manifest.labels,
+        preprocess=manifest.preprocess_noun(),
+        calibration=manifest.calibration,
+        recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
+        split=read_split(split) if split.exists() else None,
+        split_hash=manifest.provenance.split_hash,
+        folder=artifact.folder,
+        forward=forward,
+        facts={
+            "backend": manifest.backend,
+            "precision": manifest.precision,
+            "model": manifest.student.model,
+            "parameters": manifest.student.parameters,
+            "macs": manifest.student.macs,
+            "bytes": manifest.bytes,
+            "sha256": manifest.files.get(manifest.model_file),
+            "run": source,
+        },
+    )

@@ -1,0 +1,110 @@
+"""The model card: what the student is, what it was judged on, and what it is not for. Short for the
+app, whole for the folder.
+"""
+
+from mobilekd.formats.artifact import Interval, Manifest
+from mobilekd.formats.runs import Run
+
+NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide care."
+
+
+def short(run: Run, precision: str) -> str:
+    """For the app's screen: plain lines."""
+    recipe, info = run.recipe, run.info
+    lines = [
+        NOT_A_DEVICE,
+        f"{run.title}: {info.parameters:,} parameters, {precision}.",
+        (
+            f"Trained on {recipe.data.kind}, split by"
+            f" {info.split_by}{' (leaky)' if info.split_by == 'photograph' else ''}."
+        ),
+        (
+            "Not validated on: photographs that are not dermoscopy, other devices, skin tones and"
+            " sites rare in its data."
+        ),
+    ]
+    if info.data_licence:
+        lines.append(f"Data licence: {info.data_licence}.")
+    return "\n".join(lines)
+
+
+def markdown(manifest: Manifest) -> str:
+    """``MODEL_CARD.md`` of an artifact, from its manifest alone."""
+    student, provenance = manifest.student, manifest.provenance
+    width = provenance.recipe["student"]["width"]
+    lines = [
+        f"# {manifest.name} ({manifest.backend}, {manifest.precision})",
+        "",
+        f"**{NOT_A_DEVICE}**",
+        "",
+        (
+            f"- Network: {student.model} x{width:g}, {student.parameters:,} parameters,"
+            f" {student.macs:,} multiply-adds"
+        ),
+        f"- File: {manifest.bytes:,} bytes",
+        (
+            f"- Input: {manifest.preprocess['width']} x {manifest.preprocess['height']} RGB,"
+            " 0..255; output: calibrated probabilities"
+        ),
+        f"- Classes: {', '.join(f'{label.text} (`{label.key}`)' for label in manifest.labels)}",
+        (
+            f"- Data: {provenance.recipe['data']['kind']}, split by"
+            f" {provenance.split_by}"
+            f"{', which leaks lesions' if provenance.split_by == 'photograph' else ''},"
+            f" split hash `{provenance.split_hash[:12]}`"
+        ),
+        f"- Data licence: {provenance.data_licence or 'not stated'}",
+        (
+            f"- Run `{provenance.run}`, recipe hash `{provenance.recipe_hash[:12]}`, made"
+            f" {provenance.created_utc}"
+        ),
+        "",
+        "## Intended use",
+        "",
+        "Research on distillation and on-device inference with dermoscopy photographs.",
+        "",
+        "## Not validated on",
+        "",
+        (
+            "Photographs that are not dermoscopy, other devices and clinics, skin tones and body"
+            " sites that are rare in the training data,"
+        ),
+        (
+            "lesions outside the classes above. A probability below"
+            f" {manifest.calibration.threshold:.2f} is to be read as: not sure."
+        ),
+        "",
+        "## Parity",
+        "",
+        "| stage | against | n | max error | SQNR (dB) | agreement | balanced accuracy lost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for stage in manifest.parity:
+        if not stage.verified:
+            lines.append(
+                f"| {stage.stage} | {stage.against} | not verified: {stage.reason} | | | | |"
+            )
+            continue
+        figures = (
+            (f"{stage.max_error:.2g}", f"{stage.sqnr_db:.0f}", f"{stage.agreement:.4f}")
+            if stage.max_error is not None
+            else ("", "", "")
+        )
+        lines.append(
+            f"| {stage.stage} | {stage.against} | {stage.samples} | {' | '.join(figures)} |"
+            f" {_interval(stage.accuracy_drop)} |"
+        )
+    lines += (
+        ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _interval(figure: Interval | None) -> str:
+    if figure is None or figure.value is None:
+        return ""
+    return (
+        f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+        if figure.low is not None
+        else f"{figure.value:.4f}"
+    )

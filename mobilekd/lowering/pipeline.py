@@ -1,0 +1,288 @@
+"""The way of one student into one accepted artifact: quantise, lower, prove, write; a refusal
+names the gate and leaves nothing behind.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilekd.backends import Backend, get
+from mobilekd.formats import golden
+from mobilekd.formats.artifact import (
+    Artifact,
+    GoldenIndex,
+    Manifest,
+    Provenance,
+    Student,
+    hashes,
+    open_artifact,
+    write_golden,
+)
+from mobilekd.formats.constants import constants
+from mobilekd.formats.recipe import Recipe, with_overrides
+from mobilekd.formats.runs import Run
+from mobilekd.inference.evaluation_set import Evidence, gather
+from mobilekd.lowering import model_card, quantize
+from mobilekd.lowering.record import recall, recorded
+from mobilekd.support import provenance
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
+from mobilekd.support.progress import say
+
+if TYPE_CHECKING:
+    from mobilekd.lowering.checks import Case, Checks
+    from mobilekd.lowering.prepare import Prepared
+
+#: Tables of a recipe that an export may override: where the data is, how it is judged, how it is
+#: rounded.
+OPEN_TABLES = ("data", "gates", "quantize")
+
+
+def lower_run(
+    run: Run,
+    backend: str,
+    precision: str,
+    output: Path,
+    *,
+    cam: bool = False,
+    verify: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> tuple[Artifact, quantize.Frozen | None]:
+    """Lower an opened run into the folder ``output``: the artifact, and the quantisation parameters
+    that it used (None where nothing was rounded). The arguments are ``commands.export``'s.
+    """
+    lowering = get(backend)
+    if precision not in lowering.precisions:
+        raise UserError(f"--precision {precision}: {backend} has {', '.join(lowering.precisions)}")
+    unknown = sorted(set(verify) - {"arm"})
+    if unknown:
+        raise UserError(f"--verify {unknown[0]}: unknown; the only one is arm")
+    foreign = [text for text in overrides if text.split(".")[0] not in OPEN_TABLES]
+    if foreign:
+        raise UserError(
+            f"--set {foreign[0]}: the student was trained with it, so an export cannot change it;"
+            f" {', '.join(OPEN_TABLES)} can be set"
+        )
+    recipe = with_overrides(run.recipe, overrides)
+    from mobilekd.lowering.checks import TRUSTED, check, on_arm, refuse_arm
+    from mobilekd.lowering.locate import first_failure
+    from mobilekd.lowering.parity import refuse
+
+    if "arm" in verify:
+        refuse_arm(lowering)
+
+    evidence, missing = _evidence(run, recipe)
+    record = None if evidence else recorded(run, f"{backend}-{precision}")
+    if evidence is None and record is None:
+        raise UserError(
+            f"{missing}; without test photographs and without recorded gates nothing can be"
+            " accepted"
+        )
+    if evidence is None:
+        say(
+            "export: the data is not here, so the gates that it decided where it was are taken as"
+            f" recorded ({missing})"
+        )
+    with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
+        case, prepared, names = _lower(run, recipe, lowering, precision, folder, cam, evidence)
+        found = check(case)
+        if record is not None:
+            stages, gates = recall(record)
+            found.stages += stages
+            found.gates += gates
+            found.accuracy = record["accuracy"]
+        on_arm(case, found, TRUSTED if "arm" in verify else ())
+        failure = first_failure(case, found)
+        if failure is not None:
+            raise refuse(failure)
+        _write(run, recipe, case, prepared, found, names, folder)
+    return open_artifact(output), prepared.frozen
+
+
+def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
+    """Whether ``output`` holds an earlier export of the same thing, which the new one may
+    replace.
+    """
+    path = output / "manifest.json"
+    if not path.is_file():
+        return False
+    kept = read_json(path, "artifact manifest")
+    return [kept.get(key) for key in ("name", "backend", "precision")] == [
+        run.info.name,
+        backend,
+        precision,
+    ]
+
+
+def _evidence(run: Run, recipe: Recipe) -> tuple[Evidence | None, str]:
+    try:
+        return gather(recipe, run.info.labels, run.split, run.info.split_hash), ""
+    except UserError as error:
+        return None, str(error)
+
+
+def _lower(
+    run: Run,
+    recipe: Recipe,
+    backend: Backend,
+    precision: str,
+    folder: Path,
+    cam: bool,
+    evidence: Evidence | None,
+) -> tuple["Case", "Prepared", tuple[str, ...]]:
+    """Quantise, lower and draw the golden photographs into ``folder``."""
+    import torch
+
+    from mobilekd.lowering.checks import Case
+    from mobilekd.lowering.prepare import prepare
+    from mobilekd.students import Deployable, load
+
+    preprocess, calibration = recipe.preprocess.noun(), run.calibration
+    student = load(run)
+    deployable = Deployable(student, preprocess, calibration, cam=cam).eval()
+    example = torch.zeros(1, 3, preprocess.height, preprocess.width)
+    frozen = (
+        quantize.read_frozen(run.folder).get(precision)
+        if not cam and (run.reference or evidence is None)
+        else None
+    )
+    prepared = prepare(
+        deployable, example, backend, precision, recipe, evidence, frozen, run.folder
+    )
+    inside = constants(
+        name=run.info.name,
+        backend=backend.name,
+        precision=precision,
+        labels=run.info.labels,
+        preprocess=preprocess,
+        calibration=calibration,
+        outputs=("probabilities", "cam") if cam else ("probabilities",),
+        card=model_card.short(run, precision),
+        student=sha256_file(run.weights),
+        versions=provenance.versions(),
+    )
+    (folder / "golden").mkdir()
+    names, pictures = golden.draw(folder / "golden", preprocess)
+    lowered = backend.lower(prepared.model, example, precision, inside, folder)
+    case = Case(
+        student=student,
+        calibration=calibration,
+        preprocess=preprocess,
+        backend=backend,
+        precision=precision,
+        lowered=lowered,
+        plain=prepared.plain,
+        constants=inside,
+        golden=pictures,
+        gates=recipe.gates,
+        evidence=evidence,
+        float_layers=prepared.float_layers,
+    )
+    return case, prepared, names
+
+
+def _write(
+    run: Run,
+    recipe: Recipe,
+    case: "Case",
+    prepared: "Prepared",
+    found: "Checks",
+    names: tuple[str, ...],
+    folder: Path,
+) -> None:
+    """Golden answers, tables, hashes of the training photographs, manifest, card; the manifest
+    comes last.
+    """
+    lowered, info = case.lowered, run.info
+    probabilities = np.asarray(found.golden[0], np.float32)
+    cam = np.asarray(found.golden[1], np.float32) if len(found.golden) > 1 else None
+    index = GoldenIndex(
+        count=len(names),
+        height=case.preprocess.height,
+        width=case.preprocess.width,
+        classes=len(info.labels),
+        images=names,
+        cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
+        max_error=case.golden_error(found.ran),
+    )
+    write_golden(folder, index, case.golden, probabilities, cam)
+    if prepared.sensitivity:
+        write_json(folder / "sensitivity.json", list(prepared.sensitivity))
+    if lowered.graph is not None:
+        from mobilekd.graphs.torch_graph import layer_costs
+
+        write_json(folder / "layers.json", layer_costs(lowered.graph()))
+    trained_on = _training_hashes(run, case.evidence)
+    if trained_on is not None:
+        write_json(folder / "training_hashes.json", trained_on)
+    model = folder / case.backend.model_file
+    manifest = Manifest(
+        name=info.name,
+        backend=case.backend.name,
+        precision=case.precision,
+        model_file=case.backend.model_file,
+        files={},
+        bytes=sum(
+            file.stat().st_size
+            for file in ([model] if model.is_file() else model.rglob("*"))
+            if file.is_file()
+        ),
+        student=Student(
+            model=recipe.student.model,
+            parameters=info.parameters,
+            macs=info.macs,
+            options=recipe.student.model_dump(mode="json"),
+        ),
+        preprocess=case.preprocess.to_dict(),
+        labels=info.labels,
+        outputs=("probabilities", "cam") if cam is not None else ("probabilities",),
+        calibration=case.calibration,
+        delegation=lowered.delegation,
+        parity=tuple(found.stages),
+        gates=tuple(found.gates),
+        memory=lowered.memory or {},
+        least_ios=lowered.least_ios,
+        accuracy=found.accuracy,
+        notes=(*prepared.notes, *lowered.notes),
+        provenance=Provenance(
+            run=info.name,
+            recipe=recipe.to_dict(),
+            recipe_hash=info.recipe_hash,
+            data_hash=info.data_hash,
+            split_hash=info.split_hash,
+            split_by=info.split_by,
+            data_licence=info.data_licence,
+            created_utc=provenance.utc_now(),
+            commit=provenance.commit(),
+            versions=provenance.versions(),
+            source_sha256=sha256_file(run.weights),
+        ),
+    )
+    write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest))
+    manifest = manifest.model_copy(update={"files": hashes(folder)})
+    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def _training_hashes(run: Run, evidence: Evidence | None) -> dict[str, object] | None:
+    """Salted hashes of what it was trained on; computed once per run, since every training
+    photograph is decoded for it.
+    """
+    kept = run.folder / "training_hashes.json"
+    if kept.exists():
+        document: dict[str, object] = read_json(kept, "list of training hashes")
+        return document
+    if evidence is None:
+        return None
+    from mobilekd.data import overlap_hashes
+
+    salt = run.info.split_hash
+    found: dict[str, object] = {
+        "salt": salt,
+        "hashes": overlap_hashes(
+            evidence.dataset, (*evidence.split.train, *evidence.split.validation), salt
+        ),
+    }
+    write_json(kept, found)
+    return found

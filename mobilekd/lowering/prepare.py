@@ -1,0 +1,261 @@
+"""From a student in floating point to the graph that is lowered: which layers round, with what
+ranges, learnt from what.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilekd.backends import Backend
+from mobilekd.formats.recipe import Recipe
+from mobilekd.graphs import torch_graph
+from mobilekd.inference.evaluation_set import Evidence
+from mobilekd.lowering import quantize
+from mobilekd.lowering.quantize.simulate import answers
+from mobilekd.metrics import paired_difference, weighted
+from mobilekd.students import Deployable
+from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.progress import say
+from mobilekd.training.ensemble import Faculty
+from mobilekd.training.experiment import Experiment
+from mobilekd.training.parallel import World
+
+#: Training photographs kept out of calibration, to choose the epoch of quantisation-aware training
+#: by; fewer where there are few.
+HELD_OUT = 64
+
+#: What just agrees enough on validation fails on the test split every other time; with this many
+#: standard errors to spare, one in ten.
+SPARE = 1.28
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What goes to the backend, and what there is to say about it."""
+
+    model: torch.fx.GraphModule
+    plain: torch.fx.GraphModule  # the graph in floating point whose layers mean what the other's do
+    float_layers: frozenset[str] = frozenset()
+    sensitivity: tuple[dict[str, Any], ...] = ()
+    frozen: quantize.Frozen | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def prepare(
+    model: Deployable,
+    example: Tensor,
+    backend: Backend,
+    precision: str,
+    recipe: Recipe,
+    evidence: Evidence | None,
+    frozen: quantize.Frozen | None,
+    folder: Path,
+) -> Prepared:
+    """``model`` is the Deployable; ``folder`` the run's, where its teachers may be.
+
+    Frozen parameters win over a new calibration, so a reference is always the same file.
+    """
+    graph = torch_graph.capture(model, example)
+    quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
+    if quantizer is None:
+        stored = backend.weights_in(precision)
+        return _stored(graph, stored, recipe, evidence) if stored else Prepared(graph, graph)
+    torch_graph.fold_calibration(graph)
+    if frozen is not None:
+        return _thawed(graph, quantizer, example, frozen)
+    if evidence is None:
+        raise UserError(
+            f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
+            " photographs to calibrate on, and the data is not here; set the recipe's data.root,"
+            f" {'leave --cam out, ' if model.cam else ''}or export fp32"
+        )
+    options = recipe.quantize
+    photographs = evidence.calibration(options.calibration + HELD_OUT)
+    cut = max(1, min(options.calibration, len(photographs) * 3 // 4))
+    photographs, held = photographs[:cut], photographs[cut:]
+    notes = [
+        f"calibrated on {len(photographs)} training photographs, classes in turn,"
+        f" {options.observer} observers"
+    ]
+    prepared = quantize.prepare(graph, quantizer, options.observer)
+    quantize.calibrate(prepared, photographs)
+    float_layers: frozenset[str] = frozenset()
+    table: list[quantize.Sensitivity] = []
+    corrected, said = (
+        quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
+    )
+    if precision == "mixed":
+        float_layers, table = _mixed(graph, prepared, corrected, evidence, recipe)
+        left = ", ".join(sorted(float_layers)) or "none is needed, int8 passes there"
+        notes.append(
+            f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation:"
+            f" {left}"
+        )
+        if float_layers:
+            prepared = quantize.prepare(
+                graph, backend.quantizer(precision, float_layers), options.observer
+            )
+            quantize.calibrate(prepared, photographs)
+            corrected, said = (
+                quantize.correct(graph, prepared, photographs)
+                if options.correction
+                else (prepared, "")
+            )
+    prepared = corrected
+    notes += [said] if said else []
+    if precision == "int8-qat":
+        training = evidence.training()
+        notes.append(
+            quantize.train(
+                graph,
+                prepared,
+                training,
+                held,
+                teacher=_teachers(folder, evidence, recipe, graph),
+                epochs=options.qat_epochs,
+                lr=options.qat_lr,
+                seed=recipe.seed,
+            )
+        )
+    converted = quantize.convert(prepared)
+    return Prepared(
+        converted,
+        graph,
+        float_layers=float_layers,
+        sensitivity=tuple(
+            {**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table
+        ),
+        frozen=quantize.freeze(converted, float_layers, tuple(notes)),
+        notes=tuple(notes),
+    )
+
+
+def _stored(
+    graph: torch.fx.GraphModule, stored: str, recipe: Recipe, evidence: Evidence | None
+) -> Prepared:
+    """Weights rounded to what the file stores, by what they do on training photographs where there
+    are some.
+    """
+    photographs = (
+        evidence.calibration(recipe.quantize.calibration)
+        if evidence and recipe.quantize.correction
+        else None
+    )
+    rounded, note = quantize.store_weights(graph, stored, photographs)
+    return Prepared(rounded, graph, notes=(note,))
+
+
+def _thawed(
+    graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen: quantize.Frozen
+) -> Prepared:
+    prepared = quantize.prepare(graph, quantizer, "minmax")
+    quantize.calibrate(prepared, example.numpy().astype(np.uint8))
+    converted = quantize.thaw(quantize.convert(prepared), frozen)
+    return Prepared(
+        converted,
+        graph,
+        float_layers=frozen.float_layers,
+        frozen=frozen,
+        notes=(*frozen.notes, "quantisation parameters were frozen"),
+    )
+
+
+def _teachers(
+    folder: Path, evidence: Evidence, recipe: Recipe, graph: torch.fx.GraphModule
+) -> Callable[[Tensor, np.ndarray], Tensor] | None:
+    """Half the run's teachers, half the student in floating point, which is what the rounded one
+    must agree with.
+
+    The teachers judge each photograph once, as it is; training flips it, which changes no
+    diagnosis. None where the teachers' weights are not with the run.
+    """
+    if not recipe.teachers:
+        return None
+    try:
+        faculty = Faculty.hire(
+            Experiment(recipe, evidence.dataset, evidence.split),
+            folder,
+            folder / "teachers",
+            World.from_environment(),
+        )
+        known = torch.softmax(torch.from_numpy(faculty.logits(evidence.split.train)), 1)
+    except UserError as reason:
+        say(f"export: {reason}; the student in floating point teaches alone")
+        return None
+
+    def teacher(batch: Tensor, rows: np.ndarray) -> Tensor:
+        own = graph(batch)
+        return ((own[0] if isinstance(own, tuple) else own) + known[rows]) / 2
+
+    return teacher
+
+
+def _mixed(
+    graph: torch.fx.GraphModule,
+    prepared: torch.fx.GraphModule,
+    corrected: torch.fx.GraphModule,
+    evidence: Evidence,
+    recipe: Recipe,
+) -> tuple[frozenset[str], list[quantize.Sensitivity]]:
+    """None in floating point where int8 as it would be shipped passes; else chosen on the
+    uncorrected graph, one layer at a time.
+    """
+    pictures = evidence.validation()
+    reference = answers(graph, pictures.inputs)
+    ones = np.ones((1, len(pictures.truth)))
+
+    def balanced_accuracy(given: np.ndarray) -> float:
+        return float(weighted.balanced_accuracy(pictures.truth, given.astype(float), ones)[0])
+
+    with quantize.Simulation(prepared) as simulation:
+        table = quantize.sensitivities(simulation, pictures.inputs, reference, balanced_accuracy)
+        accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+    with quantize.Simulation(corrected) as shipped:
+        if accept(shipped.answers(pictures.inputs)):
+            return frozenset(), table
+    with simulation:
+        chosen = quantize.choose(simulation, table, pictures.inputs, accept)
+    if len(chosen) == len(table):
+        raise GateError(
+            f"{recipe.name}: mixed precision saves nothing, since on validation no layer of"
+            f" {len(table)} may be rounded; nothing was written; export fp32, or train a student"
+            " that int8 suits (student.adapt: no_se, relu6, bounded)"
+        )
+    return chosen, table
+
+
+def acceptance(
+    reference: np.ndarray,
+    truth: np.ndarray,
+    lesions: tuple[str, ...],
+    recipe: Recipe,
+    evidence: Evidence,
+) -> Callable[[np.ndarray], bool]:
+    """The gates on validation, agreement with room for what a choice on other photographs can miss.
+
+    It must lie above its gate by ``SPARE`` standard errors of a difference between validation's and
+    the test split's; of the accuracy drop counts the bound that as many photographs as are in the
+    test split would give, were they like validation's.
+    """
+    here, there = len(truth), max(1, len(evidence.split.test))
+    narrower = math.sqrt(here / there)
+    wanted = recipe.gates.agreement
+    wanted = min(1.0, wanted + SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there)))
+
+    def accept(given: np.ndarray) -> bool:
+        agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))
+        drop = paired_difference(
+            "balanced_accuracy", truth, reference, given, lesions, evidence.dataset.classes
+        )
+        if drop.value is None or drop.high is None:
+            return False
+        bound = drop.value + (drop.high - drop.value) * narrower
+        return agreement >= wanted and bound < recipe.gates.accuracy_drop
+
+    return accept

@@ -1,0 +1,147 @@
+"""Frozen quantisation parameters: a quantised student again, bit for bit, without the photographs
+that calibrated it.
+
+::
+
+    quantization.json          {precision: {float_layers, ranges: {node: [scale, zero point]},
+    notes, versions}} quantization.safetensors   "<precision>/<tensor>": int8 weights with their
+    scales, biases
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, fx
+
+from mobilekd.graphs import torch_graph
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json, write_bytes, write_json
+from mobilekd.support.provenance import versions
+
+DOCUMENT, TENSORS = "quantization.json", "quantization.safetensors"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One precision's parameters."""
+
+    float_layers: frozenset[str]
+    ranges: Mapping[str, tuple[float, int]]  # quantise and dequantise nodes by name
+    tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] | None = None
+
+
+def freeze(
+    converted: fx.GraphModule,
+    float_layers: frozenset[str] = frozenset(),
+    notes: tuple[str, ...] = (),
+) -> Frozen:
+    """Take the parameters out of a converted graph."""
+    ranges = {node.name: _range(node) for node in _ranged(converted)}
+    return Frozen(
+        float_layers,
+        ranges,
+        _tensors(converted),
+        notes,
+        {name: versions()[name] for name in ("torch", "executorch")},
+    )
+
+
+def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
+    """Put the parameters into a graph that was prepared and converted the same way on whatever
+    photographs; in place.
+    """
+    nodes = {node.name: node for node in _ranged(converted)}
+    shapes = {name: value.shape for name, value in _tensors(converted).items()}
+    if nodes.keys() != frozen.ranges.keys() or shapes != {
+        name: value.shape for name, value in frozen.tensors.items()
+    }:
+        made = ", ".join(f"{name} {version}" for name, version in (frozen.versions or {}).items())
+        raise UserError(
+            f"{DOCUMENT}: frozen for another graph (made with {made}); export with the data at"
+            " hand, or use those versions"
+        )
+    for name, (scale, zero_point) in frozen.ranges.items():
+        node = nodes[name]
+        node.args = (node.args[0], scale, zero_point, *node.args[3:])
+    for name, value in frozen.tensors.items():
+        torch_graph.set_tensor(converted, name, value)
+    converted.recompile()
+    return converted
+
+
+def _range(node: fx.Node) -> tuple[float, int]:
+    scale, zero_point = node.args[1:3]
+    assert isinstance(scale, float)
+    assert isinstance(zero_point, int)
+    return scale, zero_point
+
+
+def _ranged(graph: fx.GraphModule) -> list[fx.Node]:
+    """Per-tensor quantise and dequantise nodes; their scale and zero point are literals in the
+    graph.
+    """
+    wanted = (
+        "quantized_decomposed::quantize_per_tensor",
+        "quantized_decomposed::dequantize_per_tensor",
+    )
+    return [
+        node
+        for node in graph.graph.nodes
+        if node.op == "call_function"
+        and getattr(node.target, "_schema", None)
+        and node.target._schema.name in wanted
+    ]
+
+
+def _tensors(graph: fx.GraphModule) -> dict[str, Tensor]:
+    nodes = {str(node.target): node for node in graph.graph.nodes if node.op == "get_attr"}
+    return {
+        name: torch_graph.tensor_of(graph, node).contiguous().clone()
+        for name, node in sorted(nodes.items())
+    }
+
+
+def write_frozen(folder: Path, precisions: Mapping[str, Frozen]) -> None:
+    """Write both files; the same parameters give the same bytes."""
+    document: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
+    for precision, frozen in sorted(precisions.items()):
+        document[precision] = {
+            "float_layers": sorted(frozen.float_layers),
+            "ranges": {name: list(value) for name, value in sorted(frozen.ranges.items())},
+            "notes": list(frozen.notes),
+            "versions": dict(frozen.versions or {}),
+        }
+        tensors |= {f"{precision}/{name}": value for name, value in sorted(frozen.tensors.items())}
+    write_json(folder / DOCUMENT, document)
+    write_bytes(folder / TENSORS, safetensors.torch.save(tensors))
+
+
+def read_frozen(folder: Path) -> dict[str, Frozen]:
+    """Every precision frozen in ``folder``; empty where there is none."""
+    if not (folder / DOCUMENT).exists():
+        return {}
+    document = read_json(folder / DOCUMENT, "record of quantisation parameters")
+    try:
+        tensors = safetensors.torch.load((folder / TENSORS).read_bytes())
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{folder / TENSORS}: not readable ({error}); copy the run whole") from None
+    return {
+        precision: Frozen(
+            frozenset(entry["float_layers"]),
+            {name: (float(scale), int(zero)) for name, (scale, zero) in entry["ranges"].items()},
+            {
+                name.removeprefix(f"{precision}/"): value
+                for name, value in tensors.items()
+                if name.startswith(f"{precision}/")
+            },
+            tuple(entry["notes"]),
+            entry["versions"],
+        )
+        for precision, entry in document.items()
+    }

@@ -1,0 +1,123 @@
+"""What validation fixes and the test set never touches: temperature, "not sure", operating points,
+picture quality.
+
+Temperature scaling after Guo et al. (arXiv 1706.04599): one number, so the decisions stay those of
+the network.
+"""
+
+import numpy as np
+
+from mobilekd.formats.artifact import MALIGNANT, MELANOMA, Calibration, Label, Quality
+from mobilekd.support.errors import UserError
+
+#: Bounds of the temperature; a validation set without a single error would drive it to zero.
+COLDEST, HOTTEST = 0.25, 20.0
+SPECIFICITY = 0.95
+
+
+def calibrate(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    labels: tuple[Label, ...],
+    pictures: np.ndarray | None = None,
+    coverage: float = 0.9,
+) -> Calibration:
+    """Fit on validation: ``logits`` float ``[N, C]``, ``targets`` int ``[N]``, ``pictures`` uint8
+    ``[N, 3, H, W]`` after the preprocess.
+
+    ``coverage`` is the least share of validation that must get an answer.
+    """
+    logits, targets = np.asarray(logits, float), np.asarray(targets)
+    if len(logits) == 0:
+        raise UserError(
+            "calibration: validation is empty; give the split a larger validation share"
+        )
+    if not np.isfinite(logits).all():
+        raise UserError(
+            "calibration: the network answers NaN or infinity; lower the learning rate and train"
+            " again"
+        )
+    temperature = fit_temperature(logits, targets)
+    probabilities = softmax(logits / temperature)
+    top = probabilities.max(1)
+    threshold = float(np.quantile(top, 1 - coverage, method="lower"))
+    kept = top >= threshold
+    return Calibration(
+        temperature=temperature,
+        bias=None,
+        threshold=threshold,
+        coverage=float(kept.mean()),
+        coverage_by_class={
+            label.key: float(kept[targets == i].mean())
+            for i, label in enumerate(labels)
+            if (targets == i).any()
+        },
+        operating_points=operating_points(probabilities, targets, labels),
+        quality=None if pictures is None else quality_limits(pictures),
+    )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Row-wise softmax, float64."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature of least log loss. The loss is convex in ``1 / T``, so its slope changes sign
+    once: bisection in log T.
+    """
+
+    def slope(log_t: float) -> float:
+        """d loss / d(1 / T): positive where the network is too sure."""
+        expected = (softmax(logits * np.exp(-log_t)) * logits).sum(1)
+        return float((expected - logits[np.arange(len(targets)), targets]).mean())
+
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def operating_points(
+    probabilities: np.ndarray, targets: np.ndarray, labels: tuple[Label, ...]
+) -> dict[str, float]:
+    """For melanoma and for malignant: the lowest threshold on the summed probability with at least
+    95% specificity here.
+    """
+    found = {}
+    for name, members in (("melanoma", MELANOMA), ("malignant", MALIGNANT)):
+        columns = [i for i, label in enumerate(labels) if label.key.lower() in members]
+        negative = np.sort(probabilities[~np.isin(targets, columns)][:, columns].sum(1))
+        if not columns or not len(negative) or not np.isin(targets, columns).any():
+            continue
+        # All but the allowed false alarms lie below: just above the first negative that must be
+        # refused.
+        refused = negative[int(np.ceil(SPECIFICITY * len(negative))) - 1]
+        found[name] = float(np.nextafter(refused, 2))
+    return found
+
+
+def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 ``[N, 3, H, W]`` -> sharpness and mean luma, two float ``[N]``, as
+    :class:`mobilekd.formats.artifact.Quality` defines them.
+    """
+    red, green, blue = (pictures[:, channel].astype(np.int32) for channel in range(3))
+    luma = (77 * red + 150 * green + 29 * blue) >> 8  # [N, H, W]
+    inner = luma[:, 1:-1, 1:-1]
+    laplacian = (
+        luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:] - 4 * inner
+    )
+    return laplacian.var((1, 2)), luma.mean((1, 2))
+
+
+def quality_limits(pictures: np.ndarray) -> Quality:
+    """1% quantiles of sharpness and of luma from both ends."""
+    sharpness, luma = picture_quality(pictures)
+    low, high = np.quantile(luma, [0.01, 0.99])
+    return Quality(
+        sharpness_low=float(np.quantile(sharpness, 0.01)),
+        luma_low=float(low),
+        luma_high=float(high),
+    )

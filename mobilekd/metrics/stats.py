@@ -1,0 +1,190 @@
+"""Small statistics used by metrics, measurements and reports. numpy, and scipy's t distribution.
+
+Percentiles are linear-interpolated order statistics (numpy's default, Hyndman and Fan type 7), with
+percentile-bootstrap intervals over blocks, because neighbouring latencies are correlated. Two
+measurements are compared over processes: one process is one independent observation (Kalibera and
+Jones, "Rigorous benchmarking in reasonable time", ISMM 2013). Resampling samples instead finds a
+difference between a machine and itself in most tries; ``tests/metrics/test_stats.py`` shows it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from mobilekd.formats.artifact import Interval
+
+#: Samples of one process, or of several.
+Processes: TypeAlias = np.ndarray | Sequence[np.ndarray]
+#: The fewest processes on either side that a verdict may rest on.
+LEAST_PROCESSES = 3
+#: The chance that settings which are as fast as before are called slower by luck, however many are
+#: compared together; and the same for faster. With a single setting that is where its 95% interval
+#: lies above, or below, 1.
+FALSE_ALARM = 0.025
+#: A difference in accuracy is shown where its corrected two-sided p-value lies below this.
+LEVEL = 2 * FALSE_ALARM
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): adjusted p-values in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return [float(value) for value in adjusted]
+
+
+def verdict(p: float, gain: float) -> Literal["better", "worse", ""]:
+    """On a difference with the corrected p-value ``p``, positive where it is a gain; empty where
+    luck may explain it.
+
+    Whatever gives a verdict on a student and its control, in words or in colour, takes it from
+    here.
+    """
+    return "" if p >= LEVEL else "better" if gain > 0 else "worse"
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float],
+    draws: int,
+    sample: Callable[[np.random.Generator], np.ndarray],
+    *,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95% percentile interval of ``statistic`` over ``draws`` resamples that ``sample`` draws."""
+    random = np.random.default_rng(seed)
+    values = np.array([statistic(sample(random)) for _ in range(draws)])
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def block_resample(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One moving-block resample of a series; blocks of about n^(1/3) keep neighbours together
+    (Kuensch 1989).
+    """
+    n = len(samples)
+    block = max(1, round(n ** (1 / 3)))
+    starts = random.integers(0, n - block + 1, size=-(-n // block))
+    return samples[(starts[:, None] + np.arange(block)).ravel()[:n]]
+
+
+def percentile(samples: np.ndarray, q: float, *, draws: int = 1000, seed: int = 0) -> Interval:
+    """The ``q``-th percentile with its 95% block-bootstrap interval."""
+    samples = np.asarray(samples, float)
+    if len(samples) < 2:
+        return Interval(
+            value=float(samples[0]) if len(samples) else None, reason="fewer than two samples"
+        )
+    low, high = bootstrap_interval(
+        lambda x: float(np.percentile(x, q)), draws, lambda r: block_resample(samples, r), seed=seed
+    )
+    return Interval(value=float(np.percentile(samples, q)), low=low, high=high)
+
+
+def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int = 0) -> Interval:
+    """Median of ``new`` divided by median of ``old`` with its 95% interval.
+
+    Each side is a list of series, one per process. With three or more on both sides the interval is
+    Welch's over the logarithms of the processes' medians. With fewer (or one array) it is a block
+    bootstrap within the processes: it holds for these processes only, and is far too narrow for a
+    verdict about the machine; ``process_ratio`` withholds it.
+    """
+    ours, theirs = _series(new), _series(old)
+    if not all(len(series) for series in (*ours, *theirs)) or not ours or not theirs:
+        return Interval(value=None, reason="no samples")
+    if min(len(ours), len(theirs)) >= LEAST_PROCESSES:
+        return _welch_interval(ours, theirs)
+    random = np.random.default_rng(seed)
+
+    def resampled(group: list[np.ndarray]) -> float:
+        return float(
+            np.median(np.concatenate([block_resample(series, random) for series in group]))
+        )
+
+    ratios = [resampled(ours) / resampled(theirs) for _ in range(draws)]
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    value = float(np.median(np.concatenate(ours)) / np.median(np.concatenate(theirs)))
+    return Interval(value=value, low=float(low), high=float(high))
+
+
+def process_ratio(new: Sequence[np.ndarray], old: Sequence[np.ndarray]) -> Interval:
+    """``median_ratio`` with an interval only where a verdict may rest on it: from three processes
+    on both sides.
+    """
+    ratio = median_ratio(new, old, draws=1 if min(len(new), len(old)) < LEAST_PROCESSES else 2000)
+    if ratio.value is None or min(len(new), len(old)) >= LEAST_PROCESSES:
+        return ratio
+    return Interval(
+        value=ratio.value, reason=f"fewer than {LEAST_PROCESSES} valid processes on one side"
+    )
+
+
+def process_p_value(
+    new: Sequence[np.ndarray], old: Sequence[np.ndarray], bar: float = 1.0
+) -> float:
+    """One-sided p-value against "the ratio is ``bar`` or less", by Welch's test; from three
+    processes on both sides.
+
+    It is below 0.025 exactly where the 95% interval of ``process_ratio`` lies above ``bar``.
+    """
+    from scipy.stats import t
+
+    difference, error, freedom = _welch(_series(new), _series(old))
+    excess = difference - float(np.log(bar))
+    return float(t.sf(excess / error, freedom)) if error else float(excess <= 0)
+
+
+def slower_by_luck(
+    pairs: Sequence[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]], bar: float = 1.0
+) -> list[float]:
+    """p-values against "the ratio is ``bar`` or less" of settings judged together, Holm-corrected;
+    below ``FALSE_ALARM`` it counts.
+
+    Settings need not be independent. Exchange new and old to ask for faster. Whoever gives a
+    verdict on two measurements takes it from here, so that a command and a page never disagree.
+    """
+    return holm([process_p_value(new, old, bar) for new, old in pairs])
+
+
+def _series(samples: Processes) -> list[np.ndarray]:
+    return (
+        [np.asarray(samples, float)]
+        if isinstance(samples, np.ndarray)
+        else [np.asarray(series, float) for series in samples]
+    )
+
+
+def _welch(new: list[np.ndarray], old: list[np.ndarray]) -> tuple[float, float, float]:
+    """The ratio of geometric means of the processes' medians as a logarithm, its standard error,
+    and Welch's degrees of freedom.
+    """
+    ours, theirs = (np.log([np.median(series) for series in group]) for group in (new, old))
+    parts = ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)
+    difference, error = float(ours.mean() - theirs.mean()), float(np.sqrt(sum(parts)))
+    if error == 0:
+        return difference, 0.0, 1.0
+    return (
+        difference,
+        error,
+        float(
+            sum(parts) ** 2 / (parts[0] ** 2 / (len(ours) - 1) + parts[1] ** 2 / (len(theirs) - 1))
+        ),
+    )
+
+
+def _welch_interval(new: list[np.ndarray], old: list[np.ndarray]) -> Interval:
+    """Ratio of geometric means of the processes' medians, with Welch's interval (Biometrika 34,
+    1947).
+    """
+    from scipy.stats import t
+
+    difference, error, freedom = _welch(new, old)
+    width = float(t.ppf(0.975, freedom)) * error
+    return Interval(
+        value=float(np.exp(difference)),
+        low=float(np.exp(difference - width)),
+        high=float(np.exp(difference + width)),
+    )

@@ -1,0 +1,147 @@
+"""``report.json``: the page's figures for a machine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mobilekd.formats.measurement import Measurement
+from mobilekd.page.collect import Material
+from mobilekd.page.differences import differences
+from mobilekd.page.load import drift
+from mobilekd.page.lowered import title
+from mobilekd.page.settings import Setting, by_way, settings, spread, timed
+from mobilekd.page.tradeoff import Placed
+
+PERCENTILES = (50, 90, 95, 99)
+
+
+def document(
+    material: Material, comparisons: Sequence[dict[str, Any]], places: dict[str, list[Placed]]
+) -> dict[str, Any]:
+    """Everything that the page shows, without raw samples: those stay in the measurements."""
+    return {
+        "schema_version": 1,
+        "kind": "report",
+        "runs": [
+            {
+                "run": one.run.info.model_dump(mode="json"),
+                "recipe": one.run.recipe.to_dict(),
+                "evaluation": one.evaluation,
+            }
+            for one in material.runs
+        ],
+        "comparisons": list(comparisons),
+        "evaluations": material.evaluations,
+        "artifacts": [
+            {"title": title(one), "manifest": one.manifest.model_dump(mode="json")}
+            for one in material.artifacts
+        ],
+        "measurements": [_measurement(one) for one in material.measurements],
+        "differences": _differences(material.measurements),
+        "tradeoff": {
+            name: [{**vars(one), "accuracy": one.accuracy.model_dump()} for one in points]
+            for name, points in places.items()
+        },
+        "ignored": material.ignored,
+    }
+
+
+def _measurement(one: Measurement) -> dict[str, Any]:
+    return {
+        "artifact": one.artifact,
+        "artifact_sha256": one.artifact_sha256,
+        "backend": one.backend,
+        "precision": one.precision,
+        "via": one.via,
+        "device": one.device.model_dump(mode="json"),
+        "golden": one.golden.model_dump(mode="json"),
+        "valid": one.valid,
+        "reasons": list(one.reasons),
+        "session": one.session,
+        "started_utc": one.started_utc,
+        "latency_ms": [_setting(setting) for setting in settings(one)],
+        "cold_ms": (
+            [
+                {
+                    key.removesuffix("_ns"): value / 1e6
+                    for key, value in cold.model_dump().items()
+                    if value is not None
+                }
+                for cold in one.cold
+            ]
+            if timed(one)
+            else []
+        ),
+        "pipeline_ms": _pipeline(one),
+        "memory": one.memory.model_dump() if one.memory else None,
+        "sustained": _sustained(one),
+        "energy": one.energy.model_dump() if one.energy and timed(one) else None,
+        "before": one.before.model_dump(),
+        "after": one.after.model_dump(),
+        "versions": one.versions,
+    }
+
+
+def _pipeline(one: Measurement) -> dict[str, float] | None:
+    """Medians of what a user of the app waits for."""
+    if one.pipeline is None or not timed(one):
+        return None
+    parts = one.pipeline.model_dump().items()
+    return {
+        name.removesuffix("_ns"): float(np.median(times)) / 1e6 for name, times in parts if times
+    }
+
+
+def _sustained(one: Measurement) -> dict[str, Any] | None:
+    load, found = one.sustained, drift(one.sustained)
+    if load is None or found is None or not timed(one):
+        return None
+    ends = {
+        "seconds": found.seconds,
+        "first_tenth_ms": found.first,
+        "last_tenth_ms": found.last,
+        "change": found.change,
+    }
+    return {
+        "threads": load.threads,
+        **ends,
+        "celsius": load.celsius,
+        "frequency_khz": load.frequency_khz,
+        "reasons": list(load.reasons),
+    }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    return {
+        "threads": setting.threads,
+        "cores": setting.cores,
+        "samples": len(setting.samples),
+        "processes": len(setting.processes),
+        "reasons": list(setting.reasons),
+        **{f"p{q}": setting.percentile(q).model_dump() for q in PERCENTILES},
+        **spread(setting.samples),
+    }
+
+
+def _differences(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """The page's differences: ratio of medians, new over old."""
+    return [
+        {
+            "way": name,
+            "new": one.new.artifact,
+            "old": one.old.artifact,
+            "threads": one.ours.threads,
+            "cores": one.ours.cores,
+            "interleaved": one.interleaved,
+            "ratio": one.ratio.model_dump(),
+            "p": {"slower": one.slower, "faster": one.faster},
+            "verdict": one.verdict,
+            "medians_ms": [
+                float(np.median(one.ours.samples)),
+                float(np.median(one.theirs.samples)),
+            ],
+        }
+        for name, members in by_way(measurements).items()
+        for one in differences(members)
+    ]

@@ -1,0 +1,218 @@
+"""The first screen: one sentence and the figures that a reader looks for first, from whatever there
+is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mobilekd.figures.compared import PRIMARY, judged
+from mobilekd.figures.tables import count, duration, milliseconds, percent, points, signed, size
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.measurement import Measurement, thread_words
+from mobilekd.page import load
+from mobilekd.page.blocks import Tile, Tiles
+from mobilekd.page.collect import Material
+from mobilekd.page.lowered import title
+from mobilekd.page.settings import device_name, settings, timed, trusted
+
+#: Seconds under load before a drift is worth a place on the first screen: a device has to have had
+#: the time to get warm.
+WARM = 60.0
+
+
+def best_student(
+    documents: Sequence[dict[str, Any]],
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The student with the highest balanced accuracy on the first split that is not leaky, and its
+    comparison.
+    """
+    for document in sorted(documents, key=lambda document: document["leaky"]):
+        students = [group for group in document["groups"] if not group["is_control"]]
+        if students:
+            return (
+                max(
+                    students, key=lambda group: group["metrics"]["balanced_accuracy"]["value"] or 0
+                ),
+                document,
+            )
+    return None
+
+
+def title_of(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+    """What the page is about: the best student, else what was measured, else what was exported."""
+    best = best_student(documents)
+    if best is not None:
+        names = {one["run"] for one in best[0]["seeds"]}
+        titles = {one.run.title for one in material.runs if one.name in names}
+        return titles.pop() if len(titles) == 1 else str(best[0]["name"])
+    times = [one for one in material.measurements if timed(one)]
+    if material.measurements:
+        return (
+            f"Measured on {_where(times)}"
+            if times
+            else f"Answers checked on {_where(material.measurements)}"
+        )
+    return title(material.artifacts[0]) if material.artifacts else "Runs and evaluations"
+
+
+def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+    """What came out, in a sentence or two."""
+    sentences = []
+    best = best_student(documents)
+    if best is not None:
+        student, document = best
+        score = percent(student["metrics"]["balanced_accuracy"])
+        where = (
+            f"{document['photographs']} test"
+            f" photographs{', on a leaky split' if document['leaky'] else ''}"
+        )
+        words = (
+            f"{student['name']} reaches a balanced accuracy of {score.text}% {score.minor} on"
+            f" {where}"
+        )
+        if student.get("control"):
+            gain = points(student["difference"]["balanced_accuracy"])
+            words += (
+                f"; against its control without a teacher that is {gain.text} points {gain.minor}:"
+                f" {_verdict(student, document)}"
+            )
+        sentences.append(words + ".")
+    fast = _fastest(material.measurements)
+    if fast is not None:
+        measurement, threads, median = fast
+        where = f"{device_name(measurement.device)} with {thread_words(threads)}"
+        sentences.append(
+            f"The fastest file here, {measurement.artifact}, takes {milliseconds(median)} ms on"
+            f" {where}."
+        )
+    elif any(timed(one) for one in material.measurements):
+        sentences.append(
+            "No latency here may be relied on: every measurement of it is marked invalid."
+        )
+    return " ".join(sentences) or "Artifacts and measurements, as they were found."
+
+
+def _verdict(student: dict[str, Any], document: dict[str, Any]) -> str:
+    """The table of claims' word on balanced accuracy, so that the first screen never says more."""
+    claims = (
+        one
+        for one in document["claims"]
+        if one["metric"] == PRIMARY and one["student"] == student["name"]
+    )
+    return judged(next(claims)).text
+
+
+def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | None:
+    """Accuracy, gain, size, agreement, latency: those that are known."""
+    found = []
+    best = best_student(documents)
+    if best is not None:
+        student, document = best
+        score = percent(student["metrics"]["balanced_accuracy"])
+        found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student['name']}"))
+        if student.get("control"):
+            gain = points(student["difference"]["balanced_accuracy"])
+            found.append(
+                Tile(
+                    "against its control",
+                    gain.text,
+                    " points",
+                    f"{gain.minor} {_verdict(student, document)}",
+                )
+            )
+        if student["facts"].get("parameters"):
+            found.append(
+                Tile(
+                    "parameters",
+                    count(student["facts"]["parameters"]),
+                    "",
+                    str(student["facts"].get("model", "")),
+                )
+            )
+    smallest = min(material.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
+    if smallest is not None:
+        found.append(Tile("smallest file", size(smallest.manifest.bytes), "", title(smallest)))
+        agreement = _agreement(smallest)
+        if agreement is not None:
+            found.append(
+                Tile(
+                    "same answer as fp32",
+                    f"{100 * agreement:.1f}",
+                    "%",
+                    "the file against the student it was made from",
+                )
+            )
+    fast = _fastest(material.measurements)
+    if fast is not None:
+        measurement, threads, median = fast
+        found.append(
+            Tile(
+                "median latency",
+                milliseconds(median),
+                " ms",
+                f"{device_name(measurement.device)}, {thread_words(threads)}",
+            )
+        )
+    found += _devices(material.measurements)
+    return Tiles(tuple(found)) if found else None
+
+
+def _devices(measurements: Sequence[Measurement]) -> list[Tile]:
+    """Whether devices answer rightly, and how far latency drifts under load."""
+    if not measurements:
+        return []
+    right, asked = sum(one.golden.passed for one in measurements), len(measurements)
+    found = [
+        Tile(
+            "right answers",
+            f"{right} of {asked}",
+            "",
+            f"golden sets answered rightly, on {_where(measurements)}",
+        )
+    ]
+    drifts = [
+        (drift, one)
+        for one in measurements
+        if trusted(one) and (drift := load.drift(one.sustained))
+    ]
+    drifts = [(drift, one) for drift, one in drifts if drift.seconds >= WARM]
+    if drifts:
+        drift, one = max(drifts, key=lambda item: item[0].change)
+        most = ", the most" if len(drifts) > 1 else ""
+        remark = (
+            f"after {duration(drift.seconds)} under load{most}: {one.artifact},"
+            f" {device_name(one.device)}"
+        )
+        found.append(
+            Tile("latency drifts by", signed(drift.change, 0).removesuffix("%"), "%", remark)
+        )
+    return found
+
+
+def _where(measurements: Sequence[Measurement]) -> str:
+    """The device's name, or how many there are; what was emulated is never counted as a device."""
+    names = {one.device.id: device_name(one.device) for one in measurements}
+    if len(names) == 1:
+        return next(iter(names.values()))
+    emulated = len({one.device.id for one in measurements if one.device.emulated})
+    kinds = ((len(names) - emulated, "device"), (emulated, "emulated processor"))
+    return " and ".join(
+        f"{number} {kind}{'' if number == 1 else 's'}" for number, kind in kinds if number
+    )
+
+
+def _agreement(artifact: Artifact) -> float | None:
+    known = [stage.agreement for stage in artifact.manifest.parity if stage.agreement is not None]
+    return min(known) if known else None
+
+
+def _fastest(measurements: Sequence[Measurement]) -> tuple[Measurement, int, float] | None:
+    """The lowest median among valid measurements at their fewest threads."""
+    found = [
+        (one, each[0].threads, float(np.median(each[0].samples)))
+        for one in measurements
+        if trusted(one) and (each := settings(one))
+    ]
+    return min(found, key=lambda item: item[2]) if found else None

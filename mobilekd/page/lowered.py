@@ -1,0 +1,130 @@
+"""What each lowering step cost, and why each artifact was accepted."""
+
+from collections.abc import Sequence
+
+from mobilekd.figures.tables import Cell, count, percent, points, size, table
+from mobilekd.formats.artifact import Artifact, Stage
+from mobilekd.page.blocks import Block, Section, Text, section
+
+
+def title(artifact: Artifact) -> str:
+    """The artifact's full name, as its measurements call it."""
+    manifest = artifact.manifest
+    return f"{manifest.name}-{manifest.backend}-{manifest.precision}"
+
+
+def lowered(artifacts: Sequence[Artifact]) -> Section | None:
+    """Parity by stage, gates, delegation and bytes."""
+    if not artifacts:
+        return None
+    words = (
+        "Every file was compared with what it was made from before it was accepted. “Recorded”"
+        " figures come from the reference's own record, because the data is not at hand;"
+        " “unverified” says why a step could not be checked on the exporting machine."
+    )
+    return section(
+        "lowered",
+        "What each lowering step cost",
+        [Text(words), _files(artifacts), _parity(artifacts), _gates(artifacts)],
+    )
+
+
+def _files(artifacts: Sequence[Artifact]) -> Block:
+    rows = []
+    for artifact in artifacts:
+        manifest, delegation = artifact.manifest, artifact.manifest.delegation
+        heavy = (
+            Cell("–")
+            if delegation is None
+            else Cell(f"{delegation.heavy_delegated} of {delegation.heavy_total}")
+        )
+        outside = "–" if delegation is None else str(sum(delegation.portable.values()))
+        rows.append(
+            [
+                Cell(manifest.name, f"{manifest.backend} {manifest.precision}"),
+                count(manifest.student.parameters),
+                size(manifest.bytes),
+                f"{manifest.bytes / max(1, manifest.student.parameters):.2f}",
+                heavy,
+                outside,
+                percent(manifest.accuracy.get("balanced_accuracy")),
+            ]
+        )
+    header = (
+        "artifact",
+        "parameters",
+        "file",
+        "bytes per parameter",
+        "convolutions and linear layers delegated",
+        "operators outside",
+        "balanced accuracy %, at export",
+    )
+    return table("Artifacts", header, rows)
+
+
+def _parity(artifacts: Sequence[Artifact]) -> Block | None:
+    rows = [
+        [
+            Cell(
+                f"{artifact.manifest.name} {artifact.manifest.precision}", artifact.manifest.backend
+            ),
+            Cell(stage.stage, f"against {stage.against}"),
+            _verified(stage),
+            str(stage.samples) if stage.samples else "–",
+            "–" if stage.max_error is None else f"{stage.max_error:.2g}",
+            "–" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f}",
+            "–" if stage.agreement is None else f"{100 * stage.agreement:.2f}",
+            points(stage.accuracy_drop.model_dump()) if stage.accuracy_drop else "–",
+        ]
+        for artifact in artifacts
+        for stage in artifact.manifest.parity
+    ]
+    if not rows:
+        return None
+    header = (
+        "artifact",
+        "step",
+        "verified",
+        "photographs",
+        "largest error",
+        "SQNR, dB",
+        "same answer %",
+        "balanced accuracy lost, points",
+    )
+    return table(
+        "Parity, step by step",
+        header,
+        rows,
+        "Errors are of probabilities. A loss above zero is a loss; in brackets its 95% interval.",
+    )
+
+
+def _verified(stage: Stage) -> Cell:
+    if not stage.verified:
+        return Cell("unverified", stage.reason or "", mark="warn")
+    return (
+        Cell("recorded", stage.where, mark="warn")
+        if stage.recorded
+        else Cell("yes", stage.where, mark="good")
+    )
+
+
+def _gates(artifacts: Sequence[Artifact]) -> Block | None:
+    rows = [
+        [
+            Cell(
+                f"{artifact.manifest.name} {artifact.manifest.precision}", artifact.manifest.backend
+            ),
+            gate.name,
+            f"{gate.value:.4g}",
+            f"{gate.relation} {gate.limit:.4g}",
+            (
+                Cell("passed", "recorded" if gate.recorded else "", mark="good")
+                if gate.passed
+                else Cell("failed", mark="bad")
+            ),
+        ]
+        for artifact in artifacts
+        for gate in artifact.manifest.gates
+    ]
+    return table("Gates", ("artifact", "gate", "value", "limit", "result"), rows) if rows else None

@@ -1,0 +1,141 @@
+"""Accuracy against latency: which models nothing beats on both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mobilekd import figures
+from mobilekd.figures.tables import Cell, milliseconds, percent, table
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.measurement import thread_words
+from mobilekd.page.blocks import Block, Heading, Pictures, Section, section
+from mobilekd.page.collect import Material
+from mobilekd.page.settings import by_way, settings, trusted
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One measured artifact with what is known of its accuracy."""
+
+    name: str
+    group: str  # precision
+    milliseconds: float
+    threads: int
+    accuracy: Interval
+    judged: str  # where the accuracy comes from
+    front: bool = False
+
+
+def accuracies(material: Material) -> dict[str, tuple[Interval, str]]:
+    """Balanced accuracy by SHA-256 of the model file: from its own evaluation, else what its export
+    found.
+    """
+    found: dict[str, tuple[Interval, str]] = {}
+    for artifact in material.artifacts:
+        mark = artifact.manifest.files.get(artifact.manifest.model_file, "")
+        known = artifact.manifest.accuracy.get("balanced_accuracy")
+        if known is not None and known.get("value") is not None:
+            found[mark] = (Interval(**known), "at export")
+    for document in material.evaluations:
+        mark = document["target"].get("sha256")
+        if mark and document["data"]["role"] == "test":
+            found[mark] = (Interval(**document["metrics"]["balanced_accuracy"]), "evaluated")
+    return found
+
+
+def placed(material: Material) -> dict[str, list[Placed]]:
+    """By device and way: valid measurements with a known accuracy, at the fewest threads that all
+    of them share.
+    """
+    known = accuracies(material)
+    found = {}
+    for name, members in by_way(
+        [one for one in material.measurements if trusted(one) and one.artifact_sha256 in known]
+    ).items():
+        latest = {
+            one.artifact_sha256: one for one in sorted(members, key=lambda one: one.started_utc)
+        }
+        shared = set.intersection(
+            *(
+                {setting.threads for setting in settings(one) if setting.cores == "all"}
+                for one in latest.values()
+            )
+        )
+        if not shared:
+            continue
+        threads = min(shared)
+        points = []
+        for mark, one in latest.items():
+            setting = next(
+                setting
+                for setting in settings(one)
+                if setting.threads == threads and setting.cores == "all"
+            )
+            points.append(
+                Placed(
+                    one.artifact,
+                    one.precision,
+                    float(np.median(setting.samples)),
+                    threads,
+                    *known[mark],
+                )
+            )
+        front = figures.pareto_front(
+            [point.milliseconds for point in points],
+            [point.accuracy.value or 0 for point in points],
+        )
+        found[name] = [
+            Placed(**{**vars(point), "front": best})
+            for point, best in zip(points, front, strict=True)
+        ]
+    return found
+
+
+def tradeoff(places: dict[str, Sequence[Placed]] | dict[str, list[Placed]]) -> Section | None:
+    """A picture and a table per device."""
+    blocks: list[Block | None] = []
+    for name, points in places.items():
+        if len(places) > 1:
+            blocks.append(Heading(name))
+        kinds = list(dict.fromkeys(point.group for point in points))
+        marks = [
+            figures.Point(
+                point.name,
+                point.milliseconds,
+                point.accuracy,
+                kinds.index(point.group),
+                point.front,
+            )
+            for point in points
+        ]
+        threads = points[0].threads
+        words = f"median ms with {thread_words(threads)}, logarithmic"
+        blocks.append(Pictures((figures.pareto(marks, words, kinds),)))
+        blocks.append(_table(points))
+    return section("tradeoff", "Accuracy against latency", blocks)
+
+
+def _table(points: Sequence[Placed]) -> Block:
+    rows: list[list[object]] = [
+        [
+            point.name,
+            milliseconds(point.milliseconds),
+            Cell(
+                percent(_dump(point.accuracy)).text,
+                f"{percent(_dump(point.accuracy)).minor} {point.judged}".strip(),
+            ),
+            Cell("on the front", mark="good") if point.front else Cell("beaten on both"),
+        ]
+        for point in sorted(points, key=lambda point: point.milliseconds)
+    ]
+    return table(
+        "Accuracy and latency",
+        ("artifact", "median ms", "balanced accuracy %", "Pareto front"),
+        rows,
+    )
+
+
+def _dump(figure: Interval) -> dict[str, Any]:
+    return figure.model_dump()

@@ -1,0 +1,45 @@
+"""Progress on standard error: a bar with the time left on a terminal, plain lines elsewhere,
+silence when asked.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def say(text: str) -> None:
+    """One line for the person who waits; standard output stays free for ``--json``."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def track(
+    items: Iterable[Item], what: str, total: int | None = None, every: float = 20.0
+) -> Iterator[Item]:
+    """Iterate with a progress bar and the time left (terminal), or a plain line every ``every``
+    seconds (elsewhere).
+    """
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else None
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as bar
+
+        yield from bar(items, what, total=total, console=Console(stderr=True), transient=True)
+        return
+    first = last = time.monotonic()
+    for done, item in enumerate(items):
+        yield item
+        now = time.monotonic()
+        if not done:
+            first = now  # no measure of the others: it may have waited for a compiler
+        if now - last >= every:
+            last = now
+            left = (
+                f", about {(now - first) / done * (total - done - 1):.0f} s left"
+                if total and done
+                else ""
+            )
+            say(f"{what}: {done + 1}{f' of {total}' if total else ''}{left}")

@@ -1,0 +1,179 @@
+"""Teachers: any timm or torchvision network by name, trained by ``teach``, then frozen by
+structure.
+
+Several teachers are one: the (weighted) mean of their probabilities (arXiv 2009.08453), handed on
+as its logarithm, so that whatever takes one teacher's logits takes an ensemble's.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from mobilekd.formats.recipe import EnsembleTable, TeacherTable
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_bytes
+from mobilekd.support.progress import say
+from mobilekd.teachers.published import calm, leave_imagenet, new_head, spare_onednn
+
+
+def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
+    """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its
+    weights.
+
+    Not every network takes every size: ``teacher_probe.check_answers`` asks this one.
+    """
+    library, _, name = table.model.rpartition(":")
+    names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
+    hub = table.weights == "hub"
+    try:
+        if library == "torchvision":
+            model: nn.Module = torchvision.models.get_model(
+                name, weights="DEFAULT" if hub else None, **table.options
+            )
+        else:
+            model = timm.create_model(name, pretrained=hub, num_classes=classes, **table.options)
+    except Exception as error:  # what constructors raise is as varied as their authors
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if name not in names and not (library != "torchvision" and timm.is_model(name)):
+            near = ", ".join(difflib.get_close_matches(name, names, 3, 0.4))
+            raise UserError(
+                f"teacher {table.model}: not a {library or 'timm'} model ({reason}); near are:"
+                f" {near or 'none'}"
+            ) from None
+        remedy = (
+            "give a local file in teachers.weights, or other teachers.options"
+            if hub
+            else "change its teachers.options"
+        )
+        raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
+    if library == "torchvision":
+        new_head(model, table.model, classes)
+        leave_imagenet(model, table.options)
+    else:
+        calm(model)
+    spare_onednn(model)
+    if table.weights and not hub:
+        load_matching(model, Path(table.weights))
+    return model
+
+
+def load_matching(model: nn.Module, path: Path) -> None:
+    """Load a weights file (``.pth`` or ``.safetensors``) where names and shapes fit; say what did
+    not.
+    """
+    state = read_weights(path)
+    own = model.state_dict()
+    fits = {
+        key: value for key, value in state.items() if key in own and own[key].shape == value.shape
+    }
+    if len(fits) < len(own) // 2:
+        raise UserError(
+            f"{path}: {len(fits)} of {len(own)} tensors fit this network; it is another network's"
+            " weights file"
+        )
+    fresh = sorted(set(own) - set(fits))
+    own.update(fits)  # a plain dictionary has no versions of modules, which MNASNet asks for
+    model.load_state_dict(own)
+    say(
+        f"{path.name}: {len(fits)} of {len(own)} tensors loaded"
+        + (f"; fresh: {', '.join(fresh[:4])}" if fresh else "")
+    )
+
+
+def save_taught(model: nn.Module, path: Path) -> None:
+    """Write a taught network whole; weights that two layers share (CoaT's) are written twice,
+    safetensors knows no sharing.
+    """
+    from safetensors.torch import save
+
+    write_bytes(
+        path,
+        save(
+            {
+                key: value.detach().cpu().contiguous().clone()
+                for key, value in model.state_dict().items()
+            }
+        ),
+    )
+
+
+def load_taught(model: nn.Module, path: Path) -> None:
+    """Load what :func:`save_taught` wrote of the same network."""
+    taught, own = read_weights(path), model.state_dict()
+    if {key: value.shape for key, value in taught.items()} != {
+        key: value.shape for key, value in own.items()
+    }:
+        raise UserError(
+            f"{path}: holds another network than its teacher.json says; remove that folder and"
+            " teach it again"
+        )
+    own.update(taught)  # safetensors has no place for versions of modules, which MNASNet asks for
+    model.load_state_dict(own)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a weights file; nothing in it is executed."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such weights file; check the recipe's weights key") from None
+    except Exception as error:  # torch and safetensors raise a dozen kinds for a broken file
+        raise UserError(
+            f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
+        ) from None
+    return loaded.get("state_dict", loaded)
+
+
+class Teacher(nn.Module):
+    """A network that can no longer change: in eval mode whatever is called on it, without
+    gradients.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in eval mode."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised float ``[B, 3, H, W]`` -> logits ``[B, C]``."""
+        return self.network(x)
+
+
+def combine(
+    logits: Sequence[Tensor],
+    rule: EnsembleTable,
+    weights: Sequence[float],
+    recalls: Sequence[Sequence[float]],
+) -> Tensor:
+    """Several teachers' logits, each ``[B, C]`` -> one teacher's, ``[B, C]``.
+
+    ``mean`` weighs them alike, ``weighted`` by ``weights``, ``per_class`` each class by its
+    teachers' recall on validation. One teacher's logits pass unchanged, so a temperature means what
+    it does in the papers.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    probabilities = torch.stack([F.softmax(each.float(), 1) for each in logits])
+    if rule.rule == "per_class":
+        share = torch.tensor(recalls, device=probabilities.device).clamp_min(1e-3)[:, None, :]
+    else:
+        given = weights if rule.rule == "weighted" else [1.0] * len(logits)
+        share = torch.tensor(given, device=probabilities.device)[:, None, None]
+    mean = (probabilities * share / share.sum(0)).sum(0)
+    return torch.log((mean / mean.sum(1, keepdim=True)).clamp_min(1e-12))

@@ -1,0 +1,293 @@
+"""The teachers of one run at work: opened and checked, their outputs cached per view or computed as
+views are drawn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mobilekd.formats.recipe import TeacherTable, TrainTable
+from mobilekd.losses import Objective, Outputs, Taps
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+from mobilekd.support.progress import say, track
+from mobilekd.teachers.cache import TeacherCache
+from mobilekd.teachers.engine import Forward, fastest
+from mobilekd.teachers.kept import KeptTeacher, read_kept
+from mobilekd.teachers.network import Teacher, build_teacher, combine, load_taught
+from mobilekd.training.experiment import Experiment
+from mobilekd.training.loop import TeacherFeed
+from mobilekd.training.parallel import World
+from mobilekd.training.pixels import draw_all, predict_logits
+from mobilekd.training.views import VIEWS_VERSION, keys
+
+#: Batch size of a teacher that fills a cache or judges; the lowered engine is made for it.
+BATCH = 64
+
+
+@dataclass
+class Member:
+    """One teacher with what ``teach`` wrote about it: its network, or only answers that
+    were kept.
+    """
+
+    table: TeacherTable
+    record: dict[str, Any]
+    network: Teacher | None
+    kept: KeptTeacher | None = None
+
+    def recalls(self) -> list[float]:
+        """Recall per class on validation, 0 where validation has none."""
+        return [
+            self.record["validation"][f"recall.{label['key']}"]["value"] or 0.0
+            for label in self.record["labels"]
+        ]
+
+
+@dataclass
+class Faculty:
+    """All teachers of a run; together they act as one."""
+
+    members: list[Member]
+    experiment: Experiment
+    cache_root: Path
+    world: World
+
+    @classmethod
+    def hire(
+        cls, experiment: Experiment, folder: Path, cache_root: Path, world: World
+    ) -> "Faculty":
+        """Open every teacher of the recipe; one that was judged on another split, or knows nothing,
+        ends the run.
+        """
+        members = []
+        for index, table in enumerate(experiment.recipe.teachers):
+            place = Path(table.trained) if table.trained else folder / "teachers" / str(index)
+            members.append(_open_member(table, place, experiment, world))
+        faculty = cls(members, experiment, cache_root, world)
+        for member in members:
+            if member.kept:
+                train = experiment.recipe.train
+                member.kept.check(
+                    faculty._depends_on(member, train), min(train.views, train.epochs)
+                )
+        return faculty
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network whose layers feature losses look at; they need exactly one teacher, with its
+        weights.
+        """
+        only = self.members[0].network if len(self.members) == 1 else None
+        return only.network if only else None
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Hash of each teacher's weights."""
+        return tuple(member.record["weights_sha256"] for member in self.members)
+
+    def describe(self) -> tuple[dict[str, Any], ...]:
+        """For ``run.json``."""
+        wanted = ("model", "weights_sha256", "validation", "seconds")
+        return tuple({key: member.record[key] for key in wanted} for member in self.members)
+
+    def logits(self, ids: Sequence[str]) -> np.ndarray:
+        """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
+        inputs = (
+            self.experiment.inputs(ids) if any(member.network for member in self.members) else None
+        )
+        each = []
+        for index, member in enumerate(self.members):
+            if member.kept:
+                each.append(member.kept.plain(ids))
+            else:
+                assert inputs is not None
+                each.append(
+                    predict_logits(
+                        self._engine(index), self.experiment.views, inputs, self.world.device, BATCH
+                    )
+                )
+        return self._combine([torch.from_numpy(one) for one in each]).numpy()
+
+    def feed(self, objective: Objective, table: TrainTable) -> TeacherFeed:
+        """Where a batch's teacher outputs come from: the cache for fixed views, else the networks
+        themselves.
+        """
+        if objective.teacher_layers:
+            return self._looking_inside(objective.teacher_layers)
+        if table.views:
+            return self._cached(table)
+        return lambda rows, view, x: Outputs(
+            self._combine([self._engine_for(i, len(x))(x) for i in range(len(self.members))])
+        )
+
+    def caches(self, table: TrainTable) -> list[TeacherCache]:
+        """One cache for each teacher, named by all that its numbers depend on."""
+        return [
+            TeacherCache(self.cache_root, **self._depends_on(member, table))
+            for member in self.members
+        ]
+
+    def _depends_on(self, member: Member, table: TrainTable) -> dict[str, Any]:
+        """All that a member's logits over views depend on."""
+        experiment = self.experiment
+        return {
+            "weights": member.record["weights_sha256"],
+            "data": experiment.dataset.hash,
+            "unlabelled": experiment.unlabelled_hash,
+            "storage": experiment.storage.to_dict(),
+            "preprocess": experiment.preprocess.to_dict(),
+            "augment": experiment.recipe.augment.model_dump(mode="json"),
+            "seed": experiment.view_seed(table),
+            "views_version": VIEWS_VERSION,
+        }
+
+    def _looking_inside(self, layers: Sequence[str]) -> TeacherFeed:
+        teacher = self.members[0].network
+        assert teacher is not None, "Objective asks for the network of feature losses' teacher"
+
+        def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
+            with Taps(teacher.network, layers) as taps:
+                logits = teacher(x)
+            return Outputs(logits, taps.features)
+
+        return feed
+
+    def fill(self, table: TrainTable) -> list[TeacherCache]:
+        """The caches, with every view that ``table`` asks for; what is missing is computed and
+        kept.
+        """
+        caches = self.caches(table)
+        # the others do not even look, so that all of them read what it leaves
+        if self.world.leader:
+            self._fill(caches, table)
+        self.world.barrier()
+        return caches
+
+    def _fill(self, caches: list[TeacherCache], table: TrainTable) -> None:
+        pictures, views = self.experiment.pictures, self.experiment.views
+        key = keys(pictures.ids, self.experiment.view_seed(table))
+        row_of = {name: row for row, name in enumerate(pictures.ids)}
+        wanted = range(min(table.views, table.epochs))
+        missing = [
+            (v, i)
+            for v in wanted
+            for i, cache in enumerate(caches)
+            if not cache.has(v, pictures.ids)
+        ]
+        if missing:
+            say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
+        for view, index in track(missing, "teacher views", len(missing)):
+            kept = self.members[index].kept
+            if kept:
+                caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
+                continue
+
+            def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
+                rows = np.array([row_of[name] for name in names])
+                drawn = draw_all(views, pictures, key, view, self.world.device, rows)
+                return predict_logits(
+                    self._engine(index), views, drawn.numpy(), self.world.device, BATCH
+                )
+
+            caches[index].fill(view, pictures.ids, compute)
+
+    def _cached(self, table: TrainTable) -> TeacherFeed:
+        caches, pictures = self.fill(table), self.experiment.pictures
+
+        def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
+            names = [pictures.ids[row] for row in rows]
+            stored = [torch.from_numpy(cache.logits(view, names)).to(x.device) for cache in caches]
+            return Outputs(self._combine(stored))
+
+        return feed
+
+    def _combine(self, logits: Sequence[Tensor]) -> Tensor:
+        weights = [member.table.weight for member in self.members]
+        return combine(
+            logits,
+            self.experiment.recipe.ensemble,
+            weights,
+            [member.recalls() for member in self.members],
+        )
+
+    def _engine(self, index: int) -> Forward:
+        return self._engine_for(index, BATCH)
+
+    def _engine_for(self, index: int, batch: int) -> Forward:
+        if (index, batch) not in self._engines:
+            size = self.experiment.preprocess
+            example = (
+                torch.rand(batch, 3, size.height, size.width, device=self.world.device) * 2 - 1
+            )
+            train = self.experiment.recipe.train
+            photographs = len(self.experiment.pictures.ids) * min(
+                train.views or train.epochs, train.epochs
+            )
+            network = self.members[index].network
+            assert network is not None, "kept answers need no engine"
+            self._engines[index, batch] = fastest(network, example, photographs)[0]
+        return self._engines[index, batch]
+
+    @cached_property
+    def _engines(self) -> dict[tuple[int, int], Forward]:
+        return {}
+
+
+def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world: World) -> Member:
+    if not (place / "teacher.json").exists():
+        raise UserError(
+            f"{place}: no trained teacher ({table.model}); run mobilekd teach with the same recipe"
+            " first"
+        )
+    record = read_json(place / "teacher.json", "teacher")
+    if record["model"] != table.model:
+        raise UserError(
+            f"{place}: holds a {record['model']}, the recipe asks for a {table.model}; use another"
+            " name, or remove that folder"
+        )
+    if record["split_hash"] != experiment.split.hash():
+        raise UserError(
+            f"{place}: trained under another split, so it may know the test photographs; teach it"
+            " under this one"
+        )
+    if record["preprocess"] != experiment.preprocess.to_dict():
+        raise UserError(
+            f"{place}: trained for another [preprocess] than the recipe's; teach it for this one"
+        )
+    _refuse_chance(place, record, experiment)
+    kept = read_kept(place)
+    if kept:
+        return Member(table, record, None, kept)
+    network = build_teacher(
+        table.model_copy(
+            update={"model": record["model"], "options": record["options"], "weights": None}
+        ),
+        experiment.classes,
+    )
+    load_taught(network, place / "weights.safetensors")
+    return Member(table, record, Teacher(network.to(world.device)))
+
+
+def _refuse_chance(place: Path, record: dict[str, Any], experiment: Experiment) -> None:
+    """A teacher no better than guessing teaches noise: its balanced accuracy must lie two standard
+    errors above 1/C.
+    """
+    counts = np.bincount(
+        experiment.targets(experiment.split.validation), minlength=experiment.classes
+    )
+    present = counts[counts > 0]
+    chance = 1 / experiment.classes
+    error = float(np.sqrt((chance * (1 - chance) / present).sum()) / len(present))
+    value = record["validation"]["balanced_accuracy"]["value"]
+    if not value > chance + 2 * error:
+        raise UserError(
+            f"{place}: its balanced accuracy on validation is {value:.3f}, which is chance"
+            f" ({chance:.3f} + {2 * error:.3f}); train it longer before it teaches"
+        )

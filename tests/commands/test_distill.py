@@ -1,0 +1,439 @@
+"""teach and distill: killed and resumed equals never killed, two processes equal one, controls,
+refusals.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mobilekd.cli import main
+from mobilekd.commands.distill import control_of, distill
+from mobilekd.commands.teach import teach
+from mobilekd.data import load
+from mobilekd.formats.recipe import Recipe, load_recipe
+from mobilekd.formats.runs import open_run
+from mobilekd.students import build
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json, write_json
+from mobilekd.teachers.kept import LOGITS, KeptTeacher
+from mobilekd.training import loop
+from mobilekd.training.ensemble import Faculty
+from mobilekd.training.experiment import prepare
+from mobilekd.training.loop import Fitter
+from mobilekd.training.parallel import World
+
+TINY = [
+    "data.count=140",
+    "data.size=40",
+    "preprocess.width=32",
+    "preprocess.height=32",
+    "teach.epochs=2",
+    "teach.batch_size=16",
+    "train.epochs=3",
+    "train.batch_size=16",
+    "train.threads=1",
+    "teach.threads=1",
+    "student.model=mobilenetv2",
+    "student.width=0.35",
+]
+
+
+def tiny(*overrides: str) -> Recipe:
+    return load_recipe("demo", [*TINY, *overrides])
+
+
+def knowing_teachers(runs: Path, recipe: Recipe) -> None:
+    """Teach for seconds, then write down that the teachers passed: whether they know much is not
+    what is tested here.
+    """
+    for folder in teach(recipe, runs):
+        record = read_json(folder / "teacher.json", "teacher")
+        record["validation"]["balanced_accuracy"]["value"] = 0.9
+        write_json(folder / "teacher.json", record)
+
+
+def script(runs: Path, *overrides: str, resume: bool = False) -> list[str]:
+    code = (
+        "import sys; from pathlib import Path; from mobilekd.formats.recipe import load_recipe;"
+        " from mobilekd.commands.distill import distill;distill(load_recipe('demo', sys.argv[3:]),"
+        " Path(sys.argv[1]), resume=sys.argv[2] == 'resume', control=False)"
+    )
+    return [
+        sys.executable,
+        "-c",
+        code,
+        str(runs),
+        "resume" if resume else "start",
+        *TINY,
+        *overrides,
+    ]
+
+
+def weights(runs: Path) -> dict[str, torch.Tensor]:
+    return load_file(runs / "demo" / "student.safetensors")
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs with trained teachers and an uninterrupted student."""
+    runs = tmp_path_factory.mktemp("runs")
+    knowing_teachers(runs, tiny())
+    distill(tiny(), runs, control=True)
+    return runs
+
+
+def copy_teachers(source: Path, target: Path) -> None:
+    shutil.copytree(source / "demo" / "teachers", target / "demo" / "teachers")
+
+
+def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(taught: Path, tmp_path: Path) -> None:
+    copy_teachers(taught, tmp_path)
+    process = subprocess.Popen(script(tmp_path), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "demo" / "checkpoint.pt").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "demo" / "run.json").exists()
+    subprocess.run(script(tmp_path, resume=True), check=True)
+    for name, value in weights(taught).items():
+        assert torch.equal(value, weights(tmp_path)[name]), name
+    lines = [
+        json.loads(line) for line in (tmp_path / "demo" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_two_processes_end_where_one_does(tmp_path: Path) -> None:
+    """The stated tolerance: after a step the weights lie apart by less than a quarter of the way
+    that it moved them.
+
+    float32 gradients of an untrained network with batch normalisation are themselves good to about
+    1%, and every further step amplifies that; tests/training/test_parallel.py shows equality to the
+    last digits of float64. Gradients that were not summed, or statistics of half a batch, put the
+    weights apart by half the way. Dropout's draws are each rank's own.
+    """
+    alike = [
+        "teachers=[]",
+        'losses=[{name="cross_entropy"}]',
+        "student.dropout=0",
+        "preprocess.width=64",
+        "preprocess.height=64",
+        "train.optimizer=sgd",
+        "train.lr=1e-3",
+        "train.warmup_epochs=0",
+        "train.epochs=1",
+        "train.ema=0",
+        "train.views=0",
+        "train.batch_size=64",
+    ]
+    one, two = tmp_path / "one", tmp_path / "two"
+    distill(tiny(*alike), one)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=29533",
+        "--no-python",
+    ]
+    subprocess.run(
+        [*launch, *script(two, *alike)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    torch.manual_seed(0)
+    start = dict(build(tiny("student.dropout=0").student, 7).named_parameters())
+    first, second = weights(one), weights(two)
+    moved = sum(float((first[name] - value.detach()).pow(2).sum()) for name, value in start.items())
+    apart = sum(float((first[name] - second[name]).pow(2).sum()) for name in start)
+    assert moved > 0
+    assert (apart / moved) ** 0.5 < 0.25, f"{apart**0.5} apart after moving by {moved**0.5}"
+    assert len((two / "demo" / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_control_is_the_same_student_without_a_teacher(taught: Path) -> None:
+    recipe = tiny()
+    control = control_of(recipe)
+    assert not control.teachers
+    assert [table.name for table in control.losses] == ["cross_entropy"]
+    assert (control.student, control.train, control.augment, control.split) == (
+        recipe.student,
+        recipe.train,
+        recipe.augment,
+        recipe.split,
+    )
+    info = read_json(taught / "demo" / "run.json", "run")
+    assert info["control"] == "demo-control"
+    assert read_json(taught / "demo-control" / "run.json", "run")["is_control"]
+    assert (
+        info["split_hash"] == read_json(taught / "demo-control" / "run.json", "run")["split_hash"]
+    )
+
+
+def test_finished_work_is_not_done_twice(taught: Path) -> None:
+    before = (taught / "demo" / "student.safetensors").stat().st_mtime_ns
+    distill(tiny(), taught)
+    teach(tiny(), taught)
+    assert (taught / "demo" / "student.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_recipe_under_the_same_name_is_refused(taught: Path) -> None:
+    with pytest.raises(UserError, match="another recipe"):
+        distill(tiny("train.lr=0.1"), taught)
+
+
+def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no trained teacher.*mobilekd teach"):
+        distill(tiny(), tmp_path, control=False)
+
+
+def test_a_teacher_of_another_recipe_is_not_taken_for_this_ones(
+    taught: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="was taught by another recipe"):
+        teach(tiny("teach.lr=0.1"), taught)
+    copy_teachers(taught, tmp_path)
+    with pytest.raises(
+        UserError, match=r"holds a test_resnet, the recipe asks for a test_convnext"
+    ):
+        distill(tiny("teachers.0.model=test_convnext"), tmp_path, control=False)
+
+
+def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(fitter: Fitter, line: dict[str, object]) -> None:
+        save(fitter, line)
+        raise KeyboardInterrupt
+
+    save = Fitter._save
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitter, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distill(recipe, runs, control=False)
+
+
+def test_a_run_that_was_compiled_goes_on_compiled_when_few_steps_are_left(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled and eager steps differ in their last bits; what counts is how long the whole
+    run is.
+    """
+    copy_teachers(taught, tmp_path)
+    recipe, compiled = tiny("train.compile=auto"), []
+    steps = len(open_run(taught / "demo").split.train) // recipe.train.batch_size
+    monkeypatch.setattr(loop, "COMPILE_PAYS_AFTER", steps * recipe.train.epochs)
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    stopped_after_an_epoch(recipe, tmp_path, monkeypatch)
+    assert len(compiled) == 1
+    distill(recipe, tmp_path, resume=True, control=False)
+    assert len(compiled) == 2
+
+
+def test_an_unfinished_run_goes_on_by_its_name(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_teachers(taught, tmp_path)
+    shutil.move(tmp_path / "demo", tmp_path / "mine")
+
+    stopped_after_an_epoch(tiny("name=mine"), tmp_path, monkeypatch)
+    assert main(["distill", "mine", "--resume", "--no-control", "--runs", str(tmp_path)]) == 0
+    for name, value in weights(taught).items():
+        assert torch.equal(value, load_file(tmp_path / "mine" / "student.safetensors")[name]), name
+
+
+def opened(folder: Path) -> tuple[object, object]:
+    run = open_run(folder)
+    return run.split, run.calibration
+
+
+def test_a_run_that_holds_something_else_is_the_users_mistake(taught: Path, tmp_path: Path) -> None:
+    shutil.copytree(taught / "demo", tmp_path / "demo")
+    for name, what in (
+        ("calibration.json", "calibration"),
+        ("split.json", "split"),
+        ("run.json", "run"),
+    ):
+        write_json(tmp_path / "demo" / name, {"something": "else"})
+        with pytest.raises(UserError, match=f"{name}: not a {what}"):
+            opened(tmp_path / "demo")
+
+
+def test_a_teacher_at_chance_stops_the_run(taught: Path, tmp_path: Path) -> None:
+    copy_teachers(taught, tmp_path)
+    record = read_json(tmp_path / "demo/teachers/1/teacher.json", "teacher")
+    record["validation"]["balanced_accuracy"]["value"] = 1 / len(record["labels"]) + 0.01
+    write_json(tmp_path / "demo/teachers/1/teacher.json", record)
+    with pytest.raises(UserError, match="chance"):
+        distill(tiny(), tmp_path, control=False)
+    assert not (tmp_path / "demo" / "checkpoint.pt").exists()
+
+
+def test_a_teacher_of_another_split_is_refused(taught: Path, tmp_path: Path) -> None:
+    copy_teachers(taught, tmp_path)
+    with pytest.raises(UserError, match="another split"):
+        distill(tiny("split.seed=5"), tmp_path, control=False)
+
+
+def test_teacher_logits_of_the_test_split_are_kept(taught: Path) -> None:
+    split = read_json(taught / "demo" / "split.json", "split")
+    kept = load_file(taught / "demo" / "teacher_logits.safetensors")["test"]
+    assert kept.shape[0] == len(split["test"])
+    assert np.isfinite(kept.float().numpy()).all()
+
+
+def test_a_diverging_run_stops_with_the_number_and_keeps_its_checkpoint(
+    taught: Path, tmp_path: Path
+) -> None:
+    copy_teachers(taught, tmp_path)
+    with pytest.raises(UserError, match=r"loss became|NaN"):
+        distill(
+            tiny("train.lr=1e30", "train.optimizer=sgd", "train.warmup_epochs=0"),
+            tmp_path,
+            control=False,
+        )
+    assert not (tmp_path / "demo" / "run.json").exists()
+
+
+@pytest.fixture
+def kept(taught: Path, tmp_path: Path) -> KeptTeacher:
+    """The first teacher's answers without its weights, as they lie in the cache of the run that it
+    taught.
+    """
+    recipe = tiny(f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]")
+    experiment = prepare(recipe)
+    faculty = Faculty.hire(experiment, taught / "demo", taught / ".cache" / "teachers", World())
+    cache, split = faculty.caches(recipe.train)[0], experiment.split
+    place = tmp_path / "kept"
+    place.mkdir()
+    write_json(place / "teacher.json", faculty.members[0].record)
+    views = np.stack([cache.logits(view, split.train) for view in range(3)])
+    teacher = KeptTeacher(
+        place / LOGITS, cache.depends_on, split.train, views, split.test, faculty.logits(split.test)
+    )
+    teacher.write()
+    return teacher
+
+
+def taught_by(teacher: KeptTeacher, *overrides: str) -> Recipe:
+    return tiny(
+        f"teachers=[{{model='test_resnet', trained='{teacher.path.parent}'}}]",
+        "train.views=3",
+        *overrides,
+    )
+
+
+def test_a_student_of_kept_answers_is_the_student_of_the_teacher(
+    taught: Path, kept: KeptTeacher, tmp_path: Path
+) -> None:
+    """But for float16: the same steps, so that nothing of it depends on having the weights."""
+    whole = tiny(
+        f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]", "train.views=3"
+    )
+    distill(whole, tmp_path / "whole", control=False)
+    distill(taught_by(kept), tmp_path / "kept-runs", control=False)
+    wanted, given = weights(tmp_path / "whole"), weights(tmp_path / "kept-runs")
+    far = max(
+        float((wanted[name].float() - value.float()).abs().max())
+        for name, value in given.items()
+        if "running" not in name
+    )
+    assert 0 < far < 0.05
+    judged = load_file(tmp_path / "kept-runs" / "demo" / "teacher_logits.safetensors")["test"]
+    assert torch.equal(
+        judged, load_file(tmp_path / "whole" / "demo" / "teacher_logits.safetensors")["test"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["train.views=0"], "set train.views to 3 or less"),
+        (["train.views=4", "train.epochs=4"], "3 views are kept"),
+        (["augment.rotation=10.0"], "another augment"),
+        (
+            ['losses=[{name="fitnets", student_layer="blocks.1", teacher_layer="layer1"}]'],
+            "exactly one, with its weights",
+        ),
+    ],
+)
+def test_what_was_not_kept_is_refused_before_anything_is_written(
+    kept: KeptTeacher, tmp_path: Path, overrides: list[str], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        distill(taught_by(kept, *overrides), tmp_path / "runs", control=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(
+    kept: KeptTeacher, tmp_path: Path
+) -> None:
+    dataclasses.replace(kept, train_ids=("other", *kept.train_ids[1:])).write()
+    with pytest.raises(UserError, match=f"nothing of 1 photographs \\({kept.train_ids[0]}\\)"):
+        distill(taught_by(kept), tmp_path / "runs", control=False)
+    kept.path.write_bytes(kept.path.read_bytes()[:500])
+    with pytest.raises(UserError, match="not readable logits"):
+        distill(taught_by(kept), tmp_path / "runs", control=False)
+
+
+def test_kept_answers_judge_training_photographs_by_the_mean_of_their_views(
+    kept: KeptTeacher,
+) -> None:
+    """Quantisation-aware training asks the teachers about training photographs as they are, of
+    which only views are kept.
+    """
+    some = [kept.train_ids[5], kept.train_ids[2]]
+    each = [kept.of_view(view, some) for view in range(3)]
+    assert np.allclose(kept.plain(some), np.mean(each, 0), atol=1e-2)
+    assert np.array_equal(kept.plain(kept.plain_ids[:3]), kept.plain_logits[:3].astype(np.float32))
+    with pytest.raises(UserError, match="nothing of 1 photographs"):
+        kept.plain([kept.plain_ids[0], kept.train_ids[0]])
+
+
+def test_unlabelled_photographs_join_unless_the_data_set_holds_them(
+    taught: Path, tmp_path: Path
+) -> None:
+    """A test photograph under another name must not be distilled from; a strange one must, and
+    changing it changes the cache.
+    """
+    extra = tmp_path / "extra"
+    (extra / "sub").mkdir(parents=True)
+    dataset = load(tiny().data)
+    dataset.photograph(3).save(extra / "sub" / "renamed.png")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(extra / "strange.png")
+    recipe = tiny(
+        f"data.unlabelled='{extra}'",
+        "teachers=[{model='test_resnet', trained='" + str(taught / "demo/teachers/0") + "'}]",
+    )
+    first = prepare(recipe)
+    assert first.pictures.ids[-1] == "strange"
+    assert len(first.pictures.ids) == len(first.split.train) + 1
+    assert distill(recipe, tmp_path / "runs", control=False).info.control is None
+    assert distill(recipe, tmp_path / "runs").info.control == "demo-control", (
+        "made later, it is written down"
+    )
+    lines = [
+        json.loads(line) for line in (tmp_path / "runs/demo/metrics.jsonl").read_text().splitlines()
+    ]
+    assert all(np.isfinite(line["loss.hinton"]) for line in lines)
+    Image.fromarray(255 - noise[:39]).save(extra / "strange.png")
+    again = prepare(recipe)
+    caches = [
+        Faculty.hire(experiment, tmp_path, tmp_path / "cache", World())
+        .caches(recipe.train)[0]
+        .folder
+        for experiment in (first, again)
+    ]
+    assert caches[0] != caches[1]

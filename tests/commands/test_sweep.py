@@ -1,0 +1,148 @@
+"""A sweep does what is missing and nothing twice, whatever happened to it before."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mobilekd.commands.sweep import cells, parse_grid, parse_seeds, shared_teachers, sweep
+from mobilekd.formats.recipe import load_recipe
+from mobilekd.support.errors import UserError
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "mobilekd",
+    "sweep",
+    "demo",
+    "--smoke",
+    "--grid",
+    "student.width=0.25,0.35",
+    "--seeds",
+    "0",
+    "--json",
+]
+
+
+def test_cells_are_the_product_of_recipes_grid_and_seeds():
+    found = cells(
+        ["demo"],
+        grid={"student.width": ["0.25", "0.5"], "train.lr": ["1e-3", "3e-3"]},
+        seeds=(0, 7),
+        smoke=True,
+    )
+    assert len(found) == 8
+    assert len({recipe.name for recipe in found}) == 8
+    assert found[1].name == "demo-width0.25-lr1e-3-s7"
+    assert (found[1].student.width, found[1].train.lr, found[1].seed) == (0.25, 1e-3, 7)
+
+
+def test_a_cell_is_named_after_what_sets_it_apart():
+    assert [recipe.name for recipe in cells(["demo"], grid={}, seeds=())] == ["demo"]
+    with pytest.raises(UserError, match="two runs would be called"):
+        cells(["demo"], grid={"train.lr": ["1e-3", "1e-3"]}, seeds=())
+
+
+def test_grid_values_may_be_toml():
+    grid = parse_grid(['student.adapt=["no_se","relu6"],[]', "losses.0.name=hinton,dkd"])
+    assert grid == {
+        "student.adapt": ['["no_se","relu6"]', "[]"],
+        "losses.0.name": ["hinton", "dkd"],
+    }
+    assert parse_seeds("0, 1,2") == (0, 1, 2)
+    with pytest.raises(UserError, match="KEY=A,B"):
+        parse_grid(["student.width"])
+    with pytest.raises(UserError, match="whole numbers"):
+        parse_seeds("a")
+
+
+def test_cells_that_may_share_teachers_do(tmp_path: Path):
+    same = cells(["demo"], grid={"student.width": ["0.25", "0.35"]}, seeds=(0, 1), smoke=True)
+    lessons, students = shared_teachers(same, tmp_path)
+    assert len(lessons) == 1
+    assert {table.trained for recipe in students for table in recipe.teachers} == {
+        str(tmp_path / lessons[0].name / "teachers" / index) for index in "01"
+    }
+    other = cells(["demo"], grid={"split.seed": ["0", "1"]}, seeds=(), smoke=True)
+    assert len(shared_teachers(other, tmp_path)[0]) == 2, (
+        "another split must have teachers of its own"
+    )
+
+
+def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
+    first = subprocess.Popen(
+        COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    done = tmp_path / "runs/demo-width0.25-s0/run.json"
+    deadline = time.monotonic() + 300
+    while not done.exists():
+        assert first.poll() is None, "ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    stamp = done.stat().st_mtime_ns
+
+    second = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    states = {cell["name"]: cell["state"] for cell in json.loads(second.stdout)["cells"]}
+    assert states == {"demo-width0.25-s0": "done", "demo-width0.35-s0": "trained"}
+    assert done.stat().st_mtime_ns == stamp, "a finished cell was trained again"
+    assert second.stderr.count("teach teachers-") == 0, (
+        "teachers that were there already were trained again"
+    )
+
+    third = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True)
+    assert {cell["state"] for cell in json.loads(third.stdout)["cells"]} == {"done"}
+    assert "0 to train" in third.stderr
+
+
+def test_two_at_a_time_and_a_failure_that_stops_nobody_else(tmp_path: Path):
+    found = sweep(
+        ["demo"],
+        grid={"student.model": ["mobilenetv2", "no_such_net"]},
+        smoke=True,
+        runs=tmp_path,
+        jobs=2,
+        control=False,
+    )
+    assert [cell.state for cell in found] == ["trained", "failed"]
+    assert "no_such_net" in found[1].detail
+
+
+def test_a_run_of_another_recipe_is_never_taken_for_done(tmp_path: Path):
+    place = tmp_path / "demo"
+    place.mkdir()
+    (place / "run.json").write_text(json.dumps({"recipe_hash": "other", "control": None}))
+    with pytest.raises(UserError, match="another recipe"):
+        sweep(["demo"], smoke=True, runs=tmp_path)
+
+
+def test_a_cell_ends_when_its_sweep_does():
+    """Its standard input is its life line: closed, as it is when the sweep dies, it stops in the
+    middle of the work.
+    """
+    job = {
+        "recipe": load_recipe("demo", ["train.epochs=5000"], smoke=True).to_dict(),
+        "command": "distill",
+        "runs": "runs",
+        "control": False,
+    }
+    program = (
+        "import sys, time, mobilekd.commands.sweep as s; s._work = lambda job: time.sleep(60);"
+        " sys.exit(s.main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(timeout=20) == 1

@@ -1,0 +1,135 @@
+"""``verify`` repeats every check, passes what is sound, names what is not, and says what it could
+not decide.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fixtures.run import exported, run_folder
+
+from mobilekd.commands.verify import verify
+from mobilekd.formats.artifact import hashes
+from mobilekd.formats.runs import open_run, references
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_file
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    return Path(shutil.copytree(exported("int8"), tmp_path / "artifact"))
+
+
+def seal(folder: Path, **changes: object) -> None:
+    """Write the manifest again with right hashes, as somebody would who tampers with care."""
+    document = json.loads((folder / "manifest.json").read_text())
+    document.update(changes)
+    document["files"] = hashes(folder)
+    (folder / "manifest.json").write_text(json.dumps(document))
+
+
+def outcomes(folder: Path) -> dict[str, bool | None]:
+    return {check.name: check.passed for check in verify(folder, runs=run_folder().parent).checks}
+
+
+def test_a_sound_artifact_passes_all(copy):
+    result = verify(copy, runs=run_folder().parent)
+    assert result.passed
+    assert [check.name for check in result.checks] == [
+        "files",
+        "gates",
+        "preprocessing",
+        "constants",
+        "delegation",
+        "golden set",
+        "student",
+        "decisions",
+    ]
+    undecided = [check for check in result.checks if check.passed is None]
+    assert [check.name for check in undecided] == ["student"]
+    assert "decisions below judge them" in undecided[0].detail
+    assert "agreement with the student" in result.checks[-1].detail
+
+
+def test_a_changed_file_stops_at_once(copy):
+    with (copy / "model.pte").open("r+b") as file:
+        file.seek(5000)
+        byte = file.read(1)
+        file.seek(5000)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(UserError, match="does not match its hash"):
+        verify(copy)
+
+
+def test_another_model_behind_right_hashes_is_found(copy):
+    shutil.copy(exported("fp32") / "model.pte", copy / "model.pte")
+    seal(copy)
+    found = outcomes(copy)
+    assert found["constants"] is False
+    assert found["delegation"] is False
+    assert found["golden set"] is False
+
+
+def test_in_floating_point_the_student_is_asked_again(tmp_path):
+    """An artifact without its data is still held against the student that it came from."""
+    place = Path(shutil.copytree(exported("fp32"), tmp_path / "artifact"))
+    [sound] = [
+        check for check in verify(place, runs=run_folder().parent).checks if check.name == "student"
+    ]
+    assert sound.passed
+    assert "from the student in floating point, at most 0.001" in sound.detail
+    [without] = [check for check in verify(place, runs=tmp_path).checks if check.name == "student"]
+    assert without.passed is None
+    assert "is not here" in without.detail
+
+
+def test_the_student_of_a_shipped_reference_is_found():
+    from mobilekd.commands import verify as module
+
+    run = open_run(f"reference:{references()[0]}")
+    made = SimpleNamespace(run=run.info.name, source_sha256=sha256_file(run.weights))
+    artifact = SimpleNamespace(manifest=SimpleNamespace(provenance=made))
+    assert module._source(artifact, Path("nowhere")).folder == run.folder
+    made.source_sha256 = "0" * 64
+    assert module._source(artifact, Path("nowhere")) is None
+
+
+def test_other_labels_in_the_manifest_are_found(copy):
+    labels = json.loads((copy / "manifest.json").read_text())["labels"]
+    seal(copy, labels=labels[::-1])
+    assert outcomes(copy)["constants"] is False
+
+
+def test_golden_answers_that_were_changed_are_found(copy):
+    path = copy / "golden" / "probabilities.f32"
+    answers = np.fromfile(path, "<f4")
+    answers[0] += 0.01
+    answers.tofile(path)
+    seal(copy)
+    assert outcomes(copy)["golden set"] is False
+
+
+def test_golden_inputs_that_were_not_preprocessed_so_are_found(copy):
+    path = copy / "golden" / "inputs.u8"
+    pixels = np.fromfile(path, np.uint8)
+    pixels[:300] = 255 - pixels[:300]
+    pixels.tofile(path)
+    seal(copy)
+    assert outcomes(copy)["preprocessing"] is False
+
+
+def test_what_needs_data_is_said_to_be_undecided(copy, monkeypatch):
+    from mobilekd.commands import verify as module
+
+    def nowhere(*_: object) -> None:
+        raise UserError("data: no such folder; give it")
+
+    monkeypatch.setattr(module, "gather", nowhere)
+    result = verify(copy)
+    [decisions] = [check for check in result.checks if check.name == "decisions"]
+    assert decisions.passed is None
+    assert "no such folder" in decisions.detail
+    assert result.passed

@@ -1,0 +1,119 @@
+"""The README's commands, run in its order on a small data set in HAM10000's own layout."""
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mobilekd.cli import commands, main
+from mobilekd.data import load
+from mobilekd.formats.recipe import DataTable
+
+#: What the README leaves out so that its reader trains for real: the recipe's reduction, still on
+#: the README's data.
+SMALL = {
+    "teach": ["--smoke", "--set", "data.kind=ham10000"],
+    "distill": [
+        "--smoke",
+        "--set",
+        "data.kind=ham10000",
+        "--set",
+        "gates.agreement=0",
+        "--set",
+        "gates.accuracy_drop=1",
+        "--set",
+        "gates.sqnr_db=1",
+    ],
+    "bench": ["--samples", "20", "--threads", "1"],
+}
+
+
+def blocks(text: str) -> list[list[str]]:
+    """The commands of each block marked runnable."""
+    found = re.findall(r"<!-- runnable -->\n```console\n(.*?)```", text, flags=re.S)
+    return [
+        [
+            line.removeprefix("$ ")
+            for line in block.replace("\\\n", "").splitlines()
+            if line.startswith("$ ")
+        ]
+        for block in found
+    ]
+
+
+def ham10000_of(synthetic: DataTable, root: Path) -> Path:
+    """Generated photographs in the layout of the public download."""
+    dataset = load(synthetic)
+    with (root / "HAM10000_metadata.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"])
+        for i, name in enumerate(dataset.ids):
+            part = root / f"HAM10000_images_part_{1 + i % 2}"
+            part.mkdir(exist_ok=True)
+            dataset.photograph(i).save(part / f"{name}.jpg", quality=95)
+            table.writerow(
+                [
+                    dataset.lesions[i],
+                    name,
+                    dataset.classes[dataset.targets[i]].key,
+                    "histo",
+                    "50.0",
+                    "male",
+                    "back",
+                ]
+            )
+    return root
+
+
+@pytest.fixture(scope="module")
+def readme(checkout: Path) -> str:
+    return (checkout / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_line_of_the_readme_parses(readme: str):
+    lines = re.findall(r"^\$ (mobilekd (?:[^\\\n]|\\\n)*)", readme, flags=re.M)
+    assert len(lines) > 8
+    for line in lines:
+        commands().parse(shlex.split(line.replace("\\\n", ""))[1:])
+
+
+def test_every_command_is_in_the_readme(readme: str):
+    for name in commands().parsers:
+        assert re.search(rf"`{name}\b", readme), name
+
+
+def test_links_lead_somewhere(readme: str, checkout: Path):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", readme):
+        assert (checkout / target).exists(), target
+
+
+def test_the_commands_run(
+    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("data/ham10000").mkdir(parents=True)
+    root = ham10000_of(DataTable(kind="synthetic", count=240, size=48), Path("data/ham10000"))
+    with (root / "HAM10000_metadata.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        place = Path("photographs", row["dx"])
+        place.mkdir(parents=True, exist_ok=True)
+        [source] = root.glob(f"*/{row['image_id']}.jpg")
+        (place / source.name).write_bytes(source.read_bytes())
+    first = next(Path("photographs/nv").glob("*.jpg"))
+    first.rename(first.with_name("one.jpg"))
+
+    marked = blocks(readme)
+    assert len(marked) == 3
+    for line in (line for block in marked for line in block):
+        words = shlex.split(line)[1:]
+        # the README's own --set comes last and wins; artifacts stay together
+        place = len(words) if words[0] == "bench" else 2
+        code = main([*words[:place], *SMALL.get(words[0], []), *words[place:], "--json"])
+        output, errors = capfd.readouterr()
+        assert code == 0, f"{line}\n{errors[-2000:]}"
+        json.loads(output)
+    assert Path("report.html").exists()

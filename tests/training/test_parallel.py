@@ -1,0 +1,344 @@
+"""Two gloo processes compute what one does, share one teacher cache, and survive the loss of one of
+them.
+"""
+
+import copy
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from safetensors.torch import load_file
+from torch import nn
+
+from mobilekd.commands.teach import teach
+from mobilekd.formats.recipe import StudentTable, load_recipe
+from mobilekd.students import build
+from mobilekd.support.files import read_json, write_json
+from mobilekd.training.parallel import World
+
+BATCH = 8
+
+SMALL = [
+    "data.count=140",
+    "data.size=40",
+    "preprocess.width=32",
+    "preprocess.height=32",
+    "train.batch_size=16",
+    "train.threads=1",
+    "teach.epochs=1",
+    "teach.batch_size=16",
+    "teach.threads=1",
+    "student.model=mobilenetv2",
+    "student.width=0.35",
+]
+ALONE = [
+    *SMALL,
+    "teachers=[]",
+    'losses=[{name="cross_entropy"}]',
+    "train.views=0",
+    "train.epochs=6",
+]
+TAUGHT = [*SMALL, "teachers=[{model='test_resnet'}]"]
+
+#: The command line, where a rank that is silent for so many seconds is lost (in earnest it is ten
+#: minutes), and where views take three seconds more to compute, so that a rank that does not wait
+#: for them comes too early.
+PROGRAM = """
+import datetime, sys, time
+import mobilekd.cli, mobilekd.training.parallel, mobilekd.teachers.cache
+mobilekd.training.parallel.SILENCE = datetime.timedelta(seconds=int(sys.argv.pop(1)))
+fill = mobilekd.teachers.cache.TeacherCache.fill
+mobilekd.teachers.cache.TeacherCache.fill = lambda *given: (time.sleep(3), fill(*given))
+sys.exit(mobilekd.cli.main())
+"""
+
+
+def arguments(runs: Path, overrides: list[str], *more: str) -> list[str]:
+    return [
+        "distill",
+        "demo",
+        "--no-control",
+        "--runs",
+        str(runs),
+        *more,
+        *(word for one in overrides for word in ("--set", one)),
+    ]
+
+
+def start(
+    rank: int, port: int, words: list[str], log: Path, silence: int = 600
+) -> subprocess.Popen[bytes]:
+    """One of two ranks as torchrun starts it, but without torchrun, which ends the other ranks when
+    one dies.
+    """
+    where = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": 2,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        **{key: str(value) for key, value in where.items()},
+    }
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(silence), *words],
+            stdout=file,
+            stderr=file,
+            env=environment,
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def both(folder: Path, words: list[str]) -> list[str]:
+    """Run two ranks to their end; what each printed."""
+    port, logs = free_port(), [folder / f"{rank}.log" for rank in (0, 1)]
+    ranks = [start(rank, port, words, log) for rank, log in enumerate(logs)]
+    codes = [rank.wait(300) for rank in ranks]
+    said = [log.read_text() for log in logs]
+    assert codes == [0, 0], "\n".join(said)
+    return said
+
+
+def weights(runs: Path) -> dict[str, torch.Tensor]:
+    return load_file(runs / "demo" / "student.safetensors")
+
+
+def network(flat: bool) -> nn.Module:
+    """A student, or layers that normalise ``[B, C]`` as LeViT does."""
+    torch.manual_seed(0)
+    if not flat:
+        return build(StudentTable(dropout=0), 7).double()
+    layers = (
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 7),
+    )
+    return nn.Sequential(*layers).double()
+
+
+def step(model: nn.Module, x: torch.Tensor, target: torch.Tensor) -> None:
+    (nn.functional.cross_entropy(model(x), target, reduction="none").sum() / BATCH).backward()
+
+
+def worker(
+    rank: int, size: int, flat: bool, folder: str, x: torch.Tensor, target: torch.Tensor
+) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    world = World(rank, size)
+    model = network(flat).train()
+    world.synchronise_batch_norm(model)
+    step(model, x[rank::size], target[rank::size])
+    world.sum_gradients(list(model.parameters()))
+    torch.save([model.state_dict(), [p.grad for p in model.parameters()]], f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_gradients_and_statistics_are_those_of_one_process(tmp_path: Path, flat: bool) -> None:
+    x = torch.randn(
+        BATCH, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    target = torch.arange(BATCH) % 7
+    alone = network(flat).train()
+    before = copy.deepcopy(alone.state_dict())
+    step(alone, x, target)
+    multiprocessing.spawn(worker, (2, flat, str(tmp_path), x, target), nprocs=2)
+    for rank in range(2):
+        state, gradients = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, value in alone.state_dict().items():
+            assert torch.allclose(value, state[name], rtol=1e-9, atol=1e-9), name
+        for mine, theirs in zip(alone.parameters(), gradients, strict=True):
+            assert mine.grad is not None
+            assert torch.allclose(
+                mine.grad, theirs, rtol=1e-6, atol=1e-9 * float(mine.grad.abs().max() + 1)
+            )
+    assert any(
+        not torch.equal(before[name], value)
+        for name, value in alone.state_dict().items()
+        if "running_mean" in name
+    )
+
+
+def deserter(rank: int, size: int, folder: str) -> None:
+    """Rank 1 leaves after a compiled step; rank 0 notes what the next one raises."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    World(rank, size).synchronise_batch_norm(model)
+    forward = torch.compile(model, backend="aot_eager", fullgraph=True)
+    x = torch.randn(4, 3, 8, 8)
+    forward(x).sum().backward()
+    if rank == 1:
+        os._exit(0)
+    try:
+        forward(x).sum().backward()
+    except Exception as error:
+        Path(folder, "raised").write_text(f"{type(error).__name__}: {error}")
+
+
+def test_compiled_code_says_too_that_a_rank_was_lost(tmp_path: Path) -> None:
+    multiprocessing.spawn(deserter, (2, str(tmp_path)), nprocs=2)
+    assert (tmp_path / "raised").read_text().startswith("LostRank: another rank was lost (")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks make of ``ALONE`` when neither is lost."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    both(folder, arguments(folder / "runs", ALONE))
+    return folder / "runs"
+
+
+@pytest.mark.parametrize(
+    ("lost", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)]
+)
+def test_a_lost_rank_ends_the_other_with_one_line_and_resume_goes_on(
+    tmp_path: Path, undisturbed: Path, lost: int, how: int
+) -> None:
+    """Killed, or silent like a machine that hangs: the other ends with 2, and torchrun --resume
+    ends with the same bits.
+    """
+    runs, port = tmp_path / "runs", free_port()
+    silence = 20 if how == signal.SIGSTOP else 600
+    ranks = [
+        start(rank, port, arguments(runs, ALONE), tmp_path / f"{rank}.log", silence)
+        for rank in (0, 1)
+    ]
+    deadline = time.monotonic() + 300
+    while not (runs / "demo" / "checkpoint.pt").exists():
+        assert all(rank.poll() is None for rank in ranks), (
+            "the run ended before a rank could be lost"
+        )
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    ranks[lost].send_signal(how)
+    try:
+        code = ranks[1 - lost].wait(100)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    errors = (tmp_path / f"{1 - lost}.log").read_text()
+    lines = [line for line in errors.splitlines() if line.startswith("mobilekd ")]
+    assert code == 2, errors
+    assert len(lines) == 1
+    assert errors.splitlines()[-1] == lines[0]
+    assert lines[0].startswith("mobilekd distill: demo, epoch ")
+    assert "another rank was lost (" in lines[0]
+    assert "start torchrun again with --resume" in lines[0]
+    assert "Traceback" not in errors
+    assert not (runs / "demo" / "run.json").exists()
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={free_port()}",
+        "-m",
+        "mobilekd",
+    ]
+    subprocess.run(
+        [*launch, *arguments(runs, ALONE, "--resume")],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    steps = [
+        json.loads(line)["epoch"]
+        for line in (runs / "demo" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(1, 7))
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(runs)[name]), name
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a teacher; whether it knows much is not what is tested here, so it is written
+    down that it does.
+    """
+    runs = tmp_path_factory.mktemp("taught")
+    (folder,) = teach(load_recipe("demo", TAUGHT), runs)
+    record = read_json(folder / "teacher.json", "teacher")
+    record["validation"]["balanced_accuracy"]["value"] = 0.9
+    write_json(folder / "teacher.json", record)
+    return folder
+
+
+def test_two_ranks_share_the_cache_that_the_leader_fills(tmp_path: Path, taught: Path) -> None:
+    """The tolerance of test_distill.py: the weights lie apart by less than a quarter of the way
+    that they moved.
+    """
+    alike = [
+        *TAUGHT,
+        f"teachers.0.trained='{taught}'",
+        "student.dropout=0",
+        "preprocess.width=32",
+        "train.optimizer=sgd",
+        "train.lr=1e-3",
+        "train.warmup_epochs=0",
+        "train.epochs=2",
+        "train.ema=0",
+        "train.views=2",
+        "train.batch_size=64",
+    ]
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, "-m", "mobilekd", *arguments(one, alike)], check=True)
+    said = both(tmp_path, arguments(two, alike))
+    filling = "teachers: 2 views to compute once"
+    assert filling in said[0]
+    assert filling not in said[1]
+    files = [
+        {path.name: path for path in (runs / ".cache" / "teachers").glob("*/view-*.npz")}
+        for runs in (one, two)
+    ]
+    assert sorted(files[0]) == sorted(files[1]) == ["view-000.npz", "view-001.npz"]
+    for name, path in files[0].items():
+        mine, theirs = np.load(path), np.load(files[1][name])
+        assert np.array_equal(mine["ids"], theirs["ids"])
+        assert np.array_equal(mine["logits"], theirs["logits"])
+    torch.manual_seed(0)
+    begin = dict(build(load_recipe("demo", alike).student, 7).named_parameters())
+    first, second = weights(one), weights(two)
+    moved = sum(float((first[name] - value.detach()).pow(2).sum()) for name, value in begin.items())
+    apart = sum(float((first[name] - second[name]).pow(2).sum()) for name in begin)
+    assert moved > 0
+    assert (apart / moved) ** 0.5 < 0.25, f"{apart**0.5} apart after moving by {moved**0.5}"
+
+
+def test_a_rank_reads_the_views_that_the_leader_completed(tmp_path: Path, taught: Path) -> None:
+    """A cache that misses photographs: a rank that looked into it before the leader was done must
+    not keep what it saw.
+    """
+    recipe = [*TAUGHT, f"teachers.0.trained='{taught}'", "train.views=1", "train.epochs=1"]
+    runs = tmp_path / "runs"
+    both(tmp_path, arguments(runs, recipe))
+    (path,) = (runs / ".cache" / "teachers").glob("*/view-000.npz")
+    whole = dict(np.load(path))
+    np.savez(path, ids=whole["ids"][:40], logits=whole["logits"][:40])
+    both(tmp_path, arguments(runs, [*recipe, "name=again"]))
+    assert sorted(np.load(path)["ids"]) == sorted(whole["ids"])
