@@ -18,7 +18,7 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, sha256_file, write_text
 
 TARGET_SDK = 34
-PACKAGE = "org.mobilekd.commands.demo"
+PACKAGE = "org.mobilekd.demo"
 
 #: What R8 must leave alone.
 KEEP = "app/keep.pro"

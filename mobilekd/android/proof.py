@@ -18,8 +18,8 @@ PAGE = 16384
 
 #: What may be started from outside, and under which permission.
 EXPORTED = {
-    "org.mobilekd.commands.demo.ui.MainActivity": None,
-    "org.mobilekd.commands.demo.BenchActivity": "android.permission.DUMP",
+    "org.mobilekd.demo.ui.MainActivity": None,
+    "org.mobilekd.demo.BenchActivity": "android.permission.DUMP",
 }
 
 

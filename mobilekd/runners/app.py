@@ -37,7 +37,7 @@ from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.program import WARMUP_LIMIT, judged
 from mobilekd.support.errors import UserError
 
-PACKAGE = "org.mobilekd.commands.demo"
+PACKAGE = "org.mobilekd.demo"
 INSTRUMENTATION = f"{PACKAGE}/.BenchInstrumentation"
 ACTIVITY = f"{PACKAGE}/.BenchActivity"
 FILE = f"/sdcard/Android/data/{PACKAGE}/files/bench.json"

@@ -114,7 +114,7 @@ def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:
     lines = {
         "android_merged_manifest": app / "AndroidManifest.xml",
         "android_resource_apk": resources,
-        "android_custom_package": "org.mobilekd.commands.demo",
+        "android_custom_package": "org.mobilekd.demo",
     }
     (place / "test_config.properties").write_text(
         "".join(f"{key}={value}\n" for key, value in lines.items())

@@ -50,7 +50,7 @@ def decoded(
     junit(
         tools,
         community,
-        ["org.mobilekd.commands.demo.screen.DecodeTest"],
+        ["org.mobilekd.demo.screen.DecodeTest"],
         work=work,
         properties=properties,
         assets=assets(work / "assets"),

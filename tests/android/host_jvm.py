@@ -56,7 +56,7 @@ class HostJvm:
             os.pathsep.join(map(str, self.classes)),
         ]
         words += [
-            "org.mobilekd.commands.demo.host.EngineCheckKt",
+            "org.mobilekd.demo.host.EngineCheckKt",
             str(self.libraries),
             command,
             *map(str, files),

@@ -34,7 +34,7 @@ SCREENS = (
 
 
 def test_pure_kotlin(tools, community, tmp_path):
-    classes = [f"org.mobilekd.commands.demo.pure.{name}" for name in PURE]
+    classes = [f"org.mobilekd.demo.pure.{name}" for name in PURE]
     said = junit(tools, community, classes, work=tmp_path, properties={}, assets=tmp_path / "none")
     assert "OK (" in said
 
@@ -75,7 +75,7 @@ def screens(tools, community, shots, tmp_path_factory) -> Path:
     """The screens' tests, with an engine that does what no sound one does."""
     work = tmp_path_factory.mktemp("screens")
     properties = {"mobilekd.photographs": shots, "mobilekd.screenshots": work}
-    classes = [f"org.mobilekd.commands.demo.screen.{name}" for name in SCREENS]
+    classes = [f"org.mobilekd.demo.screen.{name}" for name in SCREENS]
     junit(
         tools, community, classes, work=work, properties=properties, assets=assets(work / "assets")
     )
@@ -98,7 +98,7 @@ def pictures(tools, community, tmp_path_factory, checkout) -> Path:
     }
     shown = shown_assets(work / "assets", exported, community)
     libraries = build_shim("x86_64", community, work / "shim")
-    classes = ["org.mobilekd.commands.demo.screen.ScreenshotTest"]
+    classes = ["org.mobilekd.demo.screen.ScreenshotTest"]
     junit(
         tools,
         community,

@@ -129,7 +129,7 @@ def test_a_lost_app_is_stopped_and_leaves_nothing(app, artifact, tmp_path):
     phone.faults.on, phone.faults.vanish_after = "mode measure", 0
     assert "connection was lost" in refused(artifact, tmp_path)
     assert read_measurement(tmp_path / "r.json").golden.passed
-    assert "force-stop org.mobilekd.commands.demo" in (phone.root / "sdcard/am.log").read_text()
+    assert "force-stop org.mobilekd.demo" in (phone.root / "sdcard/am.log").read_text()
     assert list((phone.root / "sdcard").rglob("bench.json")) == []
     assert list(phone.storage.iterdir()) == []
 
