@@ -17,7 +17,8 @@ RESULTS = HERE / "results"
 LEAKY = ", LEAKY (split by photograph)"
 HEAD = """# Benchmarks
 
-Made by `python benchmarks/index.py` from [`results/`](results); do not edit. How it is measured: [protocol.md](protocol.md).
+Made by `python benchmarks/index.py` from [`results/`](results); do not edit. How it is measured: \
+[protocol.md](protocol.md).
 How you add your phone: [phone.md](phone.md). Two devices ran the same model only where the first
 digits of its SHA-256 (model file) are the same.
 

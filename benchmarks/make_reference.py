@@ -36,14 +36,18 @@ SHIPPED = (
 
 CARD = """# {name}
 
-{title}. {parameters:,} parameters, {macs:,} multiply-accumulates for a photograph of {width} x {height} pixels.
+{title}. {parameters:,} parameters, {macs:,} multiply-accumulates for a photograph of {width} x \
+{height} pixels.
 
-- Trained on {licence} data, split by {split_by} (hash `{split_hash}`); the weights inherit that licence's terms:
+- Trained on {licence} data, split by {split_by} (hash `{split_hash}`); the weights inherit that \
+licence's terms:
   attribution, non-commercial.
 - Starting weights: {start}.
 - Test split ({photographs} photographs): accuracy {accuracy}, balanced accuracy {balanced}.
-- A research demonstration, not a medical device. Not validated on other cameras, other hospitals, darker skin, children, or
-  anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none of them gets one of
+- A research demonstration, not a medical device. Not validated on other cameras, other hospitals, \
+darker skin, children, or
+  anything that is not a dermoscopic photograph of a pigmented lesion. Seven classes; what is none \
+of them gets one of
   them, or "not sure".
 - Files: weights in {stored}, the resolved recipe, calibration from validation, quantisation
   parameters, and the gates recorded where the data was.

@@ -17,10 +17,13 @@ LUCK = 1.5
 
 HEAD = f"""# LesionNet's design choices
 
-Made by `page.py` from `latency.json` and `accuracy.json`; do not edit. Each row is LesionNet with one choice changed
-(`variants.py`), or a network that it stands beside. Time is the median of a `.pte` as shipped (normalisation and softmax inside),
+Made by `page.py` from `latency.json` and `accuracy.json`; do not edit. Each row is LesionNet with \
+one choice changed
+(`variants.py`), or a network that it stands beside. Time is the median of a `.pte` as shipped \
+(normalisation and softmax inside),
 one XNNPACK thread, 128 x 128, divided by {REFERENCE}'s in the same rounds, with its 95% interval.
-Balanced accuracy is validation's after the same short training from random weights without a teacher, one figure per seed.
+Balanced accuracy is validation's after the same short training from random weights without a \
+teacher, one figure per seed.
 """
 
 
@@ -58,11 +61,15 @@ def noise(scores: dict[str, list[float]]) -> str:
         [name for name in gain if sign * gain[name] > LUCK * typical] for sign in (-1, 1)
     )
     return f"""
-Two seeds of one network lie {100 * typical:.1f} points apart (root mean square over {len(twice)} networks), so a difference
-of a few points says nothing. Of the networks with two seeds, those whose mean lies more than {LUCK:g} times that from
+Two seeds of one network lie {100 * typical:.1f} points apart (root mean square over {len(twice)} \
+networks), so a difference
+of a few points says nothing. Of the networks with two seeds, those whose mean lies more than \
+{LUCK:g} times that from
 LesionNet's: below it {listed(below)}; above it {listed(above)}.
-What decided between the others was time and int8. The smaller networks (one block less each, width 0.75) are not shown to be
-less accurate either, in a third of {REFERENCE}'s time; whether that holds for the whole training was not run.
+What decided between the others was time and int8. The smaller networks (one block less each, \
+width 0.75) are not shown to be
+less accurate either, in a third of {REFERENCE}'s time; whether that holds for the whole training \
+was not run.
 """
 
 
@@ -111,12 +118,17 @@ def verdict(times: dict[tuple[str, str], dict[str, Any]]) -> str:
     return f"""
 ## Does it meet its goals?
 
-- **Beside a MobileNetV2 of its size** ({EQUAL}), trained alike under both teachers with three seeds: {points(equal)} of balanced accuracy
-  on the test split ([equal-parameters.json](../results/ham10000/equal-parameters.json), interval uncorrected), in
+- **Beside a MobileNetV2 of its size** ({EQUAL}), trained alike under both teachers with three \
+seeds: {points(equal)} of balanced accuracy
+  on the test split ([equal-parameters.json](../results/ham10000/equal-parameters.json), interval \
+uncorrected), in
   {share(times, "fp32")} of its time in fp32 and {share(times, "int8")} in int8.
-- **Half of {REFERENCE}'s time at no more than a point less**: {cell(own["fp32"])} of its time in fp32,
-  {cell(own["int8"])} in int8 (random weights, processor time; whole files are in the [claims](../ham10000/claims.md)), and
-  {points(beside)} of balanced accuracy, each as it is shipped ([fitnets-beside.json](../results/ham10000/fitnets-beside.json)): {reached}.
+- **Half of {REFERENCE}'s time at no more than a point less**: {cell(own["fp32"])} of its time in \
+fp32,
+  {cell(own["int8"])} in int8 (random weights, processor time; whole files are in the \
+[claims](../ham10000/claims.md)), and
+  {points(beside)} of balanced accuracy, each as it is shipped \
+([fitnets-beside.json](../results/ham10000/fitnets-beside.json)): {reached}.
   {REFERENCE} starts from ImageNet's weights, LesionNet from random ones.
 """
 
