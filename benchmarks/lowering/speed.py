@@ -57,7 +57,7 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     from mobilekd.formats.runs import open_run
-    from mobilekd.inference.evaluation_set import gather
+    from mobilekd.inference.evaluation_set import open_evaluation_set
     from mobilekd.students import Deployable, load
 
     run = open_run(run_name)
@@ -68,13 +68,15 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
         example = (torch.zeros(1, 3, recipe.preprocess.height, recipe.preprocess.width),)
         exported = torch.export.export(model, example)
         if precision != "fp32":
-            evidence = gather(recipe, run.info.labels, run.split, run.info.split_hash)
+            evaluation_set = open_evaluation_set(
+                recipe, run.info.labels, run.split, run.info.split_hash
+            )
             quantizer = XNNPACKQuantizer().set_global(
                 get_symmetric_quantization_config(is_per_channel=True)
             )
             prepared = prepare_pt2e(exported.module(), quantizer)
             with torch.no_grad():
-                for one in evidence.calibration(recipe.quantize.calibration):
+                for one in evaluation_set.calibration(recipe.quantize.calibration):
                     prepared(torch.from_numpy(one[None]).float())
             exported = torch.export.export(convert_pt2e(prepared), example)
         program = to_edge_transform_and_lower(
@@ -96,7 +98,7 @@ def proven(run_name: str, precision: str, folder: Path) -> dict[str, float]:
         (prepare, "prepare"),
         (_pte, "lower"),
         (checks, "check"),
-        (pipeline, "gather"),
+        (pipeline, "open_evaluation_set"),
         (pipeline, "_write"),
     ):
         setattr(module, name, clocked(getattr(module, name), name.strip("_"), parts))

@@ -26,7 +26,7 @@ from mobilekd.data import (
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import Split
-from mobilekd.inference.predictor import Subject, open_subject
+from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
 from mobilekd.metrics.predictions import Predictions, write_predictions
@@ -47,7 +47,7 @@ TEACHER_LOGITS = "teacher_logits.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluatedData:
     """The photographs that judge: labelled, mapped onto the student's classes, unseen in
     training.
     """
@@ -73,23 +73,23 @@ def evaluate(
     figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
     not to be written to.
     """
-    subject = open_subject(target, runs)
-    judged = _test_split(subject) if data is None else _other_data(subject, data, mapping or {})
-    say(f"evaluate: {subject.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
+    predictor = open_predictor(target, runs)
+    judged = _test_split(predictor) if data is None else _other_data(predictor, data, mapping or {})
+    say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
     answers = Predictions(
-        keys=tuple(label.key for label in subject.labels),
+        keys=tuple(label.key for label in predictor.labels),
         ids=judged.ids,
         lesions=tuple(judged.dataset.lesions[row] for row in rows),
         truth=judged.dataset.targets[rows],
-        probabilities=subject.answer(inputs(judged.dataset, judged.ids, subject.preprocess)),
+        probabilities=predictor.answer(inputs(judged.dataset, judged.ids, predictor.preprocess)),
     )
-    missing = _no_teacher(subject, judged)
-    teacher = None if missing else _teacher(subject, judged, answers)
-    document = _document(subject, judged, answers, teacher)
+    missing = _no_teacher(predictor, judged)
+    teacher = None if missing else _teacher(predictor, judged, answers)
+    document = _document(predictor, judged, answers, teacher)
     if missing:
         document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
-    with new_folder(output or _place(subject, data), replace=True) as folder:
+    with new_folder(output or _place(predictor, data), replace=True) as folder:
         write_predictions(folder / "predictions.csv", answers)
         if teacher is not None:
             write_predictions(folder / "teacher_predictions.csv", teacher)
@@ -99,28 +99,28 @@ def evaluate(
     return document
 
 
-def _place(subject: Subject, data: DataTable | None) -> Path:
+def _place(predictor: Predictor, data: DataTable | None) -> Path:
     """Inside a run, but nowhere inside an artifact or the installed package."""
     ending = "" if data is None else f"-{data.kind}"
-    if subject.kind == "run":
-        return subject.folder / f"evaluation{ending}"
-    return Path("results") / "evaluations" / f"{subject.folder.name}{ending}"
+    if predictor.kind == "run":
+        return predictor.folder / f"evaluation{ending}"
+    return Path("results") / "evaluations" / f"{predictor.folder.name}{ending}"
 
 
-def _test_split(subject: Subject) -> Judged:
+def _test_split(predictor: Predictor) -> EvaluatedData:
     """The recipe's own test photographs. A split that is not at hand is made again and must have
     the recorded hash.
     """
-    dataset = load(subject.recipe.data)
-    split = _split(subject, dataset)
+    dataset = load(predictor.recipe.data)
+    split = _split(predictor, dataset)
     if split.data_hash != dataset.hash:
         raise UserError(
-            f"{subject.name}: the data at {subject.recipe.data.root} has changed since training;"
-            " evaluate with --data instead"
+            f"{predictor.name}: the data at {predictor.recipe.data.root} has changed since"
+            " training; evaluate with --data instead"
         )
     if not same_pixels(dataset, split, "test"):
         raise UserError(
-            f"{subject.name}: its test photographs are others than at training; put them back, or"
+            f"{predictor.name}: its test photographs are others than at training; put them back, or"
             " evaluate with --data"
         )
     rows = dataset.rows(split.test)
@@ -129,37 +129,37 @@ def _test_split(subject: Subject) -> Judged:
     )
     if not ids:
         raise UserError(
-            f"{subject.name}: its test split is empty; evaluate on other photographs with --data"
+            f"{predictor.name}: its test split is empty; evaluate on other photographs with --data"
         )
     left_out = {"unlabelled": len(split.test) - len(ids), "unmapped": {}, "overlap": 0}
-    return Judged(dataset, ids, "test", left_out)
+    return EvaluatedData(dataset, ids, "test", left_out)
 
 
-def _split(subject: Subject, dataset: Dataset) -> Split:
-    split = subject.split or make_split(dataset, subject.recipe.split)
-    if split.hash() != subject.split_hash:
+def _split(predictor: Predictor, dataset: Dataset) -> Split:
+    split = predictor.split or make_split(dataset, predictor.recipe.split)
+    if split.hash() != predictor.split_hash:
         raise UserError(
-            f"{subject.name}: the split made from this data has hash {split.hash()[:12]},"
-            f" training's was {subject.split_hash[:12]}; give the data that it was trained on, or"
+            f"{predictor.name}: the split made from this data has hash {split.hash()[:12]},"
+            f" training's was {predictor.split_hash[:12]}; give the data that it was trained on, or"
             " other data with --data"
         )
     return split
 
 
-def _other_data(subject: Subject, data: DataTable, mapping: Mapping[str, str]) -> Judged:
+def _other_data(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedData:
     """All labelled photographs of ``data`` whose class has a place, without those that the student
     has seen.
     """
     dataset = load(data)
     labelled = int((dataset.targets >= 0).sum())
-    mapped, unmapped = map_classes(dataset, mapping, subject.labels)
+    mapped, unmapped = map_classes(dataset, mapping, predictor.labels)
     left_out: dict[str, Any] = {
         "unlabelled": len(dataset.ids) - labelled,
         "unmapped": unmapped,
         "overlap": None,
     }
     seen = np.zeros(len(mapped.ids), bool)
-    trained = subject.training_hashes() or _hash_training_data(subject)
+    trained = predictor.training_hashes() or _hash_training_data(predictor)
     if trained is None:
         left_out["reason"] = (
             "the training photographs are not here and no hashes of them travel along, so overlap"
@@ -173,62 +173,62 @@ def _other_data(subject: Subject, data: DataTable, mapping: Mapping[str, str]) -
     ids = tuple(name for name, was_seen in zip(mapped.ids, seen, strict=True) if not was_seen)
     if not ids:
         raise UserError(
-            f"{subject.name}: every labelled photograph of this data was trained on; evaluate on"
+            f"{predictor.name}: every labelled photograph of this data was trained on; evaluate on"
             " other photographs"
         )
-    return Judged(mapped, ids, "all", left_out)
+    return EvaluatedData(mapped, ids, "all", left_out)
 
 
-def _hash_training_data(subject: Subject) -> tuple[str, list[str]] | None:
+def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
     try:
-        dataset = load(subject.recipe.data)
-        split = _split(subject, dataset)
+        dataset = load(predictor.recipe.data)
+        split = _split(predictor, dataset)
     except UserError:
         return None
-    return subject.split_hash, overlap_hashes(
-        dataset, (*split.train, *split.validation), subject.split_hash
+    return predictor.split_hash, overlap_hashes(
+        dataset, (*split.train, *split.validation), predictor.split_hash
     )
 
 
-def _no_teacher(subject: Subject, judged: Judged) -> str | None:
+def _no_teacher(predictor: Predictor, judged: EvaluatedData) -> str | None:
     """Why the teachers' answers to the judged photographs are not at hand; None where they are."""
-    if not subject.recipe.teachers:
+    if not predictor.recipe.teachers:
         return "no teacher taught it"
     if judged.role != "test":
         return "the teachers answered only the recipe's own test split"
-    if subject.split is None or not (subject.folder / TEACHER_LOGITS).exists():
+    if predictor.split is None or not (predictor.folder / TEACHER_LOGITS).exists():
         return "the teachers' answers are not here; distill keeps them in the run's own folder"
     return None
 
 
-def _teacher(subject: Subject, judged: Judged, answers: Predictions) -> Predictions:
+def _teacher(predictor: Predictor, judged: EvaluatedData, answers: Predictions) -> Predictions:
     """The teachers' answers on the test split, as the run kept them: ``test`` ``[N, C]`` logits in
     the split's order.
     """
     from safetensors.numpy import load_file
 
-    assert subject.split is not None, "_no_teacher was asked first"
-    path = subject.folder / TEACHER_LOGITS
+    assert predictor.split is not None, "_no_teacher was asked first"
+    path = predictor.folder / TEACHER_LOGITS
     kept = load_file(path).get("test")
-    if kept is None or kept.shape != (len(subject.split.test), len(answers.keys)):
+    if kept is None or kept.shape != (len(predictor.split.test), len(answers.keys)):
         raise UserError(
             f"{path}: does not hold one row of logits per test photograph; distil again"
         )
-    place = {name: row for row, name in enumerate(subject.split.test)}
+    place = {name: row for row, name in enumerate(predictor.split.test)}
     logits = kept[[place[name] for name in judged.ids]].astype(np.float64)
     return Predictions(answers.keys, answers.ids, answers.lesions, answers.truth, softmax(logits))
 
 
 def _document(
-    subject: Subject, judged: Judged, answers: Predictions, teacher: Predictions | None
+    predictor: Predictor, judged: EvaluatedData, answers: Predictions, teacher: Predictions | None
 ) -> dict[str, Any]:
-    calibration = subject.calibration
+    calibration = predictor.calibration
     truth, probabilities = answers.truth, answers.probabilities
     found = metrics(
         truth,
         probabilities,
         answers.lesions,
-        subject.labels,
+        predictor.labels,
         calibration=calibration,
         teacher=None if teacher is None else teacher.probabilities,
     )
@@ -236,11 +236,11 @@ def _document(
     columns = {
         name: [column[row] for row in rows] for name, column in judged.dataset.metadata.items()
     }
-    leaky = judged.role == "test" and subject.recipe.split.by == "photograph"
+    leaky = judged.role == "test" and predictor.recipe.split.by == "photograph"
     document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "evaluation",
-        "target": {"name": subject.name, "kind": subject.kind, **subject.facts},
+        "target": {"name": predictor.name, "kind": predictor.kind, **predictor.facts},
         "data": {
             "kind": judged.dataset.kind,
             "role": judged.role,
@@ -248,13 +248,13 @@ def _document(
             "lesions": len(set(answers.lesions)),
             "by_class": {key: int((truth == i).sum()) for i, key in enumerate(answers.keys)},
             "left_out": judged.left_out,
-            "split_by": subject.recipe.split.by,
-            "split_hash": subject.split_hash,
+            "split_by": predictor.recipe.split.by,
+            "split_hash": predictor.split_hash,
             "leaky": leaky,
             "hash": judged.dataset.hash,
             "licence": judged.dataset.licence,
         },
-        "labels": [label.model_dump() for label in subject.labels],
+        "labels": [label.model_dump() for label in predictor.labels],
         "calibration": calibration.model_dump(mode="json"),
         "metrics": {name: figure.model_dump() for name, figure in found.items()},
         "coverage_by_class": coverage_by_class(
@@ -269,7 +269,7 @@ def _document(
         "versions": versions(),
     }
     if teacher is not None:
-        scores = metrics(truth, teacher.probabilities, answers.lesions, subject.labels)
+        scores = metrics(truth, teacher.probabilities, answers.lesions, predictor.labels)
         document["teacher"] = {
             "metrics": {name: figure.model_dump() for name, figure in scores.items()}
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.formats.artifact import Quality
-from mobilekd.inference.predictor import open_subject
+from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics.calibrate import picture_quality
 from mobilekd.support.errors import UserError
 
@@ -39,19 +39,19 @@ def predict(
     """
     if not images:
         raise UserError("predict: no photographs; name at least one file")
-    subject = open_subject(target, runs)
+    predictor = open_predictor(target, runs)
     # uint8 [N, 3, H, W]
     pictures = np.stack(
-        [subject.preprocess.load(Path(image)).transpose(2, 0, 1) for image in images]
+        [predictor.preprocess.load(Path(image)).transpose(2, 0, 1) for image in images]
     )
-    complaints = quality_words(pictures, subject.calibration.quality)
+    complaints = quality_words(pictures, predictor.calibration.quality)
     found = []
-    for image, row, words in zip(images, subject.answer(pictures), complaints, strict=True):
+    for image, row, words in zip(images, predictor.answer(pictures), complaints, strict=True):
         best = int(row.argmax())
-        sure = bool(row[best] >= subject.calibration.threshold)
-        label = subject.labels[best]
+        sure = bool(row[best] >= predictor.calibration.threshold)
+        label = predictor.labels[best]
         probabilities = {
-            subject.labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")
+            predictor.labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")
         }
         answer, text = (label.key, label.text) if sure else (NOT_SURE, NOT_SURE)
         found.append(Prediction(str(image), answer, text, sure, probabilities, words))

@@ -14,7 +14,7 @@ from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.constants import constants
 from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import Run, open_run
-from mobilekd.inference.evaluation_set import gather
+from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import parity
 from mobilekd.metrics import weighted
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -250,12 +250,12 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     manifest = artifact.manifest
     recipe = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json"))
     try:
-        evidence = gather(
+        evaluation_set = open_evaluation_set(
             recipe, manifest.labels, run.split if run else None, manifest.provenance.split_hash
         )
     except UserError as reason:
         raise CannotRunHere(f"the test photographs are not here ({reason})") from None
-    test = evidence.test()
+    test = evaluation_set.test()
     x = test.inputs.astype(np.float32)
     given = get(manifest.backend).run(artifact.model, x)[0]
     accuracy = float(

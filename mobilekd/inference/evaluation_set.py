@@ -17,7 +17,7 @@ from mobilekd.support.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class LabelledImages:
     """Labelled photographs as the model takes them."""
 
     inputs: np.ndarray  # uint8 [N, 3, H, W]
@@ -26,7 +26,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class EvaluationSet:
     """A run's data with its split."""
 
     dataset: Dataset
@@ -55,15 +55,15 @@ class Evidence:
         """uint8 ``[N, 3, H, W]``: every training photograph."""
         return inputs(self.dataset, self.split.train, self.preprocess)
 
-    def validation(self) -> Pictures:
+    def validation(self) -> LabelledImages:
         """What choices are made on."""
         return self._labelled(self.split.validation)
 
-    def test(self) -> Pictures:
+    def test(self) -> LabelledImages:
         """What judges; read once per result."""
         return self._labelled(self.split.test)
 
-    def _labelled(self, ids: Sequence[str]) -> Pictures:
+    def _labelled(self, ids: Sequence[str]) -> LabelledImages:
         rows = self.dataset.rows(ids)
         kept = [
             (name, row)
@@ -74,16 +74,16 @@ class Evidence:
             raise UserError(
                 "the split has no labelled photograph to judge by; check the recipe's [split]"
             )
-        return Pictures(
+        return LabelledImages(
             inputs(self.dataset, [name for name, _ in kept], self.preprocess),
             self.dataset.targets[[row for _, row in kept]],
             tuple(self.dataset.lesions[row] for _, row in kept),
         )
 
 
-def gather(
+def open_evaluation_set(
     recipe: Recipe, labels: Sequence[Label], split: Split | None, split_hash: str
-) -> Evidence:
+) -> EvaluationSet:
     """A recipe's data; a split that is not at hand is made again. A ``UserError`` where either is
     not what the run recorded.
     """
@@ -101,4 +101,4 @@ def gather(
             f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
             " trained on; give that"
         )
-    return Evidence(dataset, split, recipe.preprocess.noun())
+    return EvaluationSet(dataset, split, recipe.preprocess.noun())

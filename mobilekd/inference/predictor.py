@@ -22,7 +22,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Predictor:
     """What is judged or asked."""
 
     name: str
@@ -73,7 +73,7 @@ class Subject:
         return document["salt"], document["hashes"]
 
 
-def open_subject(target: str | Path, runs: Path = Path("runs")) -> Subject:
+def open_predictor(target: str | Path, runs: Path = Path("runs")) -> Predictor:
     """A run by name or folder, ``reference:NAME``, or an artifact's folder."""
     folder = Path(target)
     if folder.name == "manifest.json" or (folder / "manifest.json").is_file():
@@ -83,7 +83,7 @@ def open_subject(target: str | Path, runs: Path = Path("runs")) -> Subject:
     return _run(open_run(target, runs))
 
 
-def _run(run: Run) -> Subject:
+def _run(run: Run) -> Predictor:
     import torch
 
     from mobilekd.students import Deployable, load
@@ -95,7 +95,7 @@ def _run(run: Run) -> Subject:
         with torch.inference_mode():
             return np.asarray(model(torch.from_numpy(pictures)).numpy())
 
-    return Subject(
+    return Predictor(
         name=run.info.name,
         kind="reference" if run.reference else "run",
         labels=run.info.labels,
@@ -118,7 +118,7 @@ def _run(run: Run) -> Subject:
     )
 
 
-def _artifact(artifact: Artifact, runs: Path) -> Subject:
+def _artifact(artifact: Artifact, runs: Path) -> Predictor:
     from mobilekd.backends import get
 
     manifest = artifact.manifest
@@ -129,7 +129,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Subject:
     def forward(pictures: np.ndarray) -> np.ndarray:
         return np.asarray(backend.run(artifact.model, pictures)[0])
 
-    return Subject(
+    return Predictor(
         name=manifest.name,
         kind="artifact",
         labels=manifest.labels,

@@ -18,7 +18,7 @@ from mobilekd.formats.constants import Constants
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.graphs import torch_graph
-from mobilekd.inference.evaluation_set import Evidence, Pictures
+from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
 from mobilekd.lowering import parity
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.runners.qemu import TRUSTED, outputs
@@ -71,7 +71,7 @@ class Case:
     constants: Constants
     golden: np.ndarray  # uint8 [N, 3, H, W]
     gates: GatesTable
-    evidence: Evidence | None
+    evaluation_set: EvaluationSet | None
     float_layers: frozenset[str]
 
     @property
@@ -107,7 +107,7 @@ def check(case: Case) -> Checks:
     read from the same answers.
     """
     found = Checks()
-    test = case.evidence.test() if case.evidence else None
+    test = case.evaluation_set.test() if case.evaluation_set else None
     golden = len(case.golden)
     whole = np.concatenate([case.golden, test.inputs]) if test else case.golden
     rest = range(golden, len(whole), max(1, (len(whole) - golden) // SUBSET))[:SUBSET]
@@ -268,19 +268,19 @@ def structure(case: Case, found: Checks) -> None:
 
 
 def _decisions(
-    case: Case, found: Checks, test: Pictures, exact: np.ndarray, given: np.ndarray, here: str
+    case: Case, found: Checks, test: LabelledImages, exact: np.ndarray, given: np.ndarray, here: str
 ) -> None:
     """Agreement and accuracy on the whole test split, ``[N, C]`` each: the file where it runs here,
     else its eager source.
     """
-    assert case.evidence is not None
+    assert case.evaluation_set is not None
     draws = [
         metric_draws(
             ["accuracy", "balanced_accuracy"],
             test.truth,
             one,
             test.lesions,
-            case.evidence.dataset.classes,
+            case.evaluation_set.dataset.classes,
         )
         for one in (exact, given)
     ]

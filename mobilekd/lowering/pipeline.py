@@ -23,7 +23,7 @@ from mobilekd.formats.artifact import (
 from mobilekd.formats.constants import constants
 from mobilekd.formats.recipe import Recipe, with_overrides
 from mobilekd.formats.runs import Run
-from mobilekd.inference.evaluation_set import Evidence, gather
+from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
 from mobilekd.lowering.record import recall, recorded
 from mobilekd.support import provenance
@@ -73,20 +73,22 @@ def lower_run(
     if "arm" in verify:
         refuse_arm(lowering)
 
-    evidence, missing = _evidence(run, recipe)
-    record = None if evidence else recorded(run, f"{backend}-{precision}")
-    if evidence is None and record is None:
+    evaluation_set, missing = _evaluation_set(run, recipe)
+    record = None if evaluation_set else recorded(run, f"{backend}-{precision}")
+    if evaluation_set is None and record is None:
         raise UserError(
             f"{missing}; without test photographs and without recorded gates nothing can be"
             " accepted"
         )
-    if evidence is None:
+    if evaluation_set is None:
         say(
             "export: the data is not here, so the gates that it decided where it was are taken as"
             f" recorded ({missing})"
         )
     with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
-        case, prepared, names = _lower(run, recipe, lowering, precision, folder, cam, evidence)
+        case, prepared, names = _lower(
+            run, recipe, lowering, precision, folder, cam, evaluation_set
+        )
         found = check(case)
         if record is not None:
             stages, gates = recall(record)
@@ -116,9 +118,9 @@ def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
     ]
 
 
-def _evidence(run: Run, recipe: Recipe) -> tuple[Evidence | None, str]:
+def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str]:
     try:
-        return gather(recipe, run.info.labels, run.split, run.info.split_hash), ""
+        return open_evaluation_set(recipe, run.info.labels, run.split, run.info.split_hash), ""
     except UserError as error:
         return None, str(error)
 
@@ -130,7 +132,7 @@ def _lower(
     precision: str,
     folder: Path,
     cam: bool,
-    evidence: Evidence | None,
+    evaluation_set: EvaluationSet | None,
 ) -> tuple["Case", "Prepared", tuple[str, ...]]:
     """Quantise, lower and draw the golden photographs into ``folder``."""
     import torch
@@ -145,11 +147,11 @@ def _lower(
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
         quantize.read_frozen(run.folder).get(precision)
-        if not cam and (run.reference or evidence is None)
+        if not cam and (run.reference or evaluation_set is None)
         else None
     )
     prepared = prepare(
-        deployable, example, backend, precision, recipe, evidence, frozen, run.folder
+        deployable, example, backend, precision, recipe, evaluation_set, frozen, run.folder
     )
     inside = constants(
         name=run.info.name,
@@ -177,7 +179,7 @@ def _lower(
         constants=inside,
         golden=pictures,
         gates=recipe.gates,
-        evidence=evidence,
+        evaluation_set=evaluation_set,
         float_layers=prepared.float_layers,
     )
     return case, prepared, names
@@ -214,7 +216,7 @@ def _write(
         from mobilekd.graphs.torch_graph import layer_costs
 
         write_json(folder / "layers.json", layer_costs(lowered.graph()))
-    trained_on = _training_hashes(run, case.evidence)
+    trained_on = _training_hashes(run, case.evaluation_set)
     if trained_on is not None:
         write_json(folder / "training_hashes.json", trained_on)
     model = folder / case.backend.model_file
@@ -265,7 +267,7 @@ def _write(
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
 
 
-def _training_hashes(run: Run, evidence: Evidence | None) -> dict[str, object] | None:
+def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> dict[str, object] | None:
     """Salted hashes of what it was trained on; computed once per run, since every training
     photograph is decoded for it.
     """
@@ -273,7 +275,7 @@ def _training_hashes(run: Run, evidence: Evidence | None) -> dict[str, object] |
     if kept.exists():
         document: dict[str, object] = read_json(kept, "list of training hashes")
         return document
-    if evidence is None:
+    if evaluation_set is None:
         return None
     from mobilekd.data import overlap_hashes
 
@@ -281,7 +283,9 @@ def _training_hashes(run: Run, evidence: Evidence | None) -> dict[str, object] |
     found: dict[str, object] = {
         "salt": salt,
         "hashes": overlap_hashes(
-            evidence.dataset, (*evidence.split.train, *evidence.split.validation), salt
+            evaluation_set.dataset,
+            (*evaluation_set.split.train, *evaluation_set.split.validation),
+            salt,
         ),
     }
     write_json(kept, found)

@@ -15,7 +15,7 @@ from torch import Tensor
 from mobilekd.backends import Backend
 from mobilekd.formats.recipe import Recipe
 from mobilekd.graphs import torch_graph
-from mobilekd.inference.evaluation_set import Evidence
+from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import quantize
 from mobilekd.lowering.quantize.simulate import answers
 from mobilekd.metrics import paired_difference, weighted
@@ -53,7 +53,7 @@ def prepare(
     backend: Backend,
     precision: str,
     recipe: Recipe,
-    evidence: Evidence | None,
+    evaluation_set: EvaluationSet | None,
     frozen: quantize.Frozen | None,
     folder: Path,
 ) -> Prepared:
@@ -65,18 +65,18 @@ def prepare(
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
         stored = backend.weights_in(precision)
-        return _stored(graph, stored, recipe, evidence) if stored else Prepared(graph, graph)
+        return _stored(graph, stored, recipe, evaluation_set) if stored else Prepared(graph, graph)
     torch_graph.fold_calibration(graph)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
-    if evidence is None:
+    if evaluation_set is None:
         raise UserError(
             f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
             " photographs to calibrate on, and the data is not here; set the recipe's data.root,"
             f" {'leave --cam out, ' if model.cam else ''}or export fp32"
         )
     options = recipe.quantize
-    photographs = evidence.calibration(options.calibration + HELD_OUT)
+    photographs = evaluation_set.calibration(options.calibration + HELD_OUT)
     cut = max(1, min(options.calibration, len(photographs) * 3 // 4))
     photographs, held = photographs[:cut], photographs[cut:]
     notes = [
@@ -91,7 +91,7 @@ def prepare(
         quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
     )
     if precision == "mixed":
-        float_layers, table = _mixed(graph, prepared, corrected, evidence, recipe)
+        float_layers, table = _mixed(graph, prepared, corrected, evaluation_set, recipe)
         left = ", ".join(sorted(float_layers)) or "none is needed, int8 passes there"
         notes.append(
             f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation:"
@@ -110,14 +110,14 @@ def prepare(
     prepared = corrected
     notes += [said] if said else []
     if precision == "int8-qat":
-        training = evidence.training()
+        training = evaluation_set.training()
         notes.append(
             quantize.train(
                 graph,
                 prepared,
                 training,
                 held,
-                teacher=_teachers(folder, evidence, recipe, graph),
+                teacher=_teachers(folder, evaluation_set, recipe, graph),
                 epochs=options.qat_epochs,
                 lr=options.qat_lr,
                 seed=recipe.seed,
@@ -137,14 +137,14 @@ def prepare(
 
 
 def _stored(
-    graph: torch.fx.GraphModule, stored: str, recipe: Recipe, evidence: Evidence | None
+    graph: torch.fx.GraphModule, stored: str, recipe: Recipe, evaluation_set: EvaluationSet | None
 ) -> Prepared:
     """Weights rounded to what the file stores, by what they do on training photographs where there
     are some.
     """
     photographs = (
-        evidence.calibration(recipe.quantize.calibration)
-        if evidence and recipe.quantize.correction
+        evaluation_set.calibration(recipe.quantize.calibration)
+        if evaluation_set and recipe.quantize.correction
         else None
     )
     rounded, note = quantize.store_weights(graph, stored, photographs)
@@ -167,7 +167,7 @@ def _thawed(
 
 
 def _teachers(
-    folder: Path, evidence: Evidence, recipe: Recipe, graph: torch.fx.GraphModule
+    folder: Path, evaluation_set: EvaluationSet, recipe: Recipe, graph: torch.fx.GraphModule
 ) -> Callable[[Tensor, np.ndarray], Tensor] | None:
     """Half the run's teachers, half the student in floating point, which is what the rounded one
     must agree with.
@@ -179,12 +179,12 @@ def _teachers(
         return None
     try:
         faculty = Faculty.hire(
-            Experiment(recipe, evidence.dataset, evidence.split),
+            Experiment(recipe, evaluation_set.dataset, evaluation_set.split),
             folder,
             folder / "teachers",
             World.from_environment(),
         )
-        known = torch.softmax(torch.from_numpy(faculty.logits(evidence.split.train)), 1)
+        known = torch.softmax(torch.from_numpy(faculty.logits(evaluation_set.split.train)), 1)
     except UserError as reason:
         say(f"export: {reason}; the student in floating point teaches alone")
         return None
@@ -200,13 +200,13 @@ def _mixed(
     graph: torch.fx.GraphModule,
     prepared: torch.fx.GraphModule,
     corrected: torch.fx.GraphModule,
-    evidence: Evidence,
+    evaluation_set: EvaluationSet,
     recipe: Recipe,
 ) -> tuple[frozenset[str], list[quantize.Sensitivity]]:
     """None in floating point where int8 as it would be shipped passes; else chosen on the
     uncorrected graph, one layer at a time.
     """
-    pictures = evidence.validation()
+    pictures = evaluation_set.validation()
     reference = answers(graph, pictures.inputs)
     ones = np.ones((1, len(pictures.truth)))
 
@@ -215,7 +215,7 @@ def _mixed(
 
     with quantize.Simulation(prepared) as simulation:
         table = quantize.sensitivities(simulation, pictures.inputs, reference, balanced_accuracy)
-        accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+        accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evaluation_set)
     with quantize.Simulation(corrected) as shipped:
         if accept(shipped.answers(pictures.inputs)):
             return frozenset(), table
@@ -235,7 +235,7 @@ def acceptance(
     truth: np.ndarray,
     lesions: tuple[str, ...],
     recipe: Recipe,
-    evidence: Evidence,
+    evaluation_set: EvaluationSet,
 ) -> Callable[[np.ndarray], bool]:
     """The gates on validation, agreement with room for what a choice on other photographs can miss.
 
@@ -243,7 +243,7 @@ def acceptance(
     the test split's; of the accuracy drop counts the bound that as many photographs as are in the
     test split would give, were they like validation's.
     """
-    here, there = len(truth), max(1, len(evidence.split.test))
+    here, there = len(truth), max(1, len(evaluation_set.split.test))
     narrower = math.sqrt(here / there)
     wanted = recipe.gates.agreement
     wanted = min(1.0, wanted + SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there)))
@@ -251,7 +251,7 @@ def acceptance(
     def accept(given: np.ndarray) -> bool:
         agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))
         drop = paired_difference(
-            "balanced_accuracy", truth, reference, given, lesions, evidence.dataset.classes
+            "balanced_accuracy", truth, reference, given, lesions, evaluation_set.dataset.classes
         )
         if drop.value is None or drop.high is None:
             return False

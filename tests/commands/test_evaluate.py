@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.data import inputs, load
 from mobilekd.formats.recipe import DataTable
-from mobilekd.inference.predictor import open_subject
+from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics.predictions import read_predictions
 from mobilekd.metrics.shapes import risk_coverage_points, subgroups
 from mobilekd.support.errors import UserError
@@ -53,11 +53,11 @@ def test_the_csv_has_the_stated_columns(run: Path) -> None:
 
 
 def test_the_answers_are_those_of_the_student_and_do_not_depend_on_the_batch(run: Path) -> None:
-    subject = open_subject(run)
-    dataset = load(subject.recipe.data)
-    pictures = inputs(dataset, dataset.ids[:70], subject.preprocess)
-    together = subject.answer(pictures)
-    alone = np.concatenate([subject.answer(pictures[i : i + 1]) for i in range(0, 70, 23)])
+    predictor = open_predictor(run)
+    dataset = load(predictor.recipe.data)
+    pictures = inputs(dataset, dataset.ids[:70], predictor.preprocess)
+    together = predictor.answer(pictures)
+    alone = np.concatenate([predictor.answer(pictures[i : i + 1]) for i in range(0, 70, 23)])
     np.testing.assert_allclose(together[::23], alone, atol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_a_leaky_split_is_labelled(tmp_path: Path) -> None:
 def test_the_teachers_stand_beside_the_student(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     split = json.loads((folder / "split.json").read_text())
-    dataset = load(open_subject(folder).recipe.data)
+    dataset = load(open_predictor(folder).recipe.data)
     truth = dataset.targets[dataset.rows(split["test"])]
     keep_teacher(folder, np.eye(7)[truth] * 9)
     document = evaluate(folder)

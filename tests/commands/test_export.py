@@ -21,7 +21,7 @@ from mobilekd.formats.preprocess import Preprocess, open_photograph
 from mobilekd.formats.recipe import with_overrides
 from mobilekd.formats.runs import open_run
 from mobilekd.graphs import pte
-from mobilekd.inference.evaluation_set import gather
+from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import prepare
 from mobilekd.lowering.record import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
@@ -188,7 +188,7 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
     def nowhere(*_: object) -> None:
         raise UserError("data: no such folder; give it")
 
-    monkeypatch.setattr(pipeline, "gather", nowhere)
+    monkeypatch.setattr(pipeline, "open_evaluation_set", nowhere)
     artifact = export(place, precision="int8", output=tmp_path / "out")
     assert pte.read(artifact.model).blobs == with_data.blobs
     recorded = {gate.name for gate in artifact.manifest.gates if gate.recorded}
@@ -210,14 +210,16 @@ def test_a_choice_on_validation_leaves_room_for_what_it_can_miss():
     may be one more.
     """
     run = open_run(run_folder())
-    evidence = gather(run.recipe, run.info.labels, run.split, run.info.split_hash)
-    pictures = evidence.validation()
+    evaluation_set = open_evaluation_set(
+        run.recipe, run.info.labels, run.split, run.info.split_hash
+    )
+    pictures = evaluation_set.validation()
     count = len(pictures.truth)
     recipe = with_overrides(
         run.recipe, ["gates.accuracy_drop=1", f"gates.agreement={(count - 2) / count}"]
     )
     reference = np.eye(len(run.info.labels))[pictures.truth]
-    accept = prepare.acceptance(reference, pictures.truth, pictures.lesions, recipe, evidence)
+    accept = prepare.acceptance(reference, pictures.truth, pictures.lesions, recipe, evaluation_set)
 
     def given(apart: int) -> np.ndarray:
         return np.concatenate([np.roll(reference[:apart], 1, axis=1), reference[apart:]])

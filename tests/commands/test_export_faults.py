@@ -25,7 +25,7 @@ from mobilekd.backends.xnnpack import Xnnpack
 from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import pte, torch_graph
-from mobilekd.inference.evaluation_set import Evidence
+from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import pipeline
 from mobilekd.support.errors import GateError, UserError
 
@@ -173,11 +173,11 @@ def test_random_calibration(refused, monkeypatch):
     is nearly black.
     """
 
-    def noise(evidence: Evidence, count: int) -> np.ndarray:
-        shape = (count, 3, evidence.preprocess.height, evidence.preprocess.width)
+    def noise(evaluation_set: EvaluationSet, count: int) -> np.ndarray:
+        shape = (count, 3, evaluation_set.preprocess.height, evaluation_set.preprocess.width)
         return np.abs(np.random.default_rng(0).normal(size=shape)).astype(np.uint8)
 
-    monkeypatch.setattr(Evidence, "calibration", noise)
+    monkeypatch.setattr(EvaluationSet, "calibration", noise)
     # calibrated on photographs, this student agrees with itself on 0.89 of them
     text = refused(Xnnpack(), precision="int8", overrides=["gates.agreement=0.75"])
     assert text.startswith("agreement:")

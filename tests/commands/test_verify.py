@@ -127,7 +127,7 @@ def test_what_needs_data_is_said_to_be_undecided(copy, monkeypatch):
     def nowhere(*_: object) -> None:
         raise UserError("data: no such folder; give it")
 
-    monkeypatch.setattr(module, "gather", nowhere)
+    monkeypatch.setattr(module, "open_evaluation_set", nowhere)
     result = verify(copy)
     [decisions] = [check for check in result.checks if check.name == "decisions"]
     assert decisions.passed is None
