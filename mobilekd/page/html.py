@@ -10,7 +10,7 @@ from mobilekd.page.blocks import Page
 def render(page: Page) -> str:
     """Fill the template; every word is escaped, charts are our own SVG."""
     environment = Environment(
-        loader=PackageLoader("mobilekd.commands.report", "template"),
+        loader=PackageLoader("mobilekd.page", "template"),
         autoescape=select_autoescape(["html"]),
         trim_blocks=True,
         lstrip_blocks=True,
