@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.backends._coremltools import APPLE_STAGE
 from mobilekd.backends.coreml import BACKEND, interpret, predict
+from mobilekd.backends.shared.coreml_file import APPLE_STAGE
 from mobilekd.formats.artifact import Artifact, Stage, hashes, open_artifact
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import write_json

@@ -90,18 +90,18 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
 def proven(run_name: str, precision: str, folder: Path) -> dict[str, float]:
     """``export`` with every check; seconds, and the seconds of its parts."""
     from mobilekd import export
-    from mobilekd.backends import _pte
+    from mobilekd.backends.shared import executorch_file
     from mobilekd.lowering import checks, pipeline, prepare
 
     parts: dict[str, float] = {}
-    for module, name in (
-        (prepare, "prepare"),
-        (_pte, "lower"),
-        (checks, "check"),
-        (pipeline, "open_evaluation_set"),
-        (pipeline, "_write"),
+    for module, name, part in (
+        (prepare, "prepare", "prepare"),
+        (executorch_file, "lower", "lower"),
+        (checks, "check", "check"),
+        (pipeline, "open_evaluation_set", "gather"),
+        (pipeline, "write_artifact", "write"),
     ):
-        setattr(module, name, clocked(getattr(module, name), name.strip("_"), parts))
+        setattr(module, name, clocked(getattr(module, name), part, parts))
     found = timed(
         lambda: export(run_name, precision=precision, output=folder / "artifact", overrides=OPEN)
     )

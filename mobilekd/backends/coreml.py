@@ -1,7 +1,7 @@
 """Core ML: an ``.mlpackage`` with an ML program, image input, classifier labels, and the artifact's
 facts in its metadata.
 
-Off macOS the saved package is run by the strict interpreter in ``mobilekd/backends/mil``, which
+Off macOS the saved package is run by the strict interpreter in ``mobilekd/graphs/mil``, which
 proves everything but Apple's own kernels; on macOS Core ML itself answers.
 """
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.backends import _pte
-from mobilekd.backends._coremltools import (
+from mobilekd.backends.base import Lowered, eager_runner
+from mobilekd.backends.shared import executorch_file
+from mobilekd.backends.shared.coreml_file import (
     INT8,
     INT8_NOTE,
     MOST_WEIGHT_ERROR,
@@ -28,7 +29,6 @@ from mobilekd.backends._coremltools import (
     where,
     with_decoded_weights,
 )
-from mobilekd.backends.base import Lowered, eager_runner
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
 from mobilekd.support.errors import UserError
@@ -47,7 +47,7 @@ PREFIX = "mobilekd."
 
 
 class CoreML(AppleFile):
-    """See the module."""
+    """An ``.mlpackage``: fp16, fp32, int8 weights, or weights from a palette."""
 
     name = "coreml"
     precisions = ("fp16", "fp32", "int8", "palette")
@@ -161,7 +161,9 @@ def convert(
         ct.utils.rename_feature(spec, cam[0], CAM)
         package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
     return package, sum(
-        count for name, count in _pte.operators(exported.graph).items() if name in _pte.HEAVY
+        count
+        for name, count in executorch_file.operators(exported.graph).items()
+        if name in executorch_file.HEAVY
     )
 
 

@@ -1,7 +1,7 @@
 """Core ML through ExecuTorch's delegate: a ``.pte`` that holds a whole Core ML package.
 
 Off macOS the package inside the file is unpacked and run by the strict interpreter in
-``mobilekd/backends/mil``.
+``mobilekd/graphs/mil``.
 """
 
 import json
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.backends import _pte
-from mobilekd.backends._coremltools import (
+from mobilekd.backends.base import Lowered, eager_runner
+from mobilekd.backends.shared import executorch_file
+from mobilekd.backends.shared.coreml_file import (
     INT8,
     INT8_NOTE,
     MOST_WEIGHT_ERROR,
@@ -31,7 +32,6 @@ from mobilekd.backends._coremltools import (
     where,
     with_decoded_weights,
 )
-from mobilekd.backends.base import Lowered, eager_runner
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
 from mobilekd.graphs import pte
@@ -47,7 +47,7 @@ LEAST_IOS = 16
 
 
 class CoreMLPte(AppleFile):
-    """See the module."""
+    """A ``.pte`` whose one delegate is a Core ML package: fp16, fp32, or int8 weights."""
 
     name = "coreml-pte"
     precisions = ("fp16", "fp32", "int8")
@@ -61,13 +61,13 @@ class CoreMLPte(AppleFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """See ``base.Backend``; int8 compresses weights symmetrically with a scale per output
-        channel, arithmetic is fp16.
+        """Write ``model.pte`` and count what its package holds; int8 compresses weights
+        symmetrically with a scale per output channel, arithmetic is fp16.
         """
         refuse_compressed_cam(self.name, precision, constants)
         with quiet():
             path = folder / self.model_file
-            lowered = _pte.lower(
+            lowered = executorch_file.lower(
                 model, example, constants, path, [partitioner(precision)], quantized=False
             )
         reference = model

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.backends import _pte
-from mobilekd.backends._pte import ExecutorchFile
 from mobilekd.backends.base import Lowered
+from mobilekd.backends.shared import executorch_file
+from mobilekd.backends.shared.executorch_file import ExecutorchFile
 from mobilekd.formats.constants import Constants
 from mobilekd.graphs import pte
 
@@ -39,14 +39,14 @@ class Portable(ExecutorchFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """See ``base.Backend``."""
+        """Write ``model.pte`` without a delegate, so nothing is promised to lie inside one."""
         path = folder / self.model_file
-        return _pte.lower(
+        return executorch_file.lower(
             model, example, constants, path, [], quantized=False, promises_delegation=False
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """See ``base.Backend``."""
+        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the runtime in ExecuTorch's wheel."""
         return pte.run(model_path, x)
 
 

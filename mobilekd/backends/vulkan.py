@@ -1,15 +1,13 @@
-"""Vulkan: a phone's graphics processor through ExecuTorch's delegate. Lowered here, run on
-a phone.
-"""
+"""Vulkan: a phone's graphics processor through ExecuTorch's delegate; no host runs the file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.backends import _pte
-from mobilekd.backends._pte import ExecutorchFile
 from mobilekd.backends.base import Lowered
+from mobilekd.backends.shared import executorch_file
+from mobilekd.backends.shared.executorch_file import ExecutorchFile
 from mobilekd.formats.constants import Constants
 from mobilekd.support.errors import CannotRunHere
 
@@ -40,16 +38,16 @@ class Vulkan(ExecutorchFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """See ``base.Backend``."""
+        """Write ``model.pte``; Vulkan's partitioner takes every operator that it knows."""
         from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
         partitioner = VulkanPartitioner({"force_fp16": precision == "fp16"})
-        return _pte.lower(
+        return executorch_file.lower(
             model, example, constants, folder / self.model_file, [partitioner], quantized=False
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """Raises ``CannotRunHere``."""
+        """Raises ``CannotRunHere``: no host of ours runs a Vulkan file."""
         raise CannotRunHere(
             "vulkan: this ExecuTorch wheel has no Vulkan runtime; run the file on a phone whose"
             " runtime has it"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.backends import _pte
-from mobilekd.backends._pte import ExecutorchFile
 from mobilekd.backends.base import Lowered
+from mobilekd.backends.shared import executorch_file
+from mobilekd.backends.shared.executorch_file import ExecutorchFile
 from mobilekd.formats.constants import Constants
 from mobilekd.graphs import pte
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Xnnpack(ExecutorchFile):
-    """See ``base.Backend``."""
+    """fp32, and int8 after training, with training or mixed; all of it in one delegate."""
 
     name = "xnnpack"
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
@@ -36,7 +36,7 @@ class Xnnpack(ExecutorchFile):
         """
         if precision == "fp32":
             return None
-        from mobilekd.backends._xnnpack_quantizer import Quantizer
+        from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
 
         return Quantizer(float_layers)
 
@@ -48,16 +48,16 @@ class Xnnpack(ExecutorchFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """See ``base.Backend``."""
+        """Write ``model.pte``; every convolution and linear layer is expected in the delegate."""
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
         path = folder / self.model_file
-        return _pte.lower(
+        return executorch_file.lower(
             model, example, constants, path, [XnnpackPartitioner()], quantized=precision != "fp32"
         )
 
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """See ``base.Backend``."""
+        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the runtime in ExecuTorch's wheel."""
         return pte.run(model_path, x)
 
 

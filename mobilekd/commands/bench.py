@@ -88,7 +88,7 @@ def bench(
         with runner.session([item.artifact for item in collected]):
             stamp.versions |= runner.versions()
             stamp.before = runner.conditions()
-            _note_busy(about, stamp.before, collected)
+            note_busy(about, stamp.before, collected)
             measure(runner, collected, plan)
             stamp.after = runner.conditions()
     except UserError as error:
@@ -190,7 +190,7 @@ def title(item: Collected) -> str:
     return f"{manifest.name}-{manifest.backend}-{manifest.precision}"
 
 
-def _note_busy(device: Device, before: Conditions, collected: Sequence[Collected]) -> None:
+def note_busy(device: Device, before: Conditions, collected: Sequence[Collected]) -> None:
     """On a computer whose cores are all taken by others, the samples measure the others. (Phones'
     load says little.)
     """

@@ -95,7 +95,7 @@ def doctor() -> list[Check]:
     return [
         *_python(),
         *_packages(),
-        _exporter_matches_torch(),
+        exporter_matches_torch(),
         *_machine(),
         *map(_tool, TOOLS),
         _android_sdk(),
@@ -235,7 +235,7 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _exporter_matches_torch() -> Check:
+def exporter_matches_torch() -> Check:
     """ExecuTorch's wheel holds kernels built for one torch release; another one fails far away,
     while loading.
     """

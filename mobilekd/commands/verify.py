@@ -64,7 +64,7 @@ def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> V
         ("golden set", _golden),
     ):
         checks.append(_tried(name, opened, look))
-    run = _source(opened, runs)
+    run = source_run(opened, runs)
     checks.append(_tried("student", opened, partial(_student, run=run)))
     checks.append(_tried("decisions", opened, partial(_decisions, run=run)))
     if arm:
@@ -188,7 +188,7 @@ def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]
     )
 
 
-def _source(artifact: Artifact, runs: Path) -> Run | None:
+def source_run(artifact: Artifact, runs: Path) -> Run | None:
     """The run or the shipped reference that the artifact came from, if it is here with the very
     weights.
     """

@@ -124,9 +124,12 @@ def _dequantize_channels(
     return Levels(numbers.double(), steps.float(), 0)
 
 
-def _quantize(
+def quantize(
     _: Any, value: Any, step: float, zero_point: int, low: int, high: int, dtype: torch.dtype
 ) -> Tensor:
+    """``quantize_per_tensor``: what is pending rounded once, half to even, to ``low`` .. ``high``
+    (integers of ``dtype``); the arguments are the ATen operator's.
+    """
     if isinstance(value, Levels) and (float(value.step), value.zero_point) == (
         _float32(step),
         zero_point,
@@ -186,7 +189,10 @@ def _convolve(target: Any, x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
     return operator(x, weight, None, *rest)
 
 
-def _clamp(_: Any, value: Any, low: float = -1.0, high: float = 1.0) -> Any:
+def clamp(_: Any, value: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """``hardtanh`` of pending sums, kept as bounds until they are rounded; None for anything
+    else.
+    """
     return (
         replace(value, low=max(low, value.low), high=min(high, value.high))
         if isinstance(value, Sums)
@@ -195,7 +201,7 @@ def _clamp(_: Any, value: Any, low: float = -1.0, high: float = 1.0) -> Any:
 
 
 def _relu(_: Any, value: Any) -> Any:
-    return _clamp(_, value, 0.0, math.inf)
+    return clamp(_, value, 0.0, math.inf)
 
 
 def _add(_: Any, a: Any, b: Any, alpha: float = 1) -> Any:
@@ -246,11 +252,11 @@ def _float32(value: float) -> float:
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "dequantize_per_tensor": _dequantize,
     "dequantize_per_channel": _dequantize_channels,
-    "quantize_per_tensor": _quantize,
+    "quantize_per_tensor": quantize,
     "conv2d": _weighted(_convolve, 1),
     "convolution": _weighted(_convolve, 1),
     "linear": _weighted(lambda _, x, weight: torch.nn.functional.linear(x, weight), -1),
-    "hardtanh": _clamp,
+    "hardtanh": clamp,
     "relu": _relu,
     "add": _add,
     "mul": _multiply,

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from mobilekd.backends import Backend, Lowered
-from mobilekd.backends._coremltools import APPLE_STAGE
 from mobilekd.backends.base import eager_runner, one_thread
+from mobilekd.backends.shared.coreml_file import APPLE_STAGE
 from mobilekd.formats.artifact import Calibration, Gate, Interval, Stage
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.preprocess import Preprocess

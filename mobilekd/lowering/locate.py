@@ -5,7 +5,7 @@ gives away.
 import numpy as np
 import torch
 
-from mobilekd.backends._pte import HEAVY
+from mobilekd.backends.shared.executorch_file import HEAVY
 from mobilekd.formats.artifact import Gate, Stage
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import parity

@@ -99,7 +99,7 @@ def lower_run(
         failure = first_failure(case, found)
         if failure is not None:
             raise refuse(failure)
-        _write(run, recipe, case, prepared, found, names, folder)
+        write_artifact(run, recipe, case, prepared, found, names, folder)
     return open_artifact(output), prepared.frozen
 
 
@@ -185,7 +185,7 @@ def _lower(
     return case, prepared, names
 
 
-def _write(
+def write_artifact(
     run: Run,
     recipe: Recipe,
     case: "Case",

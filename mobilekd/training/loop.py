@@ -139,7 +139,7 @@ class Fitter:
                 **{f"loss.{name}": round(value, 5) for name, value in losses.items()},
                 **scores,
             }
-            self._save(line)
+            self.save(line)
             if self.world.leader:
                 say(f"{self.what}: epoch {self.epoch} of {self.table.epochs}, " + self._words(line))
         self.model.load_state_dict(self.average.values)
@@ -277,7 +277,7 @@ class Fitter:
         self.model.load_state_dict(own)
         return quick_scores(logits, validation.targets, self.classes)
 
-    def _save(self, line: dict[str, Any]) -> None:
+    def save(self, line: dict[str, Any]) -> None:
         """Write the checkpoint, then the metrics line; both are atomic, and the checkpoint holds
         every line so far.
         """

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from mobilekd import backends
-from mobilekd.backends import Backend, _costs, get, names
+from mobilekd.backends import Backend, get, names
 from mobilekd.backends.base import eager_runner, one_thread
+from mobilekd.backends.shared import costs
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import quantize
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -257,9 +258,9 @@ def test_costs_are_counted_by_hand():
     [swish] = [
         node for node in graph.graph.nodes if node.target is torch.ops.aten.hardswish.default
     ]
-    [found] = [chain for node in graph.graph.nodes if (chain := _costs.excitation(node))]
-    assert _costs.total(graph, [swish]).moved == 36 + 36
-    cost = _costs.total(graph, found)
+    [found] = [chain for node in graph.graph.nodes if (chain := costs.excitation(node))]
+    assert costs.total(graph, [swish]).moved == 36 + 36
+    cost = costs.total(graph, found)
     assert (cost.parameters, cost.macs) == (4 * 2 + 2 + 2 * 4 + 4, 4 * 2 + 2 * 4)
     # mean, convolution, ReLU, convolution, the sigmoid's three, product
     assert cost.moved == (36 + 4) + (4 + 2) + (2 + 2) + (2 + 4) + 3 * (4 + 4) + (36 + 4 + 36)

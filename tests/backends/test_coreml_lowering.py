@@ -22,8 +22,8 @@ from fixtures.coreml import (
 )
 
 from mobilekd import backends
-from mobilekd.backends._coremltools import with_decoded_weights
 from mobilekd.backends.base import eager_runner
+from mobilekd.backends.shared.coreml_file import with_decoded_weights
 from mobilekd.graphs import torch_graph
 from mobilekd.students import Deployable
 from mobilekd.support.errors import UserError

@@ -172,7 +172,7 @@ def test_a_baseline_that_is_equal_passes_and_a_slower_run_fails(
     measured, folders, tmp_path, monkeypatch
 ):
     # how busy this machine is must not decide
-    monkeypatch.setattr("mobilekd.commands.bench._note_busy", lambda *_: None)
+    monkeypatch.setattr("mobilekd.commands.bench.note_busy", lambda *_: None)
     fast = tmp_path / "fast.json"
     document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text()) | {
         "valid": True,

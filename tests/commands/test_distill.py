@@ -217,9 +217,9 @@ def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.Monke
         save(fitter, line)
         raise KeyboardInterrupt
 
-    save = Fitter._save
+    save = Fitter.save
     with monkeypatch.context() as patch:
-        patch.setattr(Fitter, "_save", killed)
+        patch.setattr(Fitter, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             distill(recipe, runs, control=False)
 

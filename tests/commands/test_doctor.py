@@ -70,6 +70,6 @@ def test_torch_and_executorch_must_meet(monkeypatch: pytest.MonkeyPatch, exporte
     monkeypatch.setattr(
         module, "version", lambda name: {"executorch": exporter, "torch": torch}[name]
     )
-    check = module._exporter_matches_torch()
+    check = module.exporter_matches_torch()
     assert check.ok is fits
     assert "pip install" in check.fix

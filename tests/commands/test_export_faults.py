@@ -19,8 +19,8 @@ import torch
 from fixtures.run import exported, make_run, run_folder
 
 from mobilekd import students
-from mobilekd.backends import _pte
 from mobilekd.backends.base import Lowered
+from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.xnnpack import Xnnpack
 from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
@@ -159,7 +159,7 @@ def test_a_layer_left_outside_the_delegate(refused):
                 if not config.__name__.startswith(("Linear", "Addmm", "MM"))
             ]
             partitioner = XnnpackPartitioner(configs=configs)
-            return _pte.lower(
+            return executorch_file.lower(
                 model, example, constants, folder / self.model_file, [partitioner], quantized=False
             )
 

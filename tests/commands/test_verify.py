@@ -92,9 +92,9 @@ def test_the_student_of_a_shipped_reference_is_found():
     run = open_run(f"reference:{references()[0]}")
     made = SimpleNamespace(run=run.info.name, source_sha256=sha256_file(run.weights))
     artifact = SimpleNamespace(manifest=SimpleNamespace(provenance=made))
-    assert module._source(artifact, Path("nowhere")).folder == run.folder
+    assert module.source_run(artifact, Path("nowhere")).folder == run.folder
     made.source_sha256 = "0" * 64
-    assert module._source(artifact, Path("nowhere")) is None
+    assert module.source_run(artifact, Path("nowhere")) is None
 
 
 def test_other_labels_in_the_manifest_are_found(copy):

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekd.backends._coremltools import quiet
+from mobilekd.backends.shared.coreml_file import quiet
 
 with quiet():
     from coremltools.converters.mil.mil import Builder, types

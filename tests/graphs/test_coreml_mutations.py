@@ -12,7 +12,7 @@ from coremltools.proto import FeatureTypes_pb2, MIL_pb2, Model_pb2
 from fixtures.coreml import made
 
 from mobilekd import backends
-from mobilekd.backends._coremltools import interpreted_layers
+from mobilekd.backends.shared.coreml_file import interpreted_layers
 from mobilekd.graphs import torch_graph
 from mobilekd.graphs.mil import MilError
 from mobilekd.lowering import parity

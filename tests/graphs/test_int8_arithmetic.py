@@ -96,7 +96,7 @@ def test_an_addition_is_the_sum_within_half_a_step(
         float(Addition(first, second).floating()) / float(torch.tensor(step, dtype=torch.float32))
         + zero
     )
-    found = int8_arithmetic._quantize(
+    found = int8_arithmetic.quantize(
         None, Addition(first, second), step, zero, -(2**40), 2**40, torch.float64
     )
     open_digits = 256 * max(step_a, step_b) / step * 2**-19
@@ -107,7 +107,7 @@ def test_an_addition_is_the_sum_within_half_a_step(
 @settings(max_examples=200, deadline=None)
 def test_sums_are_rounded_once_half_to_even(total, unit, step, zero) -> None:
     sums = Sums(torch.tensor([total], dtype=torch.float64), torch.tensor(unit, dtype=torch.float32))
-    found = int8_arithmetic._quantize(None, sums, step, zero, -128, 127, torch.int8)
+    found = int8_arithmetic.quantize(None, sums, step, zero, -128, 127, torch.int8)
     exact = np.float32(total) * (np.float32(unit) / np.float32(step))
     assert int(found) == int(np.clip(np.rint(exact) + zero, -128, 127))
 
@@ -117,8 +117,8 @@ def test_a_clamp_is_applied_to_levels() -> None:
         torch.tensor([-500.0, 10.0, 500.0], dtype=torch.float64),
         torch.tensor(0.1, dtype=torch.float32),
     )
-    clamped = int8_arithmetic._clamp(None, sums, 0.0, 6.0)
-    assert int8_arithmetic._quantize(None, clamped, 0.1, -100, -128, 127, torch.int8).tolist() == [
+    clamped = int8_arithmetic.clamp(None, sums, 0.0, 6.0)
+    assert int8_arithmetic.quantize(None, clamped, 0.1, -100, -128, 127, torch.int8).tolist() == [
         -100,
         -90,
         -40,

@@ -126,13 +126,12 @@ def arm_bundle() -> Path:
     if compiler is None:
         raise CannotRunHere(f"arm64 runner: no aarch64-linux-gnu-g++ here to build it; {INSTALL}")
     return _bundle(
-        Toolchain(
-            "aarch64", compiler, _installed_wheel() if native else _arm_wheel(), portable=True
-        )
+        Toolchain("aarch64", compiler, _installed_wheel() if native else arm_wheel(), portable=True)
     )
 
 
-def _executorch_version() -> str:
+def executorch_version() -> str:
+    """The installed ExecuTorch's release (``1.5.1``), else ``CannotRunHere``."""
     try:
         return version("executorch").split("+")[0]
     except PackageNotFoundError:
@@ -152,9 +151,9 @@ def _installed_wheel() -> Path:
     return Path(places[0])
 
 
-def _arm_wheel() -> Path:
+def arm_wheel() -> Path:
     """Headers and libraries of the aarch64 wheel of the installed version, fetched once by pip."""
-    number = _executorch_version()
+    number = executorch_version()
     place = cache_folder() / f"executorch-{number}-aarch64"
     if place.is_dir():
         return place / "executorch"
@@ -270,7 +269,7 @@ def _collect(toolchain: Toolchain, folder: Path) -> None:
     description = {
         "arch": toolchain.arch,
         "compiler": toolchain.describe(),
-        "executorch": _executorch_version(),
+        "executorch": executorch_version(),
         "files": hashes,
     }
     write_json(folder / "bundle.json", description)
@@ -284,7 +283,7 @@ def _executorch_notice(wheel: Path) -> str:
         else "BSD 3-Clause; see https://github.com/pytorch/executorch"
     )
     return (
-        f"== ExecuTorch {_executorch_version()} (with XNNPACK, cpuinfo, pthreadpool"
+        f"== ExecuTorch {executorch_version()} (with XNNPACK, cpuinfo, pthreadpool"
         f" inside)\n\n{text}"
     )
 

@@ -224,10 +224,10 @@ def test_the_build_is_reproducible(tmp_path, monkeypatch):
     """Another cache folder, so another path of the wheel too: the same bytes."""
     first = sha256_file(build.arm_bundle() / build.PROGRAM)
     shutil.copytree(
-        build.cache_folder() / f"executorch-{build._executorch_version()}-aarch64",
+        build.cache_folder() / f"executorch-{build.executorch_version()}-aarch64",
         tmp_path / "wheel",
     )
-    monkeypatch.setattr(build, "_arm_wheel", lambda: tmp_path / "wheel" / "executorch")
+    monkeypatch.setattr(build, "arm_wheel", lambda: tmp_path / "wheel" / "executorch")
     monkeypatch.setenv("MOBILEKD_CACHE", str(tmp_path / "cache"))
     bundle = build.arm_bundle()
     assert bundle.is_relative_to(tmp_path)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekd.backends import _costs
 from mobilekd.backends.base import Lowered
 from mobilekd.backends.base import eager_runner as runner
+from mobilekd.backends.shared import costs
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
 from mobilekd.graphs import pte
@@ -96,7 +96,7 @@ def lower(
         reference_name="eager quantised" if quantized else "eager fp32",
         lowered=lowered,
         memory=file.memory(),
-        notes=(*notes, *_costs.notes(model), *(cost_of_float(file) if quantized else ())),
+        notes=(*notes, *costs.notes(model), *(cost_of_float(file) if quantized else ())),
         graph=lambda: model,
         layers=lowered.layers,
         promises_delegation=promises_delegation,
