@@ -23,7 +23,7 @@ from mobilekd.formats.runs import open_run
 from mobilekd.graphs import pte
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import prepare
-from mobilekd.lowering.record import freeze_quantisation
+from mobilekd.lowering.freeze import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import sha256_tree
 

@@ -173,7 +173,7 @@ def test_it_shares_no_code_with_the_exporter():
     """It imports itself, the error's class, and coremltools' generated protobuf readers; nothing
     that converts or compresses.
     """
-    from mobilekd.graphs.torch_graph import mil
+    from mobilekd.graphs import mil
 
     for path in Path(mil.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -2,11 +2,9 @@
 processes.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+from fixtures.latencies import RECORDED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,13 +16,6 @@ from mobilekd.metrics.stats import (
     process_p_value,
     process_ratio,
 )
-
-RECORDED = [
-    np.array(one, float)
-    for one in json.loads(
-        (Path(__file__).parent / "data/latencies.json").read_text(encoding="utf-8")
-    )["processes"]
-]
 
 
 def quiet(random, processes, *, center=1e6, between=0.01, within=0.03, count=67):

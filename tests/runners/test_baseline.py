@@ -2,11 +2,11 @@
 finds what is slower.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.latencies import RECORDED
 from fixtures.report import make_measurement
 
 from mobilekd.formats.measurement import Measurement, Series
@@ -16,9 +16,6 @@ from mobilekd.runners.baseline import Regression, judge
 from mobilekd.support.errors import UserError
 
 SETTINGS, PROCESSES, COMMANDS = 12, 4, 300
-RECORDED = json.loads((Path(__file__).parent / "data/latencies.json").read_text(encoding="utf-8"))[
-    "processes"
-]
 
 
 @pytest.fixture(scope="module")
