@@ -5,7 +5,7 @@ On its own test split, or on any other labelled data: there classes are mapped e
 photographs that trained or calibrated the student are left out and counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,14 @@ from mobilekd.data import (
     Dataset,
     inputs,
     load,
-    make_split,
     map_classes,
     overlap_hashes,
     overlapping,
-    same_pixels,
 )
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.recipe import DataTable
-from mobilekd.formats.runs import Split
+from mobilekd.formats.runs import Role
+from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
@@ -111,39 +110,33 @@ def _test_split(predictor: Predictor) -> EvaluatedData:
     """The recipe's own test photographs. A split that is not at hand is made again and must have
     the recorded hash.
     """
-    dataset = load(predictor.recipe.data)
-    split = _split(predictor, dataset)
-    if split.data_hash != dataset.hash:
-        raise UserError(
-            f"{predictor.name}: the data at {predictor.recipe.data.root} has changed since"
-            " training; evaluate with --data instead"
-        )
-    if not same_pixels(dataset, split, "test"):
-        raise UserError(
-            f"{predictor.name}: its test photographs are others than at training; put them back, or"
-            " evaluate with --data"
-        )
-    rows = dataset.rows(split.test)
+    own = _own_data(predictor)
+    rows = own.dataset.rows(own.split.test)
     ids = tuple(
-        name for name, row in zip(split.test, rows, strict=True) if dataset.targets[row] >= 0
+        name
+        for name, row in zip(own.split.test, rows, strict=True)
+        if own.dataset.targets[row] >= 0
     )
     if not ids:
         raise UserError(
             f"{predictor.name}: its test split is empty; evaluate on other photographs with --data"
         )
-    left_out = {"unlabelled": len(split.test) - len(ids), "unmapped": {}, "overlap": 0}
-    return EvaluatedData(dataset, ids, "test", left_out)
+    left_out = {"unlabelled": len(own.split.test) - len(ids), "unmapped": {}, "overlap": 0}
+    return EvaluatedData(own.dataset, ids, "test", left_out)
 
 
-def _split(predictor: Predictor, dataset: Dataset) -> Split:
-    split = predictor.split or make_split(dataset, predictor.recipe.split)
-    if split.hash() != predictor.split_hash:
-        raise UserError(
-            f"{predictor.name}: the split made from this data has hash {split.hash()[:12]},"
-            f" training's was {predictor.split_hash[:12]}; give the data that it was trained on, or"
-            " other data with --data"
+def _own_data(predictor: Predictor, roles: Sequence[Role] = ("test",)) -> EvaluationSet:
+    """The data that trained it; ``UserError`` where it is not here any more."""
+    try:
+        return open_evaluation_set(
+            predictor.recipe,
+            predictor.labels,
+            predictor.split,
+            predictor.split_hash,
+            roles=roles,
         )
-    return split
+    except UserError as error:
+        raise UserError(f"{error}, or other photographs with --data") from None
 
 
 def _other_data(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedData:
@@ -181,12 +174,11 @@ def _other_data(predictor: Predictor, data: DataTable, mapping: Mapping[str, str
 
 def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
     try:
-        dataset = load(predictor.recipe.data)
-        split = _split(predictor, dataset)
+        own = _own_data(predictor, ("train", "validation"))
     except UserError:
         return None
     return predictor.split_hash, overlap_hashes(
-        dataset, (*split.train, *split.validation), predictor.split_hash
+        own.dataset, (*own.split.train, *own.split.validation), predictor.split_hash
     )
 
 

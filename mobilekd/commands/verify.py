@@ -251,7 +251,11 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     recipe = from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json"))
     try:
         evaluation_set = open_evaluation_set(
-            recipe, manifest.labels, run.split if run else None, manifest.provenance.split_hash
+            recipe,
+            manifest.labels,
+            run.split if run else None,
+            manifest.provenance.split_hash,
+            roles=("test",),
         )
     except UserError as reason:
         raise CannotRunHere(f"the test photographs are not here ({reason})") from None

@@ -8,8 +8,9 @@ or anything that trains.
 from importlib import import_module
 
 from mobilekd.data.dataset import Dataset
-from mobilekd.data.decode import check_photographs, inputs, same_pixels
+from mobilekd.data.decode import check_photographs, inputs
 from mobilekd.data.folder import load_unlabelled
+from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes
 from mobilekd.data.overlap import overlap_hashes, overlapping
 from mobilekd.data.split import make_split
@@ -18,6 +19,7 @@ from mobilekd.formats.recipe import DataTable
 __all__ = [
     "Dataset",
     "check_photographs",
+    "difference",
     "inputs",
     "load",
     "load_unlabelled",
@@ -25,7 +27,7 @@ __all__ = [
     "map_classes",
     "overlap_hashes",
     "overlapping",
-    "same_pixels",
+    "with_pixels",
 ]
 
 

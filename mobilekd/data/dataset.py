@@ -4,7 +4,7 @@ is put together.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Dataset:
     hash: str  # over ids, labels, lesions and file sizes
     # generates photograph i where there are no paths
     draw: Callable[[int], Image.Image] | None = None
+    # by id, what photograph_hashes decoded already: hash, and its file's size and time
+    pixel_hashes: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)

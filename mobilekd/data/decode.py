@@ -15,9 +15,7 @@ import numpy as np
 
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.runs import Role, Split
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import sha256_json
 from mobilekd.support.progress import track
 
 
@@ -48,29 +46,39 @@ def check_photographs(dataset: Dataset) -> dict[str, str]:
     )
 
 
-def same_pixels(dataset: Dataset, split: Split, role: Role) -> bool:
-    """Whether a role's photographs are those that the split was made of, by what they show; one
-    without ``pixels`` cannot tell.
-    """
-    kept = split.pixels.get(role)
-    return kept is None or kept == sha256_json(photograph_hashes(dataset, getattr(split, role)))
-
-
 def photograph_hashes(
     dataset: Dataset, ids: Sequence[str], what: str = "hashing photographs"
 ) -> list[str]:
     """SHA-256 of each photograph's size and decoded pixels: equal for equal pictures, whatever
     their files are called.
+
+    The data set keeps them, so a photograph is decoded for its hash once in a process, and again
+    where its file has changed since.
     """
     rows = dataset.rows(ids)
-    out = [""] * len(rows)
+    kept = dataset.pixel_hashes
+    stamps = {int(i): _stamp(dataset, int(i)) for i in rows}
+    new = [i for i, stamp in stamps.items() if kept.get(dataset.ids[i], ("",))[1:] != stamp]
 
-    def one(n: int, i: int) -> None:
+    def one(_: int, i: int) -> None:
         image = dataset.photograph(i)
-        out[n] = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+        digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+        kept[dataset.ids[i]] = (digest, *stamps[i])
 
-    _in_parallel(dataset, rows, one, what)
-    return out
+    if new:
+        _in_parallel(dataset, np.array(new, dtype=np.int64), one, what)
+    return [kept[dataset.ids[int(i)]][0] for i in rows]
+
+
+def _stamp(dataset: Dataset, i: int) -> tuple[int, int]:
+    """Size and time of photograph ``i``'s file; zeros where it is generated or gone."""
+    if dataset.paths is None:
+        return 0, 0
+    try:
+        status = dataset.paths[i].stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _in_parallel(

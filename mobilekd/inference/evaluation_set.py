@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.data import Dataset, inputs, load, make_split
+from mobilekd.data import Dataset, difference, inputs, load, make_split
+from mobilekd.data.split import ROLES
 from mobilekd.formats.artifact import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
-from mobilekd.formats.runs import Split
+from mobilekd.formats.runs import Role, Split
 from mobilekd.support.errors import UserError
 
 
@@ -82,10 +83,17 @@ class EvaluationSet:
 
 
 def open_evaluation_set(
-    recipe: Recipe, labels: Sequence[Label], split: Split | None, split_hash: str
+    recipe: Recipe,
+    labels: Sequence[Label],
+    split: Split | None,
+    split_hash: str,
+    *,
+    roles: Sequence[Role] = ROLES,
 ) -> EvaluationSet:
-    """A recipe's data; a split that is not at hand is made again. A ``UserError`` where either is
-    not what the run recorded.
+    """A recipe's data; a split that is not at hand is made again. ``UserError`` where it is not
+    the data that the run was trained on, by all that :func:`mobilekd.data.difference` compares.
+
+    ``roles`` are those whose photographs will be asked for: their pixels are compared.
     """
     dataset = load(recipe.data)
     keys = [label.key for label in labels]
@@ -96,9 +104,9 @@ def open_evaluation_set(
             " that it was trained on"
         )
     split = split or make_split(dataset, recipe.split)
-    if split.hash() != split_hash or split.data_hash != dataset.hash:
+    if changed := difference(dataset, split, split_hash, roles):
         raise UserError(
             f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
-            " trained on; give that"
+            f" trained on ({changed}); give that"
         )
     return EvaluationSet(dataset, split, recipe.preprocess.noun())

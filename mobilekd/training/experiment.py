@@ -19,14 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from mobilekd.data import (
     Dataset,
     check_photographs,
+    difference,
     inputs,
     load,
     load_unlabelled,
     make_split,
     overlap_hashes,
     overlapping,
+    with_pixels,
 )
-from mobilekd.data.split import ROLES
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe, Table, TrainTable
 from mobilekd.formats.runs import SPLIT, Split, read_split
@@ -165,22 +166,16 @@ def prepare(recipe: Recipe, *folders: Path) -> Experiment:
     same. Writes nothing.
     """
     dataset = load(recipe.data)
-    hashes = check_photographs(dataset)
-    split = make_split(dataset, recipe.split)
-    pixels = {role: sha256_json([hashes[name] for name in getattr(split, role)]) for role in ROLES}
-    split = split.model_copy(update={"pixels": pixels})
+    check_photographs(dataset)
+    split = with_pixels(dataset, make_split(dataset, recipe.split))
     for folder in folders:
         path = folder / SPLIT
         if path.exists():
-            kept = read_split(path)
-            if (
-                kept.hash() != split.hash()
-                or kept.data_hash != dataset.hash
-                or kept.pixels not in ({}, pixels)
-            ):
+            changed = difference(dataset, read_split(path), split.hash())
+            if changed:
                 raise UserError(
-                    f"{path}: was made from other data or another [split]; use another name, or"
-                    f" remove {folder} to start again"
+                    f"{path}: was made from other data or another [split] ({changed}); use another"
+                    f" name, or remove {folder} to start again"
                 )
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"

@@ -4,7 +4,7 @@ import pytest
 from fixtures.data import make_folder
 from PIL import Image
 
-from mobilekd.data import Dataset, check_photographs, inputs, load, same_pixels
+from mobilekd.data import Dataset, check_photographs, difference, inputs, load
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import DataTable, Recipe
 from mobilekd.support.errors import UserError
@@ -61,12 +61,13 @@ def test_another_photograph_of_the_same_name_and_size_is_other_data(tmp_path: Pa
     before = prepare(recipe)
     before.keep_split(tmp_path)
     assert prepare(recipe, tmp_path).split == before.split
-    assert all(same_pixels(before.dataset, before.split, role) for role in before.split.pixels)
+    assert difference(before.dataset, before.split, before.split.hash()) is None
     first = root / f"{before.split.test[0]}.bmp"
     Image.new("RGB", Image.open(first).size, "brown").save(first)
     assert load(recipe.data).hash == before.dataset.hash
-    assert [
-        role for role in before.split.pixels if not same_pixels(before.dataset, before.split, role)
-    ] == ["test"]
+    changed = difference(before.dataset, before.split, before.split.hash())
+    assert changed == "photographs of test show something else"
+    roles = ("train", "validation")
+    assert difference(before.dataset, before.split, before.split.hash(), roles) is None
     with pytest.raises(UserError, match="made from other data"):
         prepare(recipe, tmp_path)
