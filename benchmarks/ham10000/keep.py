@@ -21,8 +21,8 @@ from mobilekd.formats.recipe import load_recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.support.files import read_json, sha256_file, write_json
 from mobilekd.support.progress import say
-from mobilekd.teachers.kept import LOGITS, KeptTeacher
-from mobilekd.training.ensemble import Faculty
+from mobilekd.teachers.stored_logits import LOGITS, StoredLogits
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import prepare
 from mobilekd.training.parallel import World
 
@@ -60,17 +60,17 @@ def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> P
     )
     recipe = recipe.model_copy(update={"teachers": (table,)})
     experiment = prepare(recipe)
-    faculty = Faculty.hire(experiment, folder, folder.parent / ".cache", World())
-    cache = faculty.fill(recipe.train)[0]
+    ensemble = TeacherEnsemble.open(experiment, folder, folder.parent / ".cache", World())
+    cache = ensemble.fill(recipe.train)[0]
     split = experiment.split
     plain = (*split.validation, *split.test)
-    kept = KeptTeacher(
+    kept = StoredLogits(
         path=RESULTS / name / LOGITS,
         depends_on=cache.depends_on,
         train_ids=split.train,
         train_views=np.stack([cache.logits(view, split.train) for view in range(views)]),
         plain_ids=plain,
-        plain_logits=faculty.logits(plain),
+        plain_logits=ensemble.logits(plain),
     )
     kept.path.parent.mkdir(parents=True, exist_ok=True)
     kept.write()

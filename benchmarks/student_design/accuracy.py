@@ -23,7 +23,7 @@ from mobilekd.support.files import read_json, write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.training.experiment import Experiment, count_parameters, prepare
-from mobilekd.training.loop import Fitter
+from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits, quick_scores
 
@@ -42,7 +42,7 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
     losses = [table for table in recipe.losses if table.name == "cross_entropy"] or [
         LossTable(name="cross_entropy")
     ]
-    fitter = Fitter(
+    trainer = Trainer(
         network,
         Objective(losses, classes=experiment.classes),
         recipe.train,
@@ -55,16 +55,16 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
         identity=f"{experiment.identity('train', *losses)} {name} {seed}",
         view_seed=experiment.view_seed(recipe.train),
     )
-    trained = fitter.fit(experiment.pictures, experiment.validation, None, resume=True)
+    trained = trainer.fit(experiment.training_images, experiment.validation, None, resume=True)
     logits = predict_logits(
-        trained, experiment.views, experiment.validation.inputs, fitter.world.device
+        trained, experiment.views, experiment.validation.inputs, trainer.world.device
     )
     scores = {
         "variant": name,
         "seed": seed,
         **quick_scores(logits, experiment.validation.targets, experiment.classes),
         "parameters": count_parameters(network),
-        "seconds": round(fitter.clock.total(), 1),
+        "seconds": round(trainer.clock.total(), 1),
     }
     write_json(done, scores)
     return scores

@@ -22,13 +22,13 @@ from mobilekd.formats.recipe import (
 )
 from mobilekd.losses import Objective, Outputs
 from mobilekd.students import build
-from mobilekd.teachers.cache import TeacherCache
 from mobilekd.teachers.engine import fastest
+from mobilekd.teachers.logit_cache import LogitCache
 from mobilekd.teachers.network import Teacher, build_teacher
-from mobilekd.training.loop import Fitter
+from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import draw_all, predict_logits
-from mobilekd.training.schedule import Pictures
+from mobilekd.training.schedule import TrainingImages
 from mobilekd.training.views import Views, keys
 
 FIXED_VIEWS = 2
@@ -44,7 +44,7 @@ class Ours:
         dataset = load(DataTable(kind="folder", root=step.photographs))
         ids = dataset.ids[: step.steps * step.batch]
         storage = inputs(dataset, ids, Preprocess(step.storage, step.storage))
-        self.pictures = Pictures(tuple(ids), dataset.targets[dataset.rows(ids)], storage)
+        self.images = TrainingImages(tuple(ids), dataset.targets[dataset.rows(ids)], storage)
         augment = AugmentTable(
             rotation=step.rotation,
             scale=step.scale,
@@ -55,20 +55,20 @@ class Ours:
             hue=step.hue,
         )
         self.views = Views(augment, Preprocess(step.size, step.size))
-        self.key = keys(self.pictures.ids, 0)
+        self.key = keys(self.images.ids, 0)
         network = build_teacher(TeacherTable(model=step.teacher), step.classes)
         self.teacher = Teacher(network)
         example = torch.rand(step.batch, 3, step.size, step.size) * 2 - 1
         self.engine, self.engine_name = fastest(self.teacher, example, photographs=10**6)
         self.student = build(StudentTable(width=step.student_width), step.classes)
-        self.fitters = {views: self._fitter(views) for views in (0, FIXED_VIEWS)}
-        self.forward = self.fitters[0]._compiled(10**6)
-        self.cache = TeacherCache(folder, what="benchmark")
+        self.trainers = {views: self._trainer(views) for views in (0, FIXED_VIEWS)}
+        self.forward = self.trainers[0]._compiled(10**6)
+        self.cache = LogitCache(folder, what="benchmark")
         self.filled = 0
         for _ in range(FIXED_VIEWS):
             self.fill()
 
-    def _fitter(self, views: int) -> Fitter:
+    def _trainer(self, views: int) -> Trainer:
         step = self.step
         tables = [
             LossTable(name="cross_entropy", weight=step.alpha),
@@ -89,7 +89,7 @@ class Ours:
                 "threads": step.threads,
             }
         )
-        return Fitter(
+        return Trainer(
             self.student,
             Objective(tables, classes=step.classes),
             table,
@@ -107,18 +107,18 @@ class Ours:
         """The training loop's own epoch over the photographs of one round, without validation and
         checkpoint.
         """
-        fitter = self.fitters[views]
+        trainer = self.trainers[views]
         feed = self._cached if views else self._fresh
-        fitter._one_epoch(self.forward, self.pictures, self.key, feed, self.step.steps)
-        fitter.epoch += 1
-        return len(self.pictures.ids)
+        trainer._one_epoch(self.forward, self.images, self.key, feed, self.step.steps)
+        trainer.epoch += 1
+        return len(self.images.ids)
 
     def _fresh(self, rows: np.ndarray, view: int, x: torch.Tensor) -> Outputs:
         return Outputs(self.engine(x))
 
     def _cached(self, rows: np.ndarray, view: int, x: torch.Tensor) -> Outputs:
         return Outputs(
-            torch.from_numpy(self.cache.logits(view, [self.pictures.ids[row] for row in rows]))
+            torch.from_numpy(self.cache.logits(view, [self.images.ids[row] for row in rows]))
         )
 
     def fresh(self) -> int:
@@ -132,9 +132,9 @@ class Ours:
     def fill(self) -> int:
         """What a fixed view costs once: drawn, and the teacher's outputs written."""
         drawn = draw_all(
-            self.views, self.pictures, self.key, self.filled, torch.device("cpu")
+            self.views, self.images, self.key, self.filled, torch.device("cpu")
         ).numpy()
-        row_of = {name: row for row, name in enumerate(self.pictures.ids)}
+        row_of = {name: row for row, name in enumerate(self.images.ids)}
 
         def compute(names: Sequence[str]) -> np.ndarray:
             chosen = drawn[[row_of[name] for name in names]]
@@ -142,7 +142,7 @@ class Ours:
                 self.engine, self.views, chosen, torch.device("cpu"), self.step.batch
             )
 
-        self.cache.fill(self.filled, self.pictures.ids, compute)
+        self.cache.fill(self.filled, self.images.ids, compute)
         self.filled += 1
         return len(drawn)
 
@@ -150,15 +150,15 @@ class Ours:
         """The student's arithmetic alone: forward, loss, backward, optimiser on pixels and teacher
         outputs at hand.
         """
-        step, fitter = self.step, self.fitters[0]
+        step, trainer = self.step, self.trainers[0]
         x = torch.rand(step.batch, 3, step.size, step.size).to(memory_format=torch.channels_last)
         target, taught = (
             torch.zeros(step.batch, dtype=torch.int64),
             Outputs(torch.zeros(step.batch, step.classes)),
         )
-        fitter.model.train()
+        trainer.model.train()
         for _ in range(step.steps):
-            fitter._step(self.forward, x, target, taught, step.batch, 0, step.steps)
+            trainer._step(self.forward, x, target, taught, step.batch, 0, step.steps)
         return step.steps * step.batch
 
 

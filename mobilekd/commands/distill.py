@@ -23,9 +23,9 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes, write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.training.ensemble import Faculty
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
-from mobilekd.training.loop import Fitter
+from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import class_weights, log_priors
@@ -109,8 +109,8 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
     recipe or of its control's student.
     """
     folder = runs / recipe.name
-    faculty = (
-        Faculty.hire(experiment, folder, runs / ".cache" / "teachers", world)
+    ensemble = (
+        TeacherEnsemble.open(experiment, folder, runs / ".cache" / "teachers", world)
         if recipe.teachers
         else None
     )
@@ -120,7 +120,7 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
     objective = Objective(
         recipe.losses,
         student=student,
-        teacher=faculty.network if faculty else None,
+        teacher=ensemble.network if ensemble else None,
         preprocess=experiment.preprocess,
         classes=experiment.classes,
         class_weights=(
@@ -134,12 +134,12 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
             else None
         ),
     )
-    if objective.needs_teacher and faculty is None:
+    if objective.needs_teacher and ensemble is None:
         raise UserError(
             f"{recipe.name}: a loss needs a teacher and the recipe has none; add [[teachers]] or"
             " drop the loss"
         )
-    fitter = Fitter(
+    trainer = Trainer(
         student,
         objective,
         recipe.train,
@@ -155,11 +155,11 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
             recipe.ensemble,
             *recipe.teachers,
             *recipe.losses,
-            also=faculty.weights if faculty else (),
+            also=ensemble.weights if ensemble else (),
         ),
         view_seed=experiment.view_seed(recipe.train),
     )
-    return Trial(recipe, folder, experiment, faculty, fitter)
+    return Trial(recipe, folder, experiment, ensemble, trainer)
 
 
 @dataclass(frozen=True)
@@ -169,38 +169,40 @@ class Trial:
     recipe: Recipe
     folder: Path
     experiment: Experiment
-    faculty: Faculty | None
-    fitter: Fitter
+    ensemble: TeacherEnsemble | None
+    trainer: Trainer
 
     def run(self, *, resume: bool, control: str | None) -> None:
         """Train to the end and write the run. ``control`` names the run beside it, None where this
         is the control or has none.
         """
-        experiment, faculty, fitter = self.experiment, self.faculty, self.fitter
+        experiment, ensemble, trainer = self.experiment, self.ensemble, self.trainer
         experiment.keep_split(self.folder)
         write_json(self.folder / "recipe.json", self.recipe.to_dict())
         feed = (
-            faculty.feed(fitter.objective, self.recipe.train)
-            if faculty and fitter.objective.needs_teacher
+            ensemble.feed(trainer.objective, self.recipe.train)
+            if ensemble and trainer.objective.needs_teacher
             else None
         )
-        student = fitter.fit(experiment.pictures, experiment.validation, feed, resume=resume)
-        if fitter.world.leader:
+        student = trainer.fit(
+            experiment.training_images, experiment.validation, feed, resume=resume
+        )
+        if trainer.world.leader:
             self._finish(student, control)
-        fitter.world.barrier()
+        trainer.world.barrier()
 
     def _finish(self, student: nn.Module, control: str | None) -> None:
         """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says
         that all is there.
         """
-        recipe, folder, experiment, faculty, fitter = (
+        recipe, folder, experiment, ensemble, trainer = (
             self.recipe,
             self.folder,
             self.experiment,
-            self.faculty,
-            self.fitter,
+            self.ensemble,
+            self.trainer,
         )
-        dataset, device = experiment.dataset, fitter.world.device
+        dataset, device = experiment.dataset, trainer.world.device
         logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
         fitted = calibrate(
             logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs
@@ -208,8 +210,8 @@ class Trial:
         state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
         write_bytes(folder / "student.safetensors", safetensors.torch.save(state))
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
-        if faculty:
-            judged = faculty.logits(experiment.split.test)
+        if ensemble:
+            judged = ensemble.logits(experiment.split.test)
             write_bytes(
                 folder / "teacher_logits.safetensors",
                 safetensors.torch.save({"test": torch.from_numpy(judged).half()}),
@@ -227,9 +229,9 @@ class Trial:
             parameters=count_parameters(student),
             macs=count_macs(student.cpu(), experiment.preprocess),
             epochs=recipe.train.epochs,
-            seconds=round(fitter.clock.total(), 1),
-            images_per_second=round(fitter.clock.images / max(fitter.clock.total(), 1e-9), 1),
-            teachers=faculty.describe() if faculty else (),
+            seconds=round(trainer.clock.total(), 1),
+            images_per_second=round(trainer.clock.images / max(trainer.clock.total(), 1e-9), 1),
+            teachers=ensemble.describe() if ensemble else (),
             created_utc=utc_now(),
             versions=versions(),
             commit=commit(),

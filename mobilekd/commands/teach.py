@@ -15,10 +15,10 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.teachers.network import build_teacher, save_taught
-from mobilekd.teachers.probe import check_answers
+from mobilekd.teachers.network import build_teacher, save_teacher
+from mobilekd.teachers.shape_check import check_output_shape
 from mobilekd.training.experiment import Experiment, prepare
-from mobilekd.training.loop import Fitter
+from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import class_weights, log_priors
@@ -49,11 +49,11 @@ def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) ->
             say(f"{place}: trained already")
         elif not table.trained:
             lessons.append((table, place, _ready(experiment, table, place, index, world)))
-    for table, place, fitter in lessons:
+    for table, place, trainer in lessons:
         experiment.keep_split(folder)
-        model = fitter.fit(experiment.pictures, experiment.validation, None, resume=resume)
+        model = trainer.fit(experiment.training_images, experiment.validation, None, resume=resume)
         if world.leader:
-            _keep(model, experiment, table, place, fitter)
+            _keep(model, experiment, table, place, trainer)
         world.barrier()
     return [
         Path(table.trained or folder / "teachers" / str(index))
@@ -63,12 +63,12 @@ def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) ->
 
 def _ready(
     experiment: Experiment, table: TeacherTable, folder: Path, index: int, world: World
-) -> Fitter:
+) -> Trainer:
     """The teacher with its pretrained weights, about to be trained."""
     recipe, train = experiment.recipe, experiment.recipe.teach
     torch.manual_seed(recipe.seed + index)
     model = build_teacher(table, experiment.classes)
-    check_answers(model, table, index, experiment.classes, experiment.preprocess)
+    check_output_shape(model, table, index, experiment.classes, experiment.preprocess)
     targets = experiment.targets(experiment.split.train)
     objective = Objective(
         (LossTable(name="cross_entropy", options={"label_smoothing": train.label_smoothing}),),
@@ -84,7 +84,7 @@ def _ready(
             else None
         ),
     )
-    return Fitter(
+    return Trainer(
         model,
         objective,
         train,
@@ -100,12 +100,12 @@ def _ready(
 
 
 def _keep(
-    model: nn.Module, experiment: Experiment, table: TeacherTable, folder: Path, fitter: Fitter
+    model: nn.Module, experiment: Experiment, table: TeacherTable, folder: Path, trainer: Trainer
 ) -> None:
     """Write the teacher's folder whole: weights, and what validation says of them."""
     split, dataset = experiment.split, experiment.dataset
     logits = predict_logits(
-        model, experiment.views, experiment.validation.inputs, fitter.world.device
+        model, experiment.views, experiment.validation.inputs, trainer.world.device
     )
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     rows = dataset.rows(split.validation)
@@ -116,7 +116,7 @@ def _keep(
         dataset.classes,
     )
     with new_folder(folder) as new:
-        save_taught(model, new / "weights.safetensors")
+        save_teacher(model, new / "weights.safetensors")
         write_json(
             new / "teacher.json",
             {
@@ -129,17 +129,17 @@ def _keep(
                 "split_by": split.by,
                 "data_hash": dataset.hash,
                 "recipe_hash": experiment.recipe.hash(),
-                "identity": fitter.identity,
+                "identity": trainer.identity,
                 "weights_sha256": sha256_file(new / "weights.safetensors"),
                 "validation": {key: value.model_dump() for key, value in scores.items()},
-                "seconds": round(fitter.clock.total(), 1),
-                "images_per_second": round(fitter.clock.images / fitter.clock.total(), 1),
+                "seconds": round(trainer.clock.total(), 1),
+                "images_per_second": round(trainer.clock.images / trainer.clock.total(), 1),
                 "created_utc": utc_now(),
                 "versions": versions(),
                 "commit": commit(),
             },
         )
-    (fitter.folder / CHECKPOINT).unlink()
-    (fitter.folder / "metrics.jsonl").rename(folder / "metrics.jsonl")
-    fitter.folder.rmdir()
+    (trainer.folder / CHECKPOINT).unlink()
+    (trainer.folder / "metrics.jsonl").rename(folder / "metrics.jsonl")
+    trainer.folder.rmdir()
     say(f"{folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")

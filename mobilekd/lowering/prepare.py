@@ -22,7 +22,7 @@ from mobilekd.metrics import paired_difference, weighted
 from mobilekd.students import Deployable
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.progress import say
-from mobilekd.training.ensemble import Faculty
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.parallel import World
 
@@ -178,13 +178,13 @@ def _teachers(
     if not recipe.teachers:
         return None
     try:
-        faculty = Faculty.hire(
+        ensemble = TeacherEnsemble.open(
             Experiment(recipe, evaluation_set.dataset, evaluation_set.split),
             folder,
             folder / "teachers",
             World.from_environment(),
         )
-        known = torch.softmax(torch.from_numpy(faculty.logits(evaluation_set.split.train)), 1)
+        known = torch.softmax(torch.from_numpy(ensemble.logits(evaluation_set.split.train)), 1)
     except UserError as reason:
         say(f"export: {reason}; the student in floating point teaches alone")
         return None

@@ -1,4 +1,6 @@
-"""Starting weights for a student: a local file or timm's hub, and a word about what was kept."""
+"""Weights files and hubs: the one reader of tensors, and what a student keeps of its starting
+weights.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,21 +14,21 @@ from mobilekd.support.progress import say
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from a ``.safetensors`` or torch file; never unpickles code."""
+    """A state dict from a ``.safetensors`` or torch file; nothing in it is executed."""
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(
-            f"{path}: no such weights file, or none that you may read; check student.weights, or"
-            " write hub"
+            f"{path}: no such weights file, or none that you may read; check the recipe's"
+            " weights key, or write hub"
         ) from None
     except Exception as error:  # torch and safetensors raise a dozen types for a damaged file
         raise UserError(
             f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
         ) from None
-    state = found.get("state_dict", found) if isinstance(found, dict) else None
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no state dict; save model.state_dict()")
     return state

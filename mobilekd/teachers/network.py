@@ -8,7 +8,6 @@ as its logarithm, so that whatever takes one teacher's logits takes an ensemble'
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -17,17 +16,23 @@ import torchvision
 from torch import Tensor, nn
 
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
+from mobilekd.students.weights import read_state
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say
-from mobilekd.teachers.published import calm, leave_imagenet, new_head, spare_onednn
+from mobilekd.teachers.surgery import (
+    avoid_onednn_overflow,
+    drop_imagenet_parts,
+    replace_head,
+    shrink_classifier,
+)
 
 
 def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
     """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its
     weights.
 
-    Not every network takes every size: ``teacher_probe.check_answers`` asks this one.
+    Not every network takes every size: ``shape_check.check_output_shape`` asks this one.
     """
     library, _, name = table.model.rpartition(":")
     names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
@@ -54,11 +59,11 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
         )
         raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
     if library == "torchvision":
-        new_head(model, table.model, classes)
-        leave_imagenet(model, table.options)
+        replace_head(model, table.model, classes)
+        drop_imagenet_parts(model, table.options)
     else:
-        calm(model)
-    spare_onednn(model)
+        shrink_classifier(model)
+    avoid_onednn_overflow(model)
     if table.weights and not hub:
         load_matching(model, Path(table.weights))
     return model
@@ -68,7 +73,7 @@ def load_matching(model: nn.Module, path: Path) -> None:
     """Load a weights file (``.pth`` or ``.safetensors``) where names and shapes fit; say what did
     not.
     """
-    state = read_weights(path)
+    state = read_state(path)
     own = model.state_dict()
     fits = {
         key: value for key, value in state.items() if key in own and own[key].shape == value.shape
@@ -87,7 +92,7 @@ def load_matching(model: nn.Module, path: Path) -> None:
     )
 
 
-def save_taught(model: nn.Module, path: Path) -> None:
+def save_teacher(model: nn.Module, path: Path) -> None:
     """Write a taught network whole; weights that two layers share (CoaT's) are written twice,
     safetensors knows no sharing.
     """
@@ -104,9 +109,9 @@ def save_taught(model: nn.Module, path: Path) -> None:
     )
 
 
-def load_taught(model: nn.Module, path: Path) -> None:
-    """Load what :func:`save_taught` wrote of the same network."""
-    taught, own = read_weights(path), model.state_dict()
+def load_teacher(model: nn.Module, path: Path) -> None:
+    """Load what :func:`save_teacher` wrote of the same network."""
+    taught, own = read_state(path), model.state_dict()
     if {key: value.shape for key, value in taught.items()} != {
         key: value.shape for key, value in own.items()
     }:
@@ -116,23 +121,6 @@ def load_taught(model: nn.Module, path: Path) -> None:
         )
     own.update(taught)  # safetensors has no place for versions of modules, which MNASNet asks for
     model.load_state_dict(own)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a weights file; nothing in it is executed."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such weights file; check the recipe's weights key") from None
-    except Exception as error:  # torch and safetensors raise a dozen kinds for a broken file
-        raise UserError(
-            f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
-        ) from None
-    return loaded.get("state_dict", loaded)
 
 
 class Teacher(nn.Module):

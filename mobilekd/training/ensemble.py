@@ -17,10 +17,10 @@ from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 from mobilekd.support.progress import say, track
-from mobilekd.teachers.cache import TeacherCache
 from mobilekd.teachers.engine import Forward, fastest
-from mobilekd.teachers.kept import KeptTeacher, read_kept
-from mobilekd.teachers.network import Teacher, build_teacher, combine, load_taught
+from mobilekd.teachers.logit_cache import LogitCache
+from mobilekd.teachers.network import Teacher, build_teacher, combine, load_teacher
+from mobilekd.teachers.stored_logits import StoredLogits, read_stored_logits
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import TeacherFeed
 from mobilekd.training.parallel import World
@@ -40,7 +40,7 @@ class Member:
     table: TeacherTable
     record: dict[str, Any]
     network: Teacher | None
-    kept: KeptTeacher | None = None
+    stored: StoredLogits | None = None
 
     def recalls(self) -> list[float]:
         """Recall per class on validation, 0 where validation has none."""
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass
-class Faculty:
+class TeacherEnsemble:
     """All teachers of a run; together they act as one."""
 
     members: list[Member]
@@ -60,9 +60,9 @@ class Faculty:
     world: World
 
     @classmethod
-    def hire(
+    def open(
         cls, experiment: Experiment, folder: Path, cache_root: Path, world: World
-    ) -> "Faculty":
+    ) -> "TeacherEnsemble":
         """Open every teacher of the recipe; one that was judged on another split, or knows nothing,
         ends the run.
         """
@@ -70,14 +70,14 @@ class Faculty:
         for index, table in enumerate(experiment.recipe.teachers):
             place = Path(table.trained) if table.trained else folder / "teachers" / str(index)
             members.append(_open_member(table, place, experiment, world))
-        faculty = cls(members, experiment, cache_root, world)
+        ensemble = cls(members, experiment, cache_root, world)
         for member in members:
-            if member.kept:
+            if member.stored:
                 train = experiment.recipe.train
-                member.kept.check(
-                    faculty._depends_on(member, train), min(train.views, train.epochs)
+                member.stored.check(
+                    ensemble._depends_on(member, train), min(train.views, train.epochs)
                 )
-        return faculty
+        return ensemble
 
     @property
     def network(self) -> nn.Module | None:
@@ -104,8 +104,8 @@ class Faculty:
         )
         each = []
         for index, member in enumerate(self.members):
-            if member.kept:
-                each.append(member.kept.plain(ids))
+            if member.stored:
+                each.append(member.stored.plain(ids))
             else:
                 assert inputs is not None
                 each.append(
@@ -127,10 +127,10 @@ class Faculty:
             self._combine([self._engine_for(i, len(x))(x) for i in range(len(self.members))])
         )
 
-    def caches(self, table: TrainTable) -> list[TeacherCache]:
+    def caches(self, table: TrainTable) -> list[LogitCache]:
         """One cache for each teacher, named by all that its numbers depend on."""
         return [
-            TeacherCache(self.cache_root, **self._depends_on(member, table))
+            LogitCache(self.cache_root, **self._depends_on(member, table))
             for member in self.members
         ]
 
@@ -159,7 +159,7 @@ class Faculty:
 
         return feed
 
-    def fill(self, table: TrainTable) -> list[TeacherCache]:
+    def fill(self, table: TrainTable) -> list[LogitCache]:
         """The caches, with every view that ``table`` asks for; what is missing is computed and
         kept.
         """
@@ -170,39 +170,36 @@ class Faculty:
         self.world.barrier()
         return caches
 
-    def _fill(self, caches: list[TeacherCache], table: TrainTable) -> None:
-        pictures, views = self.experiment.pictures, self.experiment.views
-        key = keys(pictures.ids, self.experiment.view_seed(table))
-        row_of = {name: row for row, name in enumerate(pictures.ids)}
+    def _fill(self, caches: list[LogitCache], table: TrainTable) -> None:
+        images, views = self.experiment.training_images, self.experiment.views
+        key = keys(images.ids, self.experiment.view_seed(table))
+        row_of = {name: row for row, name in enumerate(images.ids)}
         wanted = range(min(table.views, table.epochs))
         missing = [
-            (v, i)
-            for v in wanted
-            for i, cache in enumerate(caches)
-            if not cache.has(v, pictures.ids)
+            (v, i) for v in wanted for i, cache in enumerate(caches) if not cache.has(v, images.ids)
         ]
         if missing:
             say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
         for view, index in track(missing, "teacher views", len(missing)):
-            kept = self.members[index].kept
-            if kept:
-                caches[index].fill(view, pictures.ids, partial(kept.of_view, view))
+            stored = self.members[index].stored
+            if stored:
+                caches[index].fill(view, images.ids, partial(stored.of_view, view))
                 continue
 
             def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
                 rows = np.array([row_of[name] for name in names])
-                drawn = draw_all(views, pictures, key, view, self.world.device, rows)
+                drawn = draw_all(views, images, key, view, self.world.device, rows)
                 return predict_logits(
                     self._engine(index), views, drawn.numpy(), self.world.device, BATCH
                 )
 
-            caches[index].fill(view, pictures.ids, compute)
+            caches[index].fill(view, images.ids, compute)
 
     def _cached(self, table: TrainTable) -> TeacherFeed:
-        caches, pictures = self.fill(table), self.experiment.pictures
+        caches, images = self.fill(table), self.experiment.training_images
 
         def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
-            names = [pictures.ids[row] for row in rows]
+            names = [images.ids[row] for row in rows]
             stored = [torch.from_numpy(cache.logits(view, names)).to(x.device) for cache in caches]
             return Outputs(self._combine(stored))
 
@@ -227,7 +224,7 @@ class Faculty:
                 torch.rand(batch, 3, size.height, size.width, device=self.world.device) * 2 - 1
             )
             train = self.experiment.recipe.train
-            photographs = len(self.experiment.pictures.ids) * min(
+            photographs = len(self.experiment.training_images.ids) * min(
                 train.views or train.epochs, train.epochs
             )
             network = self.members[index].network
@@ -262,16 +259,16 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
             f"{place}: trained for another [preprocess] than the recipe's; teach it for this one"
         )
     _refuse_chance(place, record, experiment)
-    kept = read_kept(place)
-    if kept:
-        return Member(table, record, None, kept)
+    stored = read_stored_logits(place)
+    if stored:
+        return Member(table, record, None, stored)
     network = build_teacher(
         table.model_copy(
             update={"model": record["model"], "options": record["options"], "weights": None}
         ),
         experiment.classes,
     )
-    load_taught(network, place / "weights.safetensors")
+    load_teacher(network, place / "weights.safetensors")
     return Member(table, record, Teacher(network.to(world.device)))
 
 

@@ -34,7 +34,7 @@ from mobilekd.formats.runs import SPLIT, Split, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say
-from mobilekd.training.schedule import Pictures, Validation, storage_size
+from mobilekd.training.schedule import TrainingImages, Validation, storage_size
 from mobilekd.training.views import Views
 
 
@@ -98,7 +98,7 @@ class Experiment:
         return self.unlabelled[0].hash if self.unlabelled else None
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def training_images(self) -> TrainingImages:
         """The training photographs, with the unlabelled ones behind them."""
         storage = inputs(self.dataset, self.split.train, self.storage)
         ids, targets = self.split.train, self.targets(self.split.train)
@@ -106,7 +106,7 @@ class Experiment:
             extra, more = self.unlabelled
             storage = np.concatenate([storage, inputs(extra, more, self.storage)])
             ids, targets = (*ids, *more), np.concatenate([targets, np.full(len(more), -1)])
-        return Pictures(ids, targets, storage)
+        return TrainingImages(ids, targets, storage)
 
     @cached_property
     def validation(self) -> Validation:

@@ -28,7 +28,7 @@ from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
 from mobilekd.training.precision import autocast_pays, tf32
 from mobilekd.training.schedule import (
-    Pictures,
+    TrainingImages,
     Validation,
     batches,
     epoch_order,
@@ -41,8 +41,8 @@ from mobilekd.training.views import Views, keys
 #: Below this many steps ``torch.compile`` costs more than it saves (measured: it takes about 90 s).
 COMPILE_PAYS_AFTER = 600
 
-#: Where a teacher's outputs come from: (rows of Pictures, view number, normalised input) -> outputs
-#: for the batch.
+#: Where a teacher's outputs come from: (rows of TrainingImages, view number, normalised input) ->
+#: outputs for the batch.
 TeacherFeed = Callable[[np.ndarray, int, Tensor], Outputs]
 
 
@@ -59,7 +59,7 @@ class Clock:
         return self.seconds + time.monotonic() - self.started
 
 
-class Fitter:
+class Trainer:
     """Trains ``model`` under ``objective``; ``fit`` runs to the end, from the checkpoint in
     ``folder`` if asked.
     """
@@ -108,26 +108,26 @@ class Fitter:
 
     def fit(
         self,
-        pictures: Pictures,
+        images: TrainingImages,
         validation: Validation,
         teacher: TeacherFeed | None,
         *,
         resume: bool,
     ) -> nn.Module:
         """Train to the last epoch and return the model with its averaged weights, in eval mode."""
-        steps = max(1, len(pictures.ids) // self.table.batch_size)
+        steps = max(1, len(images.ids) // self.table.batch_size)
         self.clock = Clock()
         if resume:
             self._restore()
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps)
-        key = keys(pictures.ids, self.view_seed)
+        key = keys(images.ids, self.view_seed)
         # ranks read photographs each at their own speed; from here on a silent one is lost
         self.world.barrier()
         while self.epoch < self.table.epochs:
             began = time.monotonic()
             try:
-                losses = self._one_epoch(forward, pictures, key, teacher, steps)
+                losses = self._one_epoch(forward, images, key, teacher, steps)
             except LostRank as lost:
                 raise LostRank(f"{self.what}, epoch {self.epoch + 1}: {lost}") from None
             self.epoch += 1
@@ -148,13 +148,13 @@ class Fitter:
     def _one_epoch(
         self,
         forward: Callable[[Tensor], Tensor],
-        pictures: Pictures,
+        images: TrainingImages,
         key: np.ndarray,
         teacher: TeacherFeed | None,
         steps: int,
     ) -> dict[str, float]:
         self.model.train()
-        order = epoch_order(pictures, self.table, self.classes, self.seed, self.epoch)
+        order = epoch_order(images, self.table, self.classes, self.seed, self.epoch)
         view = self.epoch % self.table.views if self.table.views else self.epoch
         sums: dict[str, Tensor] = {}
         shown = track(
@@ -165,8 +165,8 @@ class Fitter:
         ):
             rows = global_rows[self.world.rank :: self.world.size]
             torch.manual_seed(_mix(self.seed, self.epoch, step, self.world.rank))
-            inputs = self._inputs(pictures, key, rows, view)
-            target = torch.from_numpy(pictures.targets[rows]).to(self.world.device)
+            inputs = self._inputs(images, key, rows, view)
+            target = torch.from_numpy(images.targets[rows]).to(self.world.device)
             x, soft_target = self._mixup(self.views.normalise(inputs), target, step)
             taught = teacher(rows, view, x) if teacher is not None else None
             parts = self._step(
@@ -228,20 +228,22 @@ class Fitter:
     # ---- pixels
     # ------------------------------------------------------------
 
-    def _inputs(self, pictures: Pictures, key: np.ndarray, rows: np.ndarray, view: int) -> Tensor:
+    def _inputs(
+        self, images: TrainingImages, key: np.ndarray, rows: np.ndarray, view: int
+    ) -> Tensor:
         """uint8 ``[B, 3, H, W]``. A CPU draws fixed views once and keeps them; CUDA draws any view
         faster than it is copied.
         """
         device = self.world.device
         if device.type == "cpu" and self.table.views:
             if view not in self._drawn:
-                self._drawn[view] = draw_all(self.views, pictures, key, view, device)
+                self._drawn[view] = draw_all(self.views, images, key, view, device)
             return self._drawn[view][torch.from_numpy(rows)]
         if self._storage is None:
-            self._storage = torch.from_numpy(pictures.storage)
+            self._storage = torch.from_numpy(images.storage)
             if (
                 device.type == "cuda"
-                and pictures.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4
+                and images.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4
             ):
                 self._storage = self._storage.to(device)
         chosen = self._storage[torch.from_numpy(rows).to(self._storage.device)]

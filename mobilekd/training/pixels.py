@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilekd.training.schedule import Pictures
+from mobilekd.training.schedule import TrainingImages
 from mobilekd.training.views import Views
 
 #: Photographs drawn at once.
@@ -15,7 +15,7 @@ BATCH = 256
 
 def draw_all(
     views: Views,
-    pictures: Pictures,
+    images: TrainingImages,
     key: np.ndarray,
     view: int,
     device: torch.device,
@@ -24,9 +24,9 @@ def draw_all(
     """One view of every photograph (or of ``rows`` ``[N]``), drawn on ``device``: uint8 ``[N, 3, H,
     W]`` on the CPU.
     """
-    rows = np.arange(len(pictures.ids)) if rows is None else rows
+    rows = np.arange(len(images.ids)) if rows is None else rows
     parts = [
-        views.draw(torch.from_numpy(pictures.storage[some]).to(device), key[some], view).cpu()
+        views.draw(torch.from_numpy(images.storage[some]).to(device), key[some], view).cpu()
         for some in np.split(rows, range(BATCH, len(rows), BATCH))
     ]
     return torch.cat(parts)

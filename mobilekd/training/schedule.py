@@ -14,7 +14,7 @@ from mobilekd.formats.recipe import TrainTable
 
 
 @dataclass(frozen=True)
-class Pictures:
+class TrainingImages:
     """Photographs held in memory at storage size, ``targets`` -1 where there is no label."""
 
     ids: tuple[str, ...]
@@ -39,7 +39,7 @@ def storage_size(preprocess_height: int, aspect: float, native_height: int) -> t
 
 
 def epoch_order(
-    pictures: Pictures, table: TrainTable, classes: int, seed: int, epoch: int
+    images: TrainingImages, table: TrainTable, classes: int, seed: int, epoch: int
 ) -> np.ndarray:
     """Rows in the order of one epoch, ``[N]``: a permutation, or draws that even the classes out.
 
@@ -47,14 +47,12 @@ def epoch_order(
     its count. Photographs without a label keep a plain share.
     """
     random = np.random.default_rng([seed, epoch])
-    count = len(pictures.ids)
+    count = len(images.ids)
     if table.balance not in ("sampling", "sqrt_sampling"):
         return random.permutation(count)
-    counts = np.bincount(pictures.targets[pictures.targets >= 0], minlength=classes).clip(1)
+    counts = np.bincount(images.targets[images.targets >= 0], minlength=classes).clip(1)
     power = 1.0 if table.balance == "sampling" else 0.5
-    weight = np.where(
-        pictures.targets >= 0, (counts.mean() / counts[pictures.targets]) ** power, 1.0
-    )
+    weight = np.where(images.targets >= 0, (counts.mean() / counts[images.targets]) ** power, 1.0)
     return random.choice(count, count, p=weight / weight.sum())
 
 

@@ -27,11 +27,11 @@ from mobilekd.formats.runs import open_run
 from mobilekd.students import build
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
-from mobilekd.teachers.kept import LOGITS, KeptTeacher
+from mobilekd.teachers.stored_logits import LOGITS, StoredLogits
 from mobilekd.training import loop
-from mobilekd.training.ensemble import Faculty
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import prepare
-from mobilekd.training.loop import Fitter
+from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 
 TINY = [
@@ -213,13 +213,13 @@ def test_a_teacher_of_another_recipe_is_not_taken_for_this_ones(
 
 
 def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(fitter: Fitter, line: dict[str, object]) -> None:
-        save(fitter, line)
+    def killed(trainer: Trainer, line: dict[str, object]) -> None:
+        save(trainer, line)
         raise KeyboardInterrupt
 
-    save = Fitter.save
+    save = Trainer.save
     with monkeypatch.context() as patch:
-        patch.setattr(Fitter, "save", killed)
+        patch.setattr(Trainer, "save", killed)
         with pytest.raises(KeyboardInterrupt):
             distill(recipe, runs, control=False)
 
@@ -307,26 +307,33 @@ def test_a_diverging_run_stops_with_the_number_and_keeps_its_checkpoint(
 
 
 @pytest.fixture
-def kept(taught: Path, tmp_path: Path) -> KeptTeacher:
+def kept(taught: Path, tmp_path: Path) -> StoredLogits:
     """The first teacher's answers without its weights, as they lie in the cache of the run that it
     taught.
     """
     recipe = tiny(f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]")
     experiment = prepare(recipe)
-    faculty = Faculty.hire(experiment, taught / "demo", taught / ".cache" / "teachers", World())
-    cache, split = faculty.caches(recipe.train)[0], experiment.split
+    ensemble = TeacherEnsemble.open(
+        experiment, taught / "demo", taught / ".cache" / "teachers", World()
+    )
+    cache, split = ensemble.caches(recipe.train)[0], experiment.split
     place = tmp_path / "kept"
     place.mkdir()
-    write_json(place / "teacher.json", faculty.members[0].record)
+    write_json(place / "teacher.json", ensemble.members[0].record)
     views = np.stack([cache.logits(view, split.train) for view in range(3)])
-    teacher = KeptTeacher(
-        place / LOGITS, cache.depends_on, split.train, views, split.test, faculty.logits(split.test)
+    teacher = StoredLogits(
+        place / LOGITS,
+        cache.depends_on,
+        split.train,
+        views,
+        split.test,
+        ensemble.logits(split.test),
     )
     teacher.write()
     return teacher
 
 
-def taught_by(teacher: KeptTeacher, *overrides: str) -> Recipe:
+def taught_by(teacher: StoredLogits, *overrides: str) -> Recipe:
     return tiny(
         f"teachers=[{{model='test_resnet', trained='{teacher.path.parent}'}}]",
         "train.views=3",
@@ -335,7 +342,7 @@ def taught_by(teacher: KeptTeacher, *overrides: str) -> Recipe:
 
 
 def test_a_student_of_kept_answers_is_the_student_of_the_teacher(
-    taught: Path, kept: KeptTeacher, tmp_path: Path
+    taught: Path, kept: StoredLogits, tmp_path: Path
 ) -> None:
     """But for float16: the same steps, so that nothing of it depends on having the weights."""
     whole = tiny(
@@ -357,7 +364,7 @@ def test_a_student_of_kept_answers_is_the_student_of_the_teacher(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complaint"),
+    ("overrides", "shape_error"),
     [
         (["train.views=0"], "set train.views to 3 or less"),
         (["train.views=4", "train.epochs=4"], "3 views are kept"),
@@ -369,15 +376,15 @@ def test_a_student_of_kept_answers_is_the_student_of_the_teacher(
     ],
 )
 def test_what_was_not_kept_is_refused_before_anything_is_written(
-    kept: KeptTeacher, tmp_path: Path, overrides: list[str], complaint: str
+    kept: StoredLogits, tmp_path: Path, overrides: list[str], shape_error: str
 ) -> None:
-    with pytest.raises(UserError, match=complaint):
+    with pytest.raises(UserError, match=shape_error):
         distill(taught_by(kept, *overrides), tmp_path / "runs", control=False)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(
-    kept: KeptTeacher, tmp_path: Path
+    kept: StoredLogits, tmp_path: Path
 ) -> None:
     dataclasses.replace(kept, train_ids=("other", *kept.train_ids[1:])).write()
     with pytest.raises(UserError, match=f"nothing of 1 photographs \\({kept.train_ids[0]}\\)"):
@@ -388,7 +395,7 @@ def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(
 
 
 def test_kept_answers_judge_training_photographs_by_the_mean_of_their_views(
-    kept: KeptTeacher,
+    kept: StoredLogits,
 ) -> None:
     """Quantisation-aware training asks the teachers about training photographs as they are, of
     which only views are kept.
@@ -431,7 +438,7 @@ def test_unlabelled_photographs_join_unless_the_data_set_holds_them(
     Image.fromarray(255 - noise[:39]).save(extra / "strange.png")
     again = prepare(recipe)
     caches = [
-        Faculty.hire(experiment, tmp_path, tmp_path / "cache", World())
+        TeacherEnsemble.open(experiment, tmp_path, tmp_path / "cache", World())
         .caches(recipe.train)[0]
         .folder
         for experiment in (first, again)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilekd.support.errors import UserError
-from mobilekd.teachers.cache import TeacherCache, cache_key
+from mobilekd.teachers.logit_cache import LogitCache, cache_key
 
 names = st.lists(
     st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=20, unique=True
@@ -30,10 +30,10 @@ def test_any_order_any_batch_any_stretch_finds_its_own(
 ) -> None:
     root = tmp_path_factory.mktemp("cache")
     half = ids[: len(ids) // 2]
-    TeacherCache(root, teacher="a").fill(view, half, lambda wanted: answer(list(wanted), view))
-    TeacherCache(root, teacher="a").fill(view, ids, lambda wanted: answer(list(wanted), view))
+    LogitCache(root, teacher="a").fill(view, half, lambda wanted: answer(list(wanted), view))
+    LogitCache(root, teacher="a").fill(view, ids, lambda wanted: answer(list(wanted), view))
     shuffled = random.sample(ids, random.randint(1, len(ids)))
-    again = TeacherCache(root, teacher="a")
+    again = LogitCache(root, teacher="a")
     assert again.has(view, shuffled)
     assert np.array_equal(again.logits(view, shuffled), answer(shuffled, view))
 
@@ -45,7 +45,7 @@ def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
         asked.append(list(wanted))
         return answer(list(wanted))
 
-    cache = TeacherCache(tmp_path, teacher="a")
+    cache = LogitCache(tmp_path, teacher="a")
     cache.fill(0, ["x", "y"], compute)
     cache.fill(0, ["y", "z", "x"], compute)
     cache.fill(0, ["z"], compute)
@@ -55,14 +55,14 @@ def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["weights", "data", "augment", "seed"])
 def test_a_change_of_anything_it_depends_on_is_another_cache(tmp_path: Path, change: str) -> None:
     depends = {"weights": "w", "data": "d", "augment": {"rotation": 10.0}, "seed": 0}
-    TeacherCache(tmp_path, **depends).fill(0, ["x"], lambda wanted: answer(list(wanted)))
-    other = TeacherCache(tmp_path, **{**depends, change: "other"})
+    LogitCache(tmp_path, **depends).fill(0, ["x"], lambda wanted: answer(list(wanted)))
+    other = LogitCache(tmp_path, **{**depends, change: "other"})
     assert not other.has(0, ["x"])
     assert cache_key(**depends) == cache_key(**dict(reversed(depends.items())))
 
 
 def test_a_teacher_that_answers_nan_is_refused_and_nothing_is_kept(tmp_path: Path) -> None:
-    cache = TeacherCache(tmp_path, teacher="a")
+    cache = LogitCache(tmp_path, teacher="a")
     with pytest.raises(UserError, match="NaN"):
         cache.fill(0, ["x"], lambda wanted: np.full((1, 3), np.nan))
     assert not cache.has(0, ["x"])
@@ -70,12 +70,12 @@ def test_a_teacher_that_answers_nan_is_refused_and_nothing_is_kept(tmp_path: Pat
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
-    cache = TeacherCache(tmp_path, teacher="a")
+    cache = LogitCache(tmp_path, teacher="a")
     cache.fill(0, ["x"], lambda wanted: answer(list(wanted)))
     file = next(tmp_path.rglob("*.npz"))
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(UserError, match=r"view-000.npz.*remove"):
-        TeacherCache(tmp_path, teacher="a").has(0, ["x"])
+        LogitCache(tmp_path, teacher="a").has(0, ["x"])
 
 
 def fill_slowly(root: Path, counted: Path) -> None:
@@ -87,7 +87,7 @@ def fill_slowly(root: Path, counted: Path) -> None:
         time.sleep(0.5)
         return np.zeros((len(wanted), 3), np.float32)
 
-    TeacherCache(root, teacher="a").fill(0, ["x", "y"], compute)
+    LogitCache(root, teacher="a").fill(0, ["x", "y"], compute)
 
 
 def test_processes_that_want_a_view_at_once_compute_it_once(tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_processes_that_want_a_view_at_once_compute_it_once(tmp_path: Path) -> N
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(list((tmp_path / "counted").iterdir())) == 1
-    assert TeacherCache(tmp_path / "cache", teacher="a").has(0, ["x", "y"])
+    assert LogitCache(tmp_path / "cache", teacher="a").has(0, ["x", "y"])

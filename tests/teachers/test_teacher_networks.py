@@ -14,9 +14,9 @@ from mobilekd.commands.teach import teach
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import TeacherTable, load_recipe
 from mobilekd.support.errors import UserError
-from mobilekd.teachers.network import Teacher, build_teacher, load_taught, save_taught
-from mobilekd.teachers.probe import check_answers
-from mobilekd.teachers.published import spare_onednn
+from mobilekd.teachers.network import Teacher, build_teacher, load_teacher, save_teacher
+from mobilekd.teachers.shape_check import check_output_shape
+from mobilekd.teachers.surgery import avoid_onednn_overflow
 
 CLASSES = 7
 
@@ -24,7 +24,7 @@ CLASSES = 7
 def checked(table: TeacherTable, side: int) -> nn.Module:
     torch.manual_seed(0)
     model = build_teacher(table, CLASSES)
-    check_answers(model, table, 2, CLASSES, Preprocess(side, side))
+    check_output_shape(model, table, 2, CLASSES, Preprocess(side, side))
     return model
 
 
@@ -49,9 +49,9 @@ def test_networks_that_are_made_otherwise_learn_and_are_opened_again(
     assert logits.shape == (4, CLASSES)
     nn.functional.cross_entropy(logits, torch.arange(4)).backward()
     torch.optim.SGD([p for p in model.parameters() if p.grad is not None], lr=1e-3).step()
-    save_taught(model, tmp_path / "weights.safetensors")
+    save_teacher(model, tmp_path / "weights.safetensors")
     again = build_teacher(table, CLASSES)
-    load_taught(again, tmp_path / "weights.safetensors")
+    load_teacher(again, tmp_path / "weights.safetensors")
     wanted, given = Teacher(model)(x), Teacher(again)(x)
     assert float((wanted - given).abs().max()) <= 1e-3 * float(wanted.abs().max())
 
@@ -94,7 +94,7 @@ def test_asking_changes_nothing() -> None:
         {key: value.clone() for key, value in model.state_dict().items()},
         torch.random.get_rng_state(),
     )
-    check_answers(model, table, 0, CLASSES, Preprocess(32, 32))
+    check_output_shape(model, table, 0, CLASSES, Preprocess(32, 32))
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random)
 
@@ -125,7 +125,7 @@ def test_a_spared_convolution_gives_the_same_numbers() -> None:
     plain = timm.create_model("repvgg_a0", num_classes=CLASSES).double().train()
     spared = timm.create_model("repvgg_a0", num_classes=CLASSES).double().train()
     spared.load_state_dict(plain.state_dict())
-    spare_onednn(spared)
+    avoid_onednn_overflow(spared)
     strides = [
         [m.stride for m in model.modules() if isinstance(m, nn.Conv2d)] for model in (plain, spared)
     ]
@@ -135,11 +135,11 @@ def test_a_spared_convolution_gives_the_same_numbers() -> None:
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    save_taught(
+    save_teacher(
         build_teacher(TeacherTable(model="test_resnet"), CLASSES), tmp_path / "weights.safetensors"
     )
     with pytest.raises(UserError, match="holds another network"):
-        load_taught(
+        load_teacher(
             build_teacher(TeacherTable(model="test_convnext"), CLASSES),
             tmp_path / "weights.safetensors",
         )

@@ -12,7 +12,7 @@ from torch import nn
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.engine import fastest
-from mobilekd.teachers.network import Teacher, build_teacher, combine, load_matching, save_taught
+from mobilekd.teachers.network import Teacher, build_teacher, combine, load_matching, save_teacher
 
 
 def small() -> nn.Module:
@@ -135,7 +135,7 @@ def test_a_full_disk_is_the_users_to_mend_and_leaves_no_weights(tmp_path: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(UserError, match="free some space"):
-            save_taught(small(), tmp_path / "weights.safetensors")
+            save_teacher(small(), tmp_path / "weights.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())

@@ -55,10 +55,10 @@ TAUGHT = [*SMALL, "teachers=[{model='test_resnet'}]"]
 #: for them comes too early.
 PROGRAM = """
 import datetime, sys, time
-import mobilekd.cli, mobilekd.training.parallel, mobilekd.teachers.cache
+import mobilekd.cli, mobilekd.training.parallel, mobilekd.teachers.logit_cache
 mobilekd.training.parallel.SILENCE = datetime.timedelta(seconds=int(sys.argv.pop(1)))
-fill = mobilekd.teachers.cache.TeacherCache.fill
-mobilekd.teachers.cache.TeacherCache.fill = lambda *given: (time.sleep(3), fill(*given))
+fill = mobilekd.teachers.logit_cache.LogitCache.fill
+mobilekd.teachers.logit_cache.LogitCache.fill = lambda *given: (time.sleep(3), fill(*given))
 sys.exit(mobilekd.cli.main())
 """
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mobilekd.support.errors import UserError
 
 
-def calm(model: nn.Module) -> None:
+def shrink_classifier(model: nn.Module) -> None:
     """Start timm's classifier near zero: for mobile networks its logits begin with a deviation of
     3, to be unlearnt first.
     """
@@ -18,7 +18,7 @@ def calm(model: nn.Module) -> None:
         nn.init.normal_(head.weight, std=0.01)
 
 
-def new_head(model: nn.Module, what: str, classes: int) -> None:
+def replace_head(model: nn.Module, what: str, classes: int) -> None:
     """Replace a torchvision network's last linear layer, or its last convolution where it has none
     (SqueezeNet).
     """
@@ -46,7 +46,7 @@ def new_head(model: nn.Module, what: str, classes: int) -> None:
     setattr(model.get_submodule(parent), attribute, head)
 
 
-def leave_imagenet(model: nn.Module, options: dict[str, Any]) -> None:
+def drop_imagenet_parts(model: nn.Module, options: dict[str, Any]) -> None:
     """Drop what GoogLeNet and Inception have for ImageNet alone; their auxiliary heads make them
     answer a tuple in training.
 
@@ -63,7 +63,7 @@ def leave_imagenet(model: nn.Module, options: dict[str, Any]) -> None:
         model.transform_input = options.get("transform_input", False)
 
 
-def spare_onednn(model: nn.Module) -> None:
+def avoid_onednn_overflow(model: nn.Module) -> None:
     """Take the stride out of narrow 1 x 1 convolutions (RepVGG's and MobileOne's stems): every
     second pixel goes in instead.
 

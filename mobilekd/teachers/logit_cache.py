@@ -25,7 +25,7 @@ def cache_key(**depends_on: Any) -> str:
     return sha256_json(depends_on)[:32]
 
 
-class TeacherCache:
+class LogitCache:
     """One teacher's logits for views 0..V-1 of a set of photographs."""
 
     def __init__(self, root: Path, **depends_on: Any) -> None:

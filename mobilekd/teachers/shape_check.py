@@ -17,14 +17,14 @@ from mobilekd.teachers.network import build_teacher
 USUAL_SIDES = (224, 256, 299, 384)
 
 
-def check_answers(
+def check_output_shape(
     model: nn.Module, table: TeacherTable, index: int, classes: int, preprocess: Preprocess
 ) -> None:
     """A ``UserError`` with a remedy that was tried, unless ``model`` maps ``[B, 3, H, W]`` to one
     tensor ``[B, classes]``.
     """
     height, width = preprocess.height, preprocess.width
-    wrong = complaint(model, classes, height, width)
+    wrong = shape_error(model, classes, height, width)
     if wrong is not None:
         remedy = _remedy(model, table, index, classes, height, width)
         raise UserError(
@@ -33,7 +33,7 @@ def check_answers(
         )
 
 
-def complaint(model: nn.Module, classes: int, height: int, width: int) -> str | None:
+def shape_error(model: nn.Module, classes: int, height: int, width: int) -> str | None:
     """What is wrong with ``model``'s answers to a blank batch, in training and after it; None where
     nothing is.
 
@@ -42,7 +42,7 @@ def complaint(model: nn.Module, classes: int, height: int, width: int) -> str | 
     """
     trial, blank = copy.deepcopy(model), torch.zeros(2, 3, height, width)
     try:
-        trial.to(memory_format=torch.channels_last)  # as Fitter trains it
+        trial.to(memory_format=torch.channels_last)  # as Trainer trains it
         for training in (True, False):
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 answer = trial.train(training)(blank)
@@ -65,11 +65,11 @@ def _remedy(
     weights = table.weights if table.weights == "hub" else None
     other = table.model_copy(update={"options": {**table.options, key: size}, "weights": weights})
     try:
-        if complaint(build_teacher(other, classes), classes, height, width) is None:
+        if shape_error(build_teacher(other, classes), classes, height, width) is None:
             return f"set teachers.{index}.options.{key}={size}"
     except UserError:
         pass  # it takes no such option
     for side in USUAL_SIDES:
-        if complaint(model, classes, side, side) is None:
+        if shape_error(model, classes, side, side) is None:
             return f"set preprocess.width={side} and preprocess.height={side}"
     return "choose another"

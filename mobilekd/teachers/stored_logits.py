@@ -29,13 +29,13 @@ LOGITS = "logits.npz"
 
 
 @dataclass(frozen=True, eq=False)
-class KeptTeacher:
+class StoredLogits:
     """One teacher's logits, float ``[V, N, C]`` of N training photographs and ``[M, C]`` of M
     others as they are.
     """
 
     path: Path
-    depends_on: dict[str, Any]  # JSON values; see ``TeacherCache``
+    depends_on: dict[str, Any]  # JSON values; see ``LogitCache``
     train_ids: tuple[str, ...]
     train_views: np.ndarray
     plain_ids: tuple[str, ...]
@@ -110,14 +110,14 @@ class KeptTeacher:
         return [rows[name] for name in ids]
 
 
-def read_kept(folder: Path) -> KeptTeacher | None:
+def read_stored_logits(folder: Path) -> StoredLogits | None:
     """The logits kept in a teacher's folder; None where its weights are there, or neither is."""
     path = folder / LOGITS
     if (folder / "weights.safetensors").exists() or not path.exists():
         return None
     try:
         with np.load(path) as stored:
-            return KeptTeacher(
+            return StoredLogits(
                 path,
                 json.loads(str(stored["depends_on"])),
                 tuple(map(str, stored["train_ids"])),
