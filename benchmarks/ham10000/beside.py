@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mobilekd.formats.runs import open_run
 from mobilekd.metrics import Draws, interval, metric_draws, pooled
-from mobilekd.metrics.entries import contestant
+from mobilekd.metrics.entries import read_entry
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.support.files import write_json
 from mobilekd.support.provenance import commit, utc_now
@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     first, second = (
-        [contestant(open_run(folder)) for folder in side.split()] for side in arguments.sides
+        [read_entry(open_run(folder)) for folder in side.split()] for side in arguments.sides
     )
-    like = first[0].judged
+    like = first[0].predictions
     a, b = (
-        drawn([one.judged for one in side], like, stream)
+        drawn([one.predictions for one in side], like, stream)
         for stream, side in enumerate((first, second))
     )
     apart = {metric: a[metric] - b[metric] for metric in METRICS}

@@ -283,7 +283,7 @@ def _latencies(measurements: list[Measurement]) -> str:
     """A row per artifact and setting; in words where there is no latency to show."""
     from mobilekd.cli.text import table
     from mobilekd.figures.tables import milliseconds
-    from mobilekd.page.settings import settings
+    from mobilekd.page.latency_samples import latency_samples
 
     header = (
         "ARTIFACT",
@@ -298,7 +298,7 @@ def _latencies(measurements: list[Measurement]) -> str:
     )
     rows, words = [], []
     for item in measurements:
-        for setting in settings(item):
+        for setting in latency_samples(item):
             middle, where = (
                 setting.percentile(50),
                 f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}"),
@@ -332,7 +332,7 @@ def _latencies(measurements: list[Measurement]) -> str:
                     f"INVALID: {doubt}" if doubt else "",
                 )
             )
-        if not settings(item):
+        if not latency_samples(item):
             golden = item.golden
             answers = (
                 f"all {golden.samples} golden pictures answered rightly (largest error"

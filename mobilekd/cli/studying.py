@@ -185,7 +185,7 @@ def predict(arguments: Namespace) -> Answer:
 def compare(arguments: Namespace) -> Answer:
     """Students beside their controls."""
     from mobilekd.commands.compare import compare as run
-    from mobilekd.figures.compared import markdown
+    from mobilekd.figures.comparison import markdown
 
     found = run(arguments.names, output=arguments.output, runs=arguments.runs)
     return Answer(found, markdown(found).rstrip())

@@ -20,14 +20,14 @@ from mobilekd.formats.measurement import (
 )
 from mobilekd.metrics.stats import LEAST_PROCESSES
 from mobilekd.runners import Runner, get
-from mobilekd.runners.baseline import Regression, compare, judge, read_baseline
+from mobilekd.runners.baseline import Regression, judge, read_baseline
 from mobilekd.runners.session import Collected, Plan, measure
 from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
 from mobilekd.support.progress import say
 
-__all__ = ["Regression", "bench", "compare"]
+__all__ = ["Regression", "bench"]
 
 RESULTS = Path("results")
 MOST_SAMPLES, MOST_MINUTES = 100_000, 24 * 60.0

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mobilekd.commands.evaluate import evaluate
-from mobilekd.figures.compared import charts, markdown
+from mobilekd.figures.comparison import charts, markdown
 from mobilekd.formats.runs import Run, open_run
-from mobilekd.metrics.comparison import compared
-from mobilekd.metrics.entries import contestant, evaluation_folder
+from mobilekd.metrics.entries import evaluation_folder, read_entry
+from mobilekd.metrics.paired import compare_entries
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -34,7 +34,7 @@ def compare(
             say(f"compare: evaluating {run.info.name} first")
             evaluate(f"reference:{run.folder.name}" if run.reference else run.folder, runs=runs)
     document = {
-        **compared([contestant(run) for run in opened]),
+        **compare_entries([read_entry(run) for run in opened]),
         "created_utc": utc_now(),
         "commit": commit(),
         "versions": versions(),

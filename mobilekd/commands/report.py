@@ -7,26 +7,47 @@ another place.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mobilekd.page import (
-    accuracy,
+    classes,
     conditions,
     glance,
+    golden_sets,
     html,
-    lowered,
-    measured,
+    latency,
+    lowering_steps,
+    markdown,
     model_cards,
+    origins,
+    other_data,
+    students,
     tradeoff,
     trained,
 )
-from mobilekd.page.blocks import Page, markdown, section
-from mobilekd.page.collect import Material, collect
-from mobilekd.page.document import document
+from mobilekd.page.blocks import Page
+from mobilekd.page.collect import collect
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.report_json import report_json
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json, write_text
 
 __all__ = ["report"]
+
+#: The sections in the order of reading, each a function of what the report is made of.
+SECTIONS = (
+    glance.section,
+    trained.section,
+    students.section,
+    classes.section,
+    other_data.section,
+    lowering_steps.section,
+    golden_sets.section,
+    latency.section,
+    tradeoff.section,
+    conditions.section,
+    model_cards.section,
+    origins.section,
+)
 
 
 def report(paths: Sequence[Path], output: Path = Path("report.html")) -> Path:
@@ -39,39 +60,20 @@ def report(paths: Sequence[Path], output: Path = Path("report.html")) -> Path:
         raise UserError(
             f"--output {output}: a page ends in .html; its .md and .json appear beside it"
         )
-    material = collect(paths)
-    comparisons = accuracy.comparisons(material)
-    places = tradeoff.placed(material)
-    page = compose(material, comparisons, places)
-    write_json(output.with_suffix(".json"), document(material, comparisons, places))
-    write_text(output.with_suffix(".md"), markdown(page))
+    inputs = collect(paths)
+    page = compose(inputs)
+    write_json(output.with_suffix(".json"), report_json(inputs))
+    write_text(output.with_suffix(".md"), markdown.render(page))
     write_text(output, html.render(page))
     return output
 
 
-def compose(
-    material: Material,
-    comparisons: Sequence[dict[str, Any]],
-    places: dict[str, list[tradeoff.Placed]],
-) -> Page:
-    """The sections in the order of reading; those without content are left out."""
-    sections = [
-        section("glance", "At a glance", [glance.tiles(material, comparisons)]),
-        trained.trained(material.runs),
-        accuracy.judged(material, comparisons),
-        accuracy.classes(material, comparisons),
-        accuracy.elsewhere(material),
-        lowered.lowered(material.artifacts),
-        measured.answers(material.measurements),
-        measured.measured(material.measurements),
-        tradeoff.tradeoff(places),
-        conditions.conditions(material.measurements),
-        model_cards.card(material),
-        model_cards.provenance(material),
-    ]
+def compose(inputs: Inputs) -> Page:
+    """The page of the sections that have content."""
+    sections = [section(inputs) for section in SECTIONS]
     return Page(
-        glance.title_of(material, comparisons),
-        glance.lead(material, comparisons),
-        tuple(one for one in sections if one),
+        glance.title(inputs),
+        glance.lead(inputs),
+        tuple(section for section in sections if section),
         model_cards.DISCLAIMER,
     )

@@ -5,9 +5,10 @@ Add here a chart that is a pure function of numbers and names. Never imports wha
 numbers.
 """
 
-from mobilekd.figures.comparison import Point, Row, forest, pareto, pareto_front
 from mobilekd.figures.evaluation import confusion, curve, reliability, risk_coverage
+from mobilekd.figures.forest import Row, forest
 from mobilekd.figures.latency import cold, distribution, strips, sustained, threads
+from mobilekd.figures.pareto import Point, pareto, pareto_front
 from mobilekd.figures.svg import DARK, DASHES, LIGHT, STYLE, Chart
 
 __all__ = [

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mobilekd.formats.artifact import Interval
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -78,6 +80,15 @@ def _figure(figure: Mapping[str, Any] | None, factor: float, digits: int, sign: 
 def between(low: str, high: str) -> str:
     """``(2.1 to 3.4)``, which a line does not break."""
     return f"({low}\u00a0to\u00a0{high})"
+
+
+def interval_words(figure: Interval, percent: bool) -> str:
+    """``78.3 (76.1 to 80.2)`` in a sentence: per cent, or plain with three digits."""
+    factor, digits = (100, 1) if percent else (1, 3)
+    value = f"{factor * (figure.value or 0):.{digits}f}"
+    if figure.low is None or figure.high is None:
+        return value
+    return f"{value} ({factor * figure.low:.{digits}f} to {factor * figure.high:.{digits}f})"
 
 
 def signed(share: float, digits: int = 1) -> str:

@@ -232,6 +232,11 @@ class Artifact:
     manifest: Manifest
 
     @property
+    def title(self) -> str:
+        """The artifact's full name, as its measurements call it."""
+        return f"{self.manifest.name}-{self.manifest.backend}-{self.manifest.precision}"
+
+    @property
     def model(self) -> Path:
         """The model file (a folder for Core ML)."""
         return self.folder / self.manifest.model_file

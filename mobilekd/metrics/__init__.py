@@ -178,7 +178,7 @@ def named_metric(name: str, keys: Sequence[str]) -> Metric:
     }
     known |= {
         f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
-        for group, indices in groups(keys).items()
+        for group, indices in class_groups(keys).items()
         if indices
     }
     if name not in known:
@@ -186,7 +186,7 @@ def named_metric(name: str, keys: Sequence[str]) -> Metric:
     return known[name]
 
 
-def groups(keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def class_groups(keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """Columns of the melanoma and of the malignant classes."""
     wanted = {"melanoma": MELANOMA, "malignant": MALIGNANT}
     return {
@@ -236,7 +236,7 @@ def _wanted(
     if len(present) < 2:
         missing["macro_auc"] = "needs two classes with an example"
         del wanted["macro_auc"]
-    for group, indices in groups(keys).items():
+    for group, indices in class_groups(keys).items():
         candidates = {
             f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
         }

@@ -1,10 +1,14 @@
-"""An evaluated run folder as a contestant: what ``compare`` and ``report`` both read."""
+"""An evaluated run as an entry of a comparison: what ``compare`` and ``report`` both read."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from mobilekd.formats.runs import Run
-from mobilekd.metrics.comparison import Contestant
-from mobilekd.metrics.predictions import read_predictions
+from mobilekd.metrics.predictions import Predictions, read_predictions
 from mobilekd.support.files import sha256_json
 
 #: What may differ between seeds of one recipe; teachers count by their weights, not by how those
@@ -12,6 +16,22 @@ from mobilekd.support.files import sha256_json
 PERSONAL = ("name", "seed", "title", "cost", "smoke", "teach", "teachers")
 #: What decides how fast a run trains and not what comes out.
 PACE = ("threads", "compile")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One evaluated run."""
+
+    name: str
+    recipe: str  # the same for all seeds of one recipe
+    seed: int
+    is_control: bool
+    control: str | None  # name of the run without a teacher
+    split_hash: str
+    leaky: bool
+    predictions: Predictions
+    teacher_predictions: Predictions | None = None
+    facts: dict[str, Any] | None = None  # parameters, MACs, bytes, losses
 
 
 def evaluation_folder(run: Run) -> Path:
@@ -32,11 +52,11 @@ def recipe_group(run: Run) -> str:
     return sha256_json(document)
 
 
-def contestant(run: Run) -> Contestant:
+def read_entry(run: Run) -> Entry:
     """Read an evaluated run; ``UserError`` when its evaluation is missing or broken."""
     folder, recipe, info = evaluation_folder(run), run.recipe, run.info
     teacher = folder / "teacher_predictions.csv"
-    return Contestant(
+    return Entry(
         name=info.name,
         recipe=recipe_group(run),
         seed=recipe.seed,
@@ -44,8 +64,8 @@ def contestant(run: Run) -> Contestant:
         control=info.control,
         split_hash=info.split_hash,
         leaky=info.split_by == "photograph",
-        judged=read_predictions(folder / "predictions.csv"),
-        teacher=read_predictions(teacher) if teacher.exists() else None,
+        predictions=read_predictions(folder / "predictions.csv"),
+        teacher_predictions=read_predictions(teacher) if teacher.exists() else None,
         facts={
             "model": recipe.student.model,
             "width": recipe.student.width,
@@ -54,3 +74,25 @@ def contestant(run: Run) -> Contestant:
             "losses": [{"name": loss.name, "weight": loss.weight} for loss in recipe.losses],
         },
     )
+
+
+def group_name(names: Sequence[str]) -> str:
+    """What the runs of one recipe are called together: their name without the seed, wherever it
+    stands, else the beginning they share.
+    """
+    if len(names) == 1:
+        return names[0]
+    bare = {re.sub(r"[-_.]?(seed|s)?\d+$", "", name) for name in names}
+    shared = bare.pop() if len(bare) == 1 else ""
+    words = [re.findall(r"[-_.]?[^-_.]+", name) for name in names]
+    start = _shared(words)
+    end = _shared([list(reversed(one[len(start) :])) for one in words])[::-1]
+    return shared or "".join(start + end) or "".join(_shared(names)) or names[0]
+
+
+def _shared(names: Sequence[Sequence[str]]) -> list[str]:
+    """The beginning that all share, part by part."""
+    return [
+        parts[0]
+        for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))
+    ]

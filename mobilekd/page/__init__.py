@@ -1,5 +1,6 @@
-"""The report's page: each file is one section, a pure function of manifests and measurements.
+"""The report's page: a section is a file with a function ``section`` of what the report is made of
+(``inputs``).
 
-Add here a section or a block of the page. Never imports torch, or anything that trains, lowers or
-measures.
+Add here a section, then name it in ``commands/report.py``; or a block of the page. Never imports
+torch, or anything that trains, lowers or measures.
 """

@@ -30,7 +30,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Charts:
     """Charts side by side."""
 
     charts: tuple[Chart, ...]
@@ -60,7 +60,7 @@ class Heading:
     words: str
 
 
-Block = Text | Notice | Points | Pictures | Tiles | Heading | Table
+Block = Text | Notice | Points | Charts | Tiles | Heading | Table
 
 
 @dataclass(frozen=True)
@@ -82,40 +82,7 @@ class Page:
     footer: str
 
 
-def section(name: str, title: str, blocks: Sequence[Block | None]) -> Section | None:
+def section_of(name: str, title: str, blocks: Sequence[Block | None]) -> Section | None:
     """A section of the blocks that there are, or none."""
     present = tuple(block for block in blocks if block is not None)
     return Section(name, title, present) if present else None
-
-
-def markdown(page: Page) -> str:
-    """For a pull request: words and tables; the pictures are on the page."""
-    lines = [f"# {page.title}", "", page.lead]
-    for part in page.sections:
-        lines += ["", f"## {part.title}"]
-        for block in part.blocks:
-            lines += ["", _markdown(block)]
-    return "\n".join([*(line for line in lines if line is not None), "", page.footer, ""])
-
-
-def _markdown(block: Block) -> str:
-    match block:
-        case Text(words):
-            return words
-        case Heading(words):
-            return f"### {words}"
-        case Notice(heading, words):
-            return f"> **{heading}** {words}"
-        case Points(items):
-            return "\n".join(
-                f"- **{term}**: {words}" if term else f"- {words}" for term, words in items
-            )
-        case Tiles(tiles):
-            return "\n".join(
-                f"- {tile.label}: **{tile.figure}{tile.unit}** {tile.remark}".rstrip()
-                for tile in tiles
-            )
-        case Pictures(charts):
-            return "\n".join(f"- _{chart.title}_: {chart.description}" for chart in charts)
-        case Table():
-            return block.markdown()

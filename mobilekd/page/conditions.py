@@ -8,13 +8,15 @@ import numpy as np
 
 from mobilekd.figures.tables import Cell, milliseconds, table
 from mobilekd.formats.measurement import Conditions, Measurement
-from mobilekd.page.blocks import Block, Section, section
-from mobilekd.page.settings import device_name, timed, way
+from mobilekd.page.blocks import Block, Section, section_of
+from mobilekd.page.devices import device_name, way
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_samples import timed
 
 
-def conditions(measurements: Sequence[Measurement]) -> Section | None:
+def section(inputs: Inputs) -> Section | None:
     """What a user of the app waits for, and the device's state before and after."""
-    shown = [one for one in measurements if timed(one)]
+    shown = [one for one in inputs.measurements if timed(one)]
     rows = []
     for one in shown:
         parts = one.pipeline
@@ -37,7 +39,7 @@ def conditions(measurements: Sequence[Measurement]) -> Section | None:
         else None
     )
     return (
-        section("conditions", "Under which conditions", [split, _conditions(shown)])
+        section_of("conditions", "Under which conditions", [split, _conditions(shown)])
         if shown
         else None
     )

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.figures.compared import PRIMARY, judged
+from mobilekd.figures.comparison import PRIMARY, claim_verdict
 from mobilekd.figures.tables import count, duration, milliseconds, percent, points, signed, size
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Measurement, thread_words
-from mobilekd.page import load
-from mobilekd.page.blocks import Tile, Tiles
-from mobilekd.page.collect import Material
-from mobilekd.page.lowered import title
-from mobilekd.page.settings import device_name, settings, timed, trusted
+from mobilekd.page import sustained_load
+from mobilekd.page.blocks import Section, Tile, Tiles, section_of
+from mobilekd.page.devices import device_name
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_samples import latency_samples, timed, trusted
 
 #: Seconds under load before a drift is worth a place on the first screen: a device has to have had
 #: the time to get warm.
@@ -40,27 +40,27 @@ def best_student(
     return None
 
 
-def title_of(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+def title(inputs: Inputs) -> str:
     """What the page is about: the best student, else what was measured, else what was exported."""
-    best = best_student(documents)
+    best = best_student(inputs.comparisons)
     if best is not None:
         names = {one["run"] for one in best[0]["seeds"]}
-        titles = {one.run.title for one in material.runs if one.name in names}
+        titles = {one.run.title for one in inputs.runs if one.name in names}
         return titles.pop() if len(titles) == 1 else str(best[0]["name"])
-    times = [one for one in material.measurements if timed(one)]
-    if material.measurements:
+    times = [one for one in inputs.measurements if timed(one)]
+    if inputs.measurements:
         return (
             f"Measured on {_where(times)}"
             if times
-            else f"Answers checked on {_where(material.measurements)}"
+            else f"Answers checked on {_where(inputs.measurements)}"
         )
-    return title(material.artifacts[0]) if material.artifacts else "Runs and evaluations"
+    return inputs.artifacts[0].title if inputs.artifacts else "Runs and evaluations"
 
 
-def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
+def lead(inputs: Inputs) -> str:
     """What came out, in a sentence or two."""
     sentences = []
-    best = best_student(documents)
+    best = best_student(inputs.comparisons)
     if best is not None:
         student, document = best
         score = percent(student["metrics"]["balanced_accuracy"])
@@ -79,7 +79,7 @@ def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
                 f" {_verdict(student, document)}"
             )
         sentences.append(words + ".")
-    fast = _fastest(material.measurements)
+    fast = _fastest(inputs.measurements)
     if fast is not None:
         measurement, threads, median = fast
         where = f"{device_name(measurement.device)} with {thread_words(threads)}"
@@ -87,7 +87,7 @@ def lead(material: Material, documents: Sequence[dict[str, Any]]) -> str:
             f"The fastest file here, {measurement.artifact}, takes {milliseconds(median)} ms on"
             f" {where}."
         )
-    elif any(timed(one) for one in material.measurements):
+    elif any(timed(one) for one in inputs.measurements):
         sentences.append(
             "No latency here may be relied on: every measurement of it is marked invalid."
         )
@@ -101,13 +101,13 @@ def _verdict(student: dict[str, Any], document: dict[str, Any]) -> str:
         for one in document["claims"]
         if one["metric"] == PRIMARY and one["student"] == student["name"]
     )
-    return judged(next(claims)).text
+    return claim_verdict(next(claims)).text
 
 
-def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | None:
+def section(inputs: Inputs) -> Section | None:
     """Accuracy, gain, size, agreement, latency: those that are known."""
     found = []
-    best = best_student(documents)
+    best = best_student(inputs.comparisons)
     if best is not None:
         student, document = best
         score = percent(student["metrics"]["balanced_accuracy"])
@@ -131,9 +131,9 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
                     str(student["facts"].get("model", "")),
                 )
             )
-    smallest = min(material.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
+    smallest = min(inputs.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
     if smallest is not None:
-        found.append(Tile("smallest file", size(smallest.manifest.bytes), "", title(smallest)))
+        found.append(Tile("smallest file", size(smallest.manifest.bytes), "", smallest.title))
         agreement = _agreement(smallest)
         if agreement is not None:
             found.append(
@@ -144,7 +144,7 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
                     "the file against the student it was made from",
                 )
             )
-    fast = _fastest(material.measurements)
+    fast = _fastest(inputs.measurements)
     if fast is not None:
         measurement, threads, median = fast
         found.append(
@@ -155,8 +155,8 @@ def tiles(material: Material, documents: Sequence[dict[str, Any]]) -> Tiles | No
                 f"{device_name(measurement.device)}, {thread_words(threads)}",
             )
         )
-    found += _devices(material.measurements)
-    return Tiles(tuple(found)) if found else None
+    found += _devices(inputs.measurements)
+    return section_of("glance", "At a glance", [Tiles(tuple(found))] if found else [])
 
 
 def _devices(measurements: Sequence[Measurement]) -> list[Tile]:
@@ -175,7 +175,7 @@ def _devices(measurements: Sequence[Measurement]) -> list[Tile]:
     drifts = [
         (drift, one)
         for one in measurements
-        if trusted(one) and (drift := load.drift(one.sustained))
+        if trusted(one) and (drift := sustained_load.drift(one.sustained))
     ]
     drifts = [(drift, one) for drift, one in drifts if drift.seconds >= WARM]
     if drifts:
@@ -213,6 +213,6 @@ def _fastest(measurements: Sequence[Measurement]) -> tuple[Measurement, int, flo
     found = [
         (one, each[0].threads, float(np.median(each[0].samples)))
         for one in measurements
-        if trusted(one) and (each := settings(one))
+        if trusted(one) and (each := latency_samples(one))
     ]
     return min(found, key=lambda item: item[2]) if found else None

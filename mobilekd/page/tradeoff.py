@@ -10,9 +10,10 @@ from mobilekd import figures
 from mobilekd.figures.tables import Cell, milliseconds, percent, table
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.measurement import thread_words
-from mobilekd.page.blocks import Block, Heading, Pictures, Section, section
-from mobilekd.page.collect import Material
-from mobilekd.page.settings import by_way, settings, trusted
+from mobilekd.page.blocks import Block, Charts, Heading, Section, section_of
+from mobilekd.page.devices import by_way
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_samples import latency_samples, trusted
 
 
 @dataclass(frozen=True)
@@ -28,38 +29,38 @@ class Placed:
     front: bool = False
 
 
-def accuracies(material: Material) -> dict[str, tuple[Interval, str]]:
+def accuracies(inputs: Inputs) -> dict[str, tuple[Interval, str]]:
     """Balanced accuracy by SHA-256 of the model file: from its own evaluation, else what its export
     found.
     """
     found: dict[str, tuple[Interval, str]] = {}
-    for artifact in material.artifacts:
+    for artifact in inputs.artifacts:
         mark = artifact.manifest.files.get(artifact.manifest.model_file, "")
         known = artifact.manifest.accuracy.get("balanced_accuracy")
         if known is not None and known.get("value") is not None:
             found[mark] = (Interval(**known), "at export")
-    for document in material.evaluations:
+    for document in inputs.evaluations:
         mark = document["target"].get("sha256")
         if mark and document["data"]["role"] == "test":
             found[mark] = (Interval(**document["metrics"]["balanced_accuracy"]), "evaluated")
     return found
 
 
-def placed(material: Material) -> dict[str, list[Placed]]:
+def placed(inputs: Inputs) -> dict[str, list[Placed]]:
     """By device and way: valid measurements with a known accuracy, at the fewest threads that all
     of them share.
     """
-    known = accuracies(material)
+    known = accuracies(inputs)
     found = {}
     for name, members in by_way(
-        [one for one in material.measurements if trusted(one) and one.artifact_sha256 in known]
+        [one for one in inputs.measurements if trusted(one) and one.artifact_sha256 in known]
     ).items():
         latest = {
             one.artifact_sha256: one for one in sorted(members, key=lambda one: one.started_utc)
         }
         shared = set.intersection(
             *(
-                {setting.threads for setting in settings(one) if setting.cores == "all"}
+                {setting.threads for setting in latency_samples(one) if setting.cores == "all"}
                 for one in latest.values()
             )
         )
@@ -70,7 +71,7 @@ def placed(material: Material) -> dict[str, list[Placed]]:
         for mark, one in latest.items():
             setting = next(
                 setting
-                for setting in settings(one)
+                for setting in latency_samples(one)
                 if setting.threads == threads and setting.cores == "all"
             )
             points.append(
@@ -93,8 +94,9 @@ def placed(material: Material) -> dict[str, list[Placed]]:
     return found
 
 
-def tradeoff(places: dict[str, Sequence[Placed]] | dict[str, list[Placed]]) -> Section | None:
+def section(inputs: Inputs) -> Section | None:
     """A picture and a table per device."""
+    places = placed(inputs)
     blocks: list[Block | None] = []
     for name, points in places.items():
         if len(places) > 1:
@@ -112,9 +114,9 @@ def tradeoff(places: dict[str, Sequence[Placed]] | dict[str, list[Placed]]) -> S
         ]
         threads = points[0].threads
         words = f"median ms with {thread_words(threads)}, logarithmic"
-        blocks.append(Pictures((figures.pareto(marks, words, kinds),)))
+        blocks.append(Charts((figures.pareto(marks, words, kinds),)))
         blocks.append(_table(points))
-    return section("tradeoff", "Accuracy against latency", blocks)
+    return section_of("tradeoff", "Accuracy against latency", blocks)
 
 
 def _table(points: Sequence[Placed]) -> Block:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Hashable, Sequence
 from mobilekd import figures
 from mobilekd.figures.tables import Cell, count, duration, percent, table
 from mobilekd.formats.recipe import Recipe
-from mobilekd.metrics.comparison import group_name
-from mobilekd.metrics.entries import recipe_group
-from mobilekd.page.blocks import Block, Notice, Pictures, Section, section
-from mobilekd.page.collect import Trained
+from mobilekd.metrics.entries import group_name, recipe_group
+from mobilekd.page.blocks import Block, Charts, Notice, Section, section_of
+from mobilekd.page.inputs import Inputs, TrainedRun
 
 LEAK = (
     "The split is by photograph, so photographs of one lesion may sit on both sides. Its figures"
@@ -17,8 +16,9 @@ LEAK = (
 )
 
 
-def trained(runs: Sequence[Trained]) -> Section | None:
+def section(inputs: Inputs) -> Section | None:
     """Data, split, teachers, objective and schedule of every run, and how training went."""
+    runs = inputs.runs
     if not runs:
         return None
     blocks: list[Block | None] = []
@@ -26,10 +26,10 @@ def trained(runs: Sequence[Trained]) -> Section | None:
         names = ", ".join(one.name for one in runs if one.run.info.split_by == "photograph")
         blocks.append(Notice("Leaky split.", f"{names}: {LEAK}"))
     blocks += [_data(runs), _networks(runs), _teachers(runs), _curves(runs)]
-    return section("trained", "What was trained on what", blocks)
+    return section_of("trained", "What was trained on what", blocks)
 
 
-def _data(runs: Sequence[Trained]) -> Block:
+def _data(runs: Sequence[TrainedRun]) -> Block:
     rows = []
     for members in _same(runs, lambda one: (one.run.info.data_hash, one.run.info.split_hash)):
         recipes = _same(members, lambda one: recipe_group(one.run))
@@ -57,7 +57,7 @@ def _data(runs: Sequence[Trained]) -> Block:
     )
 
 
-def _networks(runs: Sequence[Trained]) -> Block:
+def _networks(runs: Sequence[TrainedRun]) -> Block:
     rows = []
     for one in runs:
         info, recipe = one.run.info, one.run.recipe
@@ -105,7 +105,7 @@ def _schedule(recipe: Recipe) -> str:
     return ", ".join(parts)
 
 
-def _teachers(runs: Sequence[Trained]) -> Block | None:
+def _teachers(runs: Sequence[TrainedRun]) -> Block | None:
     rows: list[list[object]] = []
     seen: set[str] = set()
     for one in runs:
@@ -141,7 +141,7 @@ def _teachers(runs: Sequence[Trained]) -> Block | None:
     )
 
 
-def _curves(runs: Sequence[Trained]) -> Block | None:
+def _curves(runs: Sequence[TrainedRun]) -> Block | None:
     """Balanced accuracy on validation by epoch: one line per recipe, the mean of its seeds; one
     picture per split.
     """
@@ -164,12 +164,14 @@ def _curves(runs: Sequence[Trained]) -> Block | None:
         if series:
             shown = dict(list(series.items())[:6])
             charts.append(figures.curve("Validation while training", "balanced accuracy, %", shown))
-    return Pictures(tuple(charts)) if charts else None
+    return Charts(tuple(charts)) if charts else None
 
 
-def _same(runs: Sequence[Trained], key: Callable[[Trained], Hashable]) -> list[list[Trained]]:
+def _same(
+    runs: Sequence[TrainedRun], key: Callable[[TrainedRun], Hashable]
+) -> list[list[TrainedRun]]:
     """Runs with an equal key, in the order of their first."""
-    groups: dict[Hashable, list[Trained]] = {}
+    groups: dict[Hashable, list[TrainedRun]] = {}
     for one in runs:
         groups.setdefault(key(one), []).append(one)
     return list(groups.values())

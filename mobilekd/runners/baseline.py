@@ -65,7 +65,7 @@ def _alike(device: Device, old: Measurement) -> None:
         )
 
 
-def compare(new: Measurement, old: Measurement) -> dict[str, Interval]:
+def baseline_ratios(new: Measurement, old: Measurement) -> dict[str, Interval]:
     """Ratio of medians, new over old, with its interval, for every setting that both have."""
     _alike(new.device, old)
     if new.via != old.via:
@@ -98,7 +98,7 @@ def judge(
     measurement is compared and bears no verdict, here as in the report.
     """
     new = next(measurement for measurement in measurements if measurement.artifact == old.artifact)
-    ratios = compare(new, old)
+    ratios = baseline_ratios(new, old)
     if not ratios:
         raise UserError(
             f"{baseline}: has no valid series in a setting that was measured; measure it again with"

@@ -13,11 +13,11 @@ import pytest
 from fixtures.bench import spoil_answers, tiny_artifact
 
 from mobilekd.cli import main
-from mobilekd.commands.bench import Regression, bench, compare
+from mobilekd.commands.bench import Regression, bench
 from mobilekd.commands.devices import devices
 from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
-from mobilekd.runners.baseline import judge
+from mobilekd.runners.baseline import baseline_ratios, judge
 from mobilekd.runners.host import HostRunner
 from mobilekd.support.errors import UserError
 
@@ -231,7 +231,7 @@ def test_two_processes_bear_no_verdict(measured):
         for number, one in enumerate(s for s in new.series if s.threads_asked == 1)
     ]
     few = new.model_copy(update={"series": tuple(series)})
-    ratio = compare(few, new)["1 thread"]
+    ratio = baseline_ratios(few, new)["1 thread"]
     assert ratio.value > 0
     assert (ratio.low, ratio.high) == (None, None)
     assert "fewer than 3 valid processes" in ratio.reason
@@ -282,15 +282,15 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(folders, tmp_path, mo
 
 def test_only_what_is_alike_is_compared(measured):
     first, second = measured[0]
-    assert set(compare(first, second)) == {"1 thread", "2 threads"}
+    assert set(baseline_ratios(first, second)) == {"1 thread", "2 threads"}
     phone = second.model_copy(update={"device": second.device.model_copy(update={"id": "phone"})})
     with pytest.raises(UserError, match="the baseline is from phone"):
-        compare(first, phone)
+        baseline_ratios(first, phone)
     emulated = second.model_copy(
         update={"device": second.device.model_copy(update={"emulated": True})}
     )
     with pytest.raises(UserError, match="emulated times are no latency"):
-        compare(first, emulated)
+        baseline_ratios(first, emulated)
 
 
 def test_wrong_answers_get_no_latency_and_spare_the_others(folders, tmp_path):

@@ -10,10 +10,10 @@ import pytest
 from fixtures.evaluation import keep_teacher, make_run
 
 from mobilekd.commands.compare import compare
-from mobilekd.figures import compared as pictures
+from mobilekd.figures import comparison as pictures
 from mobilekd.formats.runs import open_run
-from mobilekd.metrics.comparison import Contestant, compared, group_name
-from mobilekd.metrics.entries import recipe_group
+from mobilekd.metrics.entries import Entry, group_name, recipe_group
+from mobilekd.metrics.paired import compare_entries
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
@@ -32,15 +32,15 @@ def answers(skill: float, seed: int, n: int = 400) -> Predictions:
     )
 
 
-def contestant(
+def entry(
     name: str,
     recipe: str,
     skill: float,
     seed: int,
     control: str | None = None,
     teacher: Predictions | None = None,
-) -> Contestant:
-    return Contestant(
+) -> Entry:
+    return Entry(
         name, recipe, seed, control is None, control, "0" * 64, False, answers(skill, seed), teacher
     )
 
@@ -48,11 +48,11 @@ def contestant(
 @pytest.fixture(scope="module")
 def document() -> dict:
     teacher = answers(3.0, 99)
-    return compared(
+    return compare_entries(
         [
-            *(contestant(f"kd-s{i}", "kd", 2.4, i, f"ce-s{i}", teacher) for i in range(3)),
-            *(contestant(f"ce-s{i}", "ce", 1.2, 10 + i) for i in range(3)),
-            contestant("same", "same", 1.2, 20, "ce-s0"),
+            *(entry(f"kd-s{i}", "kd", 2.4, i, f"ce-s{i}", teacher) for i in range(3)),
+            *(entry(f"ce-s{i}", "ce", 1.2, 10 + i) for i in range(3)),
+            entry("same", "same", 1.2, 20, "ce-s0"),
         ],
         draws=600,
     )
@@ -80,7 +80,7 @@ def test_a_real_gain_holds_and_a_made_up_one_does_not(document: dict) -> None:
 
 
 def test_a_worse_student_is_never_called_better() -> None:
-    found = compared([contestant("a", "a", 0.5, 0, "b"), contestant("b", "b", 3.0, 1)], draws=300)
+    found = compare_entries([entry("a", "a", 0.5, 0, "b"), entry("b", "b", 3.0, 1)], draws=300)
     assert [claim["holds"] for claim in found["claims"]] == [False, False]
     assert found["claims"][0]["p_holm"] < 0.05  # significant, in the wrong direction
     assert pictures.markdown(found).count("worse than its control") == 2
@@ -91,7 +91,9 @@ def test_the_corrected_p_gives_the_verdict_and_not_the_interval() -> None:
     difference = {"value": 0.031, "low": 0.005, "high": 0.056}
 
     def words(metric: str, p: float) -> str:
-        return pictures.judged({"metric": metric, "difference": difference, "p_holm": p}).text
+        return pictures.claim_verdict(
+            {"metric": metric, "difference": difference, "p_holm": p}
+        ).text
 
     assert [words("nll", p) for p in (0.056, 0.04)] == [
         "not shown to be better",
@@ -104,21 +106,21 @@ def test_not_worse_than_the_teacher_is_a_bound(document: dict) -> None:
     student = document["groups"][0]
     assert student["teacher_difference"]["value"] < 0
     assert not student["not_inferior"]
-    twin = contestant("twin", "twin", 2.0, 5, "none", answers(2.0, 5))
-    found = compared([twin], draws=100)["groups"][0]
+    twin = entry("twin", "twin", 2.0, 5, "none", answers(2.0, 5))
+    found = compare_entries([twin], draws=100)["groups"][0]
     assert found["not_inferior"]
     assert found["teacher_agreement"] == 1
 
 
 def test_other_splits_and_double_names_are_refused() -> None:
-    a, b = contestant("a", "a", 1, 0), contestant("b", "b", 1, 1)
-    other = Contestant("b", "b", 1, True, None, "f" * 64, False, b.judged)
+    a, b = entry("a", "a", 1, 0), entry("b", "b", 1, 1)
+    other = Entry("b", "b", 1, True, None, "f" * 64, False, b.predictions)
     with pytest.raises(UserError, match="judged on another split"):
-        compared([a, other])
+        compare_entries([a, other])
     with pytest.raises(UserError, match="two runs are called a"):
-        compared([a, a])
+        compare_entries([a, a])
     with pytest.raises(UserError, match="nothing to compare"):
-        compared([])
+        compare_entries([])
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,9 @@ from fixtures.report import (
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
-from mobilekd.page.accuracy import comparisons
 from mobilekd.page.collect import collect
-from mobilekd.page.differences import differences
-from mobilekd.page.settings import settings, spread
+from mobilekd.page.latency_ratios import latency_ratios
+from mobilekd.page.latency_samples import latency_samples, spread
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
 
@@ -163,9 +162,9 @@ def test_an_emulated_or_wrong_device_has_no_latency(everything: Path, page: str)
 
 def test_no_times_slip_through_where_a_runner_wrote_some(everything: Path) -> None:
     timed = make_measurement(everything / "b", 4.0)
-    assert settings(timed)
-    assert not settings(timed.model_copy(update={"device": EMULATED}))
-    assert not settings(
+    assert latency_samples(timed)
+    assert not latency_samples(timed.model_copy(update={"device": EMULATED}))
+    assert not latency_samples(
         timed.model_copy(update={"golden": timed.golden.model_copy(update={"passed": False})})
     )
 
@@ -237,7 +236,7 @@ def test_verdicts_are_plain_and_honest(everything: Path) -> None:
         new = make_measurement(
             everything / "b", new_ms, seed=2, session="b", started="2026-01-02T00:00:00Z"
         )
-        return differences([new, old])[0].verdict
+        return latency_ratios([new, old])[0].verdict
 
     assert verdict(4.0, 4.0) == "no difference shown"
     assert verdict(4.0, 4.4).startswith("slower: 1")
@@ -249,7 +248,7 @@ def test_an_invalid_measurement_is_shown_and_bears_no_verdict(
 ) -> None:
     new = make_measurement(everything / "b", 2.0, valid=False)
     old = make_measurement(everything / "b", 4.0, started="2026-01-01T00:00:00Z")
-    assert differences([new, old]) == []
+    assert latency_ratios([new, old]) == []
     write_measurement(tmp_path / "r", new, "new")
     page = report([tmp_path / "r"], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Invalid measurements." in page
@@ -261,13 +260,13 @@ def test_one_difference_has_one_verdict_on_a_page(everything: Path, tmp_path: Pa
     """A comparison among more runs corrects by Holm over more claims, so the smaller one gives way
     to it.
     """
-    (small,) = comparisons(collect([everything / "runs"]))
+    (small,) = collect([everything / "runs"]).comparisons
     more = [{**group, "name": f"other-{group['name']}", "seeds": []} for group in small["groups"]]
     large = small | {"groups": [*small["groups"], *more]}
     elsewhere = small | {"split_hash": "f" * 64}
     for document, kept in ((large, [large]), (small, [small]), (elsewhere, [small, elsewhere])):
         write_json(tmp_path / "comparison.json", document)
-        assert comparisons(collect([everything / "runs", tmp_path / "comparison.json"])) == kept
+        assert collect([everything / "runs", tmp_path / "comparison.json"]).comparisons == kept
 
 
 def test_the_first_screen_says_no_more_than_the_claims(everything: Path, page: str) -> None:

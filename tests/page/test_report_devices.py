@@ -19,8 +19,9 @@ from fixtures.report import (
 
 from mobilekd.commands.report import report
 from mobilekd.formats.measurement import Measurement
-from mobilekd.page.differences import differences
-from mobilekd.page.settings import device_name, ranges
+from mobilekd.page.devices import device_name
+from mobilekd.page.latency_ratios import latency_ratios
+from mobilekd.page.latency_samples import ranges
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_precisions_are_compared_within_a_session_where_there_is_one(
         for name, ms in (("fp32", 6.0), ("int8", 3.0))
     ]
     later = make_measurement(artifacts["int8"], 5.0, session="b", started="2026-12-01T00:00:00Z")
-    found = [one for one in differences([*together, later]) if one.old.precision == "fp32"]
+    found = [one for one in latency_ratios([*together, later]) if one.old.precision == "fp32"]
     assert {one.interleaved for one in found} == {True}
     assert all(one.new.session == "a" for one in found)
 
@@ -87,7 +88,7 @@ def test_two_valid_processes_bear_no_verdict(artifacts: dict[str, Path]) -> None
             update={"series": tuple(one for one in whole.series if one.threads_asked == 1)[:2]}
         )
 
-    (found,) = differences([measured("1", 4.0), measured("2", 8.0)])
+    (found,) = latency_ratios([measured("1", 4.0), measured("2", 8.0)])
     assert found.verdict == "no verdict: fewer than 3 valid processes on one side"
 
 

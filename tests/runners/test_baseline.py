@@ -11,7 +11,7 @@ from fixtures.report import make_measurement
 
 from mobilekd.formats.measurement import Measurement, Series
 from mobilekd.metrics.stats import FALSE_ALARM, process_ratio
-from mobilekd.page.differences import differences
+from mobilekd.page.latency_ratios import latency_ratios
 from mobilekd.runners.baseline import Regression, judge
 from mobilekd.support.errors import UserError
 
@@ -170,7 +170,7 @@ def test_the_report_and_the_command_never_disagree(plain):
         old = measured(plain, [calm(random, PROCESSES) for _ in factors]).model_copy(
             update={"started_utc": "2020-01-01T00:00:00Z"}
         )
-        verdicts = {one.ours.name: one.verdict for one in differences([new, old])}
+        verdicts = {one.ours.name: one.verdict for one in latency_ratios([new, old])}
         assert alarms(new, old, 1.0).keys() == {
             name for name, words in verdicts.items() if words.startswith("slower")
         }

@@ -4,17 +4,13 @@ from collections.abc import Sequence
 
 from mobilekd.figures.tables import Cell, count, percent, points, size, table
 from mobilekd.formats.artifact import Artifact, Stage
-from mobilekd.page.blocks import Block, Section, Text, section
+from mobilekd.page.blocks import Block, Section, Text, section_of
+from mobilekd.page.inputs import Inputs
 
 
-def title(artifact: Artifact) -> str:
-    """The artifact's full name, as its measurements call it."""
-    manifest = artifact.manifest
-    return f"{manifest.name}-{manifest.backend}-{manifest.precision}"
-
-
-def lowered(artifacts: Sequence[Artifact]) -> Section | None:
+def section(inputs: Inputs) -> Section | None:
     """Parity by stage, gates, delegation and bytes."""
+    artifacts = inputs.artifacts
     if not artifacts:
         return None
     words = (
@@ -22,7 +18,7 @@ def lowered(artifacts: Sequence[Artifact]) -> Section | None:
         " figures come from the reference's own record, because the data is not at hand;"
         " “unverified” says why a step could not be checked on the exporting machine."
     )
-    return section(
+    return section_of(
         "lowered",
         "What each lowering step cost",
         [Text(words), _files(artifacts), _parity(artifacts), _gates(artifacts)],

@@ -9,17 +9,17 @@ from itertools import pairwise
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.measurement import Measurement
 from mobilekd.metrics.stats import FALSE_ALARM, process_ratio, slower_by_luck
-from mobilekd.page.settings import Setting, settings, trusted
+from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class LatencyRatio:
     """``new`` against ``old`` under one setting."""
 
     new: Measurement
     old: Measurement
-    ours: Setting
-    theirs: Setting
+    ours: LatencySamples
+    theirs: LatencySamples
     ratio: Interval
     settings: int  # how many were judged together
     slower: float | None  # the corrected p-value against "not slower"; None bears no verdict
@@ -62,16 +62,16 @@ class Difference:
         return "no difference shown"
 
 
-def differences(members: Sequence[Measurement]) -> list[Difference]:
+def latency_ratios(members: Sequence[Measurement]) -> list[LatencyRatio]:
     """All pairs worth a verdict among measurements of one device and way, under every setting that
     both have.
     """
     found = []
     for new, old in _pairs(members):
-        theirs = {(setting.threads, setting.cores): setting for setting in settings(old)}
+        theirs = {(setting.threads, setting.cores): setting for setting in latency_samples(old)}
         both = [
             (ours, theirs[key])
-            for ours in settings(new)
+            for ours in latency_samples(new)
             if (key := (ours.threads, ours.cores)) in theirs
         ]
         found += _judged(
@@ -83,8 +83,8 @@ def differences(members: Sequence[Measurement]) -> list[Difference]:
 
 
 def _judged(
-    new: Measurement, old: Measurement, both: Sequence[tuple[Setting, Setting]]
-) -> list[Difference]:
+    new: Measurement, old: Measurement, both: Sequence[tuple[LatencySamples, LatencySamples]]
+) -> list[LatencyRatio]:
     """All settings of one pair of measurements, judged together."""
     ratios = [process_ratio(ours.processes, theirs.processes) for ours, theirs in both]
     able = [number for number, ratio in enumerate(ratios) if ratio.low is not None]
@@ -94,7 +94,9 @@ def _judged(
         zip(able, slower_by_luck([(theirs, ours) for ours, theirs in pairs]), strict=True)
     )
     return [
-        Difference(new, old, ours, theirs, ratio, len(able), slower.get(number), faster.get(number))
+        LatencyRatio(
+            new, old, ours, theirs, ratio, len(able), slower.get(number), faster.get(number)
+        )
         for number, ((ours, theirs), ratio) in enumerate(zip(both, ratios, strict=True))
     ]
 

@@ -2,15 +2,13 @@
 claims corrected by Holm.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from mobilekd.metrics import Draws, groups, interval, metric_draws, pooled
+from mobilekd.metrics import Draws, class_groups, interval, metric_draws, pooled
+from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.stats import holm, verdict
 from mobilekd.support.errors import UserError
@@ -23,22 +21,6 @@ MARGIN = -0.01
 SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "nll", "ece", "brier")
 
 
-@dataclass(frozen=True, eq=False)
-class Contestant:
-    """One evaluated run."""
-
-    name: str
-    recipe: str  # the same for all seeds of one recipe
-    seed: int
-    is_control: bool
-    control: str | None  # name of the run without a teacher
-    split_hash: str
-    leaky: bool
-    judged: Predictions
-    teacher: Predictions | None = None
-    facts: dict[str, Any] | None = None  # parameters, MACs, bytes, losses
-
-
 def p_value(difference: Draws) -> float:
     """Two-sided bootstrap p-value against no difference."""
     count = len(difference.spread)
@@ -46,21 +28,21 @@ def p_value(difference: Draws) -> float:
     return min(1.0, 2 * (tail + 1) / (count + 1))
 
 
-def compared(
-    contestants: Sequence[Contestant], *, draws: int = 2000, seed: int = 0
+def compare_entries(
+    entries: Sequence[Entry], *, draws: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """Everything about ``contestants`` as one JSON document; all must have judged the same
+    """Everything about ``entries`` as one JSON document; all must have judged the same
     photographs of one split.
     """
-    first = _aligned(contestants)
+    first = _aligned(entries)
     ids, keys, lesions, truth = (
-        first.judged.ids,
-        first.judged.keys,
-        first.judged.lesions,
-        first.judged.truth,
+        first.predictions.ids,
+        first.predictions.keys,
+        first.predictions.lesions,
+        first.predictions.truth,
     )
     names = [*SHOWN, *(f"recall.{key}" for i, key in enumerate(keys) if (truth == i).any())]
-    if any((truth == index).any() for index in groups(keys)["melanoma"]):
+    if any((truth == index).any() for index in class_groups(keys)["melanoma"]):
         names.append("melanoma_sensitivity_at_95_specificity")
 
     def drawn(answers: Predictions, wanted: Sequence[str]) -> dict[str, Draws]:
@@ -68,10 +50,10 @@ def compared(
             wanted, truth, answers.aligned(ids).probabilities, lesions, keys, draws=draws, seed=seed
         )
 
-    by_recipe: dict[str, list[Contestant]] = {}
-    for one in sorted(contestants, key=lambda one: one.is_control):
+    by_recipe: dict[str, list[Entry]] = {}
+    for one in sorted(entries, key=lambda one: one.is_control):
         by_recipe.setdefault(one.recipe, []).append(one)
-    runs = {one.name: drawn(one.judged, names) for one in contestants}
+    runs = {one.name: drawn(one.predictions, names) for one in entries}
     titles = {
         recipe: group_name([one.name for one in members]) for recipe, members in by_recipe.items()
     }
@@ -79,8 +61,8 @@ def compared(
         recipe: {name: pooled([runs[one.name][name] for one in members], stream) for name in names}
         for stream, (recipe, members) in enumerate(by_recipe.items())
     }
-    recipe_of = {one.name: one.recipe for one in contestants}
-    entries = []
+    recipe_of = {one.name: one.recipe for one in entries}
+    compared_groups = []
     for recipe, members in by_recipe.items():
         control = next(
             (recipe_of[one.control] for one in members if one.control in recipe_of), None
@@ -94,10 +76,10 @@ def compared(
             entry["p"] = {
                 name: p_value(pools[recipe][name] - pools[control][name]) for name in CLAIMS
             }
-        taught = [one for one in members if one.teacher is not None]
+        taught = [one for one in members if one.teacher_predictions is not None]
         if taught and not members[0].is_control:
             entry |= _beside_teacher(taught, runs, drawn)
-        entries.append(entry)
+        compared_groups.append(entry)
     return {
         "schema_version": 1,
         "kind": "comparison",
@@ -107,53 +89,33 @@ def compared(
         "lesions": len(set(lesions)),
         "draws": draws,
         "labels": list(keys),
-        "groups": entries,
-        "claims": _claims(entries),
+        "groups": compared_groups,
+        "claims": _claims(compared_groups),
     }
 
 
-def _aligned(contestants: Sequence[Contestant]) -> Contestant:
-    if not contestants:
+def _aligned(entries: Sequence[Entry]) -> Entry:
+    if not entries:
         raise UserError("compare: nothing to compare; name at least one run")
-    first = contestants[0]
-    for one in contestants[1:]:
+    first = entries[0]
+    for one in entries[1:]:
         if one.name == first.name:
             raise UserError(
                 f"compare: two runs are called {one.name}; each needs a name of its own"
             )
-        if one.split_hash != first.split_hash or set(one.judged.ids) != set(first.judged.ids):
+        if one.split_hash != first.split_hash or set(one.predictions.ids) != set(
+            first.predictions.ids
+        ):
             raise UserError(
                 f"compare: {one.name} was judged on another split ({one.split_hash[:12]}) than"
                 f" {first.name} ({first.split_hash[:12]}); compare runs of one split only"
             )
-        if one.judged.keys != first.judged.keys:
+        if one.predictions.keys != first.predictions.keys:
             raise UserError(
                 f"compare: {one.name} has other classes than {first.name}; compare runs of one data"
                 " set only"
             )
     return first
-
-
-def group_name(names: Sequence[str]) -> str:
-    """What the runs of one recipe are called together: their name without the seed, wherever it
-    stands, else the beginning they share.
-    """
-    if len(names) == 1:
-        return names[0]
-    bare = {re.sub(r"[-_.]?(seed|s)?\d+$", "", name) for name in names}
-    shared = bare.pop() if len(bare) == 1 else ""
-    words = [re.findall(r"[-_.]?[^-_.]+", name) for name in names]
-    start = _shared(words)
-    end = _shared([list(reversed(one[len(start) :])) for one in words])[::-1]
-    return shared or "".join(start + end) or "".join(_shared(names)) or names[0]
-
-
-def _shared(names: Sequence[Sequence[str]]) -> list[str]:
-    """The beginning that all share, part by part."""
-    return [
-        parts[0]
-        for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))
-    ]
 
 
 def _figure(name: str, draws: Draws) -> dict[str, Any]:
@@ -164,7 +126,7 @@ def _figure(name: str, draws: Draws) -> dict[str, Any]:
 
 def _group(
     title: str,
-    members: Sequence[Contestant],
+    members: Sequence[Entry],
     runs: dict[str, dict[str, Draws]],
     pool: dict[str, Draws],
 ) -> dict[str, Any]:
@@ -189,7 +151,7 @@ def _group(
 
 
 def _beside_teacher(
-    members: Sequence[Contestant],
+    members: Sequence[Entry],
     runs: dict[str, dict[str, Draws]],
     drawn: Callable[[Predictions, Sequence[str]], dict[str, Draws]],
 ) -> dict[str, Any]:
@@ -198,15 +160,15 @@ def _beside_teacher(
     """
     agreement, differences = [], []
     for one in members:
-        assert one.teacher is not None
-        said = one.teacher.aligned(one.judged.ids).probabilities.argmax(1)
-        agreement.append(float((said == one.judged.probabilities.argmax(1)).mean()))
+        assert one.teacher_predictions is not None
+        said = one.teacher_predictions.aligned(one.predictions.ids).probabilities.argmax(1)
+        agreement.append(float((said == one.predictions.probabilities.argmax(1)).mean()))
         differences.append(
             runs[one.name]["balanced_accuracy"]
-            - drawn(one.teacher, ["balanced_accuracy"])["balanced_accuracy"]
+            - drawn(one.teacher_predictions, ["balanced_accuracy"])["balanced_accuracy"]
         )
-    assert members[0].teacher is not None
-    figures = drawn(members[0].teacher, list(SHOWN))
+    assert members[0].teacher_predictions is not None
+    figures = drawn(members[0].teacher_predictions, list(SHOWN))
     gap = pooled(differences, 10_000)
     bound = interval(gap.value, gap.spread)
     return {
@@ -218,7 +180,7 @@ def _beside_teacher(
     }
 
 
-def _claims(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _claims(compared_groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every student against its control on the primary and the secondary metric, Holm-corrected
     together.
     """
@@ -230,7 +192,7 @@ def _claims(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "difference": entry["difference"][name],
             "p": entry["p"][name],
         }
-        for entry in entries
+        for entry in compared_groups
         if entry["control"] is not None
         for name in CLAIMS
     ]

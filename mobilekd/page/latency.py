@@ -1,6 +1,4 @@
-"""How fast on which device: whole distributions, threads, cold starts, drift; and whether each
-device answers rightly.
-"""
+"""How fast, and does it stay so: whole distributions, threads, cold starts, drift, memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,19 +10,12 @@ from mobilekd import figures
 from mobilekd.figures.tables import Cell, between, milliseconds, size, table
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.measurement import Measurement
-from mobilekd.page import load
-from mobilekd.page.blocks import Block, Heading, Notice, Pictures, Section, Text, section
-from mobilekd.page.differences import differences
-from mobilekd.page.settings import (
-    Setting,
-    by_way,
-    device_name,
-    ranges,
-    settings,
-    spread,
-    timed,
-    way,
-)
+from mobilekd.page import sustained_load
+from mobilekd.page.blocks import Block, Charts, Heading, Notice, Section, Text, section_of
+from mobilekd.page.devices import by_way, device_name
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_ratios import latency_ratios
+from mobilekd.page.latency_samples import LatencySamples, latency_samples, ranges, spread, timed
 
 INVALID = "invalid"
 #: Curves in one picture: as many as there are dashes and colours.
@@ -33,49 +24,9 @@ CURVES = len(figures.DASHES)
 STRIPS = 24
 
 
-def answers(measurements: Sequence[Measurement]) -> Section | None:
-    """Parity per device: the golden set comes before any latency."""
-    if not measurements:
-        return None
-    rows = [
-        [
-            Cell(one.artifact, one.artifact_sha256[:12]),
-            Cell(way(one), "emulated, no latency" if one.device.emulated else one.device.abi),
-            (
-                Cell("right", mark="good")
-                if one.golden.passed
-                else Cell("wrong", one.golden.detail, mark="bad")
-            ),
-            str(one.golden.samples),
-            "–" if one.golden.max_error is None else f"{one.golden.max_error:.2g}",
-            f"{one.golden.limit:.2g}",
-            "–" if one.golden.agreement is None else f"{100 * one.golden.agreement:.0f}",
-        ]
-        for one in measurements
-    ]
-    header = (
-        "artifact",
-        "device",
-        "answers",
-        "pictures",
-        "largest error",
-        "limit",
-        "same answer %",
-    )
-    words = (
-        "Before anything is timed, every device answers the artifact's golden set. One that answers"
-        " wrongly gets no latency."
-    )
-    return section(
-        "answers",
-        "Is it right on each device",
-        [Text(words), table("Golden set by device", header, rows)],
-    )
-
-
-def measured(measurements: Sequence[Measurement]) -> Section | None:
+def section(inputs: Inputs) -> Section | None:
     """Latency by device."""
-    shown = [one for one in measurements if timed(one)]
+    shown = [one for one in inputs.measurements if timed(one)]
     if not shown:
         return None
     blocks: list[Block | None] = [_doubts(shown)]
@@ -85,15 +36,15 @@ def measured(measurements: Sequence[Measurement]) -> Section | None:
         if len(groups) > 1:
             blocks.append(Heading(name))
         blocks += [
-            Pictures(_charts(members)),
+            Charts(_charts(members)),
             _percentiles(members),
             _differences(members),
-            load.sustained(members, partial(_name, members)),
+            sustained_load.sustained(members, partial(_name, members)),
             _cold(members),
             _memory(members),
-            load.energy(members, partial(_name, members)),
+            sustained_load.energy(members, partial(_name, members)),
         ]
-    return section("latency", "How fast, and does it stay so", blocks)
+    return section_of("latency", "How fast, and does it stay so", blocks)
 
 
 def _doubts(shown: Sequence[Measurement]) -> Block | None:
@@ -125,7 +76,7 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
             one.artifact: one
             for one in sorted(members, key=lambda one: (one.valid, one.started_utc))
         }.values():
-            setting = settings(one)[0]
+            setting = latency_samples(one)[0]
             device = name if both else name.replace(f", via {one.via}", "")
             series[f"{device}{'' if one.valid else f' ({INVALID})'}\n{_short(one, everyone)}"] = (
                 setting.samples
@@ -143,7 +94,7 @@ def _side_by_side(groups: Mapping[str, Sequence[Measurement]]) -> list[Block | N
         words = f"The picture has the first {STRIPS} of {len(series)}, the table all. {words}"
     return [
         Heading("Devices side by side"),
-        Pictures((figures.strips(dict(list(series.items())[:STRIPS])),)),
+        Charts((figures.strips(dict(list(series.items())[:STRIPS])),)),
         table("Latency by device, ms", ("device", "artifact", "p50", "p95"), rows),
         Text(words),
     ]
@@ -196,7 +147,7 @@ def _in_parts(
 
 
 def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
-    each = [(one, setting) for one in members for setting in settings(one)]
+    each = [(one, setting) for one in members for setting in latency_samples(one)]
     fewest = min(
         (setting for _, setting in each if setting.cores == "all"),
         key=lambda setting: setting.threads,
@@ -218,7 +169,7 @@ def _charts(members: Sequence[Measurement]) -> tuple[figures.Chart, ...]:
         charts += _in_parts(figures.threads, threads)
     starts = {_row(one, members): _phases(one) for one in members if one.cold}
     charts += _in_parts(figures.cold, starts)
-    charts += [made for one in members if (made := load.chart(one, label(one, members)))]
+    charts += [made for one in members if (made := sustained_load.chart(one, label(one, members)))]
     return tuple(charts)
 
 
@@ -228,11 +179,11 @@ def _phases(measurement: Measurement) -> dict[str, list[float]]:
         "map the file": [cold.file_load_ns / 1e6 for cold in measurement.cold],
         "load the method": [cold.method_load_ns / 1e6 for cold in measurement.cold],
         "first inference": [cold.first_inference_ns / 1e6 for cold in measurement.cold],
-        "steady (median)": [float(np.median(settings(measurement)[0].samples))],
+        "steady (median)": [float(np.median(latency_samples(measurement)[0].samples))],
     }
 
 
-def _band(setting: Setting) -> tuple[int, float, float, float]:
+def _band(setting: LatencySamples) -> tuple[int, float, float, float]:
     p10, p50, p90 = np.percentile(setting.samples, [10, 50, 90])
     return setting.threads, float(p10), float(p50), float(p90)
 
@@ -240,7 +191,7 @@ def _band(setting: Setting) -> tuple[int, float, float, float]:
 def _percentiles(members: Sequence[Measurement]) -> Block:
     rows = []
     for one in members:
-        for setting in settings(one):
+        for setting in latency_samples(one):
             figure = spread(setting.samples)
             # Why a whole measurement is invalid stands above, once; here only what concerns this
             # setting alone.
@@ -302,7 +253,10 @@ def _name(members: Sequence[Measurement], one: Measurement) -> Cell:
 
 
 def _remark(
-    one: Measurement, setting: Setting, members: Sequence[Measurement], reasons: Sequence[str]
+    one: Measurement,
+    setting: LatencySamples,
+    members: Sequence[Measurement],
+    reasons: Sequence[str],
 ) -> str:
     date = _date(one, members)
     return (
@@ -337,7 +291,7 @@ def _differences(members: Sequence[Measurement]) -> Block | None:
                 ),
             ),
         ]
-        for one in differences(members)
+        for one in latency_ratios(members)
     ]
     if not rows:
         return None

@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 
 from mobilekd.formats.measurement import Measurement
-from mobilekd.page.collect import Material
-from mobilekd.page.differences import differences
-from mobilekd.page.load import drift
-from mobilekd.page.lowered import title
-from mobilekd.page.settings import Setting, by_way, settings, spread, timed
-from mobilekd.page.tradeoff import Placed
+from mobilekd.page.devices import by_way
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_ratios import latency_ratios
+from mobilekd.page.latency_samples import LatencySamples, latency_samples, spread, timed
+from mobilekd.page.sustained_load import drift
+from mobilekd.page.tradeoff import placed
 
 PERCENTILES = (50, 90, 95, 99)
 
 
-def document(
-    material: Material, comparisons: Sequence[dict[str, Any]], places: dict[str, list[Placed]]
-) -> dict[str, Any]:
+def report_json(inputs: Inputs) -> dict[str, Any]:
     """Everything that the page shows, without raw samples: those stay in the measurements."""
     return {
         "schema_version": 1,
@@ -29,21 +27,21 @@ def document(
                 "recipe": one.run.recipe.to_dict(),
                 "evaluation": one.evaluation,
             }
-            for one in material.runs
+            for one in inputs.runs
         ],
-        "comparisons": list(comparisons),
-        "evaluations": material.evaluations,
+        "comparisons": list(inputs.comparisons),
+        "evaluations": inputs.evaluations,
         "artifacts": [
-            {"title": title(one), "manifest": one.manifest.model_dump(mode="json")}
-            for one in material.artifacts
+            {"title": one.title, "manifest": one.manifest.model_dump(mode="json")}
+            for one in inputs.artifacts
         ],
-        "measurements": [_measurement(one) for one in material.measurements],
-        "differences": _differences(material.measurements),
+        "measurements": [_measurement(one) for one in inputs.measurements],
+        "differences": _differences(inputs.measurements),
         "tradeoff": {
             name: [{**vars(one), "accuracy": one.accuracy.model_dump()} for one in points]
-            for name, points in places.items()
+            for name, points in placed(inputs).items()
         },
-        "ignored": material.ignored,
+        "ignored": inputs.ignored,
     }
 
 
@@ -60,7 +58,7 @@ def _measurement(one: Measurement) -> dict[str, Any]:
         "reasons": list(one.reasons),
         "session": one.session,
         "started_utc": one.started_utc,
-        "latency_ms": [_setting(setting) for setting in settings(one)],
+        "latency_ms": [_setting(setting) for setting in latency_samples(one)],
         "cold_ms": (
             [
                 {
@@ -112,7 +110,7 @@ def _sustained(one: Measurement) -> dict[str, Any] | None:
     }
 
 
-def _setting(setting: Setting) -> dict[str, Any]:
+def _setting(setting: LatencySamples) -> dict[str, Any]:
     return {
         "threads": setting.threads,
         "cores": setting.cores,
@@ -143,5 +141,5 @@ def _differences(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
             ],
         }
         for name, members in by_way(measurements).items()
-        for one in differences(members)
+        for one in latency_ratios(members)
     ]

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from unicodedata import bidirectional
 
 import numpy as np
 
 from mobilekd.formats.artifact import Interval
-from mobilekd.formats.measurement import Device, Measurement, Series, thread_words
+from mobilekd.formats.measurement import Measurement, Series, thread_words
 from mobilekd.metrics.stats import percentile
 
 #: Bootstrap draws for a percentile's interval.
@@ -19,7 +18,7 @@ DRAWS = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class LatencySamples:
     """All series of one measurement under the same threads and cores, one per process."""
 
     threads: int
@@ -74,37 +73,6 @@ def _percentile(samples: tuple[float, ...], q: float) -> Interval:
     return percentile(np.array(samples), q, draws=DRAWS)
 
 
-def device_name(device: Device) -> str:
-    """Maker and model, or the device's id, in one line; a name that runs from right to left does
-    not turn what stands beside it.
-    """
-    name = " ".join(f"{device.maker} {device.model}".split()) or device.id
-    return (
-        f"\u2068{name}\u2069"
-        if any(bidirectional(letter) in ("R", "AL") for letter in name)
-        else name
-    )
-
-
-def way(measurement: Measurement) -> str:
-    """Device and way onto it; shell and app are never mixed in one comparison."""
-    return f"{device_name(measurement.device)}, via {measurement.via}"
-
-
-def by_way(measurements: Sequence[Measurement]) -> dict[str, list[Measurement]]:
-    """Measurements whose times may be set side by side: one device, one way. Two phones of a model
-    are two devices.
-    """
-    found: dict[tuple[str, str], list[Measurement]] = {}
-    for one in measurements:
-        found.setdefault((one.device.id, one.via), []).append(one)
-    names = [way(members[0]) for members in found.values()]
-    return {
-        name if names.count(name) == 1 else f"{name} ({device})": members
-        for name, ((device, _), members) in zip(names, found.items(), strict=True)
-    }
-
-
 def timed(measurement: Measurement) -> bool:
     """Whether its times may be shown: an emulated processor's never, and none of a device that
     answers wrongly.
@@ -116,7 +84,7 @@ def timed(measurement: Measurement) -> bool:
     )
 
 
-def settings(measurement: Measurement) -> list[Setting]:
+def latency_samples(measurement: Measurement) -> list[LatencySamples]:
     """By threads, all cores first; nothing where times may not be shown."""
     if not timed(measurement):
         return []
@@ -125,7 +93,7 @@ def settings(measurement: Measurement) -> list[Setting]:
         if one.samples_ns:
             found.setdefault((one.threads_asked, one.cores), []).append(one)
     ordered = sorted(found.items(), key=lambda item: (item[0][1] != "all", item[0]))
-    return [Setting(threads, cores, tuple(series)) for (threads, cores), series in ordered]
+    return [LatencySamples(threads, cores, tuple(series)) for (threads, cores), series in ordered]
 
 
 def trusted(measurement: Measurement) -> bool:

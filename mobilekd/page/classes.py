@@ -1,0 +1,166 @@
+"""By class, and how sure: recalls, calibration, risk and coverage, sub-groups."""
+
+from typing import Any
+
+from mobilekd import figures
+from mobilekd.figures import Row
+from mobilekd.figures import comparison as comparison_figures
+from mobilekd.figures.tables import Cell, percent, table
+from mobilekd.formats.artifact import Interval
+from mobilekd.metrics.entries import recipe_group
+from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
+from mobilekd.page.inputs import Inputs
+
+
+def section(inputs: Inputs) -> Section | None:
+    """By class, calibration, risk and coverage, sub-groups: of the students, not of every
+    control.
+    """
+    blocks: list[Block | None] = []
+    for document in inputs.comparisons:
+        blocks += [Charts((_recalls(document),)), comparison_figures.recalls(document)]
+    for evaluation in pictured(inputs):
+        blocks += _one(evaluation)
+    return section_of("classes", "By class, and how sure", blocks)
+
+
+def pictured(inputs: Inputs) -> list[dict[str, Any]]:
+    """Evaluations that get pictures: one seed of every student's recipe on its own test split, at
+    most four.
+    """
+    first = {
+        recipe_group(one.run): one.evaluation
+        for one in reversed(inputs.runs)
+        if one.evaluation and not one.run.info.is_control
+    }
+    students = list(reversed(first.values()))
+    if not students:
+        students = [
+            document for document in inputs.evaluations if document["data"]["role"] == "test"
+        ][:1]
+    return students[:4]
+
+
+def _recalls(document: dict[str, Any]) -> figures.Chart:
+    keys = [
+        key for key in document["labels"] if f"recall.{key}" in document["groups"][0]["metrics"]
+    ]
+    groups = document["groups"][:4]
+    rows = [
+        Row(key if index == 0 else "", Interval(**group["metrics"][f"recall.{key}"]), index)
+        for key in keys
+        for index, group in enumerate(groups)
+    ]
+    return figures.forest(
+        "Recall by class", "recall, %", rows, names=[group["name"] for group in groups], pitch=11
+    )
+
+
+def _one(evaluation: dict[str, Any]) -> list[Block | None]:
+    keys = [label["key"] for label in evaluation["labels"]]
+    found = evaluation["metrics"]
+    charts = (
+        figures.confusion(evaluation["confusion"], keys),
+        figures.reliability(evaluation["reliability"], found["ece"]["value"]),
+        figures.risk_coverage(evaluation["risk_coverage"], found["coverage"]["value"]),
+        *_subgroup_chart(evaluation),
+    )
+    return [
+        Heading(evaluation["target"]["name"]),
+        Charts(charts),
+        _clinical(evaluation),
+        _unsure(evaluation),
+        *_subgroups(evaluation),
+    ]
+
+
+def _clinical(evaluation: dict[str, Any]) -> Block:
+    found = evaluation["metrics"]
+    rows = []
+    for group, words in (
+        ("melanoma", "melanoma against the rest"),
+        ("malignant", "malignant (mel, bcc, akiec) against benign"),
+    ):
+        names = (
+            f"{group}_sensitivity_at_95_specificity",
+            f"{group}_sensitivity",
+            f"{group}_specificity",
+        )
+        rows.append([words, *(percent(found.get(name)) for name in names)])
+    header = (
+        "",
+        "sensitivity at 95% specificity, this set's curve",
+        "sensitivity at validation's threshold",
+        "specificity at validation's threshold",
+    )
+    return table("Sensitivity and specificity, %", header, rows)
+
+
+def _unsure(evaluation: dict[str, Any]) -> Block:
+    found, keys = evaluation["metrics"], evaluation["coverage_by_class"]
+    fitted = evaluation["calibration"]
+    answered = [
+        "answered",
+        percent(found["coverage"]),
+        *(f"{100 * share:.0f}" for share in keys.values()),
+    ]
+    right = ["right among those", percent(found["selective_accuracy"]), *("" for _ in keys)]
+    temperature = f"temperature {fitted['temperature']:.2f}"
+    note = (
+        f"Below a top probability of {fitted['threshold']:.2f} the answer is “not sure”; validation"
+        f" fixed it ({temperature})."
+    )
+    return table("“Not sure”: who gets an answer, %", ("", "all", *keys), [answered, right], note)
+
+
+def _subgroups(evaluation: dict[str, Any]) -> list[Block | None]:
+    rows = [
+        [
+            Cell(row["group"], name),
+            row["n"],
+            row["lesions"],
+            row["classes"],
+            percent(row["balanced_accuracy"]),
+            percent(row["accuracy"]),
+        ]
+        for name, members in evaluation["subgroups"].items()
+        for row in members
+    ]
+    if not rows:
+        return [Text("The data carry no age, sex or site, so there are no sub-groups.")]
+    header = (
+        "sub-group",
+        "photographs",
+        "lesions",
+        "classes present",
+        "balanced accuracy %",
+        "accuracy %",
+    )
+    note = (
+        "Balanced accuracy averages over the classes present, so compare sub-groups only where they"
+        " have the same ones."
+    )
+    return [table("Sub-groups", header, rows, note)]
+
+
+def _subgroup_chart(evaluation: dict[str, Any]) -> tuple[figures.Chart, ...]:
+    rows = [
+        Row(
+            f"{row['group']}{f' ({name})' if row['group'] == 'unknown' else ''}",
+            Interval(**row["balanced_accuracy"]),
+            index,
+        )
+        for index, (name, members) in enumerate(evaluation["subgroups"].items())
+        for row in members
+    ]
+    if not any(row.figure.value is not None for row in rows):
+        return ()
+    return (
+        figures.forest(
+            "Sub-groups",
+            "balanced accuracy, %",
+            rows,
+            names=list(evaluation["subgroups"]),
+            pitch=16,
+        ),
+    )

@@ -1,0 +1,59 @@
+"""The comparisons that a report shows: one per split of the evaluated runs, and those given as
+files.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mobilekd.metrics.entries import read_entry
+from mobilekd.metrics.paired import compare_entries
+from mobilekd.page.inputs import TrainedRun
+from mobilekd.support.errors import UserError
+
+
+def comparisons(
+    runs: Sequence[TrainedRun], given: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """One comparison per split of the evaluated runs, and those that were given as files for other
+    splits or runs.
+
+    No comparison is shown beside a larger one of the same runs: among more claims the same
+    difference may have another verdict.
+    """
+    by_split: dict[str, list[TrainedRun]] = {}
+    for one in runs:
+        if one.evaluation is not None:
+            by_split.setdefault(one.run.info.split_hash, []).append(one)
+    made = [
+        compare_entries([read_entry(one.run) for one in _one_each(members)])
+        for members in by_split.values()
+    ]
+    others = [
+        document for document in given if not any(_names(document) <= _names(one) for one in made)
+    ]
+    return [
+        document for document in made if not any(_within(document, one) for one in others)
+    ] + others
+
+
+def _names(document: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(document["split_hash"], group["name"]) for group in document["groups"]}
+
+
+def _within(small: dict[str, Any], large: dict[str, Any]) -> bool:
+    """Whether ``large`` judged every run of ``small``, with the same figures."""
+    return small["split_hash"] == large["split_hash"] and all(
+        any(group["seeds"] == other["seeds"] for other in large["groups"])
+        for group in small["groups"]
+    )
+
+
+def _one_each(members: Sequence[TrainedRun]) -> list[TrainedRun]:
+    found = {one.name: one for one in members}
+    if len(found) < len(members):
+        names = [one.name for one in members]
+        raise UserError(
+            f"report: two runs are called {max(names, key=names.count)}; give each a name of"
+            " its own"
+        )
+    return list(found.values())

@@ -1,0 +1,106 @@
+"""Where every figure comes from: versions, commits, hashes, commands, devices."""
+
+from mobilekd.figures.tables import Cell, table
+from mobilekd.page.blocks import Block, Section, Text, section_of
+from mobilekd.page.devices import way
+from mobilekd.page.inputs import Inputs
+
+
+def section(inputs: Inputs) -> Section | None:
+    """Where everything comes from: versions, commits, hashes, commands, time."""
+    rows: list[list[object]] = []
+    for one in inputs.runs:
+        info = one.run.info
+        rows.append(
+            [
+                Cell(info.name, "run"),
+                info.created_utc,
+                _short(info.commit),
+                _versions(info.versions),
+                f"recipe {info.recipe_hash[:12]}",
+                info.command or "–",
+            ]
+        )
+    for artifact in inputs.artifacts:
+        origin = artifact.manifest.provenance
+        mark = artifact.manifest.files.get(artifact.manifest.model_file, "")[:12]
+        rows.append(
+            [
+                Cell(artifact.title, "artifact"),
+                origin.created_utc,
+                _short(origin.commit),
+                _versions(origin.versions),
+                f"model {mark}",
+                f"from {origin.run}",
+            ]
+        )
+    for measurement in inputs.measurements:
+        who = Cell(measurement.artifact, f"measured on {way(measurement)}")
+        mark = f"model {measurement.artifact_sha256[:12]}"
+        rows.append(
+            [
+                who,
+                measurement.started_utc,
+                _short(measurement.commit),
+                _versions(measurement.versions),
+                mark,
+                measurement.command or "–",
+            ]
+        )
+    for document in inputs.evaluations:
+        who = Cell(document["target"]["name"], f"evaluated on {document['data']['kind']}")
+        mark = f"data {document['data']['hash'][:12]}"
+        rows.append(
+            [
+                who,
+                document["created_utc"],
+                _short(document["commit"]),
+                _versions(document["versions"]),
+                mark,
+                "–",
+            ]
+        )
+    blocks: list[Block | None] = [_devices(inputs)]
+    if rows:
+        blocks.insert(
+            0,
+            table(
+                "Provenance", ("what", "when, UTC", "commit", "versions", "hash", "made by"), rows
+            ),
+        )
+    if inputs.ignored:
+        blocks.append(
+            Text(
+                "Left aside, because they are none of what a report is made of:"
+                f" {', '.join(inputs.ignored)}."
+            )
+        )
+    return section_of("provenance", "Where every figure comes from", blocks)
+
+
+def _devices(inputs: Inputs) -> Block | None:
+    devices = {one.device.id: one.device for one in inputs.measurements}
+    rows: list[list[object]] = [
+        [
+            Cell(device.id, "emulated" if device.emulated else device.kind),
+            f"{device.maker} {device.model}".strip() or "–",
+            device.soc or "–",
+            device.os or "–",
+            device.abi or "–",
+            str(device.cores or "–"),
+            "–" if device.memory_bytes is None else f"{device.memory_bytes / 2**30:.1f} GiB",
+            " ".join(device.cpu_features) or "–",
+        ]
+        for device in devices.values()
+    ]
+    header = ("device", "model", "processor", "system", "ABI", "cores", "memory", "CPU features")
+    return table("Devices", header, rows) if rows else None
+
+
+def _short(commit: str | None) -> str:
+    return "–" if commit is None else commit[:12]
+
+
+def _versions(versions: dict[str, str]) -> str:
+    wanted = ("mobilekd", "torch", "executorch", "coremltools")
+    return ", ".join(f"{name} {versions[name]}" for name in wanted if name in versions)
