@@ -3,33 +3,56 @@
 """
 
 import argparse
-import json
 import sys
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mobilekd.formats.measurement import Measurement, Series, read_measurement
+from mobilekd.formats.measurement import Measurement, Series, read_measurement, thread_words
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 LEAKY = ", LEAKY (split by photograph)"
 HEAD = """# Benchmarks
 
-Made by `python benchmarks/index.py` from [`results/`](results); do not edit. How it is measured: \
-[protocol.md](protocol.md).
-How you add your phone: [phone.md](phone.md). Two devices ran the same model only where the first
-digits of its SHA-256 (model file) are the same.
-
+Made by `python benchmarks/index.py` from [`results/`](results) and [studies.toml](studies.toml); do
+not edit. How it is measured: [protocol.md](protocol.md). How you add your phone:
+[phone.md](phone.md). LesionNet's design has [a page of its own](student_design/README.md).
 """
+LATENCY = """## Latency by device
+
+Medians in milliseconds over all processes of a setting; all percentiles, cold starts and doubts are
+in the files and in `mobilekd report benchmarks/results/DEVICE`. Two devices ran the same model only
+where the first digits of its SHA-256 (in brackets) are the same.
+
+| device | measured | artifacts |
+|---|---|---|"""
+STUDIES = """## Studies
+
+| study | what it is | what came out | files | made by |
+|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One row of the second table."""
+
+    title: str
+    files: tuple[str, ...]
+    page: str = ""
 
 
 def measurements() -> dict[Path, Measurement]:
     """Every measurement below ``results``; an emulated one is refused."""
-    found = {}
+    read = {}
     for path in sorted(RESULTS.glob("*/*.json")):
-        if "golden" not in json.loads(path.read_text(encoding="utf-8")):
+        if "golden" not in read_json(path, "result"):
             continue
         measurement = read_measurement(path)
         if measurement.device.emulated:
@@ -37,104 +60,144 @@ def measurements() -> dict[Path, Measurement]:
                 f"{path}: measured under emulation, which is no latency; take it out of"
                 " benchmarks/results"
             )
-        found[path] = measurement
-    return found
+        read[path] = measurement
+    return read
 
 
 def settings(measurement: Measurement) -> dict[tuple[int, str], list[Series]]:
     """Series by threads and cores, over the rounds."""
-    found: dict[tuple[int, str], list[Series]] = {}
+    groups: dict[tuple[int, str], list[Series]] = {}
     for series in measurement.series:
-        found.setdefault((series.threads_asked, series.cores), []).append(series)
-    return found
+        groups.setdefault((series.threads_asked, series.cores), []).append(series)
+    return groups
 
 
-def row(path: Path, measurement: Measurement, setting: tuple[int, str], group: list[Series]) -> str:
-    """One line of the table; percentiles are over all processes of the setting."""
-    samples = (
-        np.concatenate(
-            [np.array(series.samples_ns) for series in group if series.valid] or [np.array([])]
-        )
-        / 1e6
-    )
-    figures = (
-        [f"{np.percentile(samples, q):.2f}" for q in (50, 90, 99)] if len(samples) else ["none"] * 3
-    )
-    spread = [float(np.median(series.samples_ns)) / 1e6 for series in group if series.valid]
-    threads, cores = setting
-    where = f"{threads}" + ("" if cores == "all" else f" on cores {cores}")
+def device_row(members: dict[Path, Measurement]) -> str:
+    """A device's line: its artifacts with the median of every setting."""
+    device = next(iter(members.values())).device
+    names = [device.maker, device.model, "" if device.soc == device.model else device.soc]
+    facts = (" ".join(filter(None, names)), f"{device.cores} cores", device.os, device.abi)
+    days = sorted({measurement.started_utc[:10] for measurement in members.values()})
+    artifacts = "<br>".join(artifact_cell(path, one) for path, one in members.items())
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    return f"| {', '.join(filter(None, facts))} | {when} | {artifacts} |"
+
+
+def artifact_cell(path: Path, measurement: Measurement) -> str:
+    """An artifact's name, model and medians; what is invalid has its reasons instead."""
+    medians = [
+        f"{median(group)} ({thread_words(threads)}{'' if cores == 'all' else f' on cores {cores}'})"
+        for (threads, cores), group in sorted(settings(measurement).items())
+    ]
     reasons = dict.fromkeys(
-        (*measurement.reasons, *(reason for series in group for reason in series.reasons))
+        (*measurement.reasons, *(why for series in measurement.series for why in series.reasons))
     )
-    processes = f"{min(spread):.2f} to {max(spread):.2f}" if spread else "none"
-    name = f"[{measurement.artifact}]({path.relative_to(HERE).as_posix()})"
-    model, day = f"`{measurement.artifact_sha256[:8]}`", measurement.started_utc[:10]
-    counts = f"{len(samples)} | {'; '.join(reasons) or 'yes'}"
+    link = f"[{measurement.artifact}]({path.relative_to(HERE).as_posix()})"
+    doubts = f"; not valid: {'; '.join(reasons)}" if reasons else ""
     return (
-        f"| {name} | {model} | {day} | {measurement.via} | {where} | {' | '.join(figures)} |"
-        f" {processes} | {counts} |"
+        f"{link} (`{measurement.artifact_sha256[:8]}`, {measurement.via}): {', '.join(medians)}"
+        f"{doubts}"
     )
 
 
-def about(document: dict) -> str:
-    """One line on another result: its own words, or what can be told from what it is."""
+def median(group: list[Series]) -> str:
+    """Milliseconds over the valid processes of a setting."""
+    samples = [sample for series in group if series.valid for sample in series.samples_ns]
+    return f"{np.median(samples) / 1e6:.2f}" if samples else "none"
+
+
+def studies() -> list[Study]:
+    """What ``studies.toml`` lists."""
+    document = tomllib.loads((HERE / "studies.toml").read_text(encoding="utf-8"))
+    return [
+        Study(entry["title"], tuple(entry["files"]), entry.get("page", ""))
+        for entry in document.get("study", ())
+    ]
+
+
+def assigned(plan: list[Study], files: list[Path]) -> dict[str, list[Path]]:
+    """Each study's files, in the order of its patterns.
+
+    Raises:
+        UserError: where a file belongs to no study or to two, or a study has none.
+    """
+    owner: dict[Path, str] = {}
+    members: dict[str, list[Path]] = {}
+    for study in plan:
+        chosen = dict.fromkeys(
+            path
+            for pattern in study.files
+            for path in files
+            if fnmatch(path.relative_to(RESULTS).as_posix(), pattern)
+        )
+        if not chosen:
+            raise UserError(f"studies.toml: {study.title}: no result has such a name")
+        for path in chosen:
+            if path in owner:
+                raise UserError(f"{path}: belongs to two studies, {owner[path]} and {study.title}")
+            owner[path] = study.title
+        members[study.title] = list(chosen)
+    without = [path for path in files if path not in owner]
+    if without:
+        raise UserError(
+            f"{without[0]}: belongs to no study ({len(without)} such files); list it in"
+            " benchmarks/studies.toml"
+        )
+    return members
+
+
+def study_row(study: Study, files: list[Path]) -> str:
+    """A study's line."""
+    documents = [read_json(path, "result") for path in files]
+    title = f"[{study.title}]({study.page})" if study.page else study.title
+    first = documents[0]
+    command = f"`{first['command']}`" if first.get("command") else ""
+    link = f"[{files[0].relative_to(RESULTS).as_posix()}]({files[0].relative_to(HERE).as_posix()})"
+    count = f"{link}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
+    # A bar would end the cell.
+    cells = (title, about(first), outcome(documents), count, command)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def about(document: dict[str, Any]) -> str:
+    """A result in its own words, or what can be told from what it is."""
     if "what" in document:
         return str(document["what"])
     if document.get("kind") == "comparison":
-        groups = ", ".join(dict.fromkeys(group["name"] for group in document["groups"]))
-        return (
-            f"students beside their controls, paired, {document['photographs']}"
-            f" photographs{LEAKY * document['leaky']}: {groups}"
-        )
-    if isinstance(document.get("test"), dict) and "metrics" in document["test"]:
-        score, leaky = (
-            document["test"]["metrics"]["balanced_accuracy"],
-            document["run"]["split_by"] == "photograph",
-        )
-        figure = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
-        return f"a run, its recipe and its test split{LEAKY * leaky}: balanced accuracy {figure}"
+        return f"students beside their controls, paired, {document['photographs']} photographs"
     if "weights_sha256" in document and "labels" in document:
-        return (
-            f"a teacher, {document['model']}, as it was"
-            f" trained{LEAKY * (document['split_by'] == 'photograph')}"
-        )
+        return "teachers as they were trained"
     return ""
+
+
+def outcome(documents: list[dict[str, Any]]) -> str:
+    """The range of balanced accuracy over the runs, marked where the split leaks."""
+    scores, leaky = [], False
+    for document in documents:
+        if isinstance(document.get("test"), dict) and "metrics" in document["test"]:
+            scores.append(document["test"]["metrics"]["balanced_accuracy"]["value"])
+            leaky |= document["run"]["split_by"] == "photograph"
+        leaky |= document.get("split_by") == "photograph" or document.get("leaky") is True
+    if not scores:
+        return LEAKY.removeprefix(", ") if leaky else ""
+    runs = f"{len(scores)} run{'' if len(scores) == 1 else 's'}"
+    spread = " to ".join(dict.fromkeys(f"{score:.3f}" for score in (min(scores), max(scores))))
+    return f"{runs}, balanced accuracy {spread}{LEAKY * leaky}"
 
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, "## Latency per device, milliseconds\n"]
-    by_device: dict[str, list[tuple[Path, Measurement]]] = {}
-    for path, measurement in measurements().items():
-        by_device.setdefault(measurement.device.id, []).append((path, measurement))
+    measured = measurements()
+    by_device: dict[str, dict[Path, Measurement]] = {}
+    for path, measurement in measured.items():
+        by_device.setdefault(measurement.device.id, {})[path] = measurement
+    parts = [HEAD, LATENCY, *map(device_row, by_device.values())]
     if not by_device:
-        parts.append("Nothing measured yet.\n")
-    for members in by_device.values():
-        device = members[0][1].device
-        names = [device.maker, device.model, "" if device.soc == device.model else device.soc]
-        parts.append(
-            f"### {' '.join(name for name in names if name)}, {device.cores} cores, {device.os},"
-            f" {device.abi}\n"
-        )
-        parts.append(
-            "| artifact | model file | measured | via | threads | p50 | p90 | p99 | medians of"
-            " processes | samples | valid |\n|---|---|---|---|---|---|---|---|---|---|---|"
-        )
-        for path, measurement in members:
-            parts += [
-                row(path, measurement, setting, group)
-                for setting, group in sorted(settings(measurement).items())
-            ]
-        parts.append("")
-    parts.append("## Other results\n")
-    for path in sorted(RESULTS.rglob("*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict) and "golden" in document:
-            continue
-        what = about(document) if isinstance(document, dict) else ""
-        command = document.get("command", "") if isinstance(document, dict) else ""
-        line = f"- [{path.relative_to(RESULTS).as_posix()}]({path.relative_to(HERE).as_posix()})"
-        parts.append(line + (f": {what}" if what else "") + (f" (`{command}`)" if command else ""))
+        parts.append("| none yet | | |")
+    others = [path for path in sorted(RESULTS.rglob("*.json")) if path not in measured]
+    plan = studies()
+    members = assigned(plan, others)
+    parts += ["", STUDIES, *(study_row(study, members[study.title]) for study in plan)]
     return "\n".join(parts).rstrip() + "\n"
 
 

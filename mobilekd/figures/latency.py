@@ -153,19 +153,20 @@ def cold(series: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
 
 def sustained(
     seconds: np.ndarray,
-    times: np.ndarray,
+    bands: np.ndarray,
     change: float,
     celsius: Sequence[tuple[float, float]] = (),
     megahertz: Sequence[tuple[float, float]] = (),
 ) -> Chart:
-    """Latency against time under load: a dot per inference and the running median; below it
-    temperature and frequency.
+    """Latency against time under load: each block's median, in a band from its 10th to its
+    90th percentile; below it temperature and frequency.
 
-    ``change`` is how far latency drifts, as the tables say it.
+    Args:
+        seconds: float [N], when each block of inferences begins.
+        bands: float [N, 3], its 10th percentile, median and 90th percentile in milliseconds.
+        change: how far latency drifts, as the tables say it.
+        celsius, megahertz: (second, value).
     """
-    window = max(1, len(times) // 60)
-    parts = [slice(i, i + window) for i in range(0, len(times), window)]
-    line = [(float(np.mean(seconds[part])), float(np.median(times[part]))) for part in parts]
     words = [
         f"Median latency changes by {signed(change)} from the first to the last tenth of the time."
     ]
@@ -182,15 +183,14 @@ def sustained(
     x = chart.scale_x(0, float(seconds.max()) or 1)
     chart.axis_x(x, "seconds under load")
     chart.bottom += below
-    y = chart.scale_y(0, float(np.percentile(times, 99.5)) * 1.15)
+    y = chart.scale_y(0, float(bands.max()) * 1.15)
     chart.axis_y(y, "milliseconds")
-    step = max(1, len(times) // 400)
-    for second, time in zip(seconds[::step], times[::step], strict=True):
-        chart.marks.append(
-            f'<circle cx="{x(second):.1f}" cy="{y(time):.1f}" r="1.4" class="f0"'
-            ' fill-opacity=".3"/>'
-        )
-    chart.polyline([(x(second), y(time)) for second, time in line], series=0)
+    low, middle, high = (
+        [(x(second), y(time)) for second, time in zip(seconds, column, strict=True)]
+        for column in bands.T
+    )
+    chart.polygon([*low, *reversed(high)], series=0)
+    chart.polyline(middle, series=0)
     for number, (unit, rows) in enumerate(panels):
         _panel(
             chart, x, rows, unit, chart.height - chart.bottom + PANEL * number, series=number + 1

@@ -5,22 +5,25 @@ Times are integers in nanoseconds from a monotonic clock. An invalid run is kept
 reasons.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from statistics import median
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 
-MEASUREMENT_VERSION = 1
+#: Version 1 held every inference of a sustained part; it is still read.
+MEASUREMENT_VERSION = 2
 
 #: A duration, or an offset from a start; a clock that ran backwards is not monotonic, and its file
 #: is refused.
-Nanoseconds = Annotated[int, Field(ge=0)]
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]
 #: What one inference took; a clock that stood still measured nothing, and ratios of it would not be
 #: numbers.
-Latency = Annotated[int, Field(gt=0)]
+Latency = Annotated[int, Field(gt=0, lt=2**63)]
 
 
 def thread_words(count: int) -> str:
@@ -113,17 +116,34 @@ class Series(Noun):
     reasons: tuple[str, ...] = ()
 
 
+class Block(Noun):
+    """Successive inferences under load, summed up."""
+
+    offset_ns: Nanoseconds = Field(description="start of the first, from the start of the load")
+    count: int = Field(ge=1)
+    least_ns: Latency
+    p10_ns: Latency
+    median_ns: Latency
+    p90_ns: Latency
+    most_ns: Latency
+
+
+#: Blocks of equal time that a sustained part is cut into: ten to each tenth of it.
+BLOCKS = 100
+
+
 class Sustained(Noun):
-    """Latency against time under load: offsets from the start, with temperature and frequency where
+    """Latency against time under load: blocks of equal time, with temperature and frequency where
     told.
+
+    Runners and files of version 1 give every inference (``offsets_ns``, ``samples_ns``, of which
+    one in ``every`` was kept); they are summed up when they are read, because minutes of a fast
+    model are a million numbers.
     """
 
     threads: int
-    offsets_ns: tuple[Nanoseconds, ...]
-    samples_ns: tuple[Latency, ...]
-    every: int = Field(
-        1, ge=1, description="one inference in so many is kept, evenly over the time"
-    )
+    length_ns: Nanoseconds = Field(description="from the first inference's start to the last's end")
+    blocks: tuple[Block, ...] = Field(description="in order; without those in which none began")
     celsius: tuple[tuple[Nanoseconds, float], ...] = Field(
         (), description="(offset_ns, temperature)"
     )
@@ -134,23 +154,72 @@ class Sustained(Noun):
         (), description="why it did not begin as it should, such as on a phone still hot"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sum_up(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or "samples_ns" not in document:
+            return document
+        single = {key: document.get(key) for key in ("offsets_ns", "samples_ns")}
+        try:
+            each = _Inferences.model_validate({**single, "every": document.get("every", 1)})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        rest = {key: document[key] for key in document if key not in _Inferences.model_fields}
+        return {**rest, **each.blocks()}
+
+    @classmethod
+    def of(cls, threads: int, offsets_ns: Sequence[int], samples_ns: Sequence[int]) -> "Sustained":
+        """From the start and the duration of every inference, in order."""
+        return cls.model_validate(
+            {"threads": threads, "offsets_ns": offsets_ns, "samples_ns": samples_ns}
+        )
+
+    @property
+    def inferences(self) -> int:
+        """How many there were, over all blocks."""
+        return sum(block.count for block in self.blocks)
+
+
+class _Inferences(Noun):
+    """Every inference of a sustained part, or one in ``every``, evenly over the time."""
+
+    offsets_ns: tuple[Nanoseconds, ...]
+    samples_ns: tuple[Latency, ...]
+    every: int = Field(1, ge=1)
+
     @model_validator(mode="after")
-    def _one_offset_each(self) -> "Sustained":
+    def _one_offset_each(self) -> "_Inferences":
         if len(self.offsets_ns) != len(self.samples_ns):
             raise ValueError(f"{len(self.offsets_ns)} offsets for {len(self.samples_ns)} samples")
         return self
 
-    def thinned(self, most: int) -> "Sustained":
-        """At most ``most`` samples, evenly over the time: minutes of a fast model would fill a file
-        that nobody can send.
-        """
-        step = -(-len(self.samples_ns) // most) or 1
-        kept = {
-            "offsets_ns": self.offsets_ns[::step],
-            "samples_ns": self.samples_ns[::step],
-            "every": self.every * step,
-        }
-        return self.model_copy(update=kept)
+    def blocks(self) -> dict[str, Any]:
+        """``length_ns`` and ``blocks`` of ``Sustained``."""
+        if not self.samples_ns:
+            return {"length_ns": 0, "blocks": ()}
+        length = max(map(sum, zip(self.offsets_ns, self.samples_ns, strict=True)))
+        members: dict[int, list[tuple[int, int]]] = {}
+        for offset, sample in sorted(zip(self.offsets_ns, self.samples_ns, strict=True)):
+            members.setdefault(offset * BLOCKS // length, []).append((offset, sample))
+        return {"length_ns": length, "blocks": tuple(map(self._block, members.values()))}
+
+    def _block(self, members: Sequence[tuple[int, int]]) -> Block:
+        samples = sorted(sample for _, sample in members)
+
+        def at(share: float) -> int:
+            return samples[round(share * (len(samples) - 1))]
+
+        return Block(
+            offset_ns=members[0][0],
+            count=len(samples) * self.every,
+            least_ns=samples[0],
+            p10_ns=at(0.1),
+            median_ns=round(median(samples)),
+            p90_ns=at(0.9),
+            most_ns=samples[-1],
+        )
 
 
 class Pipeline(Noun):
@@ -187,7 +256,7 @@ class Energy(Noun):
 class Measurement(Noun):
     """One artifact on one device under one protocol."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     artifact: str
     artifact_sha256: str = Field(description="of the model file")
     backend: str
@@ -223,6 +292,8 @@ def read_measurement(path: Path) -> Measurement:
             f"{path}: a measurement of version {version}, this mobilekd reads version"
             f" {MEASUREMENT_VERSION}; update mobilekd"
         )
+    if version == 1:
+        document["schema_version"] = MEASUREMENT_VERSION
     try:
         return Measurement.model_validate(document)
     except ValidationError as error:

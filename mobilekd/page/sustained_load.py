@@ -31,28 +31,45 @@ class Drift:
 
 def drift(load: Sustained | None) -> Drift | None:
     """None where nothing was sustained."""
-    if load is None or not load.samples_ns:
+    if load is None or not load.blocks:
         return None
-    seconds, times = np.array(load.offsets_ns, float) / 1e9, np.array(load.samples_ns, float) / 1e6
-    whole = float(seconds[-1] + times[-1] / 1e3)
-    first, last = times[seconds <= END * whole], times[seconds >= (1 - END) * whole]
-    # One inference longer than a tenth of the whole leaves an end empty.
+    seconds, times = _starts(load), np.array([block.median_ns for block in load.blocks]) / 1e6
+    counts = np.array([block.count for block in load.blocks])
+    whole = load.length_ns / 1e9
+    # An end in which no block begins, because one inference is longer, has the nearest one's time.
+    first, last = seconds <= END * whole, seconds >= (1 - END) * whole
+    first[0], last[-1] = True, True
     return Drift(
-        whole, float(np.median(first)), float(np.median(last if len(last) else times[-1:]))
+        whole,
+        _weighted_median(times[first], counts[first]),
+        _weighted_median(times[last], counts[last]),
     )
+
+
+def _starts(load: Sustained) -> np.ndarray:
+    """When each block begins, in seconds."""
+    return np.array([block.offset_ns for block in load.blocks]) / 1e9
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Of blocks' medians, weighted with what each block holds."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
 def chart(measurement: Measurement, name: str) -> figures.Chart | None:
     """Latency, temperature and frequency against time."""
     load = measurement.sustained
-    if load is None or not load.samples_ns:
+    change = drift(load)
+    if load is None or change is None:
         return None
-    seconds, times = np.array(load.offsets_ns, float) / 1e9, np.array(load.samples_ns, float) / 1e6
+    bands = [(block.p10_ns, block.median_ns, block.p90_ns) for block in load.blocks]
     celsius = [(offset / 1e9, degrees) for offset, degrees in load.celsius]
     megahertz = [(offset / 1e9, khz / 1e3) for offset, khz in load.frequency_khz]
-    found = drift(load)
-    assert found is not None
-    made = figures.sustained(seconds, times, found.change, celsius, megahertz)
+    made = figures.sustained(
+        _starts(load), np.array(bands) / 1e6, change.change, celsius, megahertz
+    )
     made.title = f"Sustained load: {name}, {thread_words(load.threads)}"
     return made
 

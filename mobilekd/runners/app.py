@@ -175,7 +175,9 @@ class AppRunner:
             return Reading(
                 Cold(**answer["cold"], threads=setting.threads),
                 series=series,
-                sustained=Sustained(**answer["sustained"]) if setting.seconds else None,
+                sustained=(
+                    Sustained.model_validate(answer["sustained"]) if setting.seconds else None
+                ),
                 pipeline=(
                     Pipeline(**answer["pipeline"])
                     if answer.get("pipeline") and not setting.seconds

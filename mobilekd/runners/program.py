@@ -131,11 +131,7 @@ def _reading(answer: dict[str, Any], setting: Setting) -> Reading:
     if setting.seconds:
         return Reading(
             cold,
-            sustained=Sustained(
-                threads=setting.threads,
-                offsets_ns=answer["offsets_ns"],
-                samples_ns=answer["samples_ns"],
-            ),
+            sustained=Sustained.of(setting.threads, answer["offsets_ns"], answer["samples_ns"]),
         )
     told = {
         key: answer[key] for key in ("threads_in_effect", "warmup_ns", "steady_rule", "samples_ns")

@@ -38,7 +38,6 @@ MODERATE = 2
 THERMAL_WORDS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 HOT_BATTERY = 40.0  # degrees Celsius; above it phones begin to throttle and refuse to charge
 POLL = 10.0  # seconds between looks at temperatures
-MOST_SUSTAINED = 20_000  # inferences kept of a sustained part; a file then has half a megabyte
 
 
 @dataclass(frozen=True)
@@ -264,12 +263,12 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
             "frequency_khz": tuple(watcher.frequency),
             "reasons": waited,
         }
-        item.sustained = reading.sustained.thinned(MOST_SUSTAINED).model_copy(update=seen)
+        item.sustained = reading.sustained.model_copy(update=seen)
         item.energy = energy(
             before,
             runner.conditions(),
             watcher.charges,
-            len(reading.sustained.samples_ns),
+            reading.sustained.inferences,
             setting.seconds,
         )
 

@@ -171,7 +171,7 @@ def bounded(spec: Spec) -> Spec:
 
     Pretrained ones are scaled to fit, which changes no answer; where values reached further,
     training mends it. ReLU6 stays: clamped at 3, pretrained weights had two points less of balanced
-    accuracy on validation (one run each, benchmarks/results/ham10000-2026-11-26/tried-relu3.json).
+    accuracy on validation (one run each, benchmarks/results/ham10000/tried-relu3.json).
     """
     return replace(spec, bounded=True)
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,60 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+#: Characters that an object of numbers, and any other object or array of scalars, may have to stand
+#: on one line.
+NUMBERS, WORDS = 200, 100
+
+
+def json_text(document: Any) -> str:
+    """JSON with a fact a line: an array of numbers, however long, and what is short and holds no
+    other container stand on one line; everything else is indented by one space a level.
+
+    Raises:
+        ValueError: for NaN and infinity, because JSON has no word for them.
+    """
+    return _json_lines(document, "\n") + "\n"
+
+
+def _json_lines(document: Any, newline: str) -> str:
+    """``document`` as JSON; ``newline`` is a line break with the indentation in force."""
+    if not isinstance(document, (dict, list, tuple)) or _fits_a_line(document):
+        return _json(document)
+    inner = newline + " "
+    if isinstance(document, dict):
+        parts = [
+            f"{_json(key if isinstance(key, str) else _json(key))}: {_json_lines(value, inner)}"
+            for key, value in document.items()
+        ]
+        return "{" + inner + ("," + inner).join(parts) + newline + "}"
+    return "[" + inner + ("," + inner).join(_json_lines(x, inner) for x in document) + newline + "]"
+
+
+def _fits_a_line(document: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> bool:
+    """Whether an object or an array is better on one line than spread over several."""
+    keyed = isinstance(document, dict)
+    values = list(document.values() if isinstance(document, dict) else document)
+    if any(isinstance(value, (dict, list, tuple)) and value for value in values):
+        return not keyed and all(
+            isinstance(value, (list, tuple)) and _are_numbers(value) for value in values
+        )
+    if _are_numbers(values):
+        return not keyed or len(_json(document)) <= NUMBERS
+    return len(_json(document)) <= WORDS
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    """Whether there is nothing but numbers and nulls."""
+    return all(value is None or isinstance(value, (int, float)) for value in values)
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
 def write_json(path: Path, document: Any) -> None:
-    """Atomic JSON file; NaN and infinity are refused because JSON has no word for them."""
-    write_text(path, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Atomic JSON file, laid out by ``json_text``."""
+    write_text(path, json_text(document))
 
 
 def read_json(path: Path, what: str) -> Any:

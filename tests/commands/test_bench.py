@@ -91,23 +91,50 @@ def test_a_newer_file_asks_for_a_newer_mobilekd(measured, tmp_path):
     file = written(
         json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text()),
         tmp_path / "r.json",
-        schema_version=2,
+        schema_version=3,
     )
     with pytest.raises(
-        UserError, match=r"version 2, this mobilekd reads version 1; update mobilekd$"
+        UserError, match=r"version 3, this mobilekd reads version 2; update mobilekd$"
     ):
         read_measurement(file)
 
 
 def test_minutes_of_a_fast_model_fit_into_a_file_that_can_be_sent():
-    whole = Sustained(
-        threads=1, offsets_ns=tuple(range(0, 1_000_000, 2)), samples_ns=(1,) * 500_000
-    )
-    kept = whole.thinned(20_000)
-    assert (len(kept.samples_ns), kept.every) == (20_000, 25)
-    assert kept.offsets_ns[:2] == (0, 50)
-    assert whole.thinned(500_000) == whole
-    assert Sustained(threads=1, offsets_ns=(), samples_ns=()).thinned(10).every == 1
+    """Each block holds a hundredth of the time, and none of the inferences is lost from its sum."""
+    count = 250_000
+    load = Sustained.of(1, range(0, 4 * count, 4), [1, 3] * (count // 2))
+    assert load.inferences == count
+    assert load.length_ns == 4 * count - 1
+    assert len(load.blocks) == 100
+    assert load.blocks[1].model_dump() == {
+        "offset_ns": 10_000,
+        "count": 2500,
+        "least_ns": 1,
+        "p10_ns": 1,
+        "median_ns": 2,
+        "p90_ns": 3,
+        "most_ns": 3,
+    }
+    assert len(json.dumps(load.model_dump())) < 20_000
+    assert Sustained.of(1, (), ()).blocks == ()
+
+
+def test_a_sustained_part_of_version_1_is_summed_up_as_it_is_read(measured, tmp_path):
+    document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
+    load = document["sustained"]
+    del load["blocks"], load["length_ns"]
+    load |= {"offsets_ns": [0, 50, 60], "samples_ns": [20, 10, 40], "every": 3}
+    file = written(document, tmp_path / "r.json", schema_version=1)
+    read = read_measurement(file).sustained
+    assert (read.inferences, read.length_ns) == (9, 100)
+    assert [(block.offset_ns, block.median_ns) for block in read.blocks] == [
+        (0, 20),
+        (50, 10),
+        (60, 40),
+    ]
+    load["offsets_ns"] = [0]
+    with pytest.raises(UserError, match=r"\(sustained: .*1 offsets for 3 samples"):
+        read_measurement(written(document, tmp_path / "r.json", schema_version=1))
 
 
 def test_the_command_line_prints_a_row_per_setting(folders, tmp_path, capsys):
@@ -161,7 +188,7 @@ def test_phases_and_provenance_are_there(measured):
     for measurement in measured[0]:
         assert len(measurement.cold) == 7  # six processes and the sustained one
         assert measurement.memory.peak_rss_bytes > 0
-        assert len(measurement.sustained.samples_ns) == len(measurement.sustained.offsets_ns) > 0
+        assert measurement.sustained.inferences > 0
         assert measurement.golden.passed
         assert not measurement.device.emulated
         assert {"executorch", "executorch (exporter)"} <= set(measurement.versions)
@@ -205,7 +232,7 @@ def written(document, path, **changes):
         ({"via": "app"}, "shell and app are never compared"),
         ({"artifact": "stranger-xnnpack-fp32"}, "which is not measured here"),
         ({"series": []}, "has no latency"),
-        ({"schema_version": 2}, "a measurement of version 2"),
+        ({"schema_version": 3}, "a measurement of version 3"),
         (
             {"valid": False, "reasons": ["it was busy"]},
             r"marked invalid \(it was busy\), so --fail-above cannot judge",

@@ -24,6 +24,7 @@ from mobilekd.formats.artifact import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
 RANDOM = np.random.default_rng(0)
+BANDS = np.sort(RANDOM.gamma(3, 1, (100, 3)) + 5, axis=1)
 SAMPLES = {
     "fp32": RANDOM.gamma(3, 1, 300) + 5,
     "int8, a name with <angles> & ampersand": RANDOM.gamma(3, 0.5, 300) + 2,
@@ -64,12 +65,10 @@ CHARTS = {
     "strips": figures.strips(SAMPLES),
     "threads": figures.threads({"fp32": [(1, 5.0, 6.0, 7.0), (2, 3.0, 4.0, 5.0)]}),
     "cold": figures.cold({"fp32": {"map the file": [0.0, 0.1], "steady": [5.0]}}),
-    "sustained": figures.sustained(
-        np.linspace(0, 60, 500), RANDOM.gamma(3, 1, 500) + 5, 0.1, [(0, 30.0), (60, 41.0)]
-    ),
+    "sustained": figures.sustained(np.linspace(0, 60, 100), BANDS, 0.1, [(0, 30.0), (60, 41.0)]),
     "sustained with frequency": figures.sustained(
-        np.linspace(0, 60, 500),
-        RANDOM.gamma(3, 1, 500) + 5,
+        np.linspace(0, 60, 100),
+        BANDS,
         0.1,
         [(0, 30.0), (60, 41.0)],
         [(0, 2850.0), (60, 1900.0)],

@@ -211,10 +211,12 @@ def test_one_drift_has_one_figure_and_seconds_make_no_headline(
 ) -> None:
     whole = make_measurement(artifacts["int8"], 5.0, device=PHONE, sustained=True)
     assert whole.sustained is not None
-    offsets = tuple(ns // 100 for ns in whole.sustained.offsets_ns)
-    short = whole.model_copy(
-        update={"sustained": whole.sustained.model_copy(update={"offsets_ns": offsets})}
+    blocks = tuple(
+        block.model_copy(update={"offset_ns": block.offset_ns // 100})
+        for block in whole.sustained.blocks
     )
+    brief = {"length_ns": whole.sustained.length_ns // 100, "blocks": blocks}
+    short = whole.model_copy(update={"sustained": whole.sustained.model_copy(update=brief)})
     for measurement, headline in ((whole, True), (short, False)):
         write_measurement(tmp_path, measurement, "x")
         page = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")

@@ -284,7 +284,7 @@ def test_energy_by_the_phones_own_counter(connect, artifact, tmp_path, monkeypat
     energy = measurement.energy
     assert energy.joules == pytest.approx(1000e-6 * 3600 * volts / 1000)
     assert energy.joules_per_inference == pytest.approx(
-        energy.joules / len(measurement.sustained.samples_ns)
+        energy.joules / measurement.sustained.inferences
     )
     assert (energy.used_uah, energy.resolution_uah) == (1000, 1000)
 
