@@ -1,0 +1,116 @@
+"""``pyproject.toml`` declares what is imported, and nothing else."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+#: What ``dev`` declares to be run, not imported, and the file that says so.
+RUN = {
+    "ruff": "Makefile",
+    "mypy": "Makefile",
+    "pytest-timeout": "pyproject.toml",  # its key "timeout"
+    "pytest-xdist": "pyproject.toml",  # its option "-n"
+}
+#: Peers that a benchmark installs into an environment of its own, by the file that names them.
+PEERS = {
+    "onnxruntime": "lowering/environments.py",
+    "litert_torch": "lowering/environments.py",
+    "ai_edge_litert": "lowering/environments.py",
+    "ai_edge_quantizer": "lowering/environments.py",
+    "torchdistill": "torchdistill/compare.py",
+}
+providers = cache(packages_distributions)
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(checkout: Path, extra: str = "") -> set[str]:
+    """Distributions of the dependencies, or of an extra."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    lines = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    return {normal(re.match(r"[\w.-]+", line)[0]) for line in lines}
+
+
+def modules(path: Path) -> Iterator[str]:
+    """Every absolute import of a file, in full."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+
+
+def imported(folder: Path) -> dict[str, Path]:
+    """Third-party top-level modules below a folder, each with the first file that imports it."""
+    files = sorted(folder.rglob("*.py"))
+    own = {path.stem for path in files} | {path.parent.name for path in files} | {"mobilekd"}
+    own -= PEERS.keys()  # a folder is called after the peer that it compares with
+    return {
+        name: path
+        for path in reversed(files)
+        for name in (module.partition(".")[0] for module in modules(path))
+        if name not in sys.stdlib_module_names and name not in own
+    }
+
+
+def distributions(module: str) -> set[str]:
+    """Which distributions bring a module; several may share one, as ``google`` does."""
+    return {normal(name) for name in providers().get(module, ())}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [("mobilekd", ("",)), ("tests", ("", "dev")), ("benchmarks", ("", "dev"))],
+)
+def test_what_is_imported_is_declared(folder, extras, checkout):
+    known = set().union(*(declared(checkout, extra) for extra in extras))
+    modules = imported(checkout / folder)
+    assert modules
+    undeclared = {
+        module: path
+        for module, path in modules.items()
+        if not distributions(module) & known and not (folder == "benchmarks" and module in PEERS)
+    }
+    assert not undeclared
+
+
+def test_what_is_declared_is_imported(checkout):
+    brought = set().union(*map(distributions, imported(checkout / "mobilekd")))
+    assert declared(checkout) <= brought
+    tested = imported(checkout / "tests").keys() | imported(checkout / "benchmarks").keys()
+    assert declared(checkout, "dev") - RUN.keys() <= set().union(*map(distributions, tested))
+    for program, file in RUN.items():
+        word = program.removeprefix("pytest-")
+        assert word in (checkout / file).read_text(), f"{file} does not run {program}"
+
+
+def test_peers_are_installed_by_their_benchmark(checkout):
+    imports = imported(checkout / "benchmarks")
+    for module, file in PEERS.items():
+        assert module in imports
+        assert module.replace("_", "-") in (checkout / "benchmarks" / file).read_text()
+
+
+def test_every_lock_has_a_reason(checkout):
+    """What the lock pins is declared, or needed by something that it pins."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    lines = (checkout / "requirements.lock").read_text().splitlines()
+    pinned = {normal(line.partition("==")[0]) for line in lines if line and line[0] != "#"}
+    needed = declared(checkout) | declared(checkout, "dev") | {"setuptools"}
+    for name in pinned:
+        try:
+            needed |= {normal(re.match(r"[\w.-]+", line)[0]) for line in requires(name) or ()}
+        except PackageNotFoundError:  # another platform's
+            continue
+    assert pinned <= needed
