@@ -69,7 +69,7 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
 def other_facts(artifact: Artifact) -> list[str]:
     """Names of what the package says of itself otherwise than the manifest does."""
     manifest = artifact.manifest
-    preprocess = manifest.preprocess_noun()
+    preprocess = manifest.preprocess
     expected = {
         "labels": [label.key for label in manifest.labels],
         "label_texts": [label.text for label in manifest.labels],
@@ -93,7 +93,7 @@ def other_inputs(artifact: Artifact) -> list[str]:
     """Golden photographs that this machine's own decoding and resize turn into something else. JPEG
     decoders may differ a little.
     """
-    golden, preprocess = artifact.golden(), artifact.manifest.preprocess_noun()
+    golden, preprocess = artifact.golden(), artifact.manifest.preprocess
     wrong = []
     for name, expected in zip(golden.index.images, golden.inputs, strict=False):
         found = preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1)

@@ -64,7 +64,7 @@ def plain(run_name: str, precision: str, folder: Path) -> dict[str, float]:
     recipe = run.recipe
 
     def work() -> None:
-        model = Deployable(load(run), recipe.preprocess.noun(), run.calibration).eval()
+        model = Deployable(load(run), recipe.preprocess.to_preprocess(), run.calibration).eval()
         example = (torch.zeros(1, 3, recipe.preprocess.height, recipe.preprocess.width),)
         exported = torch.export.export(model, example)
         if precision != "fp32":

@@ -99,7 +99,7 @@ def _gates(artifact: Artifact) -> Check:
 
 def _preprocess(artifact: Artifact) -> Check:
     """The golden photographs through this machine's decoder and resize."""
-    golden, preprocess = artifact.golden(), artifact.manifest.preprocess_noun()
+    golden, preprocess = artifact.golden(), artifact.manifest.preprocess
     made = np.stack(
         [
             preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1)
@@ -123,7 +123,7 @@ def _constants(artifact: Artifact) -> tuple[bool, str]:
         backend=manifest.backend,
         precision=manifest.precision,
         labels=manifest.labels,
-        preprocess=manifest.preprocess_noun(),
+        preprocess=manifest.preprocess,
         calibration=manifest.calibration,
         outputs=manifest.outputs,
         card=str(inside.get("card", "")),
@@ -210,7 +210,7 @@ def _eager(artifact: Artifact, run: Run, x: np.ndarray) -> list[np.ndarray]:
 
     manifest = artifact.manifest
     model = Deployable(
-        load(run), manifest.preprocess_noun(), manifest.calibration, cam="cam" in manifest.outputs
+        load(run), manifest.preprocess, manifest.calibration, cam="cam" in manifest.outputs
     ).eval()
     with one_thread():
         return eager_runner(model)(x)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, sha256_file
+from mobilekd.support.files import sha256_file
 
 MANIFEST_VERSION = 1
 #: The manifest's JSON schema beside this file, for readers in other languages; ``python -m
@@ -34,13 +35,7 @@ MELANOMA = frozenset({"mel"})
 MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
 
 
-class Noun(BaseModel):
-    """Frozen and strict."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Interval(Noun):
+class Interval(Document):
     """A figure with its 95% interval; ``value`` is null where there is a ``reason``."""
 
     value: float | None
@@ -49,14 +44,14 @@ class Interval(Noun):
     reason: str | None = None
 
 
-class Label(Noun):
+class Label(Document):
     """One class: its key in the data, and its name in words."""
 
     key: str
     text: str
 
 
-class Gate(Noun):
+class Gate(Document):
     """One acceptance check of an export."""
 
     name: str
@@ -69,7 +64,7 @@ class Gate(Noun):
     )
 
 
-class Stage(Noun):
+class Stage(Document):
     """One row of the parity table: what was compared with what, where, and how close it came."""
 
     stage: str = Field(
@@ -91,7 +86,7 @@ class Stage(Noun):
     recorded: bool = False
 
 
-class Delegation(Noun):
+class Delegation(Document):
     """Where the operators went."""
 
     delegated: dict[str, int] = Field(
@@ -106,7 +101,7 @@ class Delegation(Noun):
     partitions: int = 0
 
 
-class Quality(Noun):
+class Quality(Document):
     """Limits fitted on validation beyond which the apps say that a photograph is blurred or badly
     exposed.
 
@@ -120,7 +115,7 @@ class Quality(Noun):
     luma_high: float
 
 
-class Calibration(Noun):
+class Calibration(Document):
     """What validation fixed: ``probabilities = softmax(logits / temperature + bias)``, and when to
     say "not sure".
     """
@@ -138,7 +133,7 @@ class Calibration(Noun):
     quality: Quality | None = None
 
 
-class Student(Noun):
+class Student(Document):
     """The network inside."""
 
     model: str
@@ -147,7 +142,7 @@ class Student(Noun):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Provenance(Noun):
+class Provenance(Document):
     """Where the artifact comes from."""
 
     run: str
@@ -163,7 +158,7 @@ class Provenance(Noun):
     source_sha256: str = Field("", description="of the student's weights")
 
 
-class Manifest(Noun):
+class Manifest(Document):
     """``manifest.json``."""
 
     schema_version: Literal[1] = 1
@@ -176,7 +171,7 @@ class Manifest(Noun):
     )
     bytes: int
     student: Student
-    preprocess: dict[str, Any]
+    preprocess: Preprocess
     labels: tuple[Label, ...]
     outputs: tuple[str, ...] = ("probabilities",)
     calibration: Calibration
@@ -197,12 +192,8 @@ class Manifest(Noun):
     )
     provenance: Provenance
 
-    def preprocess_noun(self) -> Preprocess:
-        """The typed preprocess."""
-        return Preprocess.from_dict(self.preprocess)
 
-
-class GoldenIndex(Noun):
+class GoldenIndex(Document):
     """``golden/golden.json``."""
 
     count: int
@@ -244,7 +235,7 @@ class Artifact:
     def golden(self) -> Golden:
         """Read the golden set; its files' hashes were checked when the artifact was opened."""
         place = self.folder / "golden"
-        index = GoldenIndex.model_validate(read_json(place / "golden.json", "golden set"))
+        index = read_document(place / "golden.json", GoldenIndex, "golden set")
         inputs = np.fromfile(place / "inputs.u8", np.uint8).reshape(
             index.count, 3, index.height, index.width
         )
@@ -263,14 +254,7 @@ def open_artifact(folder: Path) -> Artifact:
     """Open an artifact and check every file against the manifest."""
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
-    try:
-        manifest = Manifest.model_validate(read_json(manifest_file, "artifact manifest"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{manifest_file}: not a manifest of this version ({key}: {first['msg']}); export again"
-        ) from None
+    manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from mobilekd.support.errors import UserError
+from mobilekd.formats.document import Document, explain, parse_document
 from mobilekd.support.files import read_json
 
 #: Version 1 held every inference of a sustained part; it is still read.
@@ -31,17 +31,7 @@ def thread_words(count: int) -> str:
     return f"{count} thread{'' if count == 1 else 's'}"
 
 
-class Noun(BaseModel):
-    """Frozen and strict; not-a-number and infinity are refused, because JSON has no word
-    for them.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
-    )
-
-
-class Device(Noun):
+class Device(Document):
     """What was measured on."""
 
     id: str = Field(description="stable, fit for a folder name")
@@ -59,7 +49,7 @@ class Device(Noun):
     )
 
 
-class Conditions(Noun):
+class Conditions(Document):
     """The device's state before or after; null is: the platform does not tell."""
 
     utc: str
@@ -78,7 +68,7 @@ class Conditions(Noun):
     voltage_mv: int | None = None
 
 
-class GoldenCheck(Noun):
+class GoldenCheck(Document):
     """The golden set on the device; without a pass there is no latency."""
 
     passed: bool
@@ -89,7 +79,7 @@ class GoldenCheck(Noun):
     detail: str = ""
 
 
-class Cold(Noun):
+class Cold(Document):
     """One fresh process: nanoseconds to map the file, to load the method, and of the first
     inference.
     """
@@ -100,7 +90,7 @@ class Cold(Noun):
     threads: int | None = None
 
 
-class Series(Noun):
+class Series(Document):
     """Steady samples under one setting."""
 
     threads_asked: int
@@ -116,7 +106,7 @@ class Series(Noun):
     reasons: tuple[str, ...] = ()
 
 
-class Block(Noun):
+class Block(Document):
     """Successive inferences under load, summed up."""
 
     offset_ns: Nanoseconds = Field(description="start of the first, from the start of the load")
@@ -132,7 +122,7 @@ class Block(Noun):
 BLOCKS = 100
 
 
-class Sustained(Noun):
+class Sustained(Document):
     """Latency against time under load: blocks of equal time, with temperature and frequency where
     told.
 
@@ -160,14 +150,12 @@ class Sustained(Noun):
         if not isinstance(document, dict) or "samples_ns" not in document:
             return document
         single = {key: document.get(key) for key in ("offsets_ns", "samples_ns")}
+        rest = {key: document[key] for key in document if key not in _Inferences.model_fields}
         try:
             each = _Inferences.model_validate({**single, "every": document.get("every", 1)})
+            return cls(**rest, **each.blocks())
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
-        rest = {key: document[key] for key in document if key not in _Inferences.model_fields}
-        return {**rest, **each.blocks()}
+            raise ValueError(explain(error.errors()[0], cls)) from None
 
     @classmethod
     def of(cls, threads: int, offsets_ns: Sequence[int], samples_ns: Sequence[int]) -> "Sustained":
@@ -182,7 +170,7 @@ class Sustained(Noun):
         return sum(block.count for block in self.blocks)
 
 
-class _Inferences(Noun):
+class _Inferences(Document):
     """Every inference of a sustained part, or one in ``every``, evenly over the time."""
 
     offsets_ns: tuple[Nanoseconds, ...]
@@ -222,7 +210,7 @@ class _Inferences(Noun):
         )
 
 
-class Pipeline(Noun):
+class Pipeline(Document):
     """What a user of the app waits for, per photograph: samples of each part in nanoseconds."""
 
     decode_ns: tuple[Nanoseconds, ...] = ()
@@ -231,7 +219,7 @@ class Pipeline(Noun):
     post_ns: tuple[Nanoseconds, ...] = ()
 
 
-class Memory(Noun):
+class Memory(Document):
     """From a pass of its own."""
 
     peak_rss_bytes: int | None = None
@@ -239,7 +227,7 @@ class Memory(Noun):
     baseline_rss_bytes: int | None = None
 
 
-class Energy(Noun):
+class Energy(Document):
     """What the whole device took during the sustained part, by its own charge counter."""
 
     joules: float | None = Field(None, description="null: not known, for the reason given")
@@ -253,7 +241,7 @@ class Energy(Noun):
     scope: str = ""
 
 
-class Measurement(Noun):
+class Measurement(Document):
     """One artifact on one device under one protocol."""
 
     schema_version: Literal[2] = 2
@@ -286,19 +274,6 @@ def read_measurement(path: Path) -> Measurement:
     one the version to get.
     """
     document = read_json(path, "measurement")
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > MEASUREMENT_VERSION:
-        raise UserError(
-            f"{path}: a measurement of version {version}, this mobilekd reads version"
-            f" {MEASUREMENT_VERSION}; update mobilekd"
-        )
-    if version == 1:
+    if isinstance(document, dict) and document.get("schema_version") == 1:
         document["schema_version"] = MEASUREMENT_VERSION
-    try:
-        return Measurement.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(
-            f"{path}: not a measurement of this version ({key}: {first['msg']}); measure again"
-        ) from None
+    return parse_document(document, Measurement, str(path), "measurement", "measure again")

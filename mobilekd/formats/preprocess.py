@@ -7,12 +7,14 @@ uint8 RGB, height x width x 3. Mean and standard deviation belong to the exporte
 leaves here is 0..255.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from mobilekd.support.errors import UserError
 
@@ -20,27 +22,26 @@ from mobilekd.support.errors import UserError
 #: own scaling).
 HUGE = 12_000_000
 
+#: Width or height in pixels of a model's input; far above what a phone's model takes, far below
+#: what exhausts memory unasked.
+Side = Annotated[int, Field(ge=1, le=4096)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Preprocess:
     """Crop and resize policy with the normalisation that the graph applies to 0..255 values divided
     by 255.
     """
 
-    width: int = 128
-    height: int = 128
-    crop: str = "center"
-    resize: str = "pillow-bilinear"
-    color: str = "RGB"
+    width: Side = 128
+    height: Side = 128
+    crop: Literal["center"] = "center"
+    resize: Literal["pillow-bilinear"] = "pillow-bilinear"
+    color: Literal["RGB"] = "RGB"
     # Recipes take 128 / 255. This one stays: photographs wait in memory under it, and caches and
     # kept answers of teachers name it.
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
-        """The inverse of :meth:`to_dict`."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""

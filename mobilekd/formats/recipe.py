@@ -6,39 +6,27 @@ path, applies the overrides and returns a frozen :class:`Recipe`. A recipe's ``[
 the reduction that a test runs.
 """
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.document import Document, explain
+from mobilekd.formats.preprocess import Preprocess, Side
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
+from mobilekd.support.words import choices
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-#: Of a photograph in pixels; far above what a phone's model takes, far below what exhausts memory
-#: unasked.
-Side = Annotated[int, Field(ge=1, le=4096)]
 Scale = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 
-class Table(BaseModel):
-    """Every table of a recipe: frozen, and an unknown key is an error, as is infinity, which JSON
-    cannot hold.
-    """
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class DataTable(Table):
+class DataTable(Document):
     """Where the photographs are. Paths are relative to the working folder."""
 
     kind: Literal["ham10000", "isic", "folder", "synthetic"]
@@ -53,7 +41,7 @@ class DataTable(Table):
     seed: Seed = Field(0, description="synthetic: the generator's seed")
 
 
-class SplitTable(Table):
+class SplitTable(Document):
     """Who trains, who chooses, who judges. ``photograph`` leaks lesions and is labelled so wherever
     it is shown.
     """
@@ -67,7 +55,7 @@ class SplitTable(Table):
     )
 
 
-class PreprocessTable(Table):
+class PreprocessTable(Document):
     """The model's input; the graph normalises 0..255 by ``(x / 255 - mean) / std``."""
 
     width: Side = 128
@@ -77,12 +65,12 @@ class PreprocessTable(Table):
     mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
     std: tuple[Scale, Scale, Scale] = (0.5, 0.5, 0.5)
 
-    def noun(self) -> Preprocess:
-        """The same as the noun that artifacts and apps share."""
+    def to_preprocess(self) -> Preprocess:
+        """The same as the policy that artifacts and apps share."""
         return Preprocess(width=self.width, height=self.height, mean=self.mean, std=self.std)
 
 
-class AugmentTable(Table):
+class AugmentTable(Document):
     """How a view of a photograph is drawn: flips always, then a similarity warp and a colour
     change.
     """
@@ -96,7 +84,7 @@ class AugmentTable(Table):
     hue: Fraction = Field(0.02, description="rotation in the colour plane as a share of the circle")
 
 
-class TrainTable(Table):
+class TrainTable(Document):
     """One training run's schedule."""
 
     epochs: Positive = 20
@@ -126,7 +114,7 @@ class TrainTable(Table):
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves it to torch")
 
 
-class TeacherTable(Table):
+class TeacherTable(Document):
     """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
     recipe's split.
     """
@@ -144,7 +132,7 @@ class TeacherTable(Table):
     )
 
 
-class StudentTable(Table):
+class StudentTable(Document):
     """The network that goes onto the phone."""
 
     model: str = Field(
@@ -160,7 +148,7 @@ class StudentTable(Table):
     )
 
 
-class LossTable(Table):
+class LossTable(Document):
     """One term of the objective: a loss by name, its weight and how that weight moves over
     training.
     """
@@ -179,13 +167,13 @@ class LossTable(Table):
     )
 
 
-class EnsembleTable(Table):
+class EnsembleTable(Document):
     """How several teachers become one."""
 
     rule: Literal["mean", "weighted", "per_class"] = "mean"
 
 
-class QuantizeTable(Table):
+class QuantizeTable(Document):
     """int8 export: how many training photographs calibrate, how long quantisation-aware training
     lasts.
     """
@@ -202,7 +190,7 @@ class QuantizeTable(Table):
     qat_lr: float = Field(1e-5, gt=0)
 
 
-class GatesTable(Table):
+class GatesTable(Document):
     """What an export must pass, on data that calibrated nothing."""
 
     max_error: float = Field(
@@ -223,7 +211,7 @@ class GatesTable(Table):
     )
 
 
-class Recipe(Table):
+class Recipe(Document):
     """The whole experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -296,9 +284,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
                 f"{path}: not a readable recipe ({error}); save it as UTF-8 text"
             ) from None
     else:
-        near = difflib.get_close_matches(name_or_path, shipped(), 1, 0.4)
-        hint = f"did you mean {near[0]}?" if near else "see mobilekd recipes"
-        raise UserError(f"{name_or_path}: neither a recipe file nor a shipped recipe; {hint}")
+        raise UserError(
+            f"{name_or_path}: neither a recipe file nor a shipped recipe;"
+            f" {choices(name_or_path, shipped())}"
+        )
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -373,43 +362,12 @@ def _index(items: list[Any], text: str, key: str, where: str) -> int:
     return int(text)
 
 
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        model = next(
-            (
-                item
-                for item in (annotation, *getattr(annotation, "__args__", ()))
-                if hasattr(item, "model_fields")
-            ),
-            None,
-        )
-        if model is None:
-            return []
-    return list(model.model_fields)
-
-
 def _explain(item: Any, where: str, text: str) -> str:
-    location = tuple(part for part in item["loc"])
-    key = ".".join(str(part) for part in location) or "recipe"
-    last = str(next((part for part in reversed(location) if isinstance(part, str)), ""))
+    last = str(next((part for part in reversed(item["loc"]) if isinstance(part, str)), ""))
     lines = [
         number
         for number, line in enumerate(text.splitlines(), 1)
         if line.split("=")[0].strip().strip('"') == last
     ]
     place = f"{where}, line {lines[0]}" if len(lines) == 1 else where
-    if item["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(last, known, 1, 0.4)
-        return f"{place}: unknown key {key}; " + (
-            f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        )
-    message = item["msg"].removeprefix("Value error, ")
-    given = (
-        f" (given: {item['input']!r})" if isinstance(item["input"], (str, int, float, bool)) else ""
-    )
-    return f"{place}: {key}: {message[0].lower()}{message[1:]}{given}"
+    return f"{place}: {explain(item, Recipe)}"

@@ -1,4 +1,4 @@
-"""A run folder as a noun: what a finished ``distill`` leaves and everything later reads. No torch.
+"""A run folder, typed: what a finished ``distill`` leaves and everything later reads. No torch.
 
 ::
 
@@ -13,12 +13,13 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from mobilekd.formats import recipe as recipes
-from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.document import Document, read_document
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 
@@ -29,12 +30,10 @@ Role = Literal["train", "validation", "test"]
 SPLIT = "split.json"
 
 
-class Split(BaseModel):
+class Split(Document):
     """Photograph ids by role. ``hash`` covers them all, so two runs can prove that they were judged
     alike.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: Literal["lesion", "photograph", "lists"]
     seed: int
@@ -66,10 +65,17 @@ class Split(BaseModel):
         )
 
 
-class RunInfo(BaseModel):
-    """``run.json``."""
+class TeacherSummary(Document):
+    """What a run remembers of one of its teachers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model: str
+    weights_sha256: str
+    validation: dict[str, Interval] = Field(description="its metrics on validation by name")
+    seconds: float = Field(description="training time")
+
+
+class RunInfo(Document):
+    """``run.json``."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -88,9 +94,7 @@ class RunInfo(BaseModel):
     epochs: int
     seconds: float = Field(description="training time, resumed stretches added up")
     images_per_second: float = 0.0
-    teachers: tuple[dict[str, Any], ...] = Field(
-        (), description="model, validation metrics and weights hash of each"
-    )
+    teachers: tuple[TeacherSummary, ...] = ()
     created_utc: str
     versions: dict[str, str]
     commit: str | None = None
@@ -118,7 +122,7 @@ class Run:
         replaced.
         """
         recipe = self.recipe
-        names = ", ".join(str(teacher["model"]) for teacher in self.info.teachers)
+        names = ", ".join(teacher.model for teacher in self.info.teachers)
         taught = f"taught by {names}" if names else "without a teacher"
         return f"{recipe.student.model} x{recipe.student.width:g} on {recipe.data.kind}, {taught}"
 
@@ -131,15 +135,13 @@ class Run:
     @property
     def calibration(self) -> Calibration:
         """Temperature, threshold and quality limits."""
-        return _parsed(Calibration, self.folder / "calibration.json", "calibration")
+        return read_document(self.folder / "calibration.json", Calibration, "calibration")
 
     @property
     def weights(self) -> Path:
         """The student's weights."""
         return self.folder / "student.safetensors"
 
-
-Model = TypeVar("Model", bound=BaseModel)
 
 #: What ``export`` takes where there is no run: the most accurate of the shipped students.
 DEFAULT_REFERENCE = "ham10000-mobilenetv2-035"
@@ -188,21 +190,8 @@ def newest_run(root: Path = Path("runs")) -> Run:
 
 def read_split(path: Path) -> Split:
     """A run's split; a file that is something else is a ``UserError``."""
-    return _parsed(Split, path, "split")
+    return read_document(path, Split, "split")
 
 
 def _open(folder: Path, *, reference: bool = False) -> Run:
-    return Run(folder, _parsed(RunInfo, folder / "run.json", "run"), reference)
-
-
-def _parsed(kind: type[Model], path: Path, what: str) -> Model:
-    """A JSON file as what it should be; one that is something else is a ``UserError``."""
-    try:
-        return kind.model_validate(read_json(path, what))
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        place = ".".join(map(str, wrong["loc"])) or "it"
-        raise UserError(
-            f"{path}: not a {what} ({place}: {wrong['msg'].lower()}); copy the folder whole, or"
-            " make it again"
-        ) from None
+    return Run(folder, read_document(folder / "run.json", RunInfo, "run"), reference)

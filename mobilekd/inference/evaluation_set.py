@@ -109,4 +109,4 @@ def open_evaluation_set(
             f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
             f" trained on ({changed}); give that"
         )
-    return EvaluationSet(dataset, split, recipe.preprocess.noun())
+    return EvaluationSet(dataset, split, recipe.preprocess.to_preprocess())

@@ -89,7 +89,7 @@ def _run(run: Run) -> Predictor:
     from mobilekd.students import Deployable, load
 
     recipe, calibration = run.recipe, run.calibration
-    model = Deployable(load(run), recipe.preprocess.noun(), calibration).eval()
+    model = Deployable(load(run), recipe.preprocess.to_preprocess(), calibration).eval()
 
     def forward(pictures: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -99,7 +99,7 @@ def _run(run: Run) -> Predictor:
         name=run.info.name,
         kind="reference" if run.reference else "run",
         labels=run.info.labels,
-        preprocess=recipe.preprocess.noun(),
+        preprocess=recipe.preprocess.to_preprocess(),
         calibration=calibration,
         recipe=recipe,
         split=run.split,
@@ -133,7 +133,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
         name=manifest.name,
         kind="artifact",
         labels=manifest.labels,
-        preprocess=manifest.preprocess_noun(),
+        preprocess=manifest.preprocess,
         calibration=manifest.calibration,
         recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
         split=read_split(split) if split.exists() else None,

@@ -43,7 +43,7 @@ def markdown(manifest: Manifest) -> str:
         ),
         f"- File: {manifest.bytes:,} bytes",
         (
-            f"- Input: {manifest.preprocess['width']} x {manifest.preprocess['height']} RGB,"
+            f"- Input: {manifest.preprocess.width} x {manifest.preprocess.height} RGB,"
             " 0..255; output: calibrated probabilities"
         ),
         f"- Classes: {', '.join(f'{label.text} (`{label.key}`)' for label in manifest.labels)}",

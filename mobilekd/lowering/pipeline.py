@@ -141,7 +141,7 @@ def _lower(
     from mobilekd.lowering.prepare import prepare
     from mobilekd.students import Deployable, load
 
-    preprocess, calibration = recipe.preprocess.noun(), run.calibration
+    preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
     deployable = Deployable(student, preprocess, calibration, cam=cam).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
@@ -237,7 +237,7 @@ def write_artifact(
             macs=info.macs,
             options=recipe.student.model_dump(mode="json"),
         ),
-        preprocess=case.preprocess.to_dict(),
+        preprocess=case.preprocess,
         labels=info.labels,
         outputs=("probabilities", "cam") if cam is not None else ("probabilities",),
         calibration=case.calibration,

@@ -47,7 +47,7 @@ def recipe_group(run: Run) -> str:
     """The same text for runs that differ in their seed and name alone."""
     document = {key: value for key, value in run.recipe.to_dict().items() if key not in PERSONAL}
     document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
-    document["taught_by"] = [known["weights_sha256"] for known in run.info.teachers]
+    document["taught_by"] = [teacher.weights_sha256 for teacher in run.info.teachers]
     document["shares"] = [table.weight for table in run.recipe.teachers]
     return sha256_json(document)
 

@@ -110,20 +110,15 @@ def _teachers(runs: Sequence[TrainedRun]) -> Block | None:
     seen: set[str] = set()
     for one in runs:
         for teacher in one.run.info.teachers:
-            mark = str(teacher.get("weights_sha256", len(rows)))
+            mark = teacher.weights_sha256
             if mark in seen:
                 continue
             seen.add(mark)
-            scores = teacher.get("validation", {})
-            cells = [percent(scores.get("balanced_accuracy")), percent(scores.get("accuracy"))]
-            rows.append(
-                [
-                    str(teacher.get("model", "?")),
-                    *cells,
-                    duration(teacher.get("seconds")),
-                    mark[:12],
-                ]
-            )
+            cells = [
+                percent(scores.model_dump() if scores else None)
+                for scores in map(teacher.validation.get, ("balanced_accuracy", "accuracy"))
+            ]
+            rows.append([teacher.model, *cells, duration(teacher.seconds), mark[:12]])
     if not rows:
         return None
     header = (

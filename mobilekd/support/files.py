@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mobilekd.support import strict_json
 from mobilekd.support.errors import UserError
 
 
@@ -103,13 +104,17 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The document at ``path``; ``what`` names it in the message when it is missing or broken."""
+    """The JSON value at ``path``; ``what`` names it in the message when it is missing or broken.
+
+    What the value should look like is not asked here: ``formats.document.read_document`` does.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such {what}; check the path") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not a readable {what} ({error}); make it again") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: not a readable {what} ({reason}); make it again") from None
 
 
 def sha256_file(path: Path) -> str:

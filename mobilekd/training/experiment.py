@@ -28,8 +28,9 @@ from mobilekd.data import (
     overlapping,
     with_pixels,
 )
+from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import Recipe, Table, TrainTable
+from mobilekd.formats.recipe import Recipe, TrainTable
 from mobilekd.formats.runs import SPLIT, Split, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
@@ -54,7 +55,7 @@ class Experiment:
     @property
     def preprocess(self) -> Preprocess:
         """The model's input."""
-        return self.recipe.preprocess.noun()
+        return self.recipe.preprocess.to_preprocess()
 
     @property
     def views(self) -> Views:
@@ -122,7 +123,7 @@ class Experiment:
         return self.dataset.targets[self.dataset.rows(ids)]
 
     def identity(
-        self, stage: Literal["teach", "train"], *parts: Table, also: Sequence[str] = ()
+        self, stage: Literal["teach", "train"], *parts: Document, also: Sequence[str] = ()
     ) -> str:
         """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing
         else.

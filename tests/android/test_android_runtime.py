@@ -74,7 +74,7 @@ def test_the_whole_path_from_photograph_to_answer(jvm, artifact, decoded):
 
 def test_where_decoders_differ_the_answer_hardly_does(jvm, artifact, decoded, shots):
     opened = open_artifact(artifact)
-    preprocess = opened.manifest.preprocess_noun()
+    preprocess = opened.manifest.preprocess
     names = ("exif8.webp", "huge.png")
     answer = jvm.run("golden", opened.model, *(decoded / f"{name}.u8" for name in names))
     inputs = np.stack([preprocess.load(shots / name).transpose(2, 0, 1) for name in names]).astype(

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from fixtures.run import run_folder
 
-from mobilekd.formats.runs import open_run, references
+from mobilekd.formats.runs import TeacherSummary, open_run, references
 
 
 @pytest.mark.parametrize("name", references())
@@ -19,9 +19,10 @@ def test_a_shipped_student_names_every_network_that_taught_it(name: str):
 def test_titles_follow_what_taught_the_run_and_not_its_recipe():
     run = open_run(run_folder())
     assert run.title.endswith(" without a teacher")
-    taught = dataclasses.replace(
-        run, info=run.info.model_copy(update={"teachers": tuple({"model": name} for name in "abc")})
+    teachers = tuple(
+        TeacherSummary(model=name, weights_sha256="", validation={}, seconds=0.0) for name in "abc"
     )
+    taught = dataclasses.replace(run, info=run.info.model_copy(update={"teachers": teachers}))
     assert (
         taught.title
         == f"{run.recipe.student.model} x{run.recipe.student.width:g} on synthetic, taught by a,"

@@ -111,7 +111,7 @@ def manifest_cut_short(here: Path) -> list[str]:
     return ["verify", str(artifact(here))]
 
 
-@kind("manifest.json", "schema_version")
+@kind("manifest.json", "version 7", "update mobilekd")
 def manifest_of_another_version(here: Path) -> list[str]:
     path = artifact(here) / "manifest.json"
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 7', 1))
@@ -152,7 +152,7 @@ def output_below_a_file(here: Path) -> list[str]:
     return ["export", "demo", "--output", "a-file/made"]
 
 
-@kind("runs/demo/split.json", "not a split", "make it again")
+@kind("runs/demo/split.json", "not a valid split", "make it again")
 def split_that_is_none(here: Path) -> list[str]:
     (here / "runs/demo/split.json").write_text("{}")
     return ["evaluate", str(artifact(here)), "--output", "found"]

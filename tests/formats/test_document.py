@@ -1,0 +1,172 @@
+"""Every document is read by one reader: hostile files give one line and exit code 2, files written
+before are still read.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilekd.formats.artifact import Calibration
+from mobilekd.formats.document import Document, explain, parse_document, read_document
+from mobilekd.formats.measurement import Measurement, read_measurement
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import from_dict
+from mobilekd.formats.runs import RunInfo, open_run, references
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+from mobilekd.support.strict_json import loads
+
+CHECKOUT = Path(__file__).parents[2]
+RESULTS = CHECKOUT / "benchmarks" / "results"
+
+
+class Inner(Document):
+    key: str = ""
+
+
+class Sample(Document):
+    schema_version: int = 1
+    count: int
+    share: float = 0.0
+    many: tuple[int, ...] = ()
+    inner: Inner | None = None
+    table: dict[str, Inner] | None = None
+    size: Preprocess | None = None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a readable sample"),
+        (b"{", "not a readable sample"),
+        (b'{"count": 1}\xff', "byte 12 is not UTF-8"),
+        (b"[" * 100_000, "nested deeper"),
+        (b'{"count": ' + b"[" * 150 + b"]" * 150 + b"}", "nested deeper"),
+        (b'{"a":' * 100_000, "nested deeper"),
+        (b'{"count": NaN}', "NaN is no JSON number"),
+        (b'{"count": 1, "share": -Infinity}', "-Infinity is no JSON number"),
+        (b'{"count": 1, "share": 1e999}', "1e999 is too large"),
+        (b'{"count": ' + b"9" * 5000 + b"}", "too large"),
+        (b'{"count": 18446744073709551616}', "too large"),
+        (b'{"inner": {"key": "\\ud800"}}', "half a character"),
+        (b"[]", "the whole: input should be a table of keys"),
+        (b"3", "the whole: input should be a table of keys (given: 3)"),
+        (b"null", "the whole: input should be a table of keys (given: None)"),
+        (b"{}", "count: missing"),
+        (b'{"count": "1"}', "count: input should be a valid integer (given: '1')"),
+        (b'{"count": true}', "count: input should be a valid integer (given: True)"),
+        (b'{"count": 1.5}', "count: input should be a valid integer (given: 1.5)"),
+        (b'{"count": null}', "count: input should be a valid integer (given: None)"),
+        (b'{"count": 1, "many": [1, "x"]}', "many.1: input should be a valid integer"),
+        (b'{"count": 1, "inner": []}', "inner: input should be a table of keys"),
+        (b'{"count": 1, "inner": {"keyy": ""}}', "unknown key inner.keyy; did you mean key?"),
+        (b'{"count": 1, "table": {"a": {"zzz": 1}}}', "unknown key table.a.zzz; known: key"),
+        (b'{"count": 1, "counts": 2}', "unknown key counts; did you mean count?"),
+        (b'{"count": 1, "size": {"width": 0}}', "size.width: input should be greater than"),
+        (b'{"count": 1, "size": {"widht": 9}}', "unknown key size.widht; did you mean width?"),
+        (b'{"count": "a", "share": "b"}', "(and 1 more)"),
+    ],
+)
+def test_a_hostile_document_gives_one_line_that_names_file_and_key(
+    content: bytes, said: str, tmp_path: Path
+):
+    path = tmp_path / "sample.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_document(path, Sample, "sample", "make it again")
+    line = str(caught.value)
+    assert line.startswith(f"{path}: not a ")
+    assert said in line
+    assert line.endswith("make it again")
+    assert "\n" not in line
+    assert len(line) < 300 + len(str(path))
+
+
+def test_what_is_no_file_is_named(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    for path, said in {
+        tmp_path / "none.json": "no such sample; check the path",
+        tmp_path / "folder": "not a readable sample (Is a directory)",
+        tmp_path / "file" / "below": "not a readable sample (Not a directory)",
+        Path("\0"): "not a readable sample (embedded null byte)",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            read_document(path, Sample, "sample")
+        assert said in str(caught.value)
+
+
+def test_what_is_sound_is_read(tmp_path: Path):
+    path = tmp_path / "sample.json"
+    path.write_bytes(b'\xef\xbb\xbf{"count": 18446744073709551615, "share": 1, "many": [1, 2]}')
+    sample = read_document(path, Sample, "sample")
+    assert sample == Sample(count=2**64 - 1, share=1.0, many=(1, 2))
+    assert parse_document([{"key": "a"}], list[Inner], "here", "list") == [Inner(key="a")]
+    assert parse_document({"a": {}}, dict[str, Inner], "here", "table") == {"a": Inner()}
+    with pytest.raises(UserError, match=r"^here: not a valid list: 0\.key: .*string.*given: 3"):
+        parse_document([{"key": 3}], list[Inner], "here", "list")
+
+
+def test_a_newer_file_names_the_version_to_get(tmp_path: Path):
+    shipped = open_run(f"reference:{references()[0]}").folder / "run.json"
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(read_json(shipped, "run") | {"schema_version": 2, "more": 1}))
+    with pytest.raises(UserError, match=r"run of version 2, .* reads version 1; update mobilekd"):
+        open_run(path.parent)
+
+
+def test_nothing_is_converted_in_silence():
+    assert loads(b'["\\u00e9", 1e3, -9223372036854775808]') == ["é", 1000.0, -(2**63)]
+    assert loads('"\\ud83d\\ude00"') == "😀"
+    for name in ("NaN", "Infinity", "-Infinity", "[1, NaN]", "1e400", str(-(2**63) - 1)):
+        with pytest.raises(ValueError, match=r"number|large"):
+            loads(name)
+
+
+@pytest.mark.parametrize("name", references())
+def test_every_document_of_a_reference_is_read(name: str):
+    run = open_run(f"reference:{name}")
+    assert run.recipe.to_dict() == read_json(run.folder / "recipe.json", "recipe")
+    assert isinstance(run.calibration, Calibration)
+    assert run.info.teachers[0].validation["balanced_accuracy"].value
+
+
+def _is_measurement(document: Any) -> bool:
+    return isinstance(document, dict) and {"artifact_sha256", "golden", "device"} <= set(document)
+
+
+def test_every_result_written_before_is_read_by_its_document():
+    counted = dict.fromkeys(("measurement", "run", "recipe", "calibration"), 0)
+    readers: dict[str, Callable[[Any, str], object]] = {
+        "run": lambda value, where: parse_document(value, RunInfo, where, "run"),
+        "recipe": from_dict,
+        "calibration": lambda value, where: parse_document(
+            value, Calibration, where, "calibration"
+        ),
+    }
+    for path in sorted(RESULTS.rglob("*.json")):
+        document = read_json(path, "result")
+        if _is_measurement(document):
+            assert isinstance(read_measurement(path), Measurement)
+            counted["measurement"] += 1
+        for part, read in readers.items():
+            value = document.get(part) if isinstance(document, dict) else None
+            if isinstance(value, dict):
+                read(value, f"{path}, {part}")
+                counted[part] += 1
+    assert all(counted.values()), counted
+
+
+def test_explain_names_a_rule_of_the_whole():
+    class Pair(Document):
+        low: int
+        high: int
+
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError) as caught:
+        Pair(low=1, high="x")  # type: ignore[arg-type]
+    assert explain(caught.value.errors()[0], Pair).startswith("high: input should be a valid")
