@@ -14,14 +14,19 @@ from mobilekd.support.errors import GateError
 #: above.
 LAYER_SQNR_DB = 10.0
 
+#: Stands for an infinite error, which JSON has no word for.
+UNBOUNDED = 1e30
+
 #: What a stage's second row is called: the class activation map's.
 MAP = ", activation map"
 
 
 def max_error(given: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest absolute difference; infinity where ``given`` holds what is no number."""
+    """Largest absolute difference; ``UNBOUNDED`` where ``given`` holds what is no number."""
     difference = np.abs(np.asarray(given, np.float64) - wanted)
-    return float(difference.max(initial=0.0)) if np.isfinite(difference).all() else float("inf")
+    if not np.isfinite(difference).all():
+        return UNBOUNDED
+    return min(float(difference.max(initial=0.0)), UNBOUNDED)
 
 
 def sqnr_db(given: np.ndarray, wanted: np.ndarray) -> float:
@@ -60,7 +65,7 @@ def compared(
         verified=True,
         where=where,
         samples=len(wanted[0]),
-        max_error=min(max(max_error(a, b) for a, b in zip(given, wanted, strict=True)), 1e30),
+        max_error=max(max_error(a, b) for a, b in zip(given, wanted, strict=True)),
         sqnr_db=min(sqnr_db(a, b) for a, b in zip(given, wanted, strict=True)),
         agreement=agreement(given[0], wanted[0]),
         accuracy_drop=accuracy_drop,
