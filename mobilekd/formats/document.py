@@ -6,7 +6,6 @@ its model to the module of this folder that it belongs to, and read it with ``re
 key that later versions bring needs a default, so that files written before are still read.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +36,7 @@ def read_document(path: Path, kind: type[Kind], what: str, remedy: str = REMEDY)
     """The JSON file at ``path`` as ``kind``: a :class:`Document`, or a list or dictionary of them.
 
     ``what`` names it in messages (``"run"``). A file that is missing, broken or something else is a
-    ``UserError``. Types are not converted: ``"3"``, ``3.0`` and ``true`` are no integers.
+    ``UserError``.
     """
     return parse_document(read_json(path, what), kind, str(path), what, remedy)
 
@@ -50,7 +49,7 @@ def parse_document(
     """
     adapter: TypeAdapter[Kind] = _adapter(kind)  # type: ignore[arg-type]  # a class has a hash
     try:
-        return adapter.validate_json(json.dumps(value), strict=True)
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise UserError(f"{where}: {_refusal(error, kind, what, remedy)}") from None
 
