@@ -1,10 +1,12 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check test test-long clean
+.PHONY: help setup system demo check format quick test test-long clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
+# What a first change needs: every test of the house's rules, of the command line and of what computes without lowering.
+QUICK := house/test_floors.py cli formats data metrics losses figures
 # Tests run in an empty folder, on the installed package, so that nothing is picked up from the checkout by chance.
 PYTEST = folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
 	$(BIN)/python -P -m pytest -c $(CURDIR)/pyproject.toml --rootdir $(CURDIR) -p no:cacheprovider
@@ -16,19 +18,30 @@ setup: ## the locked environment, and this package installed into .venv
 	@tools/setup.sh
 
 system: setup ## what the tests need of the system (JDK, Maven, adb, ...): installed as root on Debian, named elsewhere
-	@$(BIN)/mobilekd doctor --install
+	@set -o pipefail; $(BIN)/mobilekd doctor --install | sed '/^ok /d'
 
 demo: setup ## the whole flow on synthetic photographs, offline, in minutes; prints the report's path last
 	@$(BIN)/mobilekd demo --output $(CURDIR)/demo
 
-check: setup ## lint, format, types
+check: setup ## lint, format, types; changes nothing
 	@echo "ruff, mypy"
 	@$(BASE)/bin/ruff check -q .
 	@$(BASE)/bin/ruff format --check -q .
 	@$(BASE)/bin/python -m mypy --no-error-summary
 
-test: system check ## everything CI runs; T= chooses tests, for example make test T="tests/test_cli.py -k help"
-	@$(PYTEST) -q -m "not long" $(or $(strip $(addprefix $(CURDIR)/,$(firstword $(T))) $(wordlist 2,99,$(T))),$(CURDIR)/tests)
+format: setup ## put the code into the house's form: what ruff can mend, it mends
+	@$(BASE)/bin/ruff check -q --fix-only . && $(BASE)/bin/ruff format .
+
+quick: check ## check, and the tests that take seconds: what to run before every commit
+	@$(PYTEST) -q -m "not long" -n auto $(addprefix $(CURDIR)/tests/,$(QUICK))
+
+ifdef T
+test: setup
+	@$(PYTEST) -q -m "not long" $(addprefix $(CURDIR)/,$(firstword $(T))) $(wordlist 2,99,$(T))
+else
+test: system check ## everything CI runs, files side by side; T="tests/cli/test_cli.py -k help" runs those alone, at once
+	@$(PYTEST) -q -m "not long" -n auto --durations=10 $(CURDIR)/tests
+endif
 
 test-long: system ## minutes more: arm64 emulated, everything compiled once more; leaves benchmarks/results/test-long.json
 	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(CURDIR)/tests

@@ -1,5 +1,5 @@
-"""What all tests share: skips that nobody allowed are failures, a run's record, and where the real
-data and weights may lie.
+"""What all tests share: skips that nobody allowed are failures, a run's record, which worker runs
+what, and where the real data and weights may lie.
 """
 
 import fnmatch
@@ -62,6 +62,34 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    from fixtures.schedule import workers
+
+    return workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from fixtures.schedule import ByGroup
+
+    return ByGroup(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        from fixtures.schedule import dearness
+
+        items.sort(key=lambda item: dearness(item.nodeid))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from fixtures.shared import close_shared_folder, open_shared_folder
+
+    if folder := open_shared_folder():
+        config.add_cleanup(lambda: close_shared_folder(folder))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--record",
@@ -116,32 +144,37 @@ def pretrained() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smoke_runs() -> Path:
     """A folder of runs with the demo recipe's smoke reduction, trained through its teachers and its
     control.
     """
-    from mobilekd.commands.distill import distill
-    from mobilekd.commands.teach import teach
-    from mobilekd.formats.recipe import load_recipe
+    from fixtures.shared import once
 
-    runs, recipe = tmp_path_factory.mktemp("smoke") / "runs", load_recipe("demo", smoke=True)
-    teach(recipe, runs)
-    distill(recipe, runs)
-    return runs
+    return once("smoke-runs", _train_smoke_runs)
 
 
 @pytest.fixture(scope="session")
 def smoke_artifact(smoke_runs: Path) -> Path:
     """That run's student as an XNNPACK artifact in fp32. Copy it before you change it."""
-    from mobilekd.commands.export import export
+    from fixtures.shared import once
 
-    return export(
-        "demo",
-        backend="xnnpack",
-        precision="fp32",
-        output=smoke_runs.parent / "artifacts" / "demo-xnnpack-fp32",
-        runs=smoke_runs,
-    ).folder
+    def export_smoke_run(place: Path) -> None:
+        from mobilekd.commands.export import export
+
+        output = place / "demo-xnnpack-fp32"
+        export("demo", backend="xnnpack", precision="fp32", output=output, runs=smoke_runs)
+
+    return once("smoke-artifacts", export_smoke_run) / "demo-xnnpack-fp32"
+
+
+def _train_smoke_runs(runs: Path) -> None:
+    from mobilekd.commands.distill import distill
+    from mobilekd.commands.teach import teach
+    from mobilekd.formats.recipe import load_recipe
+
+    recipe = load_recipe("demo", smoke=True)
+    teach(recipe, runs)
+    distill(recipe, runs)
 
 
 def _needed(variable: str, default: Path) -> Path:

@@ -56,8 +56,17 @@ if [ ! -x .venv/bin/python ] || [ "$(cat .venv/base 2>/dev/null)" != "$base" ]; 
     echo "$packages" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked-dependencies.pth"
     echo "$base" >.venv/base
 fi
+# Nothing to do where no file or folder that is built has changed since (ctime: old dates on new content do not deceive).
+sources=(mobilekd android_demo ios_export pyproject.toml setup.py MANIFEST.in README.md LICENSE tools/setup.sh)
+if [ -e .venv/installed ] &&
+    [ -z "$(find "${sources[@]}" -name __pycache__ -prune -o -cnewer .venv/installed -print -quit)" ]; then
+    exit 0
+fi
+rm -f .venv/installed
+touch .venv/building
 rm -rf build mobilekd.egg-info
 "$base/bin/python" -m pip --python .venv/bin/python install -q --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall . ||
     die "this package could not be built; the lines above say why"
 rm -rf build mobilekd.egg-info
+mv .venv/building .venv/installed
 echo "setup: mobilekd is installed; .venv/bin/mobilekd --help"

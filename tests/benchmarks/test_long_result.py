@@ -3,6 +3,7 @@ forgotten there.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,10 +108,7 @@ def test_what_differs_from_the_commit_is_said(tmp_path):
 
 def test_a_run_with_record_leaves_its_outcomes(tmp_path, checkout):
     (tmp_path / "conftest.py").write_bytes((checkout / "tests/conftest.py").read_bytes())
-    (tmp_path / "fixtures").mkdir()
-    (tmp_path / "fixtures/long_result.py").write_bytes(
-        (checkout / "tests/fixtures/long_result.py").read_bytes()
-    )
+    shutil.copytree(checkout / "tests/fixtures", tmp_path / "fixtures")
     (tmp_path / "test_some.py").write_text(
         "def test_right(): pass\ndef test_wrong(): assert False\n"
     )

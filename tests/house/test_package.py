@@ -3,6 +3,7 @@ ranges.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -154,6 +155,7 @@ def test_a_skip_that_nobody_allowed_fails(tmp_path, checkout):
         .read_bytes()
         .replace(b'CHECKOUT / "tests"', b"Path(__file__).parent")
     )
+    shutil.copytree(checkout / "tests/fixtures", tmp_path / "fixtures")
     (tmp_path / "allowed_skips.txt").write_text(
         "test_some.py::test_listed : a machine with a phone\n"
     )
