@@ -7,10 +7,10 @@ evaluated first, and a control that the runs name joins by itself.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.figures.comparison import charts, markdown
+from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.metrics.entries import evaluation_folder, read_entry
 from mobilekd.metrics.paired import compare_entries
@@ -21,7 +21,7 @@ from mobilekd.support.provenance import commit, utc_now, versions
 
 def compare(
     names: Sequence[str | Path], *, output: Path | None = None, runs: Path = Path("runs")
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare runs by name, folder or ``reference:NAME``; with ``output`` also write
     comparison.json, .md and .svg there.
 
@@ -33,26 +33,23 @@ def compare(
         if not (evaluation_folder(run) / "predictions.csv").exists():
             say(f"compare: evaluating {run.info.name} first")
             evaluate(f"reference:{run.folder.name}" if run.reference else run.folder, runs=runs)
-    document = {
-        **compare_entries([read_entry(run) for run in opened]),
-        "created_utc": utc_now(),
-        "commit": commit(),
-        "versions": versions(),
-    }
+    comparison = compare_entries([read_entry(run) for run in opened]).model_copy(
+        update={"created_utc": utc_now(), "commit": commit(), "versions": versions()}
+    )
     if output is not None:
         with new_folder(output, replace=True) as folder:
-            write_text(folder / "comparison.md", markdown(document))
-            for name, chart in charts(document).items():
+            write_text(folder / "comparison.md", markdown(comparison))
+            for name, chart in charts(comparison).items():
                 write_text(folder / f"{name}.svg", chart.svg(alone=True))
-            write_json(folder / "comparison.json", document)
-    return document
+            write_json(folder / "comparison.json", comparison.model_dump(mode="json"))
+    return comparison
 
 
 def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
     """``opened`` without repeats, and the controls that they name where those are finished, beside
     their students or in ``runs``.
     """
-    found = {run.info.name: run for run in opened}
+    runs_by_name = {run.info.name: run for run in opened}
     for run in opened:
         control = run.info.control
         places = [
@@ -60,6 +57,6 @@ def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
             for place in (run.folder.parent, runs)
             if control and (place / control / "run.json").exists()
         ]
-        if control and control not in found and places:
-            found[control] = open_run(places[0] / control)
-    return list(found.values())
+        if control and control not in runs_by_name and places:
+            runs_by_name[control] = open_run(places[0] / control)
+    return list(runs_by_name.values())

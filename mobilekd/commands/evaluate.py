@@ -22,6 +22,7 @@ from mobilekd.data import (
     overlapping,
 )
 from mobilekd.formats.artifact import Interval
+from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
@@ -92,7 +93,7 @@ def evaluate(
         write_predictions(folder / "predictions.csv", answers)
         if teacher is not None:
             write_predictions(folder / "teacher_predictions.csv", teacher)
-        for name, chart in _charts(document).items():
+        for name, chart in _charts(parse_evaluation(document, "evaluate")).items():
             write_text(folder / f"{name}.svg", chart.svg(alone=True))
         write_json(folder / "metrics.json", document)
     return document
@@ -268,13 +269,12 @@ def _document(
     return document
 
 
-def _charts(document: dict[str, Any]) -> dict[str, figures.Chart]:
-    keys = [label["key"] for label in document["labels"]]
-    figure = document["metrics"]
+def _charts(evaluation: Evaluation) -> dict[str, figures.Chart]:
+    keys = [label.key for label in evaluation.labels]
     return {
-        "confusion": figures.confusion(document["confusion"], keys),
-        "reliability": figures.reliability(document["reliability"], figure["ece"]["value"]),
+        "confusion": figures.confusion(evaluation.confusion, keys),
+        "reliability": figures.reliability(evaluation.reliability, evaluation.metric("ece").value),
         "risk_coverage": figures.risk_coverage(
-            document["risk_coverage"], figure["coverage"]["value"]
+            evaluation.risk_coverage, evaluation.metric("coverage").value
         ),
     }

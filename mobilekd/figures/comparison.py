@@ -1,12 +1,13 @@
-"""A comparison document (``compare``'s document) as tables and pictures."""
+"""A comparison as tables and pictures."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from mobilekd.figures.forest import Row, forest
 from mobilekd.figures.svg import Chart
 from mobilekd.figures.tables import Cell, Table, count, number, percent, points, table
 from mobilekd.formats.artifact import Interval
+from mobilekd.formats.comparison import Claim, Comparison, Group
 from mobilekd.metrics.stats import LEVEL, verdict
 
 KINDS = ("student", "control", "teacher")
@@ -20,42 +21,30 @@ MARKS: Mapping[str, Literal["good", "bad", "warn"]] = {"better": "good", "worse"
 PRIMARY = "balanced_accuracy"
 
 
-def figure(values: Mapping[str, Any]) -> Interval:
-    """The interval that a document holds as a dictionary."""
-    return Interval(**values)
-
-
-def kind(group: Mapping[str, Any]) -> str:
-    """Whether a group was taught."""
-    return "control" if group["is_control"] else "student"
-
-
-def scores(document: Mapping[str, Any]) -> Table:
+def scores(comparison: Comparison) -> Table:
     """Every group's main figures, and its teachers' where they were kept."""
     rows: list[list[object]] = []
-    for group in document["groups"]:
-        shown, agreement = group["metrics"], group.get("teacher_agreement")
+    for group in comparison.groups:
+        metrics, agreement = group.metrics, group.teacher_agreement
         rows.append(
             [
                 Cell(
-                    group["name"],
-                    ", ".join(filter(None, (kind(group), _seeds(group), _losses(group)))),
+                    group.name,
+                    ", ".join(filter(None, (group.kind, _seeds(group), _losses(group)))),
                 ),
-                count(group["facts"].get("parameters")),
-                *_main(shown),
-                percent(shown.get("melanoma_sensitivity_at_95_specificity")),
+                count(group.facts.parameters),
+                *_main(metrics),
+                percent(metrics.get("melanoma_sensitivity_at_95_specificity")),
                 "–" if agreement is None else f"{100 * agreement:.1f}",
             ]
         )
-    for group in document["groups"]:
-        if "teacher" in group:
-            rows.append(
-                [Cell("teacher", f"of {group['name']}"), "–", *_main(group["teacher"]), "–", "–"]
-            )
+    for group in comparison.groups:
+        if group.teacher is not None:
+            rows.append([Cell("teacher", f"of {group.name}"), "–", *_main(group.teacher), "–", "–"])
     note = (
-        f"{document['photographs']} test photographs of {document['lesions']} lesions, split"
-        f" {document['split_hash'][:12]}"
-        + (" (LEAKY: split by photograph)" if document["leaky"] else "")
+        f"{comparison.photographs} test photographs of {comparison.lesions} lesions, split"
+        f" {comparison.split_hash[:12]}"
+        + (" (LEAKY: split by photograph)" if comparison.leaky else "")
         + ". In brackets: 95% intervals, bootstrap over lesions stratified by class, and over seeds"
         " where there are several."
     )
@@ -73,29 +62,29 @@ def scores(document: Mapping[str, Any]) -> Table:
     return table("Students, controls and teachers", header, rows, note)
 
 
-def claims(document: Mapping[str, Any]) -> Table | None:
+def claims(comparison: Comparison) -> Table | None:
     """Differences to the controls with Holm-corrected p-values and a plain verdict; and
     non-inferiority to the teachers.
     """
     rows: list[list[object]] = []
-    for claim in document["claims"]:
-        primary = claim["metric"] == PRIMARY
+    for claim in comparison.claims:
+        primary = claim.metric == PRIMARY
         name = "balanced accuracy, points" if primary else "NLL (lower is better)"
-        difference = points(claim["difference"]) if primary else number(claim["difference"])
+        difference = points(claim.difference) if primary else number(claim.difference)
         rows.append(
             [
-                claim["student"],
+                claim.student,
                 claim_verdict(claim),
                 difference,
                 name,
-                claim["control"],
-                f"{claim['p_holm']:.3f}",
+                claim.control,
+                f"{claim.p_holm:.3f}",
             ]
         )
-    for group in document["groups"]:
-        if group.get("teacher_difference"):
-            margin = f"{100 * group['margin']:.0f} point"
-            holds = group["not_inferior"]
+    for group in comparison.groups:
+        if group.teacher_difference:
+            margin = f"{100 * (group.margin or 0):.0f} point"
+            holds = group.not_inferior
             words = (
                 Cell(f"not worse by {margin[1:]}", mark="good")
                 if holds
@@ -103,9 +92,9 @@ def claims(document: Mapping[str, Any]) -> Table | None:
             )
             rows.append(
                 [
-                    group["name"],
+                    group.name,
                     words,
-                    points(group["teacher_difference"]),
+                    points(group.teacher_difference),
                     "balanced accuracy, points",
                     "its teacher",
                     "–",
@@ -115,7 +104,7 @@ def claims(document: Mapping[str, Any]) -> Table | None:
         return None
     note = (
         "Two-sided p-values of the paired bootstrap, Holm-corrected over the"
-        f" {len(document['claims'])} claims against controls in this table; a verdict needs p below"
+        f" {len(comparison.claims)} claims against controls in this table; a verdict needs p below"
         f" {LEVEL:g}. Intervals are each difference's own 95%, so one may leave out zero though"
         " luck explains it among so many. Against a teacher the interval decides. What fails is"
         " listed as failed."
@@ -125,28 +114,29 @@ def claims(document: Mapping[str, Any]) -> Table | None:
     )
 
 
-def claim_verdict(claim: Mapping[str, Any]) -> Cell:
+def claim_verdict(claim: Claim) -> Cell:
     """The verdict on one claim; of its metrics NLL is the one that a better student lowers."""
-    value = claim["difference"]["value"]
-    found = verdict(claim["p_holm"], value if claim["metric"] == PRIMARY else -value)
-    return Cell(VERDICTS[found], mark=MARKS[found])
+    value = claim.difference.value or 0.0
+    gain = value if claim.metric == PRIMARY else -value
+    outcome = verdict(claim.p_holm, gain)
+    return Cell(VERDICTS[outcome], mark=MARKS[outcome])
 
 
-def seeds(document: Mapping[str, Any]) -> Table | None:
+def seeds(comparison: Comparison) -> Table | None:
     """Every seed on its own line, where any recipe has several."""
-    if all(len(group["seeds"]) < 2 for group in document["groups"]):
+    if all(len(group.seeds) < 2 for group in comparison.groups):
         return None
     rows = [
         [
-            group["name"],
-            one["run"],
-            str(one["seed"]),
-            f"{100 * one['balanced_accuracy']:.1f}",
-            f"{100 * one['accuracy']:.1f}",
-            f"{one['nll']:.3f}",
+            group.name,
+            one.run,
+            str(one.seed),
+            f"{100 * one.balanced_accuracy:.1f}",
+            f"{100 * one.accuracy:.1f}",
+            f"{one.nll:.3f}",
         ]
-        for group in document["groups"]
-        for one in group["seeds"]
+        for group in comparison.groups
+        for one in group.seeds
     ]
     return table(
         "Seeds one by one",
@@ -155,31 +145,24 @@ def seeds(document: Mapping[str, Any]) -> Table | None:
     )
 
 
-def recalls(document: Mapping[str, Any]) -> Table:
+def recalls(comparison: Comparison) -> Table:
     """Recall of every class with its interval."""
-    keys = [
-        key for key in document["labels"] if f"recall.{key}" in document["groups"][0]["metrics"]
-    ]
+    keys = [key for key in comparison.labels if f"recall.{key}" in comparison.groups[0].metrics]
     rows = [
-        [group["name"], *(percent(group["metrics"][f"recall.{key}"], 0) for key in keys)]
-        for group in document["groups"]
+        [group.name, *(percent(group.metrics[f"recall.{key}"], 0) for key in keys)]
+        for group in comparison.groups
     ]
     return table("Recall by class, %", ("", *keys), rows)
 
 
-def estimates(document: Mapping[str, Any], metric: str = "balanced_accuracy") -> Chart:
+def estimates(comparison: Comparison, metric: str = "balanced_accuracy") -> Chart:
     """Balanced accuracy of students, controls and teachers, best student first."""
-    ordered = sorted(
-        document["groups"], key=lambda group: -(group["metrics"][metric]["value"] or 0)
-    )
-    rows = [
-        Row(group["name"], figure(group["metrics"][metric]), KINDS.index(kind(group)))
-        for group in ordered
-    ]
+    ordered = sorted(comparison.groups, key=lambda group: -(group.metrics[metric].value or 0))
+    rows = [Row(group.name, group.metrics[metric], KINDS.index(group.kind)) for group in ordered]
     rows += [
-        Row(f"teacher of {group['name']}", figure(group["teacher"][metric]), 2)
+        Row(f"teacher of {group.name}", group.teacher[metric], 2)
         for group in ordered
-        if "teacher" in group
+        if group.teacher is not None
     ]
     return forest(
         "Balanced accuracy",
@@ -189,57 +172,59 @@ def estimates(document: Mapping[str, Any], metric: str = "balanced_accuracy") ->
     )
 
 
-def paired_differences(document: Mapping[str, Any]) -> Chart | None:
+def paired_differences(comparison: Comparison) -> Chart | None:
     """Differences to controls and to teachers in balanced accuracy, each with its own interval;
     verdicts are in the table of claims.
     """
     rows = [
-        Row(f"{group['name']} – control", figure(group["difference"]["balanced_accuracy"]), 0)
-        for group in document["groups"]
-        if group["control"] is not None
+        Row(f"{group.name} – control", group.difference["balanced_accuracy"], 0)
+        for group in comparison.groups
+        if group.control is not None
     ]
-    taught = [group for group in document["groups"] if group.get("teacher_difference")]
     rows += [
-        Row(f"{group['name']} – teacher", figure(group["teacher_difference"]), 1)
-        for group in taught
+        Row(f"{group.name} – teacher", group.teacher_difference, 1)
+        for group in comparison.groups
+        if group.teacher_difference is not None
     ]
     if not rows:
         return None
-    margin = taught[0]["margin"] if taught else None
     return forest(
         "Paired differences",
         "difference in balanced accuracy, points",
         rows,
         zero=True,
-        margin=margin,
+        margin=next((group.margin for group in comparison.groups if group.margin), None),
     )
 
 
-def markdown(document: Mapping[str, Any]) -> str:
+def markdown(comparison: Comparison) -> str:
     """All tables of a comparison."""
-    tables = [scores(document), claims(document), seeds(document), recalls(document)]
+    tables = [scores(comparison), claims(comparison), seeds(comparison), recalls(comparison)]
     return "\n\n".join(one.markdown() for one in tables if one is not None) + "\n"
 
 
-def charts(document: Mapping[str, Any]) -> dict[str, Chart]:
+def charts(comparison: Comparison) -> dict[str, Chart]:
     """All pictures of a comparison by name."""
-    found = {"balanced_accuracy": estimates(document), "differences": paired_differences(document)}
-    return {name: chart for name, chart in found.items() if chart is not None}
+    made = {
+        "balanced_accuracy": estimates(comparison),
+        "differences": paired_differences(comparison),
+    }
+    return {name: chart for name, chart in made.items() if chart is not None}
 
 
-def _main(shown: Mapping[str, Any]) -> list[Cell]:
+def _main(metrics: Mapping[str, Interval]) -> list[Cell]:
     return [
-        percent(shown["balanced_accuracy"]),
-        percent(shown["accuracy"]),
-        percent(shown["macro_f1"]),
-        number(shown["nll"]),
-        number(shown["ece"]),
+        percent(metrics["balanced_accuracy"]),
+        percent(metrics["accuracy"]),
+        percent(metrics["macro_f1"]),
+        number(metrics["nll"]),
+        number(metrics["ece"]),
     ]
 
 
-def _seeds(group: Mapping[str, Any]) -> str:
-    return "1 seed" if len(group["seeds"]) == 1 else f"{len(group['seeds'])} seeds"
+def _seeds(group: Group) -> str:
+    return "1 seed" if len(group.seeds) == 1 else f"{len(group.seeds)} seeds"
 
 
-def _losses(group: Mapping[str, Any]) -> str:
-    return " + ".join(loss["name"] for loss in group["facts"].get("losses", ()))
+def _losses(group: Group) -> str:
+    return " + ".join(loss.name for loss in group.facts.losses)

@@ -3,9 +3,9 @@ curve.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mobilekd.figures.svg import CHARACTER, Chart, label_room
+from mobilekd.formats.evaluation import ReliabilityBin
 
 
 def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
@@ -54,10 +54,8 @@ def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
     return chart
 
 
-def reliability(bins: Sequence[dict[str, Any]], ece: float | None) -> Chart:
-    """Accuracy against confidence in bins of equal mass (``confidence``, ``accuracy``, ``n``); the
-    diagonal is perfect.
-    """
+def reliability(bins: Sequence[ReliabilityBin], ece: float | None) -> Chart:
+    """Accuracy against confidence in bins of equal mass; the diagonal is perfect."""
     words = f"Expected calibration error {ece:.3f}. " if ece is not None else ""
     chart = Chart(
         "Reliability diagram",
@@ -70,16 +68,16 @@ def reliability(bins: Sequence[dict[str, Any]], ece: float | None) -> Chart:
     chart.segment(x(0), y(0), x(1), y(1), css="guide")
     for one in bins:
         chart.segment(
-            x(one["confidence"]),
-            y(one["confidence"]),
-            x(one["confidence"]),
-            y(one["accuracy"]),
+            x(one.confidence),
+            y(one.confidence),
+            x(one.confidence),
+            y(one.accuracy),
             css="s1",
         )
-    chart.polyline([(x(one["confidence"]), y(one["accuracy"])) for one in bins], series=0)
+    chart.polyline([(x(one.confidence), y(one.accuracy)) for one in bins], series=0)
     for one in bins:
-        hover = f"{one['n']} photographs: {one['confidence']:.1%} sure, {one['accuracy']:.1%} right"
-        chart.marker(x(one["confidence"]), y(one["accuracy"]), series=0, hover=hover)
+        hover = f"{one.n} photographs: {one.confidence:.1%} sure, {one.accuracy:.1%} right"
+        chart.marker(x(one.confidence), y(one.accuracy), series=0, hover=hover)
     return chart
 
 

@@ -2,9 +2,9 @@
 figures are written.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mobilekd.formats.artifact import Interval
 
@@ -46,33 +46,29 @@ def table(
     return Table(caption, tuple(header), made, note)
 
 
-def percent(figure: Mapping[str, Any] | None, digits: int = 1) -> Cell:
+def percent(figure: Interval | None, digits: int = 1) -> Cell:
     """``78.3`` with ``(76.1 to 80.2)``; what is missing says why."""
     return _figure(figure, 100, digits)
 
 
-def number(figure: Mapping[str, Any] | None, digits: int = 3) -> Cell:
+def number(figure: Interval | None, digits: int = 3) -> Cell:
     """The same without the factor of 100."""
     return _figure(figure, 1, digits)
 
 
-def points(figure: Mapping[str, Any] | None) -> Cell:
+def points(figure: Interval | None) -> Cell:
     """A difference in percentage points, signed."""
     return _figure(figure, 100, 1, sign="+")
 
 
-def _figure(figure: Mapping[str, Any] | None, factor: float, digits: int, sign: str = "") -> Cell:
+def _figure(figure: Interval | None, factor: float, digits: int, sign: str = "") -> Cell:
     if figure is None:
         return Cell("–")
-    if figure.get("value") is None:
-        return Cell("–", figure.get("reason") or "")
+    if figure.value is None:
+        return Cell("–", figure.reason or "")
     value, low, high = (
-        (
-            None
-            if figure.get(key) is None
-            else f"{factor * figure[key]:{sign}.{digits}f}".replace("-", "−")
-        )
-        for key in ("value", "low", "high")
+        None if end is None else f"{factor * end:{sign}.{digits}f}".replace("-", "−")
+        for end in (figure.value, figure.low, figure.high)
     )
     return Cell(value or "–", between(low, high) if low and high else "")
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
+from mobilekd.formats.comparison import Facts, Loss
 from mobilekd.formats.runs import Run
 from mobilekd.metrics.predictions import Predictions, read_predictions
 from mobilekd.support.files import sha256_json
@@ -31,7 +31,7 @@ class Entry:
     leaky: bool
     predictions: Predictions
     teacher_predictions: Predictions | None = None
-    facts: dict[str, Any] | None = None  # parameters, MACs, bytes, losses
+    facts: Facts = field(default_factory=Facts)
 
 
 def evaluation_folder(run: Run) -> Path:
@@ -66,13 +66,13 @@ def read_entry(run: Run) -> Entry:
         leaky=info.split_by == "photograph",
         predictions=read_predictions(folder / "predictions.csv"),
         teacher_predictions=read_predictions(teacher) if teacher.exists() else None,
-        facts={
-            "model": recipe.student.model,
-            "width": recipe.student.width,
-            "parameters": info.parameters,
-            "macs": info.macs,
-            "losses": [{"name": loss.name, "weight": loss.weight} for loss in recipe.losses],
-        },
+        facts=Facts(
+            model=recipe.student.model,
+            width=recipe.student.width,
+            parameters=info.parameters,
+            macs=info.macs,
+            losses=tuple(Loss(name=loss.name, weight=loss.weight) for loss in recipe.losses),
+        ),
     )
 
 

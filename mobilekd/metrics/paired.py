@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.comparison import Claim, Comparison, Group, SeedScores
 from mobilekd.metrics import Draws, class_groups, interval, metric_draws, pooled
 from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.predictions import Predictions
@@ -28,12 +30,8 @@ def p_value(difference: Draws) -> float:
     return min(1.0, 2 * (tail + 1) / (count + 1))
 
 
-def compare_entries(
-    entries: Sequence[Entry], *, draws: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """Everything about ``entries`` as one JSON document; all must have judged the same
-    photographs of one split.
-    """
+def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 0) -> Comparison:
+    """Everything about ``entries``; all must have judged the same photographs of one split."""
     first = _aligned(entries)
     ids, keys, lesions, truth = (
         first.predictions.ids,
@@ -62,36 +60,35 @@ def compare_entries(
         for stream, (recipe, members) in enumerate(by_recipe.items())
     }
     recipe_of = {one.name: one.recipe for one in entries}
-    compared_groups = []
+    groups = []
     for recipe, members in by_recipe.items():
         control = next(
             (recipe_of[one.control] for one in members if one.control in recipe_of), None
         )
-        entry = _group(titles[recipe], members, runs, pools[recipe])
+        facts = _scores(titles[recipe], members, runs, pools[recipe])
         if control is not None and control != recipe:
-            entry["control"] = titles[control]
-            entry["difference"] = {
-                name: _figure(name, pools[recipe][name] - pools[control][name]) for name in names
-            }
-            entry["p"] = {
-                name: p_value(pools[recipe][name] - pools[control][name]) for name in CLAIMS
+            gains = {name: pools[recipe][name] - pools[control][name] for name in names}
+            facts |= {
+                "control": titles[control],
+                "difference": {name: _figure(name, gain) for name, gain in gains.items()},
+                "p": {name: p_value(gains[name]) for name in CLAIMS},
             }
         taught = [one for one in members if one.teacher_predictions is not None]
         if taught and not members[0].is_control:
-            entry |= _beside_teacher(taught, runs, drawn)
-        compared_groups.append(entry)
-    return {
-        "schema_version": 1,
-        "kind": "comparison",
-        "split_hash": first.split_hash,
-        "leaky": first.leaky,
-        "photographs": len(ids),
-        "lesions": len(set(lesions)),
-        "draws": draws,
-        "labels": list(keys),
-        "groups": compared_groups,
-        "claims": _claims(compared_groups),
-    }
+            facts |= _beside_teacher(taught, runs, drawn)
+        groups.append(Group(**facts))
+    return Comparison(
+        schema_version=1,
+        kind="comparison",
+        split_hash=first.split_hash,
+        leaky=first.leaky,
+        photographs=len(ids),
+        lesions=len(set(lesions)),
+        draws=draws,
+        labels=keys,
+        groups=tuple(groups),
+        claims=_claims(groups),
+    )
 
 
 def _aligned(entries: Sequence[Entry]) -> Entry:
@@ -118,33 +115,32 @@ def _aligned(entries: Sequence[Entry]) -> Entry:
     return first
 
 
-def _figure(name: str, draws: Draws) -> dict[str, Any]:
-    return interval(
-        draws.value, draws.spread, centred=name == "ece" and draws.value >= 0
-    ).model_dump()
+def _figure(name: str, draws: Draws) -> Interval:
+    return interval(draws.value, draws.spread, centred=name == "ece" and draws.value >= 0)
 
 
-def _group(
+def _scores(
     title: str,
     members: Sequence[Entry],
     runs: dict[str, dict[str, Draws]],
     pool: dict[str, Draws],
 ) -> dict[str, Any]:
+    """The fields of a ``Group`` that it has whatever stands beside it."""
+    seeds = tuple(
+        SeedScores(
+            run=one.name,
+            seed=one.seed,
+            balanced_accuracy=runs[one.name]["balanced_accuracy"].value,
+            accuracy=runs[one.name]["accuracy"].value,
+            nll=runs[one.name]["nll"].value,
+        )
+        for one in members
+    )
     return {
         "name": title,
         "is_control": members[0].is_control,
-        "facts": members[0].facts or {},
-        "seeds": [
-            {
-                "run": one.name,
-                "seed": one.seed,
-                **{
-                    name: runs[one.name][name].value
-                    for name in ("balanced_accuracy", "accuracy", "nll")
-                },
-            }
-            for one in members
-        ],
+        "facts": members[0].facts,
+        "seeds": seeds,
         "metrics": {name: _figure(name, draws) for name, draws in pool.items()},
         "control": None,
     }
@@ -174,31 +170,32 @@ def _beside_teacher(
     return {
         "teacher": {name: _figure(name, one) for name, one in figures.items()},
         "teacher_agreement": float(np.mean(agreement)),
-        "teacher_difference": bound.model_dump(),
+        "teacher_difference": bound,
         "margin": MARGIN,
         "not_inferior": bool(bound.low is not None and bound.low > MARGIN),
     }
 
 
-def _claims(compared_groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _claims(groups: Sequence[Group]) -> tuple[Claim, ...]:
     """Every student against its control on the primary and the secondary metric, Holm-corrected
     together.
     """
-    claims = [
-        {
-            "student": entry["name"],
-            "control": entry["control"],
-            "metric": name,
-            "difference": entry["difference"][name],
-            "p": entry["p"][name],
-        }
-        for entry in compared_groups
-        if entry["control"] is not None
-        for name in CLAIMS
-    ]
-    for claim, adjusted in zip(claims, holm([claim["p"] for claim in claims]), strict=True):
-        claim["p_holm"] = adjusted
-        claim["holds"] = (
-            verdict(adjusted, claim["difference"]["value"] * CLAIMS[claim["metric"]]) == "better"
+    pairs = [(group, name) for group in groups if group.control is not None for name in CLAIMS]
+    corrected = holm([group.p[name] for group, name in pairs])
+    claims = []
+    for (group, name), p in zip(pairs, corrected, strict=True):
+        difference = group.difference[name]
+        assert group.control is not None
+        assert difference.value is not None
+        claims.append(
+            Claim(
+                student=group.name,
+                control=group.control,
+                metric=name,
+                difference=difference,
+                p=group.p[name],
+                p_holm=p,
+                holds=verdict(p, difference.value * CLAIMS[name]) == "better",
+            )
         )
-    return claims
+    return tuple(claims)

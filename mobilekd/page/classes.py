@@ -1,12 +1,11 @@
 """By class, and how sure: recalls, calibration, risk and coverage, sub-groups."""
 
-from typing import Any
-
 from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
 from mobilekd.figures.tables import Cell, percent, table
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.comparison import Comparison
+from mobilekd.formats.evaluation import Evaluation
 from mobilekd.metrics.entries import recipe_group
 from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
@@ -17,14 +16,14 @@ def section(inputs: Inputs) -> Section | None:
     control.
     """
     blocks: list[Block | None] = []
-    for document in inputs.comparisons:
-        blocks += [Charts((_recalls(document),)), comparison_figures.recalls(document)]
+    for comparison in inputs.comparisons:
+        blocks += [Charts((_recalls(comparison),)), comparison_figures.recalls(comparison)]
     for evaluation in pictured(inputs):
         blocks += _one(evaluation)
     return section_of("classes", "By class, and how sure", blocks)
 
 
-def pictured(inputs: Inputs) -> list[dict[str, Any]]:
+def pictured(inputs: Inputs) -> list[Evaluation]:
     """Evaluations that get pictures: one seed of every student's recipe on its own test split, at
     most four.
     """
@@ -36,37 +35,34 @@ def pictured(inputs: Inputs) -> list[dict[str, Any]]:
     students = list(reversed(first.values()))
     if not students:
         students = [
-            document for document in inputs.evaluations if document["data"]["role"] == "test"
+            evaluation for evaluation in inputs.evaluations if evaluation.data.role == "test"
         ][:1]
     return students[:4]
 
 
-def _recalls(document: dict[str, Any]) -> figures.Chart:
-    keys = [
-        key for key in document["labels"] if f"recall.{key}" in document["groups"][0]["metrics"]
-    ]
-    groups = document["groups"][:4]
+def _recalls(comparison: Comparison) -> figures.Chart:
+    keys = [key for key in comparison.labels if f"recall.{key}" in comparison.groups[0].metrics]
+    groups = comparison.groups[:4]
     rows = [
-        Row(key if index == 0 else "", Interval(**group["metrics"][f"recall.{key}"]), index)
+        Row(key if index == 0 else "", group.metrics[f"recall.{key}"], index)
         for key in keys
         for index, group in enumerate(groups)
     ]
     return figures.forest(
-        "Recall by class", "recall, %", rows, names=[group["name"] for group in groups], pitch=11
+        "Recall by class", "recall, %", rows, names=[group.name for group in groups], pitch=11
     )
 
 
-def _one(evaluation: dict[str, Any]) -> list[Block | None]:
-    keys = [label["key"] for label in evaluation["labels"]]
-    found = evaluation["metrics"]
+def _one(evaluation: Evaluation) -> list[Block | None]:
+    keys = [label.key for label in evaluation.labels]
     charts = (
-        figures.confusion(evaluation["confusion"], keys),
-        figures.reliability(evaluation["reliability"], found["ece"]["value"]),
-        figures.risk_coverage(evaluation["risk_coverage"], found["coverage"]["value"]),
+        figures.confusion(evaluation.confusion, keys),
+        figures.reliability(evaluation.reliability, evaluation.metric("ece").value),
+        figures.risk_coverage(evaluation.risk_coverage, evaluation.metric("coverage").value),
         *_subgroup_chart(evaluation),
     )
     return [
-        Heading(evaluation["target"]["name"]),
+        Heading(evaluation.target.name),
         Charts(charts),
         _clinical(evaluation),
         _unsure(evaluation),
@@ -74,8 +70,7 @@ def _one(evaluation: dict[str, Any]) -> list[Block | None]:
     ]
 
 
-def _clinical(evaluation: dict[str, Any]) -> Block:
-    found = evaluation["metrics"]
+def _clinical(evaluation: Evaluation) -> Block:
     rows = []
     for group, words in (
         ("melanoma", "melanoma against the rest"),
@@ -86,7 +81,7 @@ def _clinical(evaluation: dict[str, Any]) -> Block:
             f"{group}_sensitivity",
             f"{group}_specificity",
         )
-        rows.append([words, *(percent(found.get(name)) for name in names)])
+        rows.append([words, *(percent(evaluation.metrics.get(name)) for name in names)])
     header = (
         "",
         "sensitivity at 95% specificity, this set's curve",
@@ -96,34 +91,38 @@ def _clinical(evaluation: dict[str, Any]) -> Block:
     return table("Sensitivity and specificity, %", header, rows)
 
 
-def _unsure(evaluation: dict[str, Any]) -> Block:
-    found, keys = evaluation["metrics"], evaluation["coverage_by_class"]
-    fitted = evaluation["calibration"]
+def _unsure(evaluation: Evaluation) -> Block:
+    keys = evaluation.coverage_by_class
+    fitted = evaluation.calibration
     answered = [
         "answered",
-        percent(found["coverage"]),
+        percent(evaluation.metric("coverage")),
         *(f"{100 * share:.0f}" for share in keys.values()),
     ]
-    right = ["right among those", percent(found["selective_accuracy"]), *("" for _ in keys)]
-    temperature = f"temperature {fitted['temperature']:.2f}"
+    right = [
+        "right among those",
+        percent(evaluation.metric("selective_accuracy")),
+        *("" for _ in keys),
+    ]
+    temperature = f"temperature {fitted.temperature:.2f}"
     note = (
-        f"Below a top probability of {fitted['threshold']:.2f} the answer is “not sure”; validation"
+        f"Below a top probability of {fitted.threshold:.2f} the answer is “not sure”; validation"
         f" fixed it ({temperature})."
     )
     return table("“Not sure”: who gets an answer, %", ("", "all", *keys), [answered, right], note)
 
 
-def _subgroups(evaluation: dict[str, Any]) -> list[Block | None]:
+def _subgroups(evaluation: Evaluation) -> list[Block | None]:
     rows = [
         [
-            Cell(row["group"], name),
-            row["n"],
-            row["lesions"],
-            row["classes"],
-            percent(row["balanced_accuracy"]),
-            percent(row["accuracy"]),
+            Cell(row.group, name),
+            row.n,
+            row.lesions,
+            row.classes,
+            percent(row.balanced_accuracy),
+            percent(row.accuracy),
         ]
-        for name, members in evaluation["subgroups"].items()
+        for name, members in evaluation.subgroups.items()
         for row in members
     ]
     if not rows:
@@ -143,14 +142,14 @@ def _subgroups(evaluation: dict[str, Any]) -> list[Block | None]:
     return [table("Sub-groups", header, rows, note)]
 
 
-def _subgroup_chart(evaluation: dict[str, Any]) -> tuple[figures.Chart, ...]:
+def _subgroup_chart(evaluation: Evaluation) -> tuple[figures.Chart, ...]:
     rows = [
         Row(
-            f"{row['group']}{f' ({name})' if row['group'] == 'unknown' else ''}",
-            Interval(**row["balanced_accuracy"]),
+            f"{row.group}{f' ({name})' if row.group == 'unknown' else ''}",
+            row.balanced_accuracy,
             index,
         )
-        for index, (name, members) in enumerate(evaluation["subgroups"].items())
+        for index, (name, members) in enumerate(evaluation.subgroups.items())
         for row in members
     ]
     if not any(row.figure.value is not None for row in rows):
@@ -160,7 +159,7 @@ def _subgroup_chart(evaluation: dict[str, Any]) -> tuple[figures.Chart, ...]:
             "Sub-groups",
             "balanced accuracy, %",
             rows,
-            names=list(evaluation["subgroups"]),
+            names=list(evaluation.subgroups),
             pitch=16,
         ),
     )

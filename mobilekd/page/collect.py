@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.comparison import parse_comparison
+from mobilekd.formats.evaluation import parse_evaluation, read_evaluation
 from mobilekd.formats.measurement import read_measurement
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.metrics.entries import evaluation_folder
@@ -75,9 +77,9 @@ def _children(folder: Path) -> Iterator[Path]:
 
 
 def _add_run(inputs: Inputs, run: Run) -> None:
-    log, judged = run.folder / "metrics.jsonl", evaluation_folder(run) / "metrics.json"
+    log, metrics = run.folder / "metrics.jsonl", evaluation_folder(run) / "metrics.json"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    evaluation = read_json(judged, "evaluation") if judged.exists() else None
+    evaluation = read_evaluation(metrics) if metrics.exists() else None
     if any(one.run.folder.resolve() == run.folder.resolve() for one in inputs.runs):
         return
     inputs.runs.append(TrainedRun(run, tuple(json.loads(line) for line in lines), evaluation))
@@ -100,9 +102,9 @@ def _add_file(inputs: Inputs, path: Path, seen: set[Path]) -> bool:
     if {"artifact_sha256", "golden", "device"} <= document.keys():
         inputs.measurements.append(read_measurement(path))
     elif document.get("kind") == "evaluation":
-        inputs.evaluations.append(document)
+        inputs.evaluations.append(parse_evaluation(document, str(path)))
     elif document.get("kind") == "comparison":
-        inputs.comparisons.append(document)
+        inputs.comparisons.append(parse_comparison(document, str(path)))
     else:
         return document.get("kind") == "report"  # an earlier page's figures are no input
     return True

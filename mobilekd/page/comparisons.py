@@ -3,17 +3,15 @@ files.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
+from mobilekd.formats.comparison import Comparison
 from mobilekd.metrics.entries import read_entry
 from mobilekd.metrics.paired import compare_entries
 from mobilekd.page.inputs import TrainedRun
 from mobilekd.support.errors import UserError
 
 
-def comparisons(
-    runs: Sequence[TrainedRun], given: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def comparisons(runs: Sequence[TrainedRun], given: Sequence[Comparison]) -> list[Comparison]:
     """One comparison per split of the evaluated runs, and those that were given as files for other
     splits or runs.
 
@@ -36,15 +34,14 @@ def comparisons(
     ] + others
 
 
-def _names(document: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(document["split_hash"], group["name"]) for group in document["groups"]}
+def _names(comparison: Comparison) -> set[tuple[str, str]]:
+    return {(comparison.split_hash, group.name) for group in comparison.groups}
 
 
-def _within(small: dict[str, Any], large: dict[str, Any]) -> bool:
+def _within(small: Comparison, large: Comparison) -> bool:
     """Whether ``large`` judged every run of ``small``, with the same figures."""
-    return small["split_hash"] == large["split_hash"] and all(
-        any(group["seeds"] == other["seeds"] for other in large["groups"])
-        for group in small["groups"]
+    return small.split_hash == large.split_hash and all(
+        any(group.seeds == other.seeds for other in large.groups) for group in small.groups
     )
 
 

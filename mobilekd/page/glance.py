@@ -3,13 +3,13 @@ is.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from mobilekd.figures.comparison import PRIMARY, claim_verdict
 from mobilekd.figures.tables import count, duration, milliseconds, percent, points, signed, size
 from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.comparison import Comparison, Group
 from mobilekd.formats.measurement import Measurement, thread_words
 from mobilekd.page import sustained_load
 from mobilekd.page.blocks import Section, Tile, Tiles, section_of
@@ -22,20 +22,16 @@ from mobilekd.page.latency_samples import latency_samples, timed, trusted
 WARM = 60.0
 
 
-def best_student(
-    documents: Sequence[dict[str, Any]],
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def best_student(comparisons: Sequence[Comparison]) -> tuple[Group, Comparison] | None:
     """The student with the highest balanced accuracy on the first split that is not leaky, and its
     comparison.
     """
-    for document in sorted(documents, key=lambda document: document["leaky"]):
-        students = [group for group in document["groups"] if not group["is_control"]]
+    for comparison in sorted(comparisons, key=lambda comparison: comparison.leaky):
+        students = [group for group in comparison.groups if not group.is_control]
         if students:
             return (
-                max(
-                    students, key=lambda group: group["metrics"]["balanced_accuracy"]["value"] or 0
-                ),
-                document,
+                max(students, key=lambda group: group.metrics[PRIMARY].value or 0),
+                comparison,
             )
     return None
 
@@ -44,9 +40,9 @@ def title(inputs: Inputs) -> str:
     """What the page is about: the best student, else what was measured, else what was exported."""
     best = best_student(inputs.comparisons)
     if best is not None:
-        names = {one["run"] for one in best[0]["seeds"]}
+        names = {one.run for one in best[0].seeds}
         titles = {one.run.title for one in inputs.runs if one.name in names}
-        return titles.pop() if len(titles) == 1 else str(best[0]["name"])
+        return titles.pop() if len(titles) == 1 else best[0].name
     times = [one for one in inputs.measurements if timed(one)]
     if inputs.measurements:
         return (
@@ -62,21 +58,20 @@ def lead(inputs: Inputs) -> str:
     sentences = []
     best = best_student(inputs.comparisons)
     if best is not None:
-        student, document = best
-        score = percent(student["metrics"]["balanced_accuracy"])
+        student, comparison = best
+        score = percent(student.metrics[PRIMARY])
         where = (
-            f"{document['photographs']} test"
-            f" photographs{', on a leaky split' if document['leaky'] else ''}"
+            f"{comparison.photographs} test"
+            f" photographs{', on a leaky split' if comparison.leaky else ''}"
         )
         words = (
-            f"{student['name']} reaches a balanced accuracy of {score.text}% {score.minor} on"
-            f" {where}"
+            f"{student.name} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"
         )
-        if student.get("control"):
-            gain = points(student["difference"]["balanced_accuracy"])
+        if student.control:
+            gain = points(student.difference[PRIMARY])
             words += (
                 f"; against its control without a teacher that is {gain.text} points {gain.minor}:"
-                f" {_verdict(student, document)}"
+                f" {_verdict(student, comparison)}"
             )
         sentences.append(words + ".")
     fast = _fastest(inputs.measurements)
@@ -94,12 +89,10 @@ def lead(inputs: Inputs) -> str:
     return " ".join(sentences) or "Artifacts and measurements, as they were found."
 
 
-def _verdict(student: dict[str, Any], document: dict[str, Any]) -> str:
+def _verdict(student: Group, comparison: Comparison) -> str:
     """The table of claims' word on balanced accuracy, so that the first screen never says more."""
     claims = (
-        one
-        for one in document["claims"]
-        if one["metric"] == PRIMARY and one["student"] == student["name"]
+        one for one in comparison.claims if one.metric == PRIMARY and one.student == student.name
     )
     return claim_verdict(next(claims)).text
 
@@ -109,26 +102,26 @@ def section(inputs: Inputs) -> Section | None:
     found = []
     best = best_student(inputs.comparisons)
     if best is not None:
-        student, document = best
-        score = percent(student["metrics"]["balanced_accuracy"])
-        found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student['name']}"))
-        if student.get("control"):
-            gain = points(student["difference"]["balanced_accuracy"])
+        student, comparison = best
+        score = percent(student.metrics[PRIMARY])
+        found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student.name}"))
+        if student.control:
+            gain = points(student.difference[PRIMARY])
             found.append(
                 Tile(
                     "against its control",
                     gain.text,
                     " points",
-                    f"{gain.minor} {_verdict(student, document)}",
+                    f"{gain.minor} {_verdict(student, comparison)}",
                 )
             )
-        if student["facts"].get("parameters"):
+        if student.facts.parameters:
             found.append(
                 Tile(
                     "parameters",
-                    count(student["facts"]["parameters"]),
+                    count(student.facts.parameters),
                     "",
-                    str(student["facts"].get("model", "")),
+                    student.facts.model,
                 )
             )
     smallest = min(inputs.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)

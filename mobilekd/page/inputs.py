@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.comparison import Comparison
+from mobilekd.formats.evaluation import Evaluation
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.runs import Run
 
@@ -14,7 +16,7 @@ class TrainedRun:
 
     run: Run
     epochs: tuple[dict[str, Any], ...]  # lines of metrics.jsonl
-    evaluation: dict[str, Any] | None  # of its own test split
+    evaluation: Evaluation | None  # of its own test split
 
     @property
     def name(self) -> str:
@@ -30,8 +32,8 @@ class Inputs:
     artifacts: list[Artifact] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     # of artifacts, and of runs on other data
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)  # files that are none of these
 
     def empty(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mobilekd.figures.tables import Cell, count, percent, points, size, table
-from mobilekd.formats.artifact import Artifact, Stage
+from mobilekd.formats.artifact import Artifact, Interval, Manifest, Stage
 from mobilekd.page.blocks import Block, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 
@@ -43,7 +43,7 @@ def _files(artifacts: Sequence[Artifact]) -> Block:
                 f"{manifest.bytes / max(1, manifest.student.parameters):.2f}",
                 heavy,
                 outside,
-                percent(manifest.accuracy.get("balanced_accuracy")),
+                percent(_at_export(manifest)),
             ]
         )
     header = (
@@ -58,6 +58,11 @@ def _files(artifacts: Sequence[Artifact]) -> Block:
     return table("Artifacts", header, rows)
 
 
+def _at_export(manifest: Manifest) -> Interval | None:
+    known = manifest.accuracy.get("balanced_accuracy")
+    return None if known is None else Interval(**known)
+
+
 def _parity(artifacts: Sequence[Artifact]) -> Block | None:
     rows = [
         [
@@ -70,7 +75,7 @@ def _parity(artifacts: Sequence[Artifact]) -> Block | None:
             "–" if stage.max_error is None else f"{stage.max_error:.2g}",
             "–" if stage.sqnr_db is None else f"{stage.sqnr_db:.1f}",
             "–" if stage.agreement is None else f"{100 * stage.agreement:.2f}",
-            points(stage.accuracy_drop.model_dump()) if stage.accuracy_drop else "–",
+            points(stage.accuracy_drop) if stage.accuracy_drop else "–",
         ]
         for artifact in artifacts
         for stage in artifact.manifest.parity

@@ -74,11 +74,7 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
     )
     stated = sorted({one for one in licences if one})
     elsewhere = sorted(
-        {
-            document["data"]["kind"]
-            for document in inputs.evaluations
-            if document["data"]["role"] == "all"
-        }
+        {evaluation.data.kind for evaluation in inputs.evaluations if evaluation.data.role == "all"}
     )
     facts = [
         ("Classes", ", ".join(f"{text} ({key})" for key, text in labels.items())),

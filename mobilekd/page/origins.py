@@ -47,15 +47,15 @@ def section(inputs: Inputs) -> Section | None:
                 measurement.command or "–",
             ]
         )
-    for document in inputs.evaluations:
-        who = Cell(document["target"]["name"], f"evaluated on {document['data']['kind']}")
-        mark = f"data {document['data']['hash'][:12]}"
+    for evaluation in inputs.evaluations:
+        who = Cell(evaluation.target.name, f"evaluated on {evaluation.data.kind}")
+        mark = f"data {evaluation.data.hash[:12]}"
         rows.append(
             [
                 who,
-                document["created_utc"],
-                _short(document["commit"]),
-                _versions(document["versions"]),
+                evaluation.created_utc,
+                _short(evaluation.commit),
+                _versions(evaluation.versions),
                 mark,
                 "–",
             ]

@@ -8,33 +8,34 @@ from mobilekd.page.inputs import Inputs
 
 def section(inputs: Inputs) -> Section | None:
     """Artifacts, and students on data of another origin."""
-    documents = [document for document in inputs.evaluations if document not in pictured(inputs)]
-    if not documents:
+    shown = pictured(inputs)
+    evaluations = [one for one in inputs.evaluations if one not in shown]
+    if not evaluations:
         return None
     rows = []
-    for document in documents:
-        target, data, figure = document["target"], document["data"], document["metrics"]
-        left_out = data["left_out"]
-        overlap = left_out.get("overlap")
-        gone = sum(left_out.get("unmapped", {}).values()) + left_out.get("unlabelled", 0)
+    for one in evaluations:
+        target, data, metrics = one.target, one.data, one.metrics
+        left_out = data.left_out
+        overlap = left_out.overlap
+        gone = sum(left_out.unmapped.values()) + left_out.unlabelled
         rows.append(
             [
-                Cell(target["name"], f"{target['backend']} {target['precision']}"),
+                Cell(target.name, f"{target.backend} {target.precision}"),
                 Cell(
-                    data["kind"],
-                    "its own test split" if data["role"] == "test" else "all labelled photographs",
+                    data.kind,
+                    "its own test split" if data.role == "test" else "all labelled photographs",
                 ),
-                str(data["photographs"]),
+                str(data.photographs),
                 Cell(
                     "unknown" if overlap is None else str(overlap),
                     mark="warn" if overlap is None else "",
                 ),
                 str(gone),
-                percent(figure["balanced_accuracy"]),
-                percent(figure["accuracy"]),
-                percent(figure["macro_auc"]),
-                number(figure["ece"]),
-                percent(figure.get("melanoma_sensitivity_at_95_specificity")),
+                percent(one.metric("balanced_accuracy")),
+                percent(one.metric("accuracy")),
+                percent(one.metric("macro_auc")),
+                number(one.metric("ece")),
+                percent(metrics.get("melanoma_sensitivity_at_95_specificity")),
             ]
         )
     header = (

@@ -25,12 +25,12 @@ def report_json(inputs: Inputs) -> dict[str, Any]:
             {
                 "run": one.run.info.model_dump(mode="json"),
                 "recipe": one.run.recipe.to_dict(),
-                "evaluation": one.evaluation,
+                "evaluation": one.evaluation and one.evaluation.model_dump(mode="json"),
             }
             for one in inputs.runs
         ],
-        "comparisons": list(inputs.comparisons),
-        "evaluations": inputs.evaluations,
+        "comparisons": [one.model_dump(mode="json") for one in inputs.comparisons],
+        "evaluations": [one.model_dump(mode="json") for one in inputs.evaluations],
         "artifacts": [
             {"title": one.title, "manifest": one.manifest.model_dump(mode="json")}
             for one in inputs.artifacts

@@ -17,11 +17,11 @@ def section(inputs: Inputs) -> Section | None:
                 f"No figures for {', '.join(waiting)}; mobilekd evaluate gives them.",
             )
         )
-    for document in comparisons:
+    for comparison in comparisons:
         if len(comparisons) > 1:
-            leaky = ", LEAKY" if document["leaky"] else ""
-            blocks.append(Heading(f"Split {document['split_hash'][:12]}{leaky}"))
-        if document["leaky"]:
+            leaky = ", LEAKY" if comparison.leaky else ""
+            blocks.append(Heading(f"Split {comparison.split_hash[:12]}{leaky}"))
+        if comparison.leaky:
             blocks.append(
                 Notice(
                     "Leaky split.",
@@ -29,10 +29,10 @@ def section(inputs: Inputs) -> Section | None:
                     " upper end.",
                 )
             )
-        blocks.append(Charts(tuple(comparison_figures.charts(document).values())))
+        blocks.append(Charts(tuple(comparison_figures.charts(comparison).values())))
         blocks += [
-            comparison_figures.scores(document),
-            comparison_figures.claims(document),
-            comparison_figures.seeds(document),
+            comparison_figures.scores(comparison),
+            comparison_figures.claims(comparison),
+            comparison_figures.seeds(comparison),
         ]
     return section_of("judged", "Students beside controls and teachers", blocks)

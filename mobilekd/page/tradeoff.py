@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -33,17 +32,16 @@ def accuracies(inputs: Inputs) -> dict[str, tuple[Interval, str]]:
     """Balanced accuracy by SHA-256 of the model file: from its own evaluation, else what its export
     found.
     """
-    found: dict[str, tuple[Interval, str]] = {}
+    known: dict[str, tuple[Interval, str]] = {}
     for artifact in inputs.artifacts:
-        mark = artifact.manifest.files.get(artifact.manifest.model_file, "")
-        known = artifact.manifest.accuracy.get("balanced_accuracy")
-        if known is not None and known.get("value") is not None:
-            found[mark] = (Interval(**known), "at export")
-    for document in inputs.evaluations:
-        mark = document["target"].get("sha256")
-        if mark and document["data"]["role"] == "test":
-            found[mark] = (Interval(**document["metrics"]["balanced_accuracy"]), "evaluated")
-    return found
+        exported = artifact.manifest.accuracy.get("balanced_accuracy")
+        if exported is not None and exported.get("value") is not None:
+            sha256 = artifact.manifest.files.get(artifact.manifest.model_file, "")
+            known[sha256] = (Interval(**exported), "at export")
+    for evaluation in inputs.evaluations:
+        if evaluation.target.sha256 and evaluation.data.role == "test":
+            known[evaluation.target.sha256] = (evaluation.metric("balanced_accuracy"), "evaluated")
+    return known
 
 
 def placed(inputs: Inputs) -> dict[str, list[Placed]]:
@@ -125,8 +123,8 @@ def _table(points: Sequence[Placed]) -> Block:
             point.name,
             milliseconds(point.milliseconds),
             Cell(
-                percent(_dump(point.accuracy)).text,
-                f"{percent(_dump(point.accuracy)).minor} {point.judged}".strip(),
+                percent(point.accuracy).text,
+                f"{percent(point.accuracy).minor} {point.judged}".strip(),
             ),
             Cell("on the front", mark="good") if point.front else Cell("beaten on both"),
         ]
@@ -137,7 +135,3 @@ def _table(points: Sequence[Placed]) -> Block:
         ("artifact", "median ms", "balanced accuracy %", "Pareto front"),
         rows,
     )
-
-
-def _dump(figure: Interval) -> dict[str, Any]:
-    return figure.model_dump()

@@ -115,8 +115,7 @@ def _teachers(runs: Sequence[TrainedRun]) -> Block | None:
                 continue
             seen.add(mark)
             cells = [
-                percent(scores.model_dump() if scores else None)
-                for scores in map(teacher.validation.get, ("balanced_accuracy", "accuracy"))
+                percent(teacher.validation.get(name)) for name in ("balanced_accuracy", "accuracy")
             ]
             rows.append([teacher.model, *cells, duration(teacher.seconds), mark[:12]])
     if not rows:

@@ -11,6 +11,8 @@ from fixtures.evaluation import keep_teacher, make_run
 
 from mobilekd.commands.compare import compare
 from mobilekd.figures import comparison as pictures
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.comparison import Claim, Comparison
 from mobilekd.formats.runs import open_run
 from mobilekd.metrics.entries import Entry, group_name, recipe_group
 from mobilekd.metrics.paired import compare_entries
@@ -46,7 +48,7 @@ def entry(
 
 
 @pytest.fixture(scope="module")
-def document() -> dict:
+def comparison() -> Comparison:
     teacher = answers(3.0, 99)
     return compare_entries(
         [
@@ -58,41 +60,51 @@ def document() -> dict:
     )
 
 
-def test_seeds_are_pooled_and_still_shown(document: dict) -> None:
-    student = document["groups"][0]
-    assert (student["name"], len(student["seeds"]), student["control"]) == ("kd", 3, "ce")
-    mean = np.mean([one["balanced_accuracy"] for one in student["seeds"]])
-    assert student["metrics"]["balanced_accuracy"]["value"] == pytest.approx(mean)
-    difference = student["difference"]["balanced_accuracy"]
-    control = next(group for group in document["groups"] if group["name"] == "ce")["metrics"][
-        "balanced_accuracy"
-    ]["value"]
-    assert difference["value"] == pytest.approx(mean - control)
-    assert 0 < difference["low"] < difference["value"] < difference["high"]
+def test_seeds_are_pooled_and_still_shown(comparison: Comparison) -> None:
+    student = comparison.groups[0]
+    assert (student.name, len(student.seeds), student.control) == ("kd", 3, "ce")
+    mean = np.mean([one.balanced_accuracy for one in student.seeds])
+    assert student.metrics["balanced_accuracy"].value == pytest.approx(mean)
+    difference = student.difference["balanced_accuracy"]
+    control = (
+        next(group for group in comparison.groups if group.name == "ce")
+        .metrics["balanced_accuracy"]
+        .value
+    )
+    assert difference.value == pytest.approx(mean - control)
+    assert 0 < difference.low < difference.value < difference.high
 
 
-def test_a_real_gain_holds_and_a_made_up_one_does_not(document: dict) -> None:
-    verdict = {(claim["student"], claim["metric"]): claim["holds"] for claim in document["claims"]}
+def test_a_real_gain_holds_and_a_made_up_one_does_not(comparison: Comparison) -> None:
+    verdict = {(claim.student, claim.metric): claim.holds for claim in comparison.claims}
     assert verdict[("kd", "balanced_accuracy")]
     assert verdict[("kd", "nll")]
     assert not verdict[("same", "balanced_accuracy")]
-    assert all(claim["p_holm"] >= claim["p"] for claim in document["claims"])
+    assert all(claim.p_holm >= claim.p for claim in comparison.claims)
 
 
 def test_a_worse_student_is_never_called_better() -> None:
     found = compare_entries([entry("a", "a", 0.5, 0, "b"), entry("b", "b", 3.0, 1)], draws=300)
-    assert [claim["holds"] for claim in found["claims"]] == [False, False]
-    assert found["claims"][0]["p_holm"] < 0.05  # significant, in the wrong direction
+    assert [claim.holds for claim in found.claims] == [False, False]
+    assert found.claims[0].p_holm < 0.05  # significant, in the wrong direction
     assert pictures.markdown(found).count("worse than its control") == 2
 
 
 def test_the_corrected_p_gives_the_verdict_and_not_the_interval() -> None:
     """As with a difference in NLL of 0.031 (0.005 to 0.056), p 0.056 by Holm."""
-    difference = {"value": 0.031, "low": 0.005, "high": 0.056}
+    difference = Interval(value=0.031, low=0.005, high=0.056)
 
     def words(metric: str, p: float) -> str:
         return pictures.claim_verdict(
-            {"metric": metric, "difference": difference, "p_holm": p}
+            Claim(
+                student="a",
+                control="b",
+                metric=metric,
+                difference=difference,
+                p=p / 2,
+                p_holm=p,
+                holds=False,
+            )
         ).text
 
     assert [words("nll", p) for p in (0.056, 0.04)] == [
@@ -102,14 +114,14 @@ def test_the_corrected_p_gives_the_verdict_and_not_the_interval() -> None:
     assert words("balanced_accuracy", 0.04) == "better than its control"
 
 
-def test_not_worse_than_the_teacher_is_a_bound(document: dict) -> None:
-    student = document["groups"][0]
-    assert student["teacher_difference"]["value"] < 0
-    assert not student["not_inferior"]
+def test_not_worse_than_the_teacher_is_a_bound(comparison: Comparison) -> None:
+    student = comparison.groups[0]
+    assert student.teacher_difference.value < 0
+    assert not student.not_inferior
     twin = entry("twin", "twin", 2.0, 5, "none", answers(2.0, 5))
-    found = compare_entries([twin], draws=100)["groups"][0]
-    assert found["not_inferior"]
-    assert found["teacher_agreement"] == 1
+    beside = compare_entries([twin], draws=100).groups[0]
+    assert beside.not_inferior
+    assert beside.teacher_agreement == 1
 
 
 def test_other_splits_and_double_names_are_refused() -> None:
@@ -140,8 +152,8 @@ def test_a_group_has_the_name_that_its_seeds_share(names: list[str], expected: s
     assert group_name(names) == expected
 
 
-def test_tables_and_pictures_say_what_the_document_says(document: dict) -> None:
-    text = pictures.markdown(document)
+def test_tables_and_pictures_say_what_the_document_says(comparison: Comparison) -> None:
+    text = pictures.markdown(comparison)
     assert "better than its control" in text
     assert "not shown to be better" in text
     assert "may be worse by over 1 point" in text
@@ -149,7 +161,7 @@ def test_tables_and_pictures_say_what_the_document_says(document: dict) -> None:
     for line in text.splitlines():
         if line.startswith("| kd-s0") or line.startswith("| kd "):
             assert line.count("|") >= 4
-    drawn = pictures.charts(document)
+    drawn = pictures.charts(comparison)
     assert set(drawn) == {"balanced_accuracy", "differences"}
     assert "kd – control" in drawn["differences"].svg()
 
@@ -160,11 +172,13 @@ def test_runs_are_evaluated_and_their_controls_join(tmp_path: Path) -> None:
     student = make_run(root, "tiny", control="tiny-control")
     split = json.loads((student / "split.json").read_text())
     keep_teacher(student, np.random.default_rng(0).normal(size=(len(split["test"]), 7)))
-    document = compare(["tiny"], output=tmp_path / "out", runs=root)
-    assert [group["name"] for group in document["groups"]] == ["tiny", "tiny-control"]
-    assert document["groups"][0]["control"] == "tiny-control"
+    comparison = compare(["tiny"], output=tmp_path / "out", runs=root)
+    assert [group.name for group in comparison.groups] == ["tiny", "tiny-control"]
+    assert comparison.groups[0].control == "tiny-control"
     assert (control / "evaluation" / "predictions.csv").exists()
-    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == document
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == comparison.model_dump(
+        mode="json"
+    )
     assert (
         (tmp_path / "out" / "comparison.md")
         .read_text()

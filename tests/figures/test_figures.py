@@ -21,6 +21,7 @@ from mobilekd.figures.tables import (
     table,
 )
 from mobilekd.formats.artifact import Interval
+from mobilekd.formats.evaluation import ReliabilityBin
 
 SVG = "{http://www.w3.org/2000/svg}"
 RANDOM = np.random.default_rng(0)
@@ -34,8 +35,8 @@ CHARTS = {
     "confusion": figures.confusion([[5, 1], [0, 9]], ["mel", "nv"]),
     "reliability": figures.reliability(
         [
-            {"confidence": 0.5, "accuracy": 0.4, "n": 9},
-            {"confidence": 0.9, "accuracy": 0.95, "n": 9},
+            ReliabilityBin(confidence=0.5, accuracy=0.4, n=9),
+            ReliabilityBin(confidence=0.9, accuracy=0.95, n=9),
         ],
         0.05,
     ),
@@ -155,13 +156,13 @@ def test_nice_steps() -> None:
 
 
 def test_how_figures_are_written() -> None:
-    assert percent({"value": 0.7834, "low": 0.761, "high": 0.8}) == Cell(
+    assert percent(Interval(value=0.7834, low=0.761, high=0.8)) == Cell(
         "78.3", "(76.1\u00a0to\u00a080.0)"
     )
-    assert points({"value": -0.012, "low": -0.02, "high": 0.001}) == Cell(
+    assert points(Interval(value=-0.012, low=-0.02, high=0.001)) == Cell(
         "−1.2", "(−2.0\u00a0to\u00a0+0.1)"
     )
-    assert percent({"value": None, "reason": "no example"}) == Cell("–", "no example")
+    assert percent(Interval(value=None, reason="no example")) == Cell("–", "no example")
     assert [count(x) for x in (94_512, 2_213_000, 300, None)] == ["94.5 k", "2.21 M", "300", "–"]
     assert [size(x) for x in (558_000, 9_100_000)] == ["558 kB", "9.10 MB"]
     assert [duration(x) for x in (11_100, 250, 12)] == ["3 h 05 min", "4 min 10 s", "12 s"]

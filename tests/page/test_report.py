@@ -261,11 +261,14 @@ def test_one_difference_has_one_verdict_on_a_page(everything: Path, tmp_path: Pa
     to it.
     """
     (small,) = collect([everything / "runs"]).comparisons
-    more = [{**group, "name": f"other-{group['name']}", "seeds": []} for group in small["groups"]]
-    large = small | {"groups": [*small["groups"], *more]}
-    elsewhere = small | {"split_hash": "f" * 64}
-    for document, kept in ((large, [large]), (small, [small]), (elsewhere, [small, elsewhere])):
-        write_json(tmp_path / "comparison.json", document)
+    more = [
+        group.model_copy(update={"name": f"other-{group.name}", "seeds": ()})
+        for group in small.groups
+    ]
+    large = small.model_copy(update={"groups": (*small.groups, *more)})
+    elsewhere = small.model_copy(update={"split_hash": "f" * 64})
+    for comparison, kept in ((large, [large]), (small, [small]), (elsewhere, [small, elsewhere])):
+        write_json(tmp_path / "comparison.json", comparison.model_dump(mode="json"))
         assert collect([everything / "runs", tmp_path / "comparison.json"]).comparisons == kept
 
 

@@ -1,0 +1,124 @@
+"""``metrics.json``: what ``evaluate`` found about one student or artifact on one set of
+photographs. No torch.
+
+Every metric is an ``Interval`` by its key: ``balanced_accuracy``, ``recall.mel``, ... A key that an
+older mobilekd did not write has a default, so every file written before is still read.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.document import Document, parse_document, read_document
+from mobilekd.formats.sparse import Sparse
+
+REMEDY = "copy it whole, or run mobilekd evaluate again"
+
+
+class Target(Sparse):
+    """What was evaluated."""
+
+    name: str
+    kind: str = Field(description="run, reference or artifact")
+    backend: str
+    precision: str
+    model: str
+    parameters: int
+    macs: int
+    bytes: int
+    is_control: bool | None = Field(None, description="of a run: whether it had no teacher")
+    sha256: str | None = Field(None, description="of an artifact's model file")
+    run: str | None = Field(None, description="the run that an artifact was exported from")
+
+
+class LeftOut(Sparse):
+    """How many photographs of the data do not count, by reason."""
+
+    unlabelled: NonNegativeInt = 0
+    unmapped: dict[str, NonNegativeInt] = Field(
+        default_factory=dict, description="by their class, which has no place among the student's"
+    )
+    overlap: NonNegativeInt | None = Field(
+        None, description="seen in training; null where that is not known"
+    )
+    reason: str | None = Field(None, description="why the overlap is not known")
+
+
+class EvaluatedData(Document):
+    """The photographs that count."""
+
+    kind: str
+    role: Literal["test", "all"]
+    photographs: PositiveInt
+    lesions: NonNegativeInt
+    by_class: dict[str, NonNegativeInt]
+    left_out: LeftOut
+    split_by: str
+    split_hash: str
+    leaky: bool
+    hash: str
+    licence: str = ""
+
+
+class Subgroup(Document):
+    """Photographs of one age, sex or site; small ones have counts and no figures."""
+
+    group: str
+    n: NonNegativeInt
+    lesions: NonNegativeInt
+    classes: NonNegativeInt
+    accuracy: Interval
+    balanced_accuracy: Interval
+
+
+class ReliabilityBin(Document):
+    """One bin of the calibration error: mean confidence, share of right answers, photographs."""
+
+    confidence: float
+    accuracy: float
+    n: PositiveInt
+
+
+class TeacherMetrics(Document):
+    """The teacher's figures on the same photographs."""
+
+    metrics: dict[str, Interval]
+
+
+class Evaluation(Sparse):
+    """``metrics.json``."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["evaluation"]
+    target: Target
+    data: EvaluatedData
+    labels: tuple[Label, ...] = Field(min_length=1)
+    calibration: Calibration
+    metrics: dict[str, Interval]
+    coverage_by_class: dict[str, float]
+    subgroups: dict[str, tuple[Subgroup, ...]]
+    confusion: tuple[tuple[NonNegativeInt, ...], ...] = Field(description="counts [truth][answer]")
+    reliability: tuple[ReliabilityBin, ...]
+    risk_coverage: tuple[tuple[float, float], ...] = Field(
+        min_length=1, description="(share answered, error rate among those), surest first"
+    )
+    created_utc: str
+    commit: str | None = None
+    versions: dict[str, str]
+    teacher: TeacherMetrics | None = None
+
+    def metric(self, name: str) -> Interval:
+        """A metric by its key; one that the file does not have says so."""
+        return self.metrics.get(name, Interval(value=None, reason="not in this evaluation"))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read and validate; a wrong file is a ``UserError``."""
+    return read_document(path, Evaluation, "evaluation", REMEDY)
+
+
+def parse_evaluation(document: Any, where: str) -> Evaluation:
+    """A document in memory as an evaluation; ``where`` names it in the message if it is not."""
+    return parse_document(document, Evaluation, where, "evaluation", REMEDY)
