@@ -153,9 +153,9 @@ class Sustained(Document):
         rest = {key: document[key] for key in document if key not in _Inferences.model_fields}
         try:
             each = _Inferences.model_validate({**single, "every": document.get("every", 1)})
-            return cls(**rest, **each.blocks())
         except ValidationError as error:
             raise ValueError(explain(error.errors()[0], cls)) from None
+        return {**rest, **each.blocks()}
 
     @classmethod
     def of(cls, threads: int, offsets_ns: Sequence[int], samples_ns: Sequence[int]) -> "Sustained":

@@ -195,11 +195,14 @@ def test_seeds_pool_by_their_teachers_weights_and_not_by_how_those_were_trained(
     )
 
     def group(*, weights: str = "a", **changes: object) -> str:
+        teacher = {
+            "model": "mobilenetv2_100",
+            "weights_sha256": weights,
+            "validation": {},
+            "seconds": 1.0,
+        }
         write_json(folder / "recipe.json", {**recipe, **changes})
-        write_json(
-            folder / "run.json",
-            {**info, "teachers": [{"model": "mobilenetv2_100", "weights_sha256": weights}]},
-        )
+        write_json(folder / "run.json", {**info, "teachers": [teacher]})
         return recipe_group(open_run(folder))
 
     assert group() == group(seed=1, teach={"epochs": 3}, train={**recipe["train"], "threads": 1})
