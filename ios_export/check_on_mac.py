@@ -18,10 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.backends.coreml import BACKEND, interpret, predict
-from mobilekd.backends.shared.coreml_file import APPLE_STAGE
 from mobilekd.formats.artifact import Artifact, Stage, hashes, open_artifact
+from mobilekd.formats.parity_names import StageId, StageName
+from mobilekd.lowering import parity
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import write_json
+
+#: The parity table's row that this check fills.
+ROW = StageName(StageId.CORE_ML)
 
 Predictor = Callable[[Path, np.ndarray], list[np.ndarray]]
 
@@ -33,35 +37,36 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
     golden = artifact.golden()
     wrong = [f"the package's {name} is not the manifest's" for name in other_facts(artifact)]
     wrong += [f"{name} does not become its golden input" for name in other_inputs(artifact)]
-    found = predictor(artifact.model, golden.inputs.astype(np.float32))[0]
-    if found.shape != golden.probabilities.shape or not np.isfinite(found).all():
+    answers = predictor(artifact.model, golden.inputs.astype(np.float32))[0]
+    if answers.shape != golden.probabilities.shape or not np.isfinite(answers).all():
         wrong.append(
-            f"answers of shape {found.shape}, expected finite ones of {golden.probabilities.shape}"
+            f"answers of shape {answers.shape}, expected finite ones of"
+            f" {golden.probabilities.shape}"
         )
         return Stage(
-            stage=APPLE_STAGE,
-            against="golden set",
+            stage=ROW,
+            against=StageName(StageId.GOLDEN_SET),
             verified=False,
             where=where,
             reason="; ".join(wrong),
         )
-    error = float(np.abs(found - golden.probabilities).max())
+    error = float(np.abs(answers - golden.probabilities).max())
     if error > golden.index.max_error:
         wrong.append(
             f"probabilities lie {error:.2g} apart, allowed is {golden.index.max_error:.2g}"
         )
-    agreement = float((found.argmax(1) == golden.probabilities.argmax(1)).mean())
+    agreement = float((answers.argmax(1) == golden.probabilities.argmax(1)).mean())
     if agreement < 1:
         wrong.append(f"the likeliest class agrees on {agreement:.0%} only")
     return Stage(
-        stage=APPLE_STAGE,
-        against="golden set",
+        stage=ROW,
+        against=StageName(StageId.GOLDEN_SET),
         verified=not wrong,
         where=where,
         reason="; ".join(wrong) or None,
         samples=golden.index.count,
         max_error=error,
-        sqnr_db=_sqnr(golden.probabilities, found),
+        sqnr_db=parity.sqnr_db(answers, golden.probabilities),
         agreement=agreement,
     )
 
@@ -96,8 +101,8 @@ def other_inputs(artifact: Artifact) -> list[str]:
     golden, preprocess = artifact.golden(), artifact.manifest.preprocess
     wrong = []
     for name, expected in zip(golden.index.images, golden.inputs, strict=False):
-        found = preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1)
-        apart = np.abs(found.astype(int) - expected.astype(int)).max()
+        pixels = preprocess.load(artifact.folder / "golden" / name).transpose(2, 0, 1)
+        apart = np.abs(pixels.astype(int) - expected.astype(int)).max()
         if apart > (0 if name.endswith(".png") else 4):
             wrong.append(name)
     return wrong
@@ -106,14 +111,14 @@ def other_inputs(artifact: Artifact) -> list[str]:
 def write_back(artifact: Artifact, stage: Stage) -> None:
     """Put the row into the manifest in place of the open one, with every file hashed again."""
     manifest = artifact.manifest
-    parity = (*(row for row in manifest.parity if row.stage != APPLE_STAGE), stage)
+    rows = (*(row for row in manifest.parity if row.stage != ROW), stage)
     notes = tuple(
         note
         for note in manifest.notes
         if not (stage.verified and note.startswith("Apple's kernels are unverified"))
     )
     changed = manifest.model_copy(
-        update={"parity": parity, "notes": notes, "files": hashes(artifact.folder)}
+        update={"parity": rows, "notes": notes, "files": hashes(artifact.folder)}
     )
     write_json(artifact.folder / "manifest.json", changed.model_dump(mode="json"))
 
@@ -158,12 +163,6 @@ def main(arguments: list[str] | None = None) -> int:
         f" {stage.reason or 'all met'}"
     )
     return 0 if stage.verified else 1
-
-
-def _sqnr(expected: np.ndarray, found: np.ndarray) -> float | None:
-    """Signal to noise in dB; None where there is no noise."""
-    noise = float(((found - expected) ** 2).sum())
-    return float(10 * np.log10(float((expected**2).sum()) / noise)) if noise else None
 
 
 if __name__ == "__main__":

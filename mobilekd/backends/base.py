@@ -17,6 +17,7 @@ import numpy as np
 
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.parity_names import StageId
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,7 @@ class Lowered:
     model_path: Path
     delegation: Delegation | None
     eager_reference: Run  # eager torch in the file's own precision: what the file must equal
-    # "eager fp32", "eager quantised", "eager with float16 weights", "eager with decoded weights"
-    reference_name: str = "eager fp32"
+    reference: StageId = StageId.EAGER  # the eager stage that `eager_reference` is
     lowered: Run | None = None  # the lowered graph before it is saved, where that can be run
     memory: dict[str, int] | None = None  # bytes: weights, program, planned
     notes: tuple[str, ...] = ()

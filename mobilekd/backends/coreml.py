@@ -84,7 +84,7 @@ class CoreML(AppleFile):
             model_path=path,
             delegation=self.delegation(path, heavy),
             eager_reference=eager_runner(reference),
-            reference_name=REFERENCE[precision],
+            reference=REFERENCE[precision],
             memory=_memory(path),
             notes=_notes(precision),
             graph=lambda: reference,

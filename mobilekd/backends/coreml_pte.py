@@ -80,7 +80,7 @@ class CoreMLPte(AppleFile):
             lowered,
             delegation=counted,
             eager_reference=eager_runner(reference),
-            reference_name=REFERENCE[precision],
+            reference=REFERENCE[precision],
             lowered=None,  # off Apple's systems these would run the graph from before compression
             layers=None,
             graph=lambda: reference,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mobilekd.cli.text import interval, table
+from mobilekd.formats.parity_names import GateName, StageName
 
 #: Operators of a profile, layers by cost and layers by sensitivity that are shown to a person.
 SHOWN = 15
@@ -58,7 +59,12 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         [_stage(stage) for stage in found["parity"]],
     )
     gates = [
-        (one["name"], f"{one['value']:.4g}", f"{one['relation']} {one['limit']:g}", _outcome(one))
+        (
+            GateName.read(one["name"]).title,
+            f"{one['value']:.4g}",
+            f"{one['relation']} {one['limit']:g}",
+            _outcome(one),
+        )
         for one in found["gates"]
     ]
     if gates:
@@ -161,8 +167,8 @@ def _stage(stage: Mapping[str, Any]) -> tuple[str, ...]:
     if stage["recorded"]:
         where += " (recorded)"
     return (
-        stage["stage"],
-        stage["against"],
+        StageName.read(stage["stage"]).title,
+        StageName.read(stage["against"]).title,
         shown(stage["max_error"], ".2g"),
         shown(stage["agreement"], ".4f"),
         where,

@@ -226,7 +226,7 @@ def export(arguments: Namespace) -> Answer:
     manifest = made.manifest
     gates = [
         (
-            gate.name,
+            gate.name.title,
             f"{gate.value:.4g}",
             f"{gate.relation} {gate.limit:g}",
             "recorded" if gate.recorded else "measured",

@@ -88,7 +88,7 @@ def _tried(name: str, artifact: Artifact, look: Callable[[Artifact], tuple[bool,
 
 def _gates(artifact: Artifact) -> Check:
     gates = artifact.manifest.gates
-    failed = [gate.name for gate in gates if not gate.passed]
+    failed = [gate.name.title for gate in gates if not gate.passed]
     recorded = sum(gate.recorded for gate in gates)
     return Check(
         "gates",

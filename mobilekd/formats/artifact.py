@@ -14,12 +14,13 @@ files do not match the manifest's hashes. Golden set on disk (all little-endian,
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.parity_names import GateName, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
@@ -33,6 +34,12 @@ SCHEMA = Path(__file__).with_name(f"manifest-v{MANIFEST_VERSION}.schema.json")
 #: for them.
 MELANOMA = frozenset({"mel"})
 MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
+
+
+#: A stage's and a gate's name: typed in memory, a string on disk.
+_TEXT = (PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"}))
+StageField = Annotated[StageName, PlainValidator(StageName.read), *_TEXT]
+GateField = Annotated[GateName, PlainValidator(GateName.read), *_TEXT]
 
 
 class Interval(Document):
@@ -54,7 +61,7 @@ class Label(Document):
 class Gate(Document):
     """One acceptance check of an export."""
 
-    name: str
+    name: GateField
     value: float
     limit: float
     relation: Literal["<=", ">=", ">"]
@@ -67,12 +74,12 @@ class Gate(Document):
 class Stage(Document):
     """One row of the parity table: what was compared with what, where, and how close it came."""
 
-    stage: str = Field(
+    stage: StageField = Field(
         description=(
             "eager fp32, eager quantised, lowered graph, saved file, saved file on Arm (CPU)"
         )
     )
-    against: str
+    against: StageField
     verified: bool
     where: str = Field("", description="the machine or interpreter that ran it")
     reason: str | None = Field(None, description="why it was not verified")

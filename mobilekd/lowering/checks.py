@@ -12,15 +12,16 @@ from torch import nn
 
 from mobilekd.backends import Backend, Lowered
 from mobilekd.backends.base import eager_runner, one_thread
-from mobilekd.backends.shared.coreml_file import APPLE_STAGE
 from mobilekd.formats.artifact import Calibration, Gate, Interval, Stage
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.graphs import torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
 from mobilekd.lowering import parity
 from mobilekd.metrics import interval, metric_draws
+from mobilekd.metrics.calibrate import softmax
 from mobilekd.runners.qemu import TRUSTED, outputs
 from mobilekd.support.errors import CannotRunHere, UserError
 
@@ -34,10 +35,8 @@ ONLY_ON_A_MAC = (
     "Core ML predicts on Apple's systems only; ios_export/check_on_mac.py fills this row there"
 )
 
-#: Rows of the parity table that Arm processors fill, and why they may be empty.
-ARM = "saved file on Arm"
+#: Why the rows that Arm processors fill may be empty.
 NOT_ASKED = "not asked for; export --verify arm runs the golden set on emulated Arm processors"
-SME = "saved file on Arm with SME"
 NO_SME = (
     "int8 answers are wrong under emulated SME (benchmarks/protocol.md); a phone that has SME must"
     " answer the golden set first"
@@ -45,8 +44,8 @@ NO_SME = (
 
 
 @dataclass
-class Checks:
-    """What was found so far."""
+class ParityReport:
+    """The parity table and the gates of one export, filled as it is checked."""
 
     stages: list[Stage] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
@@ -58,7 +57,7 @@ class Checks:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Export:
     """One export to be judged."""
 
     student: nn.Module
@@ -100,73 +99,75 @@ class Case:
 
 
 @one_thread()
-def check(case: Case) -> Checks:
+def check(export: Export) -> ParityReport:
     """All stages that this machine can run.
 
     Golden and test photographs go through eager and through the file once; stages and decisions are
     read from the same answers.
     """
-    found = Checks()
-    test = case.evaluation_set.test() if case.evaluation_set else None
-    golden = len(case.golden)
-    whole = np.concatenate([case.golden, test.inputs]) if test else case.golden
+    report = ParityReport()
+    test = export.evaluation_set.test() if export.evaluation_set else None
+    golden = len(export.golden)
+    whole = np.concatenate([export.golden, test.inputs]) if test else export.golden
     rest = range(golden, len(whole), max(1, (len(whole) - golden) // SUBSET))[:SUBSET]
     some = [*range(golden), *rest]
-    here = case.backend.where()
-    exact = eager_runner(case.plain)(whole)
+    here = export.backend.where()
+    exact = eager_runner(export.plain)(whole)
     few = whole[some].astype(np.float32)
     source = [output[some] for output in exact]
-    truth = outside(case, few)
-    found.stages += parity.rows("eager fp32", "student, normalised outside", source, truth, "torch")
-    found.gates.append(
-        parity.at_most("preprocessing", parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR)
+    truth = outside(export, few)
+    report.stages += parity.stage_rows(StageId.EAGER, StageId.STUDENT, source, truth, "torch")
+    report.gates.append(
+        parity.at_most(
+            GateId.PREPROCESSING, parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR
+        )
     )
-    if case.cam:
-        found.gates.append(
+    if export.cam:
+        report.gates.append(
             parity.at_most(
-                "activation map", parity.max_error(source[1], truth[1]), case.gates.max_error
+                GateId.ACTIVATION_MAP, parity.max_error(source[1], truth[1]), export.gates.max_error
             )
         )
     reference = source
-    if case.lowered.reference_name != "eager fp32":
-        reference = case.lowered.eager_reference(few)
-        found.stages += parity.rows(
-            case.lowered.reference_name, "eager fp32", reference, source, "torch"
+    if export.lowered.reference is not StageId.EAGER:
+        reference = export.lowered.eager_reference(few)
+        report.stages += parity.stage_rows(
+            export.lowered.reference, StageId.EAGER, reference, source, "torch"
         )
-    if case.lowered.lowered is None:
-        found.stages.append(
+    if export.lowered.lowered is None:
+        report.stages.append(
             parity.unverified(
-                "lowered graph",
-                case.lowered.reference_name,
-                f"{case.backend.name} has none that runs here",
+                StageId.LOWERED_GRAPH,
+                export.lowered.reference,
+                f"{export.backend.name} has none that runs here",
             )
         )
     else:
-        graph = case.lowered.lowered(few[:golden])
-        made = parity.rows(
-            "lowered graph",
-            case.lowered.reference_name,
+        graph = export.lowered.lowered(few[:golden])
+        made = parity.stage_rows(
+            StageId.LOWERED_GRAPH,
+            export.lowered.reference,
             graph,
             [output[:golden] for output in reference],
             "torch",
         )
-        found.stages += made
-        found.gates.append(
+        report.stages += made
+        report.gates.append(
             parity.at_most(
-                "lowered graph", max(row.max_error or 0.0 for row in made), case.max_error
+                GateId.LOWERED_GRAPH, max(row.max_error or 0.0 for row in made), export.max_error
             )
         )
-    given = _saved(case, found, whole, some, reference, here)
-    if case.backend.apple:
-        found.stages.append(parity.unverified(APPLE_STAGE, "saved file", ONLY_ON_A_MAC))
-    structure(case, found)
+    given = _saved(export, report, whole, some, reference, here)
+    if export.backend.apple:
+        report.stages.append(parity.unverified(StageId.CORE_ML, StageId.SAVED_FILE, ONLY_ON_A_MAC))
+    structure(export, report)
     if test is not None:
-        answers = given[0] if given else case.lowered.eager_reference(whole[golden:])[0]
-        _decisions(case, found, test, exact[0][golden:], answers[-len(test.truth) :], here)
-    return found
+        answers = given[0] if given else export.lowered.eager_reference(whole[golden:])[0]
+        _decisions(export, report, test, exact[0][golden:], answers[-len(test.truth) :], here)
+    return report
 
 
-def outside(case: Case, x: np.ndarray) -> list[np.ndarray]:
+def outside(export: Export, x: np.ndarray) -> list[np.ndarray]:
     """What the student alone answers, normalised and calibrated in numpy: shares nothing with the
     graph that is exported.
 
@@ -175,10 +176,10 @@ def outside(case: Case, x: np.ndarray) -> list[np.ndarray]:
     """
     mean, std = (
         np.array(value, np.float64).reshape(1, 3, 1, 1)
-        for value in (case.preprocess.mean, case.preprocess.std)
+        for value in (export.preprocess.mean, export.preprocess.std)
     )
     normalised = ((x / 255.0 - mean) / std).astype(np.float32)
-    student: Any = case.student
+    student: Any = export.student
     with torch.inference_mode():
         logits = np.concatenate(
             [
@@ -186,118 +187,132 @@ def outside(case: Case, x: np.ndarray) -> list[np.ndarray]:
                 for i in range(0, len(x), 32)
             ]
         )
-        logits = logits.astype(np.float64) / case.calibration.temperature + np.array(
-            case.calibration.bias or 0.0
+        logits = logits.astype(np.float64) / export.calibration.temperature + np.array(
+            export.calibration.bias or 0.0
         )
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities = powers / powers.sum(1, keepdims=True)
-        if not case.cam:
+        probabilities = softmax(logits)
+        if not export.cam:
             return [probabilities]
         maps = [
-            _evidence(student, torch.from_numpy(one[None]), own)
+            _activation_map(student, torch.from_numpy(one[None]), own)
             for one, own in zip(normalised, probabilities, strict=True)
         ]
     return [probabilities, np.stack(maps)]
 
 
-def _evidence(student: Any, x: torch.Tensor, probabilities: np.ndarray) -> np.ndarray:
+def _activation_map(student: Any, x: torch.Tensor, probabilities: np.ndarray) -> np.ndarray:
     """``[1, 3, H, W]`` and ``[C]`` -> ``[h, w]`` between 0 and 1."""
     features = student.forward_features(x)  # [1, D, h, w]
     cells = features.flatten(2)[0].T[:, :, None, None]  # [h w, D, 1, 1]
-    evidence = student.forward_head(cells).numpy().astype(np.float64) @ probabilities
-    evidence -= evidence.min()
-    found: np.ndarray = (evidence / max(evidence.max(), 1e-6)).reshape(features.shape[2:])
-    return found
+    heat: np.ndarray = student.forward_head(cells).numpy().astype(np.float64) @ probabilities
+    heat -= heat.min()
+    return (heat / max(heat.max(), 1e-6)).reshape(features.shape[2:])
 
 
 def _saved(
-    case: Case,
-    found: Checks,
+    export: Export,
+    report: ParityReport,
     whole: np.ndarray,
     some: list[int],
     reference: list[np.ndarray],
     here: str,
 ) -> list[np.ndarray] | None:
     """The file's answers to all photographs, None where it does not run here."""
-    against, golden = case.lowered.reference_name, len(case.golden)
+    against, golden = export.lowered.reference, len(export.golden)
     try:
-        given = case.backend.run(case.lowered.model_path, whole)
+        given = export.backend.run(export.lowered.model_path, whole)
     except CannotRunHere as reason:
-        found.ran = False
-        found.golden = [output[:golden] for output in reference]
-        found.stages.append(parity.unverified("saved file", against, str(reason)))
+        report.ran = False
+        report.golden = [output[:golden] for output in reference]
+        report.stages.append(parity.unverified(StageId.SAVED_FILE, against, str(reason)))
         return None
-    found.golden = [output[:golden] for output in given]
-    made = parity.rows("saved file", against, [output[some] for output in given], reference, here)
-    found.stages += made
-    found.gates.append(
-        parity.at_most("max_error", max(row.max_error or 0.0 for row in made), case.max_error)
+    report.golden = [output[:golden] for output in given]
+    made = parity.stage_rows(
+        StageId.SAVED_FILE, against, [output[some] for output in given], reference, here
     )
-    found.gates.append(
-        parity.at_least("sqnr_db", min(row.sqnr_db or 0.0 for row in made), case.gates.sqnr_db)
+    report.stages += made
+    report.gates.append(
+        parity.at_most(
+            GateId.MAX_ERROR, max(row.max_error or 0.0 for row in made), export.max_error
+        )
+    )
+    report.gates.append(
+        parity.at_least(GateId.SQNR, min(row.sqnr_db or 0.0 for row in made), export.gates.sqnr_db)
     )
     return given
 
 
-def structure(case: Case, found: Checks) -> None:
+def structure(export: Export, report: ParityReport) -> None:
     """Counts that come from the file: delegation, int8 layers, what travels inside; and what
     training left in the graph.
     """
-    delegation = case.lowered.delegation
-    if delegation is not None and case.lowered.promises_delegation:
-        found.gates.append(
-            parity.at_least("delegated layers", delegation.heavy_delegated, delegation.heavy_total)
+    delegation = export.lowered.delegation
+    if delegation is not None and export.lowered.promises_delegation:
+        report.gates.append(
+            parity.at_least(
+                GateId.DELEGATED_LAYERS, delegation.heavy_delegated, delegation.heavy_total
+            )
         )
-        if case.rounded:
-            found.gates.append(
+        if export.rounded:
+            report.gates.append(
                 parity.at_least(
-                    "int8 layers",
+                    GateId.INT8_LAYERS,
                     delegation.heavy_quantized,
-                    delegation.heavy_total - len(case.float_layers),
+                    delegation.heavy_total - len(export.float_layers),
                 )
             )
     # what Core ML's interpreter knows has no such operators, and it refuses the unknown
-    if not case.backend.apple:
-        remains = torch_graph.training_remains(case.lowered.graph()) if case.lowered.graph else []
-        found.gates.append(parity.at_most("training remains", len(remains), 0))
-    inside = case.backend.constants(case.lowered.model_path)
-    found.wrong_constants = tuple(
-        name for name, value in case.constants.items() if inside.get(name) != value
+    if not export.backend.apple:
+        remains = (
+            torch_graph.training_remains(export.lowered.graph()) if export.lowered.graph else []
+        )
+        report.gates.append(parity.at_most(GateId.TRAINING_REMAINS, len(remains), 0))
+    inside = export.backend.constants(export.lowered.model_path)
+    report.wrong_constants = tuple(
+        name for name, value in export.constants.items() if inside.get(name) != value
     )
-    found.gates.append(parity.at_most("constants that differ", len(found.wrong_constants), 0))
+    report.gates.append(parity.at_most(GateId.CONSTANTS, len(report.wrong_constants), 0))
 
 
 def _decisions(
-    case: Case, found: Checks, test: LabelledImages, exact: np.ndarray, given: np.ndarray, here: str
+    export: Export,
+    report: ParityReport,
+    test: LabelledImages,
+    exact: np.ndarray,
+    given: np.ndarray,
+    here: str,
 ) -> None:
     """Agreement and accuracy on the whole test split, ``[N, C]`` each: the file where it runs here,
     else its eager source.
     """
-    assert case.evaluation_set is not None
+    assert export.evaluation_set is not None
     draws = [
         metric_draws(
             ["accuracy", "balanced_accuracy"],
             test.truth,
             one,
             test.lesions,
-            case.evaluation_set.dataset.classes,
+            export.evaluation_set.dataset.classes,
         )
         for one in (exact, given)
     ]
     lost = draws[0]["balanced_accuracy"] - draws[1]["balanced_accuracy"]
     drop = interval(lost.value, lost.spread)
-    stage = "saved file, decisions" if found.ran else f"{case.lowered.reference_name}, decisions"
-    found.stages.append(
-        parity.compared(stage, "eager fp32", [given], [exact], here if found.ran else "torch", drop)
+    stage = StageId.SAVED_FILE if report.ran else export.lowered.reference
+    name, where = StageName(stage, Part.DECISIONS), here if report.ran else "torch"
+    report.stages.append(parity.stage_row(name, StageId.EAGER, [given], [exact], where, drop))
+    report.gates.append(
+        parity.at_least(
+            GateId.AGREEMENT, report.stages[-1].agreement or 0.0, export.gates.agreement
+        )
     )
-    found.gates.append(
-        parity.at_least("agreement", found.stages[-1].agreement or 0.0, case.gates.agreement)
+    report.gates.append(
+        parity.non_inferior(GateId.BALANCED_ACCURACY, drop, export.gates.accuracy_drop)
     )
-    found.gates.append(parity.non_inferior("balanced accuracy", drop, case.gates.accuracy_drop))
-    found.accuracy = {name: _dumped(draws[1][name]) for name in draws[1]}
-    found.accuracy["fp32_balanced_accuracy"] = _dumped(draws[0]["balanced_accuracy"])
-    found.accuracy["balanced_accuracy_drop"] = drop.model_dump(mode="json")
-    found.accuracy["n"] = len(test.truth)
+    report.accuracy = {name: _dumped(draws[1][name]) for name in draws[1]}
+    report.accuracy["fp32_balanced_accuracy"] = _dumped(draws[0]["balanced_accuracy"])
+    report.accuracy["balanced_accuracy_drop"] = drop.model_dump(mode="json")
+    report.accuracy["n"] = len(test.truth)
 
 
 def _dumped(draws: Any) -> dict[str, Any]:
@@ -305,32 +320,35 @@ def _dumped(draws: Any) -> dict[str, Any]:
     return figure.model_dump(mode="json")
 
 
-def on_arm(case: Case, found: Checks, processors: Sequence[str] = TRUSTED) -> None:
+def on_arm(export: Export, report: ParityReport, processors: Sequence[str] = TRUSTED) -> None:
     """The golden set on emulated Arm processors; answers only. Without ``processors`` the table
     says that nobody asked.
     """
-    if not case.backend.processor:
+    if not export.backend.processor:
         return
     if not processors:
-        found.stages.append(parity.unverified(ARM, "saved file", NOT_ASKED))
+        report.stages.append(parity.unverified(StageId.ARM, StageId.SAVED_FILE, NOT_ASKED))
     for cpu in processors:
         given = [
             one.reshape(want.shape)
             for one, want in zip(
-                outputs(case.lowered.model_path, case.golden, cpu), found.golden, strict=True
+                outputs(export.lowered.model_path, export.golden, cpu), report.golden, strict=True
             )
         ]
-        made = parity.rows(f"{ARM} ({cpu})", "saved file", given, found.golden, f"qemu:{cpu}")
-        found.stages += made
-        found.gates.append(
+        made = parity.stage_rows(
+            StageId.ARM, StageId.SAVED_FILE, given, report.golden, f"qemu:{cpu}", cpu
+        )
+        report.stages += made
+        report.gates.append(
             parity.at_most(
-                f"golden set on {cpu}",
+                GateId.GOLDEN_SET,
                 max(row.max_error or 0.0 for row in made),
-                case.gates.max_error,
+                export.gates.max_error,
+                cpu,
             )
         )
-    if case.rounded:
-        found.stages.append(parity.unverified(SME, "saved file", NO_SME))
+    if export.rounded:
+        report.stages.append(parity.unverified(StageId.ARM_SME, StageId.SAVED_FILE, NO_SME))
 
 
 def refuse_arm(backend: Backend) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilekd.formats.artifact import Manifest
+from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.lowering.pipeline import lower_run
 from mobilekd.lowering.quantize import Frozen, read_frozen, write_frozen
@@ -14,7 +15,7 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
 
 #: Gates that test photographs decide.
-DECIDED_BY_DATA = ("agreement", "balanced accuracy")
+DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY)
 
 
 def freeze_quantisation(
@@ -57,7 +58,9 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "data_hash": manifest.provenance.data_hash,
         "split_hash": manifest.provenance.split_hash,
         "gates": [
-            gate.model_dump(mode="json") for gate in manifest.gates if gate.name in DECIDED_BY_DATA
+            gate.model_dump(mode="json")
+            for gate in manifest.gates
+            if gate.name.id in DECIDED_BY_DATA
         ],
         "stages": [
             stage.model_dump(mode="json")

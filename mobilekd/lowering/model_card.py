@@ -80,10 +80,9 @@ def markdown(manifest: Manifest) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for stage in manifest.parity:
+        named = f"| {stage.stage.title} | {stage.against.title} |"
         if not stage.verified:
-            lines.append(
-                f"| {stage.stage} | {stage.against} | not verified: {stage.reason} | | | | |"
-            )
+            lines.append(f"{named} not verified: {stage.reason} | | | | |")
             continue
         figures = (
             (f"{stage.max_error:.2g}", f"{stage.sqnr_db:.0f}", f"{stage.agreement:.4f}")
@@ -91,8 +90,7 @@ def markdown(manifest: Manifest) -> str:
             else ("", "", "")
         )
         lines.append(
-            f"| {stage.stage} | {stage.against} | {stage.samples} | {' | '.join(figures)} |"
-            f" {_interval(stage.accuracy_drop)} |"
+            f"{named} {stage.samples} | {' | '.join(figures)} | {_interval(stage.accuracy_drop)} |"
         )
     lines += (
         ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []

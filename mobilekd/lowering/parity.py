@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobilekd.formats.artifact import Gate, Interval, Stage
+from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName
 from mobilekd.support.errors import GateError
 
 #: Below this a layer's output has visibly left its reference; a sound int8 layer alone stays far
@@ -16,10 +17,6 @@ LAYER_SQNR_DB = 10.0
 
 #: Stands for an infinite error, which JSON has no word for.
 UNBOUNDED = 1e30
-
-#: What a stage's second row is called: the class activation map's.
-MAP = ", activation map"
-
 
 def max_error(given: np.ndarray, wanted: np.ndarray) -> float:
     """Largest absolute difference; ``UNBOUNDED`` where ``given`` holds what is no number."""
@@ -48,9 +45,9 @@ def agreement(given: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.mean(np.argmax(given, 1) == np.argmax(wanted, 1)))
 
 
-def compared(
-    stage: str,
-    against: str,
+def stage_row(
+    stage: StageName,
+    against: StageId,
     given: Sequence[np.ndarray],
     wanted: Sequence[np.ndarray],
     where: str,
@@ -61,7 +58,7 @@ def compared(
     """
     return Stage(
         stage=stage,
-        against=against,
+        against=StageName(against),
         verified=True,
         where=where,
         samples=len(wanted[0]),
@@ -72,59 +69,65 @@ def compared(
     )
 
 
-def rows(
-    stage: str,
-    against: str,
+def stage_rows(
+    stage: StageId,
+    against: StageId,
     given: Sequence[np.ndarray],
     wanted: Sequence[np.ndarray],
     where: str,
-    accuracy_drop: Interval | None = None,
+    processor: str = "",
 ) -> list[Stage]:
-    """One row for the probabilities and, where there is a class activation map ``[N, h, w]`` behind
-    them, one for the map.
+    """One row for the probabilities ``[N, C]`` and, where there is a class activation map
+    ``[N, h, w]`` behind them, one for the map. ``processor`` is the emulated one, if any.
     """
-    found = [compared(stage, against, given[:1], wanted[:1], where, accuracy_drop)]
+    name = StageName(stage, processor=processor)
+    rows = [stage_row(name, against, given[:1], wanted[:1], where)]
     if len(wanted) > 1:
         maps = [output[1].reshape(len(wanted[1]), -1) for output in (given, wanted)]
         # its decision is the hottest cell
-        found.append(compared(f"{stage}{MAP}", against, maps[:1], maps[1:], where))
-    return found
+        map_name = StageName(stage, Part.MAP, processor)
+        rows.append(stage_row(map_name, against, maps[:1], maps[1:], where))
+    return rows
 
 
-def unverified(stage: str, against: str, reason: str) -> Stage:
+def unverified(stage: StageId, against: StageId, reason: str) -> Stage:
     """A row that says why there is no figure."""
-    return Stage(stage=stage, against=against, verified=False, reason=reason)
+    names = {"stage": StageName(stage), "against": StageName(against)}
+    return Stage(**names, verified=False, reason=reason)
 
 
-def at_most(name: str, value: float, limit: float) -> Gate:
-    """``value <= limit``."""
+def at_most(gate: GateId, value: float, limit: float, processor: str = "") -> Gate:
+    """``value <= limit``; ``processor`` is the emulated one that answered, if any."""
+    name = GateName(gate, processor)
     return Gate(name=name, value=value, limit=limit, relation="<=", passed=value <= limit)
 
 
-def at_least(name: str, value: float, limit: float) -> Gate:
+def at_least(gate: GateId, value: float, limit: float) -> Gate:
     """``value >= limit``."""
+    name = GateName(gate)
     return Gate(name=name, value=value, limit=limit, relation=">=", passed=value >= limit)
 
 
-def non_inferior(name: str, drop: Interval, margin: float) -> Gate:
+def non_inferior(gate: GateId, drop: Interval, margin: float) -> Gate:
     """The lower 95% bound of (lowered minus fp32) must lie above ``-margin``; ``drop`` is fp32
     minus lowered.
     """
     worst = -drop.high if drop.high is not None else float("-1")
+    name = GateName(gate)
     return Gate(name=name, value=worst, limit=-margin, relation=">", passed=worst > -margin)
 
 
 @dataclass(frozen=True)
-class Parting:
-    """Where two graphs part."""
+class LayerMismatch:
+    """A layer whose outputs, or weights, differ between two stages, and by how much."""
 
     layer: str
     sqnr_db: float
 
 
-def first_parting(
+def first_mismatch(
     given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
-) -> Parting | None:
+) -> LayerMismatch | None:
     """The first layer (in execution order) whose output is further than ``LAYER_SQNR_DB`` from its
     reference, else the worst one.
 
@@ -137,30 +140,31 @@ def first_parting(
     ]
     for name, value in common:
         if value < LAYER_SQNR_DB:
-            return Parting(name, value)
-    return Parting(*min(common, key=lambda item: item[1])) if common else None
+            return LayerMismatch(name, value)
+    return LayerMismatch(*min(common, key=lambda item: item[1])) if common else None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The first gate that failed, the first stage and layer where the numbers part, and what else
-    is known of the cause.
+    """The first gate that failed, the first stage and layer whose numbers differ, and what else is
+    known of the cause.
     """
 
     gate: Gate
-    stage: str = ""
-    parting: Parting | None = None
+    stage: StageName | None = None
+    mismatch: LayerMismatch | None = None
     detail: str = ""
 
 
 def refuse(failure: Failure) -> GateError:
     """What the person reads: which gate, by how much, the first stage, the first layer."""
-    gate, parting = failure.gate, failure.parting
-    place = f"; the numbers first part in stage '{failure.stage}'" if failure.stage else ""
-    layer = f" at layer {parting.layer} (SQNR {parting.sqnr_db:.1f} dB)" if parting else ""
+    gate, mismatch = failure.gate, failure.mismatch
+    stage = failure.stage.title if failure.stage else ""
+    place = f"; the numbers first part in stage '{stage}'" if stage else ""
+    layer = f" at layer {mismatch.layer} (SQNR {mismatch.sqnr_db:.1f} dB)" if mismatch else ""
     detail = f"; {failure.detail}" if failure.detail else ""
     return GateError(
-        f"{gate.name}: {gate.value:.4g}, must be {gate.relation}"
+        f"{gate.name.title}: {gate.value:.4g}, must be {gate.relation}"
         f" {gate.limit:g}{place}{layer}{detail}; nothing was written; train or quantise otherwise,"
         " or change the recipe's [gates] on purpose"
     )

@@ -25,15 +25,15 @@ from mobilekd.formats.recipe import Recipe, with_overrides
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
-from mobilekd.lowering.record import recall, recorded
+from mobilekd.lowering.record import recorded, recorded_results
 from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
 from mobilekd.support.progress import say
 
 if TYPE_CHECKING:
-    from mobilekd.lowering.checks import Case, Checks
-    from mobilekd.lowering.prepare import Prepared
+    from mobilekd.lowering.checks import Export, ParityReport
+    from mobilekd.lowering.prepare import BackendInput
 
 #: Tables of a recipe that an export may override: where the data is, how it is judged, how it is
 #: rounded.
@@ -86,20 +86,20 @@ def lower_run(
             f" recorded ({missing})"
         )
     with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
-        case, prepared, names = _lower(
+        export, prepared, names = _lower(
             run, recipe, lowering, precision, folder, cam, evaluation_set
         )
-        found = check(case)
+        report = check(export)
         if record is not None:
-            stages, gates = recall(record)
-            found.stages += stages
-            found.gates += gates
-            found.accuracy = record["accuracy"]
-        on_arm(case, found, TRUSTED if "arm" in verify else ())
-        failure = first_failure(case, found)
+            stages, gates = recorded_results(record)
+            report.stages += stages
+            report.gates += gates
+            report.accuracy = record["accuracy"]
+        on_arm(export, report, TRUSTED if "arm" in verify else ())
+        failure = first_failure(export, report)
         if failure is not None:
             raise refuse(failure)
-        write_artifact(run, recipe, case, prepared, found, names, folder)
+        write_artifact(run, recipe, export, prepared, report, names, folder)
     return open_artifact(output), prepared.frozen
 
 
@@ -133,11 +133,11 @@ def _lower(
     folder: Path,
     cam: bool,
     evaluation_set: EvaluationSet | None,
-) -> tuple["Case", "Prepared", tuple[str, ...]]:
+) -> tuple["Export", "BackendInput", tuple[str, ...]]:
     """Quantise, lower and draw the golden photographs into ``folder``."""
     import torch
 
-    from mobilekd.lowering.checks import Case
+    from mobilekd.lowering.checks import Export
     from mobilekd.lowering.prepare import prepare
     from mobilekd.students import Deployable, load
 
@@ -168,7 +168,7 @@ def _lower(
     (folder / "golden").mkdir()
     names, pictures = golden.draw(folder / "golden", preprocess)
     lowered = backend.lower(prepared.model, example, precision, inside, folder)
-    case = Case(
+    export = Export(
         student=student,
         calibration=calibration,
         preprocess=preprocess,
@@ -182,49 +182,49 @@ def _lower(
         evaluation_set=evaluation_set,
         float_layers=prepared.float_layers,
     )
-    return case, prepared, names
+    return export, prepared, names
 
 
 def write_artifact(
     run: Run,
     recipe: Recipe,
-    case: "Case",
-    prepared: "Prepared",
-    found: "Checks",
+    export: "Export",
+    prepared: "BackendInput",
+    report: "ParityReport",
     names: tuple[str, ...],
     folder: Path,
 ) -> None:
     """Golden answers, tables, hashes of the training photographs, manifest, card; the manifest
     comes last.
     """
-    lowered, info = case.lowered, run.info
-    probabilities = np.asarray(found.golden[0], np.float32)
-    cam = np.asarray(found.golden[1], np.float32) if len(found.golden) > 1 else None
+    lowered, info = export.lowered, run.info
+    probabilities = np.asarray(report.golden[0], np.float32)
+    cam = np.asarray(report.golden[1], np.float32) if len(report.golden) > 1 else None
     index = GoldenIndex(
         count=len(names),
-        height=case.preprocess.height,
-        width=case.preprocess.width,
+        height=export.preprocess.height,
+        width=export.preprocess.width,
         classes=len(info.labels),
         images=names,
         cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
-        max_error=case.golden_error(found.ran),
+        max_error=export.golden_error(report.ran),
     )
-    write_golden(folder, index, case.golden, probabilities, cam)
+    write_golden(folder, index, export.golden, probabilities, cam)
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
         from mobilekd.graphs.torch_graph import layer_costs
 
         write_json(folder / "layers.json", layer_costs(lowered.graph()))
-    trained_on = _training_hashes(run, case.evaluation_set)
+    trained_on = _training_hashes(run, export.evaluation_set)
     if trained_on is not None:
         write_json(folder / "training_hashes.json", trained_on)
-    model = folder / case.backend.model_file
+    model = folder / export.backend.model_file
     manifest = Manifest(
         name=info.name,
-        backend=case.backend.name,
-        precision=case.precision,
-        model_file=case.backend.model_file,
+        backend=export.backend.name,
+        precision=export.precision,
+        model_file=export.backend.model_file,
         files={},
         bytes=sum(
             file.stat().st_size
@@ -237,16 +237,16 @@ def write_artifact(
             macs=info.macs,
             options=recipe.student.model_dump(mode="json"),
         ),
-        preprocess=case.preprocess,
+        preprocess=export.preprocess,
         labels=info.labels,
         outputs=("probabilities", "cam") if cam is not None else ("probabilities",),
-        calibration=case.calibration,
+        calibration=export.calibration,
         delegation=lowered.delegation,
-        parity=tuple(found.stages),
-        gates=tuple(found.gates),
+        parity=tuple(report.stages),
+        gates=tuple(report.gates),
         memory=lowered.memory or {},
         least_ios=lowered.least_ios,
-        accuracy=found.accuracy,
+        accuracy=report.accuracy,
         notes=(*prepared.notes, *lowered.notes),
         provenance=Provenance(
             run=info.name,
@@ -280,7 +280,7 @@ def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> dict[str
     from mobilekd.data import overlap_hashes
 
     salt = run.info.split_hash
-    found: dict[str, object] = {
+    hashes_document: dict[str, object] = {
         "salt": salt,
         "hashes": overlap_hashes(
             evaluation_set.dataset,
@@ -288,5 +288,5 @@ def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> dict[str
             salt,
         ),
     }
-    write_json(kept, found)
-    return found
+    write_json(kept, hashes_document)
+    return hashes_document

@@ -36,7 +36,7 @@ SPARE = 1.28
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class BackendInput:
     """What goes to the backend, and what there is to say about it."""
 
     model: torch.fx.GraphModule
@@ -56,7 +56,7 @@ def prepare(
     evaluation_set: EvaluationSet | None,
     frozen: quantize.Frozen | None,
     folder: Path,
-) -> Prepared:
+) -> BackendInput:
     """``model`` is the Deployable; ``folder`` the run's, where its teachers may be.
 
     Frozen parameters win over a new calibration, so a reference is always the same file.
@@ -65,7 +65,9 @@ def prepare(
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
         stored = backend.weights_in(precision)
-        return _stored(graph, stored, recipe, evaluation_set) if stored else Prepared(graph, graph)
+        return (
+            _stored(graph, stored, recipe, evaluation_set) if stored else BackendInput(graph, graph)
+        )
     torch_graph.fold_calibration(graph)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
@@ -124,7 +126,7 @@ def prepare(
             )
         )
     converted = quantize.convert(prepared)
-    return Prepared(
+    return BackendInput(
         converted,
         graph,
         float_layers=float_layers,
@@ -138,7 +140,7 @@ def prepare(
 
 def _stored(
     graph: torch.fx.GraphModule, stored: str, recipe: Recipe, evaluation_set: EvaluationSet | None
-) -> Prepared:
+) -> BackendInput:
     """Weights rounded to what the file stores, by what they do on training photographs where there
     are some.
     """
@@ -148,16 +150,16 @@ def _stored(
         else None
     )
     rounded, note = quantize.store_weights(graph, stored, photographs)
-    return Prepared(rounded, graph, notes=(note,))
+    return BackendInput(rounded, graph, notes=(note,))
 
 
 def _thawed(
     graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen: quantize.Frozen
-) -> Prepared:
+) -> BackendInput:
     prepared = quantize.prepare(graph, quantizer, "minmax")
     quantize.calibrate(prepared, example.numpy().astype(np.uint8))
     converted = quantize.thaw(quantize.convert(prepared), frozen)
-    return Prepared(
+    return BackendInput(
         converted,
         graph,
         float_layers=frozen.float_layers,

@@ -20,7 +20,7 @@ def recorded(run: Run, key: str) -> dict[str, Any] | None:
     return document.get(key)
 
 
-def recall(record: dict[str, Any]) -> tuple[list[Stage], list[Gate]]:
+def recorded_results(record: dict[str, Any]) -> tuple[list[Stage], list[Gate]]:
     """Stages and gates that only data can decide, marked as recorded."""
     stages = [Stage.model_validate({**row, "recorded": True}) for row in record["stages"]]
     gates = [Gate.model_validate({**row, "recorded": True}) for row in record["gates"]]

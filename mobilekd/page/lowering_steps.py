@@ -69,7 +69,7 @@ def _parity(artifacts: Sequence[Artifact]) -> Block | None:
             Cell(
                 f"{artifact.manifest.name} {artifact.manifest.precision}", artifact.manifest.backend
             ),
-            Cell(stage.stage, f"against {stage.against}"),
+            Cell(stage.stage.title, f"against {stage.against.title}"),
             _verified(stage),
             str(stage.samples) if stage.samples else "–",
             "–" if stage.max_error is None else f"{stage.max_error:.2g}",
@@ -116,7 +116,7 @@ def _gates(artifacts: Sequence[Artifact]) -> Block | None:
             Cell(
                 f"{artifact.manifest.name} {artifact.manifest.precision}", artifact.manifest.backend
             ),
-            gate.name,
+            gate.name.title,
             f"{gate.value:.4g}",
             f"{gate.relation} {gate.limit:.4g}",
             (

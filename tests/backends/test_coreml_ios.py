@@ -102,7 +102,7 @@ def test_a_pass_is_written_back_and_the_artifact_still_opens(check_on_mac, artif
     check_on_mac.write_back(opened, stage)
     check_on_mac.write_back(open_artifact(artifact), stage)
     manifest = open_artifact(artifact).manifest
-    assert [(row.stage, row.verified, row.where) for row in manifest.parity] == [
+    assert [(str(row.stage), row.verified, row.where) for row in manifest.parity] == [
         ("saved file on Core ML", True, "Mac15,3, macOS 15.1")
     ]
     assert not any("unverified" in note for note in manifest.notes)
@@ -194,4 +194,4 @@ def test_swift_reads_only_fields_that_the_package_has(ios_export, made):
 
 
 def test_the_stage_in_the_readme_is_the_one_written(check_on_mac, ios_export):
-    assert f"`{check_on_mac.APPLE_STAGE}`" in (ios_export / "README.md").read_text(encoding="utf-8")
+    assert f"`{check_on_mac.ROW.title}`" in (ios_export / "README.md").read_text(encoding="utf-8")

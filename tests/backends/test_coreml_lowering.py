@@ -24,6 +24,7 @@ from fixtures.coreml import (
 from mobilekd import backends
 from mobilekd.backends.base import eager_runner
 from mobilekd.backends.shared.coreml_file import with_decoded_weights
+from mobilekd.formats.parity_names import StageId
 from mobilekd.graphs import torch_graph
 from mobilekd.students import Deployable
 from mobilekd.support.errors import UserError
@@ -54,7 +55,7 @@ def test_package_answers_as_eager(made, kind, precision):
 @pytest.mark.parametrize("precision", ["int8", "palette"])
 def test_compressed_weights_are_not_the_trained_ones(made, precision):
     lowered = made("v2", precision)
-    assert lowered.lowered.reference_name == "eager with decoded weights"
+    assert lowered.lowered.reference is StageId.EAGER_DECODED
     trained = eager_runner(lowered.model)(lowered.inputs)
     assert apart(lowered.eager(), trained) > 1e-5, "the reference must run the decoded weights"
     assert lowered.lowered.memory["weights"] < made("v2", "fp16").lowered.memory["weights"]

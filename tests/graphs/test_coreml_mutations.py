@@ -302,7 +302,7 @@ def test_the_layer_of_a_flipped_weight_is_named(made, tmp_path, precision):
     lowered, x = package.made.lowered, package.made.inputs[:1].astype(np.float32)
     wanted = torch_graph.layer_outputs(lowered.graph(), x)
     sound = dict(zip(wanted, lowered.saved_layers(x), strict=True))
-    assert parity.first_parting(sound, wanted).sqnr_db > 30
+    assert parity.first_mismatch(sound, wanted).sqnr_db > 30
     operation = (
         package.op("conv", 2)
         if precision == "fp16"
@@ -317,4 +317,4 @@ def test_the_layer_of_a_flipped_weight_is_named(made, tmp_path, precision):
     )
     package.save()
     given = dict(zip(wanted, interpreted_layers(package.path, x), strict=True))
-    assert parity.first_parting(given, wanted).layer == "depthwise.0"
+    assert parity.first_mismatch(given, wanted).layer == "depthwise.0"

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from mobilekd.formats.artifact import Gate, Interval
+from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.lowering import parity
 
+SAVED = StageName(StageId.SAVED_FILE)
 ANY = arrays(
     np.float64,
     array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=6),
@@ -41,9 +43,9 @@ def test_what_is_no_number_fails_every_gate(bad):
     wanted = np.full((2, 3), 1 / 3)
     given_ = wanted.copy()
     given_[1, 2] = bad
-    row = parity.compared("saved file", "eager fp32", [given_], [wanted], "here")
-    assert not parity.at_most("max_error", row.max_error, 1.0).passed
-    assert not parity.at_least("sqnr_db", row.sqnr_db, 0.0).passed
+    row = parity.stage_row(SAVED, StageId.EAGER, [given_], [wanted], "here")
+    assert not parity.at_most(GateId.MAX_ERROR, row.max_error, 1.0).passed
+    assert not parity.at_least(GateId.SQNR, row.sqnr_db, 0.0).passed
 
 
 @given(st.permutations(range(5)))
@@ -63,24 +65,37 @@ def test_non_inferiority_is_a_bound(high, passed):
         if high is not None
         else Interval(value=None, reason="no data")
     )
-    assert parity.non_inferior("balanced accuracy", drop, 0.01).passed is passed
+    assert parity.non_inferior(GateId.BALANCED_ACCURACY, drop, 0.01).passed is passed
 
 
 def test_every_output_counts():
     good, bad = np.ones((1, 2)), np.zeros((1, 4, 4))
-    row = parity.compared("saved file", "eager", [good, bad], [good, bad + 0.5], "here")
+    row = parity.stage_row(SAVED, StageId.EAGER, [good, bad], [good, bad + 0.5], "here")
     assert row.max_error == 0.5
 
 
 def test_a_map_has_a_row_of_its_own():
     probabilities, maps = np.array([[0.2, 0.8]]), np.array([[[0.0, 1.0], [0.2, 0.1]]])
-    answer, cam = parity.rows(
-        "saved file", "eager fp32", [probabilities, maps[:, :, ::-1]], [probabilities, maps], "here"
+    answer, cam = parity.stage_rows(
+        StageId.SAVED_FILE,
+        StageId.EAGER,
+        [probabilities, maps[:, :, ::-1]],
+        [probabilities, maps],
+        "here",
     )
-    assert (answer.stage, answer.max_error, answer.agreement) == ("saved file", 0, 1)
-    assert (cam.stage, cam.max_error, cam.agreement) == ("saved file, activation map", 1, 0)
+    assert (answer.stage, answer.max_error, answer.agreement) == (SAVED, 0, 1)
+    assert (cam.stage, cam.max_error, cam.agreement) == (
+        StageName(StageId.SAVED_FILE, Part.MAP),
+        1,
+        0,
+    )
     assert (
-        len(parity.rows("saved file", "eager fp32", [probabilities], [probabilities], "here")) == 1
+        len(
+            parity.stage_rows(
+                StageId.SAVED_FILE, StageId.EAGER, [probabilities], [probabilities], "here"
+            )
+        )
+        == 1
     )
 
 
@@ -88,23 +103,27 @@ def test_the_first_bad_layer_is_named_not_the_worst():
     random = np.random.default_rng(0)
     wanted = {name: random.normal(size=(2, 4, 3, 3)) for name in ("stem", "block", "head")}
     given_ = {"stem": wanted["stem"], "block": wanted["block"] * 1.6, "head": -wanted["head"]}
-    assert parity.first_parting(given_, wanted).layer == "block"
+    assert parity.first_mismatch(given_, wanted).layer == "block"
 
 
 def test_without_a_bad_layer_the_least_good_one_is_named():
     wanted = {"a": np.ones((1, 4)), "b": np.ones((1, 4))}
     assert (
-        parity.first_parting({"a": wanted["a"] + 1e-4, "b": wanted["b"] + 1e-3}, wanted).layer
+        parity.first_mismatch({"a": wanted["a"] + 1e-4, "b": wanted["b"] + 1e-3}, wanted).layer
         == "b"
     )
-    assert parity.first_parting({}, wanted) is None
+    assert parity.first_mismatch({}, wanted) is None
 
 
 def test_a_refusal_names_gate_stage_and_layer():
     gate = Gate(name="agreement", value=0.9, limit=0.98, relation=">=", passed=False)
     text = str(
         parity.refuse(
-            parity.Failure(gate, "eager quantised", parity.Parting("blocks.1.0.conv_dw", 3.2))
+            parity.Failure(
+                gate,
+                StageName(StageId.EAGER_QUANTISED),
+                parity.LayerMismatch("blocks.1.0.conv_dw", 3.2),
+            )
         )
     )
     for part in (

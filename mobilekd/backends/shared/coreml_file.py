@@ -16,6 +16,7 @@ import numpy as np
 
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.parity_names import StageId
 from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,15 +30,12 @@ INT8 = {
     "weight_threshold": 0,
 }
 INT8_NOTE = "weights in int8 (symmetric, a scale per output channel), arithmetic in fp16"
-#: The parity table's row that only Apple's systems can fill; ``ios_export/check_on_mac.py`` fills
-#: it.
-APPLE_STAGE = "saved file on Core ML"
 #: What a file must equal, by precision; a compressed package is read back by coremltools itself.
 REFERENCE = {
-    "fp32": "eager fp32",
-    "fp16": "eager with float16 weights",
-    "int8": "eager with decoded weights",
-    "palette": "eager with decoded weights",
+    "fp32": StageId.EAGER,
+    "fp16": StageId.EAGER_FLOAT16,
+    "int8": StageId.EAGER_DECODED,
+    "palette": StageId.EAGER_DECODED,
 }
 #: Relative L2 distance that compression may put between a layer's weights and their decoded form:
 #: they are what is stored already, so only float16's digits may differ; a mixed-up pair of layers

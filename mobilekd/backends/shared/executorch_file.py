@@ -13,6 +13,7 @@ from mobilekd.backends.base import eager_runner as runner
 from mobilekd.backends.shared import costs
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.parity_names import StageId
 from mobilekd.graphs import pte
 from mobilekd.support.files import write_bytes
 
@@ -93,7 +94,7 @@ def lower(
             if quantized
             else runner(model)
         ),
-        reference_name="eager quantised" if quantized else "eager fp32",
+        reference=StageId.EAGER_QUANTISED if quantized else StageId.EAGER,
         lowered=lowered,
         memory=file.memory(),
         notes=(*notes, *costs.notes(model), *(cost_of_float(file) if quantized else ())),

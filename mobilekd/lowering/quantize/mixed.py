@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.lowering.parity import sqnr_db
 from mobilekd.lowering.quantize.simulate import Simulation
 from mobilekd.support.progress import track
 
@@ -39,22 +40,20 @@ def sensitivities(
     """Every layer alone, on validation photographs uint8 ``[N, 3, H, W]``; ``reference`` fp32
     probabilities ``[N, C]``.
     """
-    found = []
+    table = []
     whole = balanced_accuracy(reference)
     for layer in track(simulation.layers(), "sensitivity of each layer"):
         simulation.only(layer)
         given = simulation.answers(photographs)
-        noise = float(np.sum((given.astype(float) - reference) ** 2))
-        found.append(
+        table.append(
             Sensitivity(
                 layer=layer,
-                sqnr_db=10
-                * float(np.log10(np.sum(reference.astype(float) ** 2) / max(noise, 1e-20))),
+                sqnr_db=sqnr_db(given, reference),
                 agreement=float(np.mean(given.argmax(1) == reference.argmax(1))),
                 accuracy_loss=whole - balanced_accuracy(given),
             )
         )
-    return found
+    return table
 
 
 def choose(
