@@ -93,9 +93,9 @@ class Interpreter(fx.Interpreter):
         handler = _HANDLERS.get(schema.name.split("::")[-1]) if schema is not None else None
         # memory that is planned already waits for the floating-point operator
         if handler is not None and "out" not in kwargs:
-            found = handler(target, *args, **kwargs)
-            if found is not None:
-                return found
+            value = handler(target, *args, **kwargs)
+            if value is not None:
+                return value
         plain: Any = [fx.node.map_aggregate(given, floating) for given in (args, kwargs)]
         return super().call_function(target, *plain)
 

@@ -303,11 +303,11 @@ def constants(path: Path) -> dict[str, Any]:
     from mobilekd.formats.constants import LISTS, NAMES
 
     program = load(path)
-    found = {}
+    constant_methods = {}
     for name in sorted(program.method_names & set(NAMES)):
         values = list(program.load_method(name).execute([]))
-        found[name] = values if name in LISTS else values[0]
-    return found
+        constant_methods[name] = values if name in LISTS else values[0]
+    return constant_methods
 
 
 def run(path: Path, x: np.ndarray) -> list[np.ndarray]:

@@ -45,8 +45,8 @@ def capture(model: nn.Module, example: Tensor) -> fx.GraphModule:
     for node in graph.graph.nodes:
         node.target = _OUT_OF_PLACE.get(node.target, node.target)
     fold_batch_norms(graph)
-    spell_hard_sigmoid(graph)
-    spell_clamps(graph)
+    decompose_hard_sigmoid(graph)
+    decompose_clamps(graph)
     erase_counters(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
@@ -149,7 +149,7 @@ def _rescale(graph: fx.GraphModule, linear: fx.Node, scale: float, shift: Tensor
     linear.args = (linear.args[0], *arguments)
 
 
-def spell_hard_sigmoid(graph: fx.GraphModule) -> None:
+def decompose_hard_sigmoid(graph: fx.GraphModule) -> None:
     """``hardsigmoid(x)`` becomes ``relu6(x + 3) / 6``.
 
     Decomposed by ExecuTorch it leaves two scalar copies per layer outside the delegate; spelt so,
@@ -167,7 +167,7 @@ def spell_hard_sigmoid(graph: fx.GraphModule) -> None:
             graph.graph.erase_node(node)
 
 
-def spell_clamps(graph: fx.GraphModule) -> None:
+def decompose_clamps(graph: fx.GraphModule) -> None:
     """ReLU6, and a clamp between two numbers, become ``hardtanh``: the one spelling that is fused
     into the layer before it.
     """
@@ -237,7 +237,7 @@ def training_remains(graph: fx.GraphModule) -> list[str]:
     """Names of nodes that only training or calibration needs: counters, active dropout, observers,
     fake quantisation.
     """
-    found = []
+    names = []
     for node in graph.graph.nodes:
         target = str(node.target)
         if node.op == "get_attr":
@@ -249,8 +249,8 @@ def training_remains(graph: fx.GraphModule) -> list[str]:
             dropout = "dropout" in target and any(argument is True for argument in node.args)
             left = node.op == "call_function" and ("fake_quant" in target or dropout)
         if left:
-            found.append(str(node.name))
-    return found
+            names.append(str(node.name))
+    return names
 
 
 def tensor_of(graph: nn.Module, node: fx.Node) -> Tensor:
@@ -351,18 +351,18 @@ def layer_outputs(graph: fx.GraphModule, x: np.ndarray) -> dict[str, np.ndarray]
     """Outputs of every convolution and linear layer by layer name, float32, for one batch ``[N, 3,
     H, W]``.
     """
-    found: dict[str, np.ndarray] = {}
+    outputs: dict[str, np.ndarray] = {}
 
     class Listener(int8_arithmetic.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
             value = super().run_node(node)
             if node.op == "call_function" and node.target in HEAVY:
-                found[layer_name(node)] = int8_arithmetic.floating(value).detach().float().numpy()
+                outputs[layer_name(node)] = int8_arithmetic.floating(value).detach().float().numpy()
             return value
 
     with torch.no_grad():
         Listener(graph).run(torch.from_numpy(x))
-    return found
+    return outputs
 
 
 class LoweredGraph:
@@ -389,11 +389,11 @@ class LoweredGraph:
         """``x`` float32 ``[1, 3, H, W]`` -> outputs of every convolution and linear layer in
         execution order.
         """
-        found: list[np.ndarray] = []
-        self._run(x, found)
-        return found
+        collected: list[np.ndarray] = []
+        self._run(x, collected)
+        return collected
 
-    def _run(self, x: np.ndarray, found: list[np.ndarray] | None) -> tuple[Tensor, ...]:
+    def _run(self, x: np.ndarray, collected: list[np.ndarray] | None) -> tuple[Tensor, ...]:
         owner = self
 
         class Interpreter(int8_arithmetic.Interpreter):
@@ -402,10 +402,10 @@ class LoweredGraph:
                     lowered, *arguments = self.fetch_args_kwargs_from_env(node)[0]
                     return Interpreter(owner._inside(lowered)).run(*arguments)
                 value = super().run_node(node)
-                if found is not None and any(
+                if collected is not None and any(
                     f".{name}." in f".{node.target}." for name in ("convolution", "linear", "addmm")
                 ):
-                    found.append(int8_arithmetic.floating(value).detach().float().numpy())
+                    collected.append(int8_arithmetic.floating(value).detach().float().numpy())
                 return value
 
         with torch.no_grad():

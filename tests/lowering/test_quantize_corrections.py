@@ -15,7 +15,7 @@ from torch import nn
 from mobilekd.backends import get
 from mobilekd.graphs import torch_graph
 from mobilekd.lowering import quantize
-from mobilekd.lowering.quantize.rounding import LARGEST, gptq, on_grid
+from mobilekd.lowering.quantize.rounding import LARGEST, gptq, gptq_weights
 from mobilekd.lowering.quantize.simulate import answers, rounded_weight
 
 
@@ -113,14 +113,14 @@ def test_inputs_that_hardly_vary_beside_their_mean_are_rounded_too(photographs):
     graph = torch_graph.capture(Constant().eval(), torch.zeros(1, 3, 24, 24))
     prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
     quantize.calibrate(prepared, photographs)
-    rounded, _ = on_grid(graph, prepared, photographs)
+    rounded, _ = gptq_weights(graph, prepared, photographs)
     assert all(torch.isfinite(value).all() for value in rounded.parameters())
 
 
 def test_conversion_keeps_the_weights_that_were_rounded_by_effect(graph, photographs):
     prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
     quantize.calibrate(prepared, photographs)
-    chosen, layers = on_grid(graph, prepared, photographs[:36])
+    chosen, layers = gptq_weights(graph, prepared, photographs[:36])
     assert layers == 7
     wanted = {
         torch_graph.layer_name(node): torch_graph.tensor_of(chosen, rounded_weight(node))

@@ -138,12 +138,12 @@ def decoded_weights(package: Path) -> list[np.ndarray]:
     dense = ct.optimize.coreml.decompress_weights(
         ct.models.MLModel(str(package), skip_model_load=True)
     )
-    found = []
+    weights = []
     for operation in dense._mil_program.functions["main"].operations:
         if operation.op_type in ("conv", "linear"):
             weight = operation.inputs["weight"]
-            found.append(np.asarray(weight.val, np.float32))
-    return found
+            weights.append(np.asarray(weight.val, np.float32))
+    return weights
 
 
 def with_decoded_weights(

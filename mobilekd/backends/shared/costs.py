@@ -50,7 +50,7 @@ def notes(graph: "fx.GraphModule") -> tuple[str, ...]:
     """
     swishes = [node for node in graph.graph.nodes if _is(node, "hardswish")]
     sigmoids = [chain for node in graph.graph.nodes if (chain := hard_sigmoid(node))]
-    excitations = [found for node in graph.graph.nodes if (found := excitation(node))]
+    excitations = [operators for node in graph.graph.nodes if (operators := excitation(node))]
     whole = total(
         graph,
         [node for node in graph.graph.nodes if node.op == "call_function" and not _rounds(node)],
@@ -61,7 +61,7 @@ def notes(graph: "fx.GraphModule") -> tuple[str, ...]:
         ),
         "hard-sigmoid": total(graph, [node for chain in sigmoids for node in chain], len(sigmoids)),
         "squeeze-and-excitation": total(
-            graph, [node for found in excitations for node in found], len(excitations)
+            graph, [node for operators in excitations for node in operators], len(excitations)
         ),
     }
     return tuple(cost.words(name, whole) for name, cost in named.items())
@@ -118,11 +118,11 @@ def excitation(node: "fx.Node") -> "list[fx.Node]":
     ]
     if len(gates) != 1 or not all(len(shape) == 4 for shape in shapes):
         return []
-    found, back = [node], _unrounded(gates[0])
+    operators, back = [node], _unrounded(gates[0])
     while back is not None:
-        found.append(back)
+        operators.append(back)
         if _is(back, "mean") or _is(back, "adaptive_avg_pool2d"):
-            return found
+            return operators
         back = _unrounded(back.args[0]) if back.args else None
     return []
 

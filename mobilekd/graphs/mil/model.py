@@ -57,12 +57,12 @@ class Model:
         """float32 ``[1, 3, H, W]`` RGB 0..255 -> probabilities ``[1, C]`` and the other outputs, in
         the description's order.
         """
-        found = self.program.run({self.input: self._feature(x)}, trace)
-        first = found.pop(self._probabilities)
+        outputs = self.program.run({self.input: self._feature(x)}, trace)
+        first = outputs.pop(self._probabilities)
         if self.labels is not None:
-            found.pop(self._description.predictedFeatureName)
+            outputs.pop(self._description.predictedFeatureName)
             first = torch.tensor([[first[label] for label in self.labels]])
-        return tuple(value.numpy().astype(np.float32) for value in (first, *found.values()))
+        return tuple(value.numpy().astype(np.float32) for value in (first, *outputs.values()))
 
     def _read_input(self) -> tuple[str, tuple[int, int]]:
         """Name and (height, width) of the one input; description and program must agree."""

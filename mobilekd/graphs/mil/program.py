@@ -198,11 +198,11 @@ class Program:
         arguments: dict[str, Any] = {}
         types: set[str] = set()
         for key, bound in step.arguments.items():
-            found = [values[item] if isinstance(item, str) else item for item in bound]
+            given = [values[item] if isinstance(item, str) else item for item in bound]
             if key in step.op.tensors:
-                types.update(value.dtype for value in found)
+                types.update(value.dtype for value in given)
                 arguments[key] = (
-                    [value.data for value in found] if key == "values" else found[0].data
+                    [value.data for value in given] if key == "values" else given[0].data
                 )
             else:
                 if isinstance(bound[0], str) and bound[0] not in self.constants:
@@ -210,7 +210,7 @@ class Program:
                         f"op {step.kind}: {key} is computed, the interpreter knows it as a constant"
                         " only"
                     )
-                arguments[key] = _plain(found[0])
+                arguments[key] = _plain(given[0])
         if len(types) != 1 or not types <= set(FLOATS):
             raise MilError(
                 f"op {step.kind} ({step.results[0][0]}): tensors of types {sorted(types)}, expected"

@@ -17,7 +17,7 @@ from torchao.quantization.pt2e.observer import HistogramObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from mobilekd.graphs import torch_graph
-from mobilekd.lowering.quantize.rounding import on_grid
+from mobilekd.lowering.quantize.rounding import gptq_weights
 from mobilekd.lowering.quantize.simulate import Simulation, answers, batches
 
 #: Photographs that show what a layer's inputs are like; each gives thousands of positions.
@@ -160,7 +160,7 @@ def correct(
     """
     seen, held = split(photographs)
     seen = seen[:SEEN]
-    by_effect, layers = on_grid(graph, prepared, seen)
+    by_effect, layers = gptq_weights(graph, prepared, seen)
     weights = f"weights of {layers} layers, rounded by their outputs' error"
     biases = "biases of every layer"
     candidates = {

@@ -26,7 +26,7 @@ LARGEST = 127
 DAMPING = 0.01
 
 
-def on_grid(
+def gptq_weights(
     graph: fx.GraphModule, prepared: fx.GraphModule, photographs: Any
 ) -> tuple[fx.GraphModule, int]:
     """A copy of ``prepared`` (observed) with the weights of its rounded layers on their int8 grid,
@@ -60,9 +60,9 @@ def gptq(weight: Tensor, covariance: Tensor) -> Tensor:
     step = weight.abs().amax(2).clamp_min(1e-9) / LARGEST  # [G, R]
     # the loudest first, while there is much to make up with
     order = covariance.diagonal(dim1=1, dim2=2).argsort(1, descending=True)
-    found = in_turn(weight, covariance, order, lambda values, _: int8(values, step))
+    rounded = round_columns(weight, covariance, order, lambda values, _: int8(values, step))
     largest = weight.abs().argmax(2, keepdim=True)
-    return found.scatter(2, largest, weight.gather(2, largest))
+    return rounded.scatter(2, largest, weight.gather(2, largest))
 
 
 def int8(values: Tensor, step: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def int8(values: Tensor, step: Tensor) -> Tensor:
     return (values / step).round().clamp(-LARGEST, LARGEST) * step
 
 
-def in_turn(
+def round_columns(
     weight: Tensor, moments: Tensor, order: Tensor, nearest: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Round ``weight`` ``[G, R, D]`` column by column as ``order`` ``[G, D]`` says; columns to come
@@ -93,13 +93,15 @@ def in_turn(
     factor = torch.linalg.cholesky(
         torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True
     )
-    found = torch.empty_like(weights)
+    rounded = torch.empty_like(weights)
     for i in range(weight.shape[2]):
-        found[:, :, i] = nearest(weights[:, :, i], order[:, i])
-        lost = (weights[:, :, i] - found[:, :, i]) / factor[:, i, i, None]
+        rounded[:, :, i] = nearest(weights[:, :, i], order[:, i])
+        lost = (weights[:, :, i] - rounded[:, :, i]) / factor[:, i, i, None]
         weights[:, :, i:] -= lost[..., None] * factor[:, i, None, i:]
     return (
-        torch.empty_like(found).scatter_(2, order[:, None].expand_as(found), found).to(weight.dtype)
+        torch.empty_like(rounded)
+        .scatter_(2, order[:, None].expand_as(rounded), rounded)
+        .to(weight.dtype)
     )
 
 
@@ -133,14 +135,14 @@ def statistics(graph: fx.GraphModule, photographs: Any) -> dict[str, tuple[Tenso
     with torch.no_grad():
         for batch in batches(photographs, 8):
             Listener(graph).run(batch)
-    found = {}
+    moments = {}
     for name, (count, total, products) in sums.items():
         mean = total / count
-        found[name] = (
+        moments[name] = (
             mean + centres[name][..., 0],
             products / count - mean[:, :, None] * mean[:, None],
         )
-    return found
+    return moments
 
 
 def _inputs(graph: fx.GraphModule, node: fx.Node, x: Tensor) -> Tensor | None:

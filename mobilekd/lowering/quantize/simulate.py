@@ -123,7 +123,7 @@ class Simulation:
         """Quantised operators that produce or read what this module rounds; before an activation,
         the one that it is fused into.
         """
-        found: list[fx.Node] = []
+        operators: list[fx.Node] = []
         for node in self.graph.graph.nodes:
             if node.op != "call_module" or node.target != name:
                 continue
@@ -131,16 +131,16 @@ class Simulation:
             while source.op == "call_function" and source.target in _ACTIVATIONS:
                 source = source.args[0]
             ends = (end for end in (source, *node.users) if end.op == "call_function")
-            found += [end for end in ends if end.meta.get("quantization_annotation")]
-        return found
+            operators += [end for end in ends if end.meta.get("quantization_annotation")]
+        return operators
 
 
 def answers(graph: nn.Module, photographs: np.ndarray) -> np.ndarray:
     """First output of a graph for uint8 photographs, float32 ``[N, C]``."""
     with torch.no_grad():
-        found = [graph(batch) for batch in batches(photographs)]
+        outputs = [graph(batch) for batch in batches(photographs)]
     return np.concatenate(
-        [(one[0] if isinstance(one, (tuple, list)) else one).numpy() for one in found]
+        [(one[0] if isinstance(one, (tuple, list)) else one).numpy() for one in outputs]
     )
 
 

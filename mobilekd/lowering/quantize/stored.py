@@ -20,7 +20,7 @@ from torch import Tensor, fx
 
 from mobilekd.graphs import torch_graph
 from mobilekd.lowering.quantize.ptq import SEEN, best, split
-from mobilekd.lowering.quantize.rounding import LARGEST, in_turn, int8, statistics
+from mobilekd.lowering.quantize.rounding import LARGEST, int8, round_columns, statistics
 
 #: A row of weights below this is left to rounding one by one: its int8 step would be too small a
 #: number for float16.
@@ -101,12 +101,12 @@ def _together(
             (column == last)[:, None], _float16(values), known(values[..., None])[..., 0]
         )
 
-    found = in_turn(whole, moments, loudness.argsort(1, descending=True), nearest)
-    new = found[:, :, :last]
+    rounded = round_columns(whole, moments, loudness.argsort(1, descending=True), nearest)
+    new = rounded[:, :, :last]
     if stored == "int8":  # the largest weight of a row stays, so that the step can be found again
         largest = rows.abs().argmax(2, keepdim=True)
         new = new.scatter(2, largest, known(rows).gather(2, largest))
-    return new, None if bias is None else found[:, :, last].reshape(bias.shape)
+    return new, None if bias is None else rounded[:, :, last].reshape(bias.shape)
 
 
 def _nearest(rows: Tensor, stored: str) -> Callable[[Tensor], Tensor]:
