@@ -24,6 +24,7 @@ from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say, track
+from mobilekd.training.descent import train_epoch
 from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
 from mobilekd.training.precision import autocast_pays, tf32
@@ -160,21 +161,32 @@ class Trainer:
         shown = track(
             batches(order, self.table.batch_size), f"{self.what} epoch {self.epoch + 1}", steps
         )
-        for step, global_rows in enumerate(
-            shown if self.world.leader else batches(order, self.table.batch_size)
-        ):
+        first_step = self.epoch * steps
+
+        def loss(step: int, global_rows: np.ndarray) -> Tensor:
             rows = global_rows[self.world.rank :: self.world.size]
-            torch.manual_seed(_mix(self.seed, self.epoch, step, self.world.rank))
+            torch.manual_seed(_mix(self.seed, self.epoch, step - first_step, self.world.rank))
             inputs = self._inputs(images, key, rows, view)
             target = torch.from_numpy(images.targets[rows]).to(self.world.device)
-            x, soft_target = self._mixup(self.views.normalise(inputs), target, step)
+            x, soft_target = self._mixup(self.views.normalise(inputs), target, step - first_step)
             taught = teacher(rows, view, x) if teacher is not None else None
-            parts = self._step(
-                forward, x, soft_target, taught, len(global_rows), step + self.epoch * steps, steps
-            )
+            progress = step / max(1, self.table.epochs * steps)
+            per_example, parts = self._losses(forward, x, soft_target, taught, progress)
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.world.device)) + value
             self.clock.images += len(global_rows)
+            # gradients are those of the mean over the global batch
+            return per_example.sum() / len(global_rows)
+
+        train_epoch(
+            self.optimizer,
+            shown if self.world.leader else batches(order, self.table.batch_size),
+            loss,
+            rate=lambda step: learning_rate(self.table, step, steps),
+            first_step=first_step,
+            backward=self._backward,
+            after_step=self._average,
+        )
         means = {
             name: float(self.world.sum(value) / steps / self.world.size)
             for name, value in sums.items()
@@ -186,22 +198,17 @@ class Trainer:
             )
         return means
 
-    def _step(
+    def _losses(
         self,
         forward: Callable[[Tensor], Tensor],
         x: Tensor,
         target: Tensor,
         taught: Outputs | None,
-        global_batch: int,
-        step: int,
-        steps_per_epoch: int,
-    ) -> dict[str, Tensor]:
-        """One optimiser step on this rank's slice; gradients are those of the mean over the global
-        batch.
+        progress: float,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """This rank's losses of one batch, ``[B]``, and their parts by name; ``progress`` is the
+        share of all steps that are done.
         """
-        rate = learning_rate(self.table, step, steps_per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if self._amp is None:
             self._amp = autocast_pays(self.model, x)
             if x.is_cuda:
@@ -209,21 +216,24 @@ class Trainer:
                     f"{self.what}: computing in {'bfloat16' if self._amp else 'float32'}, the"
                     " faster of both here"
                 )
-        with tf32(x.device):
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self._amp):
-                with Taps(self.model, self.objective.student_layers) as taps:
-                    logits = forward(x)
-                progress = step / max(1, self.table.epochs * steps_per_epoch)
-                per_example, parts = self.objective(
-                    Outputs(logits.float(), taps.features), taught, target, progress
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            (per_example.sum() / global_batch).backward()
+        cast = torch.autocast(x.device.type, torch.bfloat16, enabled=self._amp)
+        with tf32(x.device), cast:
+            with Taps(self.model, self.objective.student_layers) as taps:
+                logits = forward(x)
+            per_example, parts = self.objective(
+                Outputs(logits.float(), taps.features), taught, target, progress
+            )
+        return per_example, parts
+
+    def _backward(self, loss: Tensor) -> None:
+        """Gradients of ``loss``, added up over ranks."""
+        with tf32(self.world.device):
+            torch.autograd.backward(loss)
         self.world.sum_gradients(self.parameters)
-        self.optimizer.step()
+
+    def _average(self, step: int) -> None:
         if self.table.ema:
             self.average.update(step)
-        return parts
 
     # ---- pixels
     # ------------------------------------------------------------

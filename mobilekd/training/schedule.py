@@ -83,7 +83,12 @@ def learning_rate(table: TrainTable, step: int, steps_per_epoch: int) -> float:
     warmup = table.warmup_epochs * steps_per_epoch
     if step < warmup:
         return table.lr * (step + 1) / warmup
-    return table.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+    return cosine(table.lr, step - warmup, total - warmup)
+
+
+def cosine(lr: float, step: float, steps: float) -> float:
+    """From ``lr`` at step 0 down to zero at step ``steps`` (arXiv 1608.03983, without restarts)."""
+    return lr * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], table: TrainTable) -> torch.optim.Optimizer:

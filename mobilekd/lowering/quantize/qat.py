@@ -16,6 +16,8 @@ from torch import Tensor, fx
 
 from mobilekd.lowering.quantize.simulate import Simulation, answers
 from mobilekd.support.progress import track
+from mobilekd.training.descent import train_epoch
+from mobilekd.training.schedule import cosine
 
 #: uint8 photographs' batch as float32 ``[B, 3, H, W]`` and their rows -> probabilities ``[B, C]``
 Teacher = Callable[[Tensor, np.ndarray], Tensor]
@@ -44,34 +46,29 @@ def train(
     optimizer = torch.optim.AdamW(
         [value.requires_grad_() for value in parameters], lr=lr, weight_decay=0.0
     )
-    steps = epochs * math.ceil(len(photographs) / batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    steps = math.ceil(len(photographs) / batch_size)
     wanted = answers(graph, held)
+
+    def loss(step: int, rows: np.ndarray) -> Tensor:
+        batch = _flipped(torch.from_numpy(photographs[rows]).float(), random)
+        with torch.no_grad():
+            target = teacher(batch, rows) if teacher else _first(graph(batch))
+        given = _first(prepared(batch))
+        lost = target * (target.clamp(min=1e-8).log() - given.clamp(min=1e-8).log())
+        return lost.sum(1).mean()
+
     with Simulation(prepared) as simulation:
         errors = [_divergence(wanted, simulation.answers(held))]
         best = copy.deepcopy(prepared.state_dict())
-        for _ in track(range(epochs), "quantisation-aware training", epochs):
+        for epoch in track(range(epochs), "quantisation-aware training", epochs):
             order = random.permutation(len(photographs))
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                batch = _flipped(torch.from_numpy(photographs[rows]).float(), random)
-                with torch.no_grad():
-                    target = teacher(batch, rows) if teacher else _first(graph(batch))
-                loss = (
-                    (
-                        target
-                        * (
-                            target.clamp(min=1e-8).log()
-                            - _first(prepared(batch)).clamp(min=1e-8).log()
-                        )
-                    )
-                    .sum(1)
-                    .mean()
-                )
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                schedule.step()
+            train_epoch(
+                optimizer,
+                np.split(order, range(batch_size, len(order), batch_size)),
+                loss,
+                rate=lambda step: cosine(lr, step, epochs * steps),
+                first_step=epoch * steps,
+            )
             errors.append(_divergence(wanted, simulation.answers(held)))
             if errors[-1] == min(errors):
                 best = copy.deepcopy(prepared.state_dict())
