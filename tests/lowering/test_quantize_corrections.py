@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures.quantize import smooth_photographs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -63,6 +63,7 @@ def photographs() -> np.ndarray:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 5), st.integers(2, 12))
+@example(2665, 1, 1, 11)  # column by column alone errs a quarter more than rounding to nearest here
 def test_gptq_stays_on_the_grid_and_beats_rounding_to_nearest(seed, groups, rows, inputs):
     random = np.random.default_rng(seed)
     weight = torch.from_numpy(random.normal(size=(groups, rows, inputs))).float()
@@ -73,15 +74,19 @@ def test_gptq_stays_on_the_grid_and_beats_rounding_to_nearest(seed, groups, rows
     step = weight.abs().amax(2, keepdim=True) / LARGEST
     found, nearest = gptq(weight, covariance), (weight / step).round() * step
 
-    def lost(rounded: torch.Tensor) -> float:
-        error = rounded - weight
-        return float(torch.einsum("gri,gij,grj->", error, covariance, error))
+    def lost(rounded: torch.Tensor) -> torch.Tensor:
+        error = (rounded - weight).double()
+        return torch.einsum("gri,gij,grj->gr", error, covariance.double(), error)
 
     levels = found / step
     assert torch.allclose(levels, levels.round(), atol=1e-3)
     assert torch.allclose(found.abs().amax(2), weight.abs().amax(2)), "the grid itself moved"
-    assert lost(found) <= 1.2 * lost(nearest) + 1e-9
-    assert (found - weight).abs().max() < 40 * step.max()
+    # float64 sums of D^2 products, in two orders
+    assert (lost(found) <= lost(nearest) * (1 + 1e-9) + 1e-15).all()
+    # e^T C e <= n^T C n with |n_i| <= step / 2, so |e|^2 <= (largest / least eigenvalue) D step^2/4
+    spectrum = torch.linalg.eigvalsh(covariance.double())  # ascending
+    spread = (spectrum[:, -1] / spectrum[:, 0])[:, None]
+    assert ((found - weight).norm(dim=2) <= (spread * inputs).sqrt() * 0.51 * step[..., 0]).all()
 
 
 def test_gptq_of_independent_inputs_is_rounding_to_nearest():

@@ -55,14 +55,29 @@ def gptq(weight: Tensor, covariance: Tensor) -> Tensor:
     D, D]``. The same, on the int8 grid.
 
     A row's step is its largest weight over 127; that one weight stays where it is, so the grid can
-    be found again.
+    be found again. A row whose output's error is smaller after rounding to nearest is rounded to
+    nearest: what columns to come can make up for is not what they do make up for, since each of
+    them is rounded as well.
     """
     step = weight.abs().amax(2).clamp_min(1e-9) / LARGEST  # [G, R]
     # the loudest first, while there is much to make up with
     order = covariance.diagonal(dim1=1, dim2=2).argsort(1, descending=True)
     rounded = round_columns(weight, covariance, order, lambda values, _: int8(values, step))
     largest = weight.abs().argmax(2, keepdim=True)
-    return rounded.scatter(2, largest, weight.gather(2, largest))
+    rounded = rounded.scatter(2, largest, weight.gather(2, largest))
+    return better_rows(weight, rounded, int8(weight, step[..., None]), covariance)
+
+
+def better_rows(weight: Tensor, rounded: Tensor, nearest: Tensor, moments: Tensor) -> Tensor:
+    """Each row of ``weight`` ``[G, R, D]`` as ``rounded`` or as ``nearest`` has it, whichever errs
+    less in the layer's output, ``(q - w)^T M (q - w)`` with the inputs' ``moments`` ``[G, D, D]``.
+    """
+
+    def error(candidate: Tensor) -> Tensor:  # [G, R, 1]
+        lost = candidate.double() - weight.double()
+        return ((lost @ moments.double()) * lost).sum(2, keepdim=True)
+
+    return torch.where(error(rounded) <= error(nearest), rounded, nearest)
 
 
 def int8(values: Tensor, step: Tensor) -> Tensor:

@@ -20,7 +20,13 @@ from torch import Tensor, fx
 
 from mobilekd.graphs import torch_graph
 from mobilekd.lowering.quantize.ptq import SEEN, best, split
-from mobilekd.lowering.quantize.rounding import LARGEST, int8, round_columns, statistics
+from mobilekd.lowering.quantize.rounding import (
+    LARGEST,
+    better_rows,
+    int8,
+    round_columns,
+    statistics,
+)
 
 #: A row of weights below this is left to rounding one by one: its int8 step would be too small a
 #: number for float16.
@@ -102,10 +108,12 @@ def _together(
         )
 
     rounded = round_columns(whole, moments, loudness.argsort(1, descending=True), nearest)
-    new = rounded[:, :, :last]
+    one_by_one = torch.cat([known(rows), _float16(whole[:, :, last:])], 2)
     if stored == "int8":  # the largest weight of a row stays, so that the step can be found again
         largest = rows.abs().argmax(2, keepdim=True)
-        new = new.scatter(2, largest, known(rows).gather(2, largest))
+        rounded = rounded.scatter(2, largest, one_by_one.gather(2, largest))
+    rounded = better_rows(whole, rounded, one_by_one, moments)
+    new = rounded[:, :, :last]
     return new, None if bias is None else rounded[:, :, last].reshape(bias.shape)
 
 
