@@ -4,6 +4,7 @@ what, and where the real data and weights may lie.
 
 import fnmatch
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def forbid(report: pytest.TestReport | pytest.CollectReport) -> None:
             f"{name}: {reason}\nThis skip is not in tests/allowed_skips.txt: mend this machine, or"
             " list it with the machine that runs it."
         )
+
+
+def pytest_runtest_setup() -> None:
+    """Numbers that a test draws without a seed of its own do not depend on the tests before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,7 +26,7 @@ DECODER_LEVELS = 3
 
 
 @dataclass(frozen=True)
-class Check:
+class ArtifactCheck:
     """One check; ``passed`` is None where this machine cannot decide it, and ``detail``
     says why.
     """
@@ -42,7 +42,7 @@ class VerifyResult:
 
     artifact: str
     passed: bool
-    checks: tuple[Check, ...]
+    checks: tuple[ArtifactCheck, ...]
 
 
 def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> VerifyResult:
@@ -54,7 +54,7 @@ def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> V
     """
     opened = open_artifact(artifact)
     checks = [
-        Check("files", True, f"{len(opened.manifest.files)} files match their SHA-256"),
+        ArtifactCheck("files", True, f"{len(opened.manifest.files)} files match their SHA-256"),
         _gates(opened),
         _preprocess(opened),
     ]
@@ -78,26 +78,28 @@ def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> V
     )
 
 
-def _tried(name: str, artifact: Artifact, look: Callable[[Artifact], tuple[bool, str]]) -> Check:
+def _tried(
+    name: str, artifact: Artifact, look: Callable[[Artifact], tuple[bool, str]]
+) -> ArtifactCheck:
     try:
         passed, detail = look(artifact)
     except CannotRunHere as reason:
-        return Check(name, None, str(reason))
-    return Check(name, passed, detail)
+        return ArtifactCheck(name, None, str(reason))
+    return ArtifactCheck(name, passed, detail)
 
 
-def _gates(artifact: Artifact) -> Check:
+def _gates(artifact: Artifact) -> ArtifactCheck:
     gates = artifact.manifest.gates
     failed = [gate.name.title for gate in gates if not gate.passed]
     recorded = sum(gate.recorded for gate in gates)
-    return Check(
+    return ArtifactCheck(
         "gates",
         not failed and bool(gates),
         f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}",
     )
 
 
-def _preprocess(artifact: Artifact) -> Check:
+def _preprocess(artifact: Artifact) -> ArtifactCheck:
     """The golden photographs through this machine's decoder and resize."""
     golden, preprocess = artifact.golden(), artifact.manifest.preprocess
     made = np.stack(
@@ -107,7 +109,7 @@ def _preprocess(artifact: Artifact) -> Check:
         ]
     )
     levels = int(np.abs(made.astype(int) - golden.inputs).max())
-    return Check(
+    return ArtifactCheck(
         "preprocessing",
         levels <= DECODER_LEVELS,
         f"largest difference {levels} of 255 levels, at most {DECODER_LEVELS}",
