@@ -18,6 +18,7 @@ LAYER_SQNR_DB = 10.0
 #: Stands for an infinite error, which JSON has no word for.
 UNBOUNDED = 1e30
 
+
 def max_error(given: np.ndarray, wanted: np.ndarray) -> float:
     """Largest absolute difference; ``UNBOUNDED`` where ``given`` holds what is no number."""
     difference = np.abs(np.asarray(given, np.float64) - wanted)
