@@ -358,5 +358,5 @@ def refuse_arm(backend: Backend) -> None:
     if not backend.processor:
         raise UserError(
             f"--verify arm: {backend.name} does not run on a processor alone, so an emulated one"
-            " cannot answer; leave it out"
+            " cannot answer; leave --verify out"
         )

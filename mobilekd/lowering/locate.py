@@ -12,6 +12,7 @@ from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import parity
 from mobilekd.lowering.checks import PREPROCESSING_ERROR, Export, ParityReport
 from mobilekd.lowering.parity import Failure, LayerMismatch
+from mobilekd.lowering.remedy import remedy
 
 #: The stage that a gate judges, where no row of the table is visibly off.
 STAGE_OF = {
@@ -38,10 +39,12 @@ def first_failure(export: Export, report: ParityReport) -> Failure | None:
     if gate is None:
         return None
     if gate.name.id in COUNTED:
-        return Failure(gate, detail=counted(export, report, gate.name.id))
+        detail = counted(export, report, gate.name.id)
+        return Failure(gate, detail=detail, remedy=remedy(gate, export))
     stage = first_stage(export, report, gate)
     mismatch = mismatch_at(export, stage) if stage else None
-    return Failure(gate, stage, mismatch, "" if mismatch or not stage else _suspects(stage))
+    detail = "" if mismatch or not stage else _suspects(stage)
+    return Failure(gate, stage, mismatch, detail, remedy(gate, export))
 
 
 def first_stage(export: Export, report: ParityReport, gate: Gate) -> StageName | None:

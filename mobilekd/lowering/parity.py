@@ -155,6 +155,7 @@ class Failure:
     stage: StageName | None = None
     mismatch: LayerMismatch | None = None
     detail: str = ""
+    remedy: str = ""
 
 
 def refuse(failure: Failure) -> GateError:
@@ -166,6 +167,5 @@ def refuse(failure: Failure) -> GateError:
     detail = f"; {failure.detail}" if failure.detail else ""
     return GateError(
         f"{gate.name.title}: {gate.value:.4g}, must be {gate.relation}"
-        f" {gate.limit:g}{place}{layer}{detail}; nothing was written; train or quantise otherwise,"
-        " or change the recipe's [gates] on purpose"
+        f" {gate.limit:g}{place}{layer}{detail}; nothing was written; {failure.remedy}"
     )

@@ -74,8 +74,8 @@ def prepare(
     if evaluation_set is None:
         raise UserError(
             f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
-            " photographs to calibrate on, and the data is not here; set the recipe's data.root,"
-            f" {'leave --cam out, ' if model.cam else ''}or export fp32"
+            " photographs to calibrate on, and the data is not here; name its folder with"
+            f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export --precision fp32"
         )
     options = recipe.quantize
     photographs = evaluation_set.calibration(options.calibration + HELD_OUT)
@@ -226,8 +226,8 @@ def _mixed(
     if len(chosen) == len(table):
         raise GateError(
             f"{recipe.name}: mixed precision saves nothing, since on validation no layer of"
-            f" {len(table)} may be rounded; nothing was written; export fp32, or train a student"
-            " that int8 suits (student.adapt: no_se, relu6, bounded)"
+            f" {len(table)} may be rounded; nothing was written; export --precision fp32, or"
+            " train a student that int8 suits (student.adapt: no_se, relu6, bounded)"
         )
     return chosen, table
 

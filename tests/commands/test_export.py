@@ -202,7 +202,9 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
 
 def test_mixed_precision_that_would_round_nothing_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "acceptance", lambda *_: lambda given: False)
-    with pytest.raises(GateError, match=r"no layer of 23 may be rounded; .* export fp32"):
+    with pytest.raises(
+        GateError, match=r"no layer of 23 may be rounded; .* export --precision fp32"
+    ):
         export(run_folder(), precision="mixed", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

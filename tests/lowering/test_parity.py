@@ -123,6 +123,7 @@ def test_a_refusal_names_gate_stage_and_layer():
                 gate,
                 StageName(StageId.EAGER_QUANTISED),
                 parity.LayerMismatch("blocks.1.0.conv_dw", 3.2),
+                remedy="export fp32",
             )
         )
     )
@@ -132,7 +133,7 @@ def test_a_refusal_names_gate_stage_and_layer():
         "eager quantised",
         "blocks.1.0.conv_dw",
         "3.2 dB",
-        "nothing was written",
+        "nothing was written; export fp32",
     ):
         assert part in text
     assert "\n" not in text
