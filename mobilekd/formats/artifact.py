@@ -12,12 +12,20 @@ files do not match the manifest's hashes. Golden set on disk (all little-endian,
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
 
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.parity_names import GateName, StageName
@@ -40,6 +48,9 @@ MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
 _TEXT = (PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"}))
 StageField = Annotated[StageName, PlainValidator(StageName.read), *_TEXT]
 GateField = Annotated[GateName, PlainValidator(GateName.read), *_TEXT]
+
+#: A golden photograph, which lies in the golden folder itself.
+ImageName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
 
 
 class Interval(Document):
@@ -203,13 +214,21 @@ class Manifest(Document):
 class GoldenIndex(Document):
     """``golden/golden.json``."""
 
-    count: int
-    height: int
-    width: int
-    classes: int
-    images: tuple[str, ...]
-    cam: tuple[int, int] | None = None
-    max_error: float = Field(description="how far a device's probabilities may lie from these")
+    count: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    classes: PositiveInt
+    images: tuple[ImageName, ...]
+    cam: tuple[PositiveInt, PositiveInt] | None = None
+    max_error: float = Field(
+        ge=0, description="how far a device's probabilities may lie from these"
+    )
+
+    @model_validator(mode="after")
+    def _one_image_each(self) -> Self:
+        if len(self.images) != self.count:
+            raise ValueError(f"{len(self.images)} images, count says {self.count}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -240,21 +259,35 @@ class Artifact:
         return self.folder / self.manifest.model_file
 
     def golden(self) -> Golden:
-        """Read the golden set; its files' hashes were checked when the artifact was opened."""
+        """Read the golden set; its files' hashes were checked when the artifact was opened.
+
+        A file that does not hold what ``golden.json`` says is a ``UserError``.
+        """
         place = self.folder / "golden"
-        index = read_document(place / "golden.json", GoldenIndex, "golden set")
-        inputs = np.fromfile(place / "inputs.u8", np.uint8).reshape(
-            index.count, 3, index.height, index.width
+        index = read_document(place / "golden.json", GoldenIndex, "golden set", "export again")
+        shape = (index.count, 3, index.height, index.width)
+        return Golden(
+            index,
+            _numbers(place / "inputs.u8", "u1", shape),
+            _numbers(place / "probabilities.f32", "<f4", (index.count, index.classes)),
+            _numbers(place / "cam.f32", "<f4", (index.count, *index.cam)) if index.cam else None,
         )
-        answers = np.fromfile(place / "probabilities.f32", "<f4").reshape(
-            index.count, index.classes
+
+
+def _numbers(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The raw array in a file, which must hold just as many finite numbers."""
+    size = path.stat().st_size if path.is_file() else None
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if size != expected:
+        held = "missing" if size is None else f"{size:,} bytes"
+        raise UserError(
+            f"{path}: {held}, and golden.json promises {expected:,} bytes; export again or copy the"
+            " artifact whole"
         )
-        cam = (
-            np.fromfile(place / "cam.f32", "<f4").reshape(index.count, *index.cam)
-            if index.cam
-            else None
-        )
-        return Golden(index, inputs, answers, cam)
+    numbers = np.fromfile(path, dtype).reshape(shape)
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{path}: holds NaN or infinity; export again")
+    return numbers
 
 
 def open_artifact(folder: Path) -> Artifact:

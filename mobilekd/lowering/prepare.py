@@ -75,7 +75,8 @@ def prepare(
         raise UserError(
             f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
             " photographs to calibrate on, and the data is not here; name its folder with"
-            f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export --precision fp32"
+            f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export"
+            " --precision fp32"
         )
     options = recipe.quantize
     photographs = evaluation_set.calibration(options.calibration + HELD_OUT)
