@@ -1,5 +1,6 @@
-// The same sources as `mobilekd apk` builds, for Android Studio. Never run by this project, which could not reach Gradle and the
-// Android plugin. Put an artifact into src/main/assets first (README.md).
+// The same sources as `mobilekd apk` builds, for Android Studio. Never run by this project, which
+// could not reach Gradle and the Android plugin. Put an artifact into src/main/assets first
+// (README.md).
 plugins {
     alias(libs.plugins.android.application)
     alias(libs.plugins.kotlin.android)
@@ -33,7 +34,8 @@ android {
     }
     kotlinOptions { jvmTarget = "17" }
 
-    // The tests are driven from pytest, which knows where photographs and stand-ins lie (tests/android).
+    // The tests are driven from pytest, which knows where photographs and stand-ins lie
+    // (tests/android).
     sourceSets["test"].setRoot("src/none")
 }
 

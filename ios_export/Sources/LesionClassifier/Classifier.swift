@@ -16,17 +16,24 @@ public struct Facts {
         func value<T: Decodable>(_ name: String, _: T.Type) throws -> T {
             guard let text = metadata["mobilekd." + name],
                   let list = try? JSONDecoder().decode([T].self, from: Data("[\(text)]".utf8))
-            else { throw ModelError.notOurs("metadata field mobilekd.\(name) is missing or broken; export the model again") }
+            else {
+                throw ModelError.notOurs(
+                    "metadata field mobilekd.\(name) is missing or broken; export the model again")
+            }
             return list[0]
         }
         guard try value("schema_version", Int.self) == 1,
               try value("crop", String.self) == "center",
               try value("resize", String.self) == "pillow-bilinear",
               try value("color", String.self) == "RGB"
-        else { throw ModelError.notOurs("the model asks for a preprocess that this version does not know") }
+        else {
+            throw ModelError.notOurs(
+                "the model asks for a preprocess that this version does not know")
+        }
         labels = try value("labels", [String].self)
         labelTexts = try value("label_texts", [String].self)
-        preprocess = Preprocess(width: try value("input_width", Int.self), height: try value("input_height", Int.self))
+        preprocess = Preprocess(
+            width: try value("input_width", Int.self), height: try value("input_height", Int.self))
         threshold = try value("threshold", Double.self)
         card = try value("card", String.self)
     }
@@ -60,8 +67,11 @@ public final class Classifier {
     private let input, probabilities: String
 
     /// `package` is an artifact's `model.mlpackage`; Core ML compiles it first.
-    public convenience init(package: URL, configuration: MLModelConfiguration = MLModelConfiguration()) throws {
-        try self.init(model: MLModel(contentsOf: try MLModel.compileModel(at: package), configuration: configuration))
+    public convenience init(
+        package: URL, configuration: MLModelConfiguration = MLModelConfiguration()
+    ) throws {
+        let compiled = try MLModel.compileModel(at: package)
+        try self.init(model: MLModel(contentsOf: compiled, configuration: configuration))
     }
 
     /// A model that Xcode compiled into the app.
@@ -91,8 +101,9 @@ public final class Classifier {
     /// In the order of `facts.labels`.
     public func probabilities(of picture: Pixels) throws -> [Double] {
         let image = MLFeatureValue(pixelBuffer: try picture.pixelBuffer())
-        let output = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: [input: image]))
-        guard let byLabel = output.featureValue(for: probabilities)?.dictionaryValue as? [String: NSNumber],
+        let features = try MLDictionaryFeatureProvider(dictionary: [input: image])
+        let values = try model.prediction(from: features).featureValue(for: probabilities)
+        guard let byLabel = values?.dictionaryValue as? [String: NSNumber],
               Set(byLabel.keys) == Set(facts.labels)
         else { throw ModelError.notOurs("the model's labels are not those in its metadata") }
         return facts.labels.map { byLabel[$0]!.doubleValue }

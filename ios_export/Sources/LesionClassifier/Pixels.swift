@@ -21,7 +21,8 @@ public struct Pixels: Equatable {
     /// Above this many pixels a photograph is subsampled by 2, 4 or 8 while it is decoded.
     static let huge = 12_000_000
 
-    /// Decode a photograph upright; transparent pixels are laid over white, the numbers stay in the photograph's colour space.
+    /// Decode a photograph upright; transparent pixels are laid over white, the numbers stay in the
+    /// photograph's colour space.
     public init(contentsOf url: URL) throws {
         guard let source = CGImageSourceCreateWithURL(url as CFURL, nil),
               let facts = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
@@ -29,7 +30,9 @@ public struct Pixels: Equatable {
               let fullHeight = facts[kCGImagePropertyPixelHeight] as? Int
         else { throw PhotographError.unreadable(url) }
         var factor = 1
-        while factor < 8 && (fullWidth / factor) * (fullHeight / factor) > Pixels.huge { factor *= 2 }
+        while factor < 8 && (fullWidth / factor) * (fullHeight / factor) > Pixels.huge {
+            factor *= 2
+        }
         let options = factor > 1 ? [kCGImageSourceSubsampleFactor: factor] as CFDictionary : nil
         guard let image = CGImageSourceCreateImageAtIndex(source, 0, options),
               let stored = Pixels(image)
@@ -42,7 +45,8 @@ public struct Pixels: Equatable {
         let own = image.colorSpace.flatMap { $0.model == .rgb ? $0 : nil }
         guard let space = own ?? CGColorSpace(name: CGColorSpace.sRGB),
               let context = CGContext(
-                  data: nil, width: image.width, height: image.height, bitsPerComponent: 8, bytesPerRow: image.width * 4,
+                  data: nil, width: image.width, height: image.height, bitsPerComponent: 8,
+                  bytesPerRow: image.width * 4,
                   space: space, bitmapInfo: CGImageAlphaInfo.noneSkipLast.rawValue)
         else { return nil }
         let all = CGRect(x: 0, y: 0, width: image.width, height: image.height)
@@ -77,27 +81,33 @@ public struct Pixels: Equatable {
                 default: from = (width - 1 - y, x)
                 }
                 for channel in 0..<3 {
-                    result[(y * newWidth + x) * 3 + channel] = rgb[(from.y * width + from.x) * 3 + channel]
+                    let value = rgb[(from.y * width + from.x) * 3 + channel]
+                    result[(y * newWidth + x) * 3 + channel] = value
                 }
             }
         }
         return Pixels(width: newWidth, height: newHeight, rgb: result)
     }
 
-    /// What Core ML takes for an image input; without a colour space attached it hands the numbers on as they are.
+    /// What Core ML takes for an image input; without a colour space attached it hands the numbers
+    /// on as they are.
     func pixelBuffer() throws -> CVPixelBuffer {
         var made: CVPixelBuffer?
-        CVPixelBufferCreate(kCFAllocatorDefault, width, height, kCVPixelFormatType_32BGRA, nil, &made)
+        CVPixelBufferCreate(
+            kCFAllocatorDefault, width, height, kCVPixelFormatType_32BGRA, nil, &made)
         guard let buffer = made else { throw PhotographError.noPixelBuffer }
         CVPixelBufferLockBaseAddress(buffer, [])
         defer { CVPixelBufferUnlockBaseAddress(buffer, []) }
-        guard let base = CVPixelBufferGetBaseAddress(buffer) else { throw PhotographError.noPixelBuffer }
+        guard let base = CVPixelBufferGetBaseAddress(buffer) else {
+            throw PhotographError.noPixelBuffer
+        }
         let stride = CVPixelBufferGetBytesPerRow(buffer)
         let bytes = base.bindMemory(to: UInt8.self, capacity: stride * height)
         for y in 0..<height {
             for x in 0..<width {
                 let from = (y * width + x) * 3, to = y * stride + x * 4
-                (bytes[to], bytes[to + 1], bytes[to + 2], bytes[to + 3]) = (rgb[from + 2], rgb[from + 1], rgb[from], 255)
+                (bytes[to], bytes[to + 1]) = (rgb[from + 2], rgb[from + 1])
+                (bytes[to + 2], bytes[to + 3]) = (rgb[from], 255)
             }
         }
         return buffer

@@ -1,4 +1,5 @@
-/// The one preprocess of the artifact (mobilekd/formats/preprocess.py): centre crop to the model's aspect ratio, then `resize`.
+/// The one preprocess of the artifact (mobilekd/formats/preprocess.py): centre crop to the model's
+/// aspect ratio, then `resize`.
 /// Normalisation is inside the model.
 
 /// Left and top belong to it, right and bottom no more.
@@ -31,6 +32,7 @@ public struct Preprocess {
 
     /// An upright photograph as the model's input.
     public func apply(_ photograph: Pixels) -> Pixels {
-        resize(photograph, box: cropBox(width: photograph.width, height: photograph.height), width: width, height: height)
+        let box = cropBox(width: photograph.width, height: photograph.height)
+        return resize(photograph, box: box, width: width, height: height)
     }
 }

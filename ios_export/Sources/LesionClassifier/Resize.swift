@@ -1,6 +1,6 @@
-/// Pillow's resize with a box, to the bit (src/libImaging/Resample.c): a triangle filter widened by the reduction,
-/// weights in 22-bit fixed point, first along rows into an 8-bit picture, then along columns. As there, the filter may
-/// reach beyond the box, but never beyond the photograph.
+/// Pillow's resize with a box, to the bit (src/libImaging/Resample.c): a triangle filter widened by
+/// the reduction, weights in 22-bit fixed point, first along rows into an 8-bit picture, then along
+/// columns. As there, the filter may reach beyond the box, but never beyond the photograph.
 
 private let precision = 32 - 8 - 2
 
@@ -19,7 +19,8 @@ private struct Weights {
             let exact = (low..<high).map { triangle((Double($0) - center + 0.5) * (1 / support)) }
             let sum = exact.reduce(0, +)
             first.append(low)
-            fixed.append(exact.map { Int(0.5 + (sum != 0 ? $0 / sum : $0) * Double(1 << precision)) })
+            let whole = Double(1 << precision)
+            fixed.append(exact.map { Int(0.5 + (sum != 0 ? $0 / sum : $0) * whole) })
         }
     }
 }
@@ -34,12 +35,15 @@ private func clip(_ sum: Int) -> UInt8 {
 
 /// The part `box` of `photograph`, antialiased, as `width` x `height` pixels.
 public func resize(_ photograph: Pixels, box: Box, width: Int, height: Int) -> Pixels {
-    let columns = Weights(inSize: photograph.width, from: box.left, until: box.right, outSize: width)
-    let rows = Weights(inSize: photograph.height, from: box.top, until: box.bottom, outSize: height)
+    let columns = Weights(
+        inSize: photograph.width, from: box.left, until: box.right, outSize: width)
+    let rows = Weights(
+        inSize: photograph.height, from: box.top, until: box.bottom, outSize: height)
     let top = rows.first[0]
     let bottom = rows.first[height - 1] + rows.fixed[height - 1].count
     let half = 1 << (precision - 1)
-    var narrow = [UInt8](repeating: 0, count: (bottom - top) * width * 3) // the 8-bit picture between the two passes
+    // the 8-bit picture between the two passes
+    var narrow = [UInt8](repeating: 0, count: (bottom - top) * width * 3)
     for y in top..<bottom {
         for x in 0..<width {
             for channel in 0..<3 {

@@ -19,11 +19,15 @@ final class GoldenTests: XCTestCase {
 
     private func golden() throws -> (Index, inputs: [UInt8], probabilities: [Float], folder: URL) {
         let folder = try artifact().appendingPathComponent("golden")
-        let index = try JSONDecoder().decode(Index.self, from: Data(contentsOf: folder.appendingPathComponent("golden.json")))
+        let document = try Data(contentsOf: folder.appendingPathComponent("golden.json"))
+        let index = try JSONDecoder().decode(Index.self, from: document)
         let inputs = [UInt8](try Data(contentsOf: folder.appendingPathComponent("inputs.u8")))
         let raw = try Data(contentsOf: folder.appendingPathComponent("probabilities.f32"))
         let probabilities = raw.withUnsafeBytes { bytes in
-            (0..<(raw.count / 4)).map { Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self))) }
+            (0..<(raw.count / 4)).map { number -> Float in
+                let bits = bytes.loadUnaligned(fromByteOffset: number * 4, as: UInt32.self)
+                return Float(bitPattern: UInt32(littleEndian: bits))
+            }
         }
         XCTAssertEqual(inputs.count, index.count * 3 * index.height * index.width)
         XCTAssertEqual(probabilities.count, index.count * index.classes)
@@ -34,17 +38,21 @@ final class GoldenTests: XCTestCase {
     private func picture(_ number: Int, _ index: Index, _ inputs: [UInt8]) -> Pixels {
         let plane = index.height * index.width
         let start = number * 3 * plane
-        let rgb = (0..<plane).flatMap { pixel in (0..<3).map { inputs[start + $0 * plane + pixel] } }
+        let rgb = (0..<plane).flatMap { pixel in
+            (0..<3).map { inputs[start + $0 * plane + pixel] }
+        }
         return Pixels(width: index.width, height: index.height, rgb: rgb)
     }
 
     func testCoreMLGivesTheGoldenAnswers() throws {
         let (index, inputs, expected, _) = try golden()
-        let classifier = try Classifier(package: try artifact().appendingPathComponent("model.mlpackage"))
+        let package = try artifact().appendingPathComponent("model.mlpackage")
+        let classifier = try Classifier(package: package)
         for number in 0..<index.count {
             let found = try classifier.probabilities(of: picture(number, index, inputs))
             for label in 0..<index.classes {
-                XCTAssertEqual(found[label], Double(expected[number * index.classes + label]), accuracy: index.max_error)
+                let golden = Double(expected[number * index.classes + label])
+                XCTAssertEqual(found[label], golden, accuracy: index.max_error)
             }
         }
     }
@@ -53,10 +61,12 @@ final class GoldenTests: XCTestCase {
         let (index, inputs, _, folder) = try golden()
         let preprocess = Preprocess(width: index.width, height: index.height)
         for (number, name) in index.images.enumerated() {
-            let found = preprocess.apply(try Pixels(contentsOf: folder.appendingPathComponent(name)))
+            let photograph = try Pixels(contentsOf: folder.appendingPathComponent(name))
+            let found = preprocess.apply(photograph)
             let expected = picture(number, index, inputs)
             let apart = zip(found.rgb, expected.rgb).map { abs(Int($0) - Int($1)) }.max() ?? 0
-            // JPEG decoders may differ by a few levels before the resize averages them; PNG leaves no room
+            // JPEG decoders may differ by a few levels before the resize averages them; PNG leaves
+            // no room
             XCTAssertLessThanOrEqual(apart, name.hasSuffix(".png") ? 0 : 4, name)
         }
     }

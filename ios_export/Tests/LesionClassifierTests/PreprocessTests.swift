@@ -19,16 +19,19 @@ final class PreprocessTests: XCTestCase {
             let box = preprocess.cropBox(width: vector.width, height: vector.height)
             XCTAssertEqual([box.left, box.top, box.right, box.bottom], vector.box)
             let photograph = Pixels(width: vector.width, height: vector.height, rgb: vector.input)
-            XCTAssertEqual(preprocess.apply(photograph).rgb, vector.output, "\(vector.width) x \(vector.height)")
+            let size = "\(vector.width) x \(vector.height)"
+            XCTAssertEqual(preprocess.apply(photograph).rgb, vector.output, size)
         }
     }
 
     func testOrientationsUndoEachOther() {
         let photograph = Pixels(width: 3, height: 2, rgb: (0..<18).map { UInt8($0) })
         for (there, back) in [(2, 2), (3, 3), (4, 4), (5, 5), (6, 8), (7, 7), (8, 6)] {
-            XCTAssertEqual(photograph.upright(orientation: there).upright(orientation: back), photograph)
+            let turned = photograph.upright(orientation: there)
+            XCTAssertEqual(turned.upright(orientation: back), photograph)
         }
-        // EXIF 6: the camera lay on its side, turn clockwise; the stored lower left corner comes up left
+        // EXIF 6: the camera lay on its side, turn clockwise; the stored lower left corner comes up
+        // left
         XCTAssertEqual(Array(photograph.upright(orientation: 6).rgb.prefix(3)), [9, 10, 11])
     }
 

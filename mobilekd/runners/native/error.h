@@ -1,4 +1,5 @@
-// How the runner fails: one line for a person on stderr, and an exit code that says whose fault it is.
+// How the runner fails: one line for a person on stderr, and an exit code that says whose fault it
+// is.
 #pragma once
 
 #include <stdexcept>

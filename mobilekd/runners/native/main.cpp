@@ -1,13 +1,16 @@
-// mobilekd-runner: run one ExecuTorch program on this machine and say in one JSON line what came of it.
+// mobilekd-runner: run one ExecuTorch program on this machine and say in one JSON line what came of
+// it.
 //
-//   mobilekd-runner golden  MODEL INPUTS OUTPUTS [--floats]     answer every input; writes OUTPUTS.0 [OUTPUTS.1 ...], float32
+//   mobilekd-runner golden  MODEL INPUTS OUTPUTS [--floats]
+//       answers every input; writes OUTPUTS.0 [OUTPUTS.1 ...], float32
 //   mobilekd-runner measure MODEL [--inputs FILE] [--samples N] [--warmup N] [--seconds S]
 //   mobilekd-runner memory  MODEL [--inputs FILE] [--samples N]
 //   mobilekd-runner profile MODEL ETDUMP [--inputs FILE] [--samples N]
 //   all: [--threads N] [--cores 4,5,6,7]
 //
-// INPUTS is raw uint8 (--floats: float32), one picture of the model's own input shape after another. The last line on
-// stdout is "mobilekd-runner-end"; what lacks it was cut short. A failure is one line on stderr, "mobilekd-runner: ...".
+// INPUTS is raw uint8 (--floats: float32), one picture of the model's own input shape after
+// another. The last line on stdout is "mobilekd-runner-end"; what lacks it was cut short. A failure
+// is one line on stderr, "mobilekd-runner: ...".
 
 #include <executorch/devtools/etdump/etdump_flatcc.h>
 #include <executorch/runtime/platform/runtime.h>
@@ -32,7 +35,7 @@ namespace mobilekd {
 namespace {
 
 struct Arguments {
-  std::vector<std::string> places;             // command, model, and what the command takes after it
+  std::vector<std::string> places;  // command, model, and what the command takes after it
   std::map<std::string, std::string> options;  // without the dashes
 
   std::string option(const std::string& name, const std::string& fallback) const {
@@ -46,14 +49,16 @@ struct Arguments {
     char* end = nullptr;
     const double value = std::strtod(found->second.c_str(), &end);
     if (end == found->second.c_str() || *end != 0 || !(value >= 0 && value <= 1e7)) {
-      throw Failure(Exit::usage, "--" + name + " " + found->second + ": not a number that makes sense");
+      throw Failure(Exit::usage,
+                    "--" + name + " " + found->second + ": not a number that makes sense");
     }
     return value;
   }
 };
 
 Arguments parse(int argc, char** argv) {
-  static const std::vector<std::string> known = {"inputs", "samples", "warmup", "seconds", "threads", "cores"};
+  static const std::vector<std::string> known = {"inputs",  "samples", "warmup",
+                                                 "seconds", "threads", "cores"};
   Arguments arguments;
   for (int i = 1; i < argc; i++) {
     const std::string word = argv[i];
@@ -64,7 +69,8 @@ Arguments parse(int argc, char** argv) {
     } else {
       bool found = false;
       for (const std::string& name : known) found = found || word == "--" + name;
-      if (!found || i + 1 == argc) throw Failure(Exit::usage, word + ": unknown option, or its value is missing");
+      if (!found || i + 1 == argc)
+        throw Failure(Exit::usage, word + ": unknown option, or its value is missing");
       arguments.options[word.substr(2)] = argv[++i];
     }
   }
@@ -75,10 +81,12 @@ Arguments parse(int argc, char** argv) {
 std::vector<float> read_inputs(const std::string& path, bool floats, size_t numel) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Failure(Exit::inputs, path + ": missing or not readable");
-  const std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::vector<char> bytes((std::istreambuf_iterator<char>(file)),
+                                std::istreambuf_iterator<char>());
   const size_t width = floats ? sizeof(float) : 1;
   if (bytes.empty() || bytes.size() % (numel * width) != 0) {
-    throw Failure(Exit::inputs, path + ": " + std::to_string(bytes.size()) + " bytes are not a whole number of the model's inputs of " +
+    throw Failure(Exit::inputs, path + ": " + std::to_string(bytes.size()) +
+                                    " bytes are not a whole number of the model's inputs of " +
                                     std::to_string(numel * width));
   }
   std::vector<float> values(bytes.size() / width);
@@ -88,12 +96,14 @@ std::vector<float> read_inputs(const std::string& path, bool floats, size_t nume
     } else {
       values[i] = static_cast<float>(static_cast<unsigned char>(bytes[i]));
     }
-    if (!std::isfinite(values[i])) throw Failure(Exit::inputs, path + ": value " + std::to_string(i) + " is not finite");
+    if (!std::isfinite(values[i]))
+      throw Failure(Exit::inputs, path + ": value " + std::to_string(i) + " is not finite");
   }
   return values;
 }
 
-// The first picture of --inputs, else a fixed pattern over 0..255: time does not hang on the values, only on the shape.
+// The first picture of --inputs, else a fixed pattern over 0..255: time does not hang on the
+// values, only on the shape.
 void fill_input(Model& model, const Arguments& arguments) {
   const std::string path = arguments.option("inputs", "");
   if (!path.empty()) {
@@ -118,12 +128,14 @@ std::string golden(const Arguments& arguments, size_t threads) {
   Model model(arguments.places[1]);
   model.load_file();
   model.load_method();
-  const std::vector<float> inputs = read_inputs(arguments.places[2], !arguments.option("floats", "").empty(), model.numel());
+  const std::vector<float> inputs =
+      read_inputs(arguments.places[2], !arguments.option("floats", "").empty(), model.numel());
   const size_t count = inputs.size() / model.numel();
   std::vector<std::ofstream> files;
   std::vector<int64_t> widths;
   for (size_t i = 0; i < count; i++) {
-    std::copy_n(inputs.begin() + static_cast<std::ptrdiff_t>(i * model.numel()), model.numel(), model.input());
+    std::copy_n(inputs.begin() + static_cast<std::ptrdiff_t>(i * model.numel()), model.numel(),
+                model.input());
     model.run();
     for (size_t k = 0; k < model.outputs(); k++) {
       const std::vector<float> answer = model.output(k);
@@ -131,11 +143,14 @@ std::string golden(const Arguments& arguments, size_t threads) {
         files.emplace_back(arguments.places[3] + "." + std::to_string(k), std::ios::binary);
         widths.push_back(static_cast<int64_t>(answer.size()));
       }
-      files[k].write(reinterpret_cast<const char*>(answer.data()), static_cast<std::streamsize>(answer.size() * sizeof(float)));
+      files[k].write(reinterpret_cast<const char*>(answer.data()),
+                     static_cast<std::streamsize>(answer.size() * sizeof(float)));
     }
   }
   for (std::ofstream& file : files) {
-    if (!file.flush()) throw Failure(Exit::system, arguments.places[3] + ": cannot be written; is the storage full?");
+    if (!file.flush())
+      throw Failure(Exit::system,
+                    arguments.places[3] + ": cannot be written; is the storage full?");
   }
   Json json;
   describe(json, model, threads);
@@ -188,7 +203,9 @@ std::string memory(const Arguments& arguments, size_t threads) {
   const MemoryUse after = memory_use();
   Json json;
   describe(json, model, threads);
-  const auto put = [&json](const char* key, int64_t bytes) { bytes < 0 ? json.null(key) : json.number(key, bytes); };
+  const auto put = [&json](const char* key, int64_t bytes) {
+    bytes < 0 ? json.null(key) : json.number(key, bytes);
+  };
   put("baseline_rss_bytes", before.rss);
   put("peak_rss_bytes", after.peak);
   put("pss_bytes", after.pss);
@@ -222,19 +239,25 @@ struct Command {
 };
 
 int run(int argc, char** argv) {
-  static const std::map<std::string, Command> commands = {
-      {"golden", {4, golden}}, {"measure", {2, measure}}, {"memory", {2, memory}}, {"profile", {3, profile}}};
+  static const std::map<std::string, Command> commands = {{"golden", {4, golden}},
+                                                          {"measure", {2, measure}},
+                                                          {"memory", {2, memory}},
+                                                          {"profile", {3, profile}}};
   try {
     const Arguments arguments = parse(argc, argv);
-    const auto command = arguments.places.empty() ? commands.end() : commands.find(arguments.places[0]);
+    const auto command =
+        arguments.places.empty() ? commands.end() : commands.find(arguments.places[0]);
     if (command == commands.end() || command->second.places != arguments.places.size()) {
-      throw Failure(Exit::usage, "usage: golden MODEL INPUTS OUTPUTS | measure MODEL | memory MODEL | profile MODEL ETDUMP, then options");
+      throw Failure(Exit::usage,
+                    "usage: golden MODEL INPUTS OUTPUTS | measure MODEL | memory MODEL | profile "
+                    "MODEL ETDUMP, then options");
     }
     executorch::runtime::runtime_init();
     const std::string cores = arguments.option("cores", "");
     if (!cores.empty()) bind_cores(cores);  // before the pool, whose threads inherit it
     const size_t threads = set_threads(static_cast<uint32_t>(arguments.number("threads", 0)));
-    std::printf("mobilekd-runner-json %s\nmobilekd-runner-end\n", command->second.run(arguments, threads).c_str());
+    std::printf("mobilekd-runner-json %s\nmobilekd-runner-end\n",
+                command->second.run(arguments, threads).c_str());
     return 0;
   } catch (const Failure& failure) {
     std::fprintf(stderr, "mobilekd-runner: %s\n", failure.what());

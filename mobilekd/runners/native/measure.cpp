@@ -37,11 +37,13 @@ int64_t overhead_ns() {
 }
 
 void warm_up(Model& model, size_t limit, Steady& series) {
-  const std::string words = "windows of 10; steady when a window's median is within 2% of the one before";
+  const std::string words =
+      "windows of 10; steady when a window's median is within 2% of the one before";
   double before = 0;
   while (series.warmup_ns.size() + kWindow <= limit) {
     for (size_t i = 0; i < kWindow; i++) series.warmup_ns.push_back(timed(model));
-    const double now = static_cast<double>(median({series.warmup_ns.end() - kWindow, series.warmup_ns.end()}));
+    const double now =
+        static_cast<double>(median({series.warmup_ns.end() - kWindow, series.warmup_ns.end()}));
     if (before > 0 && std::abs(now - before) <= kTolerance * before) {
       series.rule = words;
       return;

@@ -14,10 +14,12 @@ namespace mobilekd {
 class Model {
  public:
   // Checks that the file is there; loads nothing yet. `tracer` may be null.
-  Model(const std::string& path, std::unique_ptr<executorch::runtime::EventTracer> tracer = nullptr);
+  Model(const std::string& path,
+        std::unique_ptr<executorch::runtime::EventTracer> tracer = nullptr);
 
   void load_file();    // map the file and read the program
-  void load_method();  // set up `forward`: plan memory, hand the delegates their parts; then the input's shape is known
+  void load_method();  // set up `forward`: plan memory, hand the delegates their parts; then the
+                       // input's shape is known
 
   const std::vector<int32_t>& shape() const { return shape_; }
   size_t numel() const { return input_.size(); }

@@ -15,7 +15,9 @@
 namespace mobilekd {
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 #ifdef __linux__
@@ -25,8 +27,10 @@ void bind_cores(const std::string& list) {
   CPU_ZERO(&cores);
   std::stringstream items(list);
   for (std::string item; std::getline(items, item, ',');) {
-    if (item.empty() || item.size() > 4 || item.find_first_not_of("0123456789") != std::string::npos) {
-      throw Failure(Exit::usage, "--cores " + list + ": write core numbers with commas, such as 4,5,6,7");
+    if (item.empty() || item.size() > 4 ||
+        item.find_first_not_of("0123456789") != std::string::npos) {
+      throw Failure(Exit::usage,
+                    "--cores " + list + ": write core numbers with commas, such as 4,5,6,7");
     }
     CPU_SET(std::stoi(item), &cores);
   }
@@ -49,7 +53,8 @@ int64_t proc_bytes(const char* path, const std::string& key) {
 }  // namespace
 
 MemoryUse memory_use() {
-  return {proc_bytes("/proc/self/status", "VmRSS:"), proc_bytes("/proc/self/status", "VmHWM:"), proc_bytes("/proc/self/smaps_rollup", "Pss:")};
+  return {proc_bytes("/proc/self/status", "VmRSS:"), proc_bytes("/proc/self/status", "VmHWM:"),
+          proc_bytes("/proc/self/smaps_rollup", "Pss:")};
 }
 
 #else

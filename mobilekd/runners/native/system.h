@@ -9,7 +9,8 @@ namespace mobilekd {
 // Nanoseconds of std::chrono::steady_clock.
 int64_t now_ns();
 
-// Bind this process (and the threads it will start) to cores such as "4,5,6,7"; Failure where that cannot be done.
+// Bind this process (and the threads it will start) to cores such as "4,5,6,7"; Failure where that
+// cannot be done.
 void bind_cores(const std::string& list);
 
 struct MemoryUse {

@@ -1,5 +1,6 @@
-// ExecuTorch's thread pool. The wheel exports these symbols but ships no header for them; the declarations follow
-// extension/threadpool/threadpool.h of ExecuTorch 1.5. Only non-virtual members are named, so a partial class links.
+// ExecuTorch's thread pool. The wheel exports these symbols but ships no header for them; the
+// declarations follow extension/threadpool/threadpool.h of ExecuTorch 1.5. Only non-virtual members
+// are named, so a partial class links.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,9 @@ ThreadPool* get_threadpool();
 
 namespace mobilekd {
 
-// Set the pool's size and return the size in effect. Call it before a program is loaded: a loaded delegate keeps the old
-// pool, and resetting under it crashes. 0 leaves the default. XNNPACK, too, needs to know the processor: without it there is no pool, and Failure.
+// Set the pool's size and return the size in effect. Call it before a program is loaded: a loaded
+// delegate keeps the old pool, and resetting under it crashes. 0 leaves the default. XNNPACK, too,
+// needs to know the processor: without it there is no pool, and Failure.
 size_t set_threads(uint32_t count);
 
 }  // namespace mobilekd

@@ -3,11 +3,14 @@ package org.mobilekd.demo
 import android.app.Activity
 import android.os.Bundle
 import android.util.Log
+import kotlin.concurrent.thread
 import org.mobilekd.demo.bench.BenchEntry
 import org.mobilekd.demo.bench.BenchFailed
-import kotlin.concurrent.thread
 
-/** `adb shell am start`, for phones whose maker refuses `am instrument`: the answer is a file that the shell can pull. */
+/**
+ * `adb shell am start`, for phones whose maker refuses `am instrument`: the answer is a file that
+ * the shell can pull.
+ */
 class BenchActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)

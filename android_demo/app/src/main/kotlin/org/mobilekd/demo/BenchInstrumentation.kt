@@ -18,6 +18,10 @@ class BenchInstrumentation : Instrumentation() {
     override fun onStart() {
         super.onStart()
         val result = BenchEntry(targetContext).bundle(arguments::getString)
-        finish(if (result.containsKey(BenchEntry.ERROR)) Activity.RESULT_CANCELED else Activity.RESULT_OK, result)
+        finish(
+            if (result.containsKey(BenchEntry.ERROR)) Activity.RESULT_CANCELED
+            else Activity.RESULT_OK,
+            result,
+        )
     }
 }

@@ -1,5 +1,7 @@
 package org.mobilekd.demo
 
+import java.io.Closeable
+import java.util.concurrent.CancellationException
 import org.mobilekd.demo.answer.Answer
 import org.mobilekd.demo.answer.Attention
 import org.mobilekd.demo.answer.Nonsense
@@ -9,16 +11,18 @@ import org.mobilekd.demo.answer.rank
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.Output
 import org.mobilekd.demo.photograph.Pixels
-import java.io.Closeable
-import java.util.concurrent.CancellationException
 
 /**
  * The whole story: photograph -> tensor -> model -> answer.
  *
  * @param open decodes a photograph upright; closed as soon as the tensor is made
  */
-class Classifier<P>(private val model: Model, private val open: () -> P) where P : Pixels, P : Closeable {
-    /** Stops with [CancellationException] between two steps, or between two rows, once [cancelled] says so. */
+class Classifier<P>(private val model: Model, private val open: () -> P)
+    where P : Pixels, P : Closeable {
+    /**
+     * Stops with [CancellationException] between two steps, or between two rows, once [cancelled]
+     * says so.
+     */
     fun classify(cancelled: () -> Boolean = { false }): Answer {
         fun now(): Long = if (cancelled()) throw CancellationException() else System.nanoTime()
         val spec = model.spec
@@ -34,12 +38,29 @@ class Classifier<P>(private val model: Model, private val open: () -> P) where P
         val ranked = rank(spec.labels, outputs.first().values)
         val flaws = quality(picture).flaws(spec.quality)
         val attention = outputs.getOrNull(1)?.let(::attention)
-        val times = Times(decoded - start, resized - decoded, executed - resized, System.nanoTime() - executed)
-        return Answer(ranked, sure = ranked.first().probability >= spec.threshold, flaws, attention, times)
+        val times =
+            Times(
+                decoded - start,
+                resized - decoded,
+                executed - resized,
+                System.nanoTime() - executed,
+            )
+        return Answer(
+            ranked,
+            sure = ranked.first().probability >= spec.threshold,
+            flaws,
+            attention,
+            times,
+        )
     }
 
     private fun attention(output: Output): Attention {
-        if (output.shape.size != 3 || output.values.any { !it.isFinite() }) throw Nonsense("an attention map of shape ${output.shape}")
-        return Attention(output.shape[2], output.shape[1], output.values.map { it.coerceIn(0f, 1f) })
+        if (output.shape.size != 3 || output.values.any { !it.isFinite() })
+            throw Nonsense("an attention map of shape ${output.shape}")
+        return Attention(
+            output.shape[2],
+            output.shape[1],
+            output.values.map { it.coerceIn(0f, 1f) },
+        )
     }
 }

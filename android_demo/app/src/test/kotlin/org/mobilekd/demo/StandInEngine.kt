@@ -3,7 +3,10 @@ package org.mobilekd.demo
 import org.mobilekd.demo.model.Engine
 import org.mobilekd.demo.model.Output
 
-/** An engine that answers what it is told, for screens and for what no exporter writes; the real one has its own tests. */
+/**
+ * An engine that answers what it is told, for screens and for what no exporter writes; the real one
+ * has its own tests.
+ */
 class StandInEngine(
     private val constants: Map<String, List<Any>> = CONSTANTS,
     private val attention: Boolean = true,
@@ -20,8 +23,17 @@ class StandInEngine(
 
     override fun forward(input: FloatArray, shape: LongArray): List<Output> {
         val probabilities = answer(input)
-        val map = Output(listOf(1, 4, 4), FloatArray(16) { if (it in setOf(5, 6, 9, 10)) 1f else if (it in setOf(1, 4, 2, 7)) 0.4f else 0f })
-        return listOfNotNull(Output(listOf(1, probabilities.size), probabilities), map.takeIf { attention })
+        val map =
+            Output(
+                listOf(1, 4, 4),
+                FloatArray(16) {
+                    if (it in setOf(5, 6, 9, 10)) 1f else if (it in setOf(1, 4, 2, 7)) 0.4f else 0f
+                },
+            )
+        return listOfNotNull(
+            Output(listOf(1, probabilities.size), probabilities),
+            map.takeIf { attention },
+        )
     }
 
     override fun close() {
@@ -29,32 +41,45 @@ class StandInEngine(
     }
 
     companion object {
-        val LABELS = listOf(
-            "actinic keratosis", "basal cell carcinoma", "benign keratosis", "dermatofibroma", "melanoma", "melanocytic nevus", "vascular lesion",
-        )
+        val LABELS =
+            listOf(
+                "actinic keratosis",
+                "basal cell carcinoma",
+                "benign keratosis",
+                "dermatofibroma",
+                "melanoma",
+                "melanocytic nevus",
+                "vascular lesion",
+            )
         val PROBABILITIES = floatArrayOf(0.012f, 0.021f, 0.094f, 0.008f, 0.148f, 0.708f, 0.009f)
         val UNSURE = floatArrayOf(0.05f, 0.11f, 0.23f, 0.04f, 0.26f, 0.28f, 0.03f)
 
-        val CONSTANTS: Map<String, List<Any>> = mapOf(
-            "schema_version" to listOf(1L),
-            "name" to listOf("ham10000-035"),
-            "backend" to listOf("xnnpack"),
-            "precision" to listOf("int8"),
-            "labels" to listOf("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
-            "label_texts" to LABELS,
-            "input_height" to listOf(128L),
-            "input_width" to listOf(160L),
-            "color" to listOf("RGB"),
-            "crop" to listOf("center"),
-            "resize" to listOf("pillow-bilinear"),
-            "temperature" to listOf(1.18),
-            "threshold" to listOf(0.41),
-            "quality" to listOf(3.0, 70.0, 235.0),
-            "decision" to listOf("The likeliest class"),
-            "outputs" to listOf("probabilities", "cam"),
-            "card" to listOf("A student for seven kinds of pigmented skin lesions.\nTrained on dermoscopy photographs, split by lesion."),
-            "student" to listOf("4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb"),
-            "versions" to listOf("mobilekd=0.1.0", "executorch=1.5.1", "torch=2.15.0"),
-        )
+        val CONSTANTS: Map<String, List<Any>> =
+            mapOf(
+                "schema_version" to listOf(1L),
+                "name" to listOf("ham10000-035"),
+                "backend" to listOf("xnnpack"),
+                "precision" to listOf("int8"),
+                "labels" to listOf("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+                "label_texts" to LABELS,
+                "input_height" to listOf(128L),
+                "input_width" to listOf(160L),
+                "color" to listOf("RGB"),
+                "crop" to listOf("center"),
+                "resize" to listOf("pillow-bilinear"),
+                "temperature" to listOf(1.18),
+                "threshold" to listOf(0.41),
+                "quality" to listOf(3.0, 70.0, 235.0),
+                "decision" to listOf("The likeliest class"),
+                "outputs" to listOf("probabilities", "cam"),
+                "card" to
+                    listOf(
+                        "A student for seven kinds of pigmented skin lesions.\n" +
+                            "Trained on dermoscopy photographs, split by lesion."
+                    ),
+                "student" to
+                    listOf("4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb"),
+                "versions" to listOf("mobilekd=0.1.0", "executorch=1.5.1", "torch=2.15.0"),
+            )
     }
 }

@@ -6,8 +6,9 @@ import kotlin.math.abs
 data class Ranked(val label: String, val probability: Float)
 
 /**
- * Where the model looked: `[height, width]` values 0..1. The cell at (row, column) looks around the point
- * (row / height, column / width) of the crop, its own upper left corner: the exporter's students are built so.
+ * Where the model looked: `[height, width]` values 0..1. The cell at (row, column) looks around the
+ * point (row / height, column / width) of the crop, its own upper left corner: the exporter's
+ * students are built so.
  */
 data class Attention(val width: Int, val height: Int, val values: List<Float>)
 
@@ -21,17 +22,29 @@ data class Times(val decode: Long, val resize: Long, val execute: Long, val answ
  * @property sure false where the best probability is below the model's own threshold
  * @property flaws what may be wrong with the photograph; empty where the model carries no limits
  */
-data class Answer(val ranked: List<Ranked>, val sure: Boolean, val flaws: Set<Flaw>, val attention: Attention?, val times: Times) {
-    val best: Ranked get() = ranked.first()
+data class Answer(
+    val ranked: List<Ranked>,
+    val sure: Boolean,
+    val flaws: Set<Flaw>,
+    val attention: Attention?,
+    val times: Times,
+) {
+    val best: Ranked
+        get() = ranked.first()
 }
 
-/** The model's answer is no probability distribution: a broken file or a broken runtime, never to be shown as a result. */
+/**
+ * The model's answer is no probability distribution: a broken file or a broken runtime, never to be
+ * shown as a result.
+ */
 class Nonsense(val detail: String) : Exception(detail)
 
 /** Probabilities in the model's order -> most probable first; equal ones keep the model's order. */
 fun rank(labels: List<String>, probabilities: FloatArray): List<Ranked> {
-    if (probabilities.size != labels.size) throw Nonsense("${probabilities.size} probabilities for ${labels.size} classes")
-    if (probabilities.any { !it.isFinite() || it < 0f || it > 1.0001f }) throw Nonsense("a probability outside 0..1")
+    if (probabilities.size != labels.size)
+        throw Nonsense("${probabilities.size} probabilities for ${labels.size} classes")
+    if (probabilities.any { !it.isFinite() || it < 0f || it > 1.0001f })
+        throw Nonsense("a probability outside 0..1")
     val sum = probabilities.sum()
     if (abs(sum - 1f) > 0.01f) throw Nonsense("probabilities that sum to $sum")
     return labels.zip(probabilities.asList(), ::Ranked).sortedByDescending { it.probability }

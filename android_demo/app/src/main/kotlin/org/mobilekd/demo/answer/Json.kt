@@ -1,6 +1,9 @@
 package org.mobilekd.demo.answer
 
-/** JSON (RFC 8259) to and from Map, List, String, Long, Double, Boolean and null; android.jar's own is a stub in plain tests. */
+/**
+ * JSON (RFC 8259) to and from Map, List, String, Long, Double, Boolean and null; android.jar's own
+ * is a stub in plain tests.
+ */
 object Json {
     /** The document in one line. Non-finite numbers and foreign types are the caller's mistake. */
     fun write(value: Any?): String = StringBuilder().also { append(it, value) }.toString()
@@ -10,22 +13,33 @@ object Json {
 
     private fun append(out: StringBuilder, value: Any?) {
         when (value) {
-            null, is Boolean, is Int, is Long -> out.append(value)
-            is Double -> out.append(value.also { require(it.isFinite()) { "JSON has no word for $it" } })
+            null,
+            is Boolean,
+            is Int,
+            is Long -> out.append(value)
+            is Double ->
+                out.append(value.also { require(it.isFinite()) { "JSON has no word for $it" } })
             is Float -> append(out, value.toDouble())
             is String -> quote(out, value)
-            is Map<*, *> -> joined(out, '{', '}', value.entries) { (key, item) ->
-                quote(out, key as String)
-                out.append(':')
-                append(out, item)
-            }
+            is Map<*, *> ->
+                joined(out, '{', '}', value.entries) { (key, item) ->
+                    quote(out, key as String)
+                    out.append(':')
+                    append(out, item)
+                }
             is Iterable<*> -> joined(out, '[', ']', value) { append(out, it) }
             is LongArray -> append(out, value.asList())
             else -> throw IllegalArgumentException("JSON has no word for ${value.javaClass}")
         }
     }
 
-    private fun <T> joined(out: StringBuilder, open: Char, close: Char, items: Iterable<T>, each: (T) -> Unit) {
+    private fun <T> joined(
+        out: StringBuilder,
+        open: Char,
+        close: Char,
+        items: Iterable<T>,
+        each: (T) -> Unit,
+    ) {
         out.append(open)
         items.forEachIndexed { index, item ->
             if (index > 0) out.append(',')
@@ -56,14 +70,15 @@ object Json {
         private fun value(depth: Int): Any? {
             if (depth > 100) fail()
             return when (next()) {
-                '{' -> buildMap {
-                    list('}') {
-                        if (next() != '"') fail()
-                        val key = string()
-                        expect(':')
-                        put(key, value(depth + 1))
+                '{' ->
+                    buildMap {
+                        list('}') {
+                            if (next() != '"') fail()
+                            val key = string()
+                            expect(':')
+                            put(key, value(depth + 1))
+                        }
                     }
-                }
                 '[' -> buildList { list(']') { add(value(depth + 1)) } }
                 '"' -> string()
                 't' -> word("true", true)
@@ -111,19 +126,26 @@ object Json {
             }
         }
 
-        private fun escaped(): Char = when (val char = text.getOrNull(at++)) {
-            '"', '\\', '/' -> char
-            'b' -> '\b'
-            'f' -> '\u000C'
-            'n' -> '\n'
-            'r' -> '\r'
-            't' -> '\t'
-            'u' -> {
-                at += 4
-                text.takeIf { at <= it.length }?.substring(at - 4, at)?.toIntOrNull(16)?.toChar() ?: fail()
+        private fun escaped(): Char =
+            when (val char = text.getOrNull(at++)) {
+                '"',
+                '\\',
+                '/' -> char
+                'b' -> '\b'
+                'f' -> '\u000C'
+                'n' -> '\n'
+                'r' -> '\r'
+                't' -> '\t'
+                'u' -> {
+                    at += 4
+                    text
+                        .takeIf { at <= it.length }
+                        ?.substring(at - 4, at)
+                        ?.toIntOrNull(16)
+                        ?.toChar() ?: fail()
+                }
+                else -> fail()
             }
-            else -> fail()
-        }
 
         private fun <T> word(word: String, value: T): T {
             if (!text.startsWith(word, at)) fail()

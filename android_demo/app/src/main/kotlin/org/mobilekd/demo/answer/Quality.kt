@@ -6,9 +6,15 @@ import org.mobilekd.demo.tensor.Picture
 data class QualityLimits(val sharpnessLow: Double, val lumaLow: Double, val lumaHigh: Double)
 
 /** What may be wrong with a photograph. That it shows skin at all is not claimed to be seen. */
-enum class Flaw { BLURRED, DARK, BRIGHT }
+enum class Flaw {
+    BLURRED,
+    DARK,
+    BRIGHT,
+}
 
-/** Measured on the picture the model sees, so that it does not depend on the camera's resolution. */
+/**
+ * Measured on the picture the model sees, so that it does not depend on the camera's resolution.
+ */
 data class Quality(val sharpness: Double, val luma: Double) {
     /** Everything beyond its limit. */
     fun flaws(limits: QualityLimits): Set<Flaw> = buildSet {
@@ -22,17 +28,20 @@ data class Quality(val sharpness: Double, val luma: Double) {
 fun quality(picture: Picture): Quality {
     val width = picture.width
     val height = picture.height
-    val luma = IntArray(width * height) {
-        fun channel(index: Int) = picture.rgb[3 * it + index].toInt() and 255
-        (77 * channel(0) + 150 * channel(1) + 29 * channel(2)) shr 8
-    }
+    val luma =
+        IntArray(width * height) {
+            fun channel(index: Int) = picture.rgb[3 * it + index].toInt() and 255
+            (77 * channel(0) + 150 * channel(1) + 29 * channel(2)) shr 8
+        }
     var count = 0L
     var sum = 0L
     var squares = 0L
     for (y in 1 until height - 1) {
         for (x in 1 until width - 1) {
             val at = y * width + x
-            val laplacian = (luma[at - 1] + luma[at + 1] + luma[at - width] + luma[at + width] - 4 * luma[at]).toLong()
+            val laplacian =
+                (luma[at - 1] + luma[at + 1] + luma[at - width] + luma[at + width] - 4 * luma[at])
+                    .toLong()
             count++
             sum += laplacian
             squares += laplacian * laplacian

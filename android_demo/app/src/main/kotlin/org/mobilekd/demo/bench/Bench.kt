@@ -1,10 +1,5 @@
 package org.mobilekd.demo.bench
 
-import org.mobilekd.demo.answer.Json
-import org.mobilekd.demo.answer.rank
-import org.mobilekd.demo.model.Engine
-import org.mobilekd.demo.model.Spec
-import org.mobilekd.demo.photograph.Pixels
 import java.io.Closeable
 import java.io.File
 import java.nio.ByteBuffer
@@ -12,13 +7,18 @@ import java.nio.ByteOrder
 import java.security.MessageDigest
 import java.util.Base64
 import java.util.concurrent.CancellationException
+import org.mobilekd.demo.answer.Json
+import org.mobilekd.demo.answer.rank
+import org.mobilekd.demo.model.Engine
+import org.mobilekd.demo.model.Spec
+import org.mobilekd.demo.photograph.Pixels
 
 /** Nanoseconds of one cold start: map the file, load the method, first inference. */
 class Cold(val fileLoad: Long, val methodLoad: Long, val firstInference: Long)
 
 /**
- * Measures one model with one number of threads in this process. Correctness is not judged here: the golden answers are
- * handed over, and whoever asked compares them.
+ * Measures one model with one number of threads in this process. Correctness is not judged here:
+ * the golden answers are handed over, and whoever asked compares them.
  *
  * @param open loads a model file with a number of threads
  * @param decode opens a photograph upright
@@ -32,21 +32,27 @@ class Bench<P>(
 ) where P : Pixels, P : Closeable {
 
     /** The fields of the answer that belong to the mode, named as in the measurement schema. */
-    fun run(): Map<String, Any?> = when (request.mode) {
-        Mode.IDENTIFY -> mapOf("mode" to "identify", "model_sha256" to sha256(model))
-        Mode.GOLDEN -> golden()
-        Mode.MEASURE -> measure()
-    }
+    fun run(): Map<String, Any?> =
+        when (request.mode) {
+            Mode.IDENTIFY -> mapOf("mode" to "identify", "model_sha256" to sha256(model))
+            Mode.GOLDEN -> golden()
+            Mode.MEASURE -> measure()
+        }
 
     private fun golden(): Map<String, Any?> {
-        val inputs = requireNotNull(request.inputs) { "inputs: the golden mode needs them" }.readBytes()
+        val inputs =
+            requireNotNull(request.inputs) { "inputs: the golden mode needs them" }.readBytes()
         open(model, request.threads).use { engine ->
             val spec = Spec.read(engine)
             val answers = inputsOf(inputs, spec).map { engine.forward(it, shape(spec))[0].values }
-            val bytes = ByteBuffer.allocate(answers.sumOf { it.size } * 4).order(ByteOrder.LITTLE_ENDIAN)
+            val bytes =
+                ByteBuffer.allocate(answers.sumOf { it.size } * 4).order(ByteOrder.LITTLE_ENDIAN)
             answers.forEach { it.forEach(bytes::putFloat) }
             return mapOf(
-                "mode" to "golden", "model_sha256" to sha256(model), "count" to answers.size, "classes" to spec.labels.size,
+                "mode" to "golden",
+                "model_sha256" to sha256(model),
+                "count" to answers.size,
+                "classes" to spec.labels.size,
                 "answers" to Base64.getEncoder().encodeToString(bytes.array()),
             )
         }
@@ -60,8 +66,9 @@ class Bench<P>(
             engine.prepare()
             val prepared = System.nanoTime()
             val spec = Spec.read(engine)
-            val input = request.inputs?.let { inputsOf(it.readBytes(), spec).first() }
-                ?: FloatArray(3 * spec.preprocess.height * spec.preprocess.width) { 127f }
+            val input =
+                request.inputs?.let { inputsOf(it.readBytes(), spec).first() }
+                    ?: FloatArray(3 * spec.preprocess.height * spec.preprocess.width) { 127f }
             val shape = shape(spec)
             fun infer(): Long {
                 if (cancelled()) throw CancellationException()
@@ -77,15 +84,24 @@ class Bench<P>(
             return mapOf(
                 "mode" to "measure",
                 "model_sha256" to sha256(model),
-                "cold" to mapOf(
-                    "file_load_ns" to cold.fileLoad, "method_load_ns" to cold.methodLoad, "first_inference_ns" to cold.firstInference,
-                ),
-                "series" to mapOf(
-                    "threads_asked" to request.threads, "threads_in_effect" to null, "cores" to "all",
-                    "warmup_ns" to warmup.samples, "steady_rule" to warmup.rule, "samples_ns" to samples,
-                ),
+                "cold" to
+                    mapOf(
+                        "file_load_ns" to cold.fileLoad,
+                        "method_load_ns" to cold.methodLoad,
+                        "first_inference_ns" to cold.firstInference,
+                    ),
+                "series" to
+                    mapOf(
+                        "threads_asked" to request.threads,
+                        "threads_in_effect" to null,
+                        "cores" to "all",
+                        "warmup_ns" to warmup.samples,
+                        "steady_rule" to warmup.rule,
+                        "samples_ns" to samples,
+                    ),
                 "pipeline" to pipeline,
-                "memory" to mapOf("baseline_rss_bytes" to baseline, "peak_rss_bytes" to status("VmHWM")),
+                "memory" to
+                    mapOf("baseline_rss_bytes" to baseline, "peak_rss_bytes" to status("VmHWM")),
                 "sustained" to sustained,
             )
         }
@@ -102,9 +118,17 @@ class Bench<P>(
         return mapOf("threads" to request.threads, "offsets_ns" to offsets, "samples_ns" to samples)
     }
 
-    /** The whole path of the app over the photographs in turn, until as many were seen as samples are wanted. */
+    /**
+     * The whole path of the app over the photographs in turn, until as many were seen as samples
+     * are wanted.
+     */
     private fun pipeline(engine: Engine, spec: Spec, folder: File): Map<String, List<Long>> {
-        val files = folder.listFiles().orEmpty().filter { it.extension.lowercase() in setOf("jpg", "jpeg", "png") }.sortedBy { it.name }
+        val files =
+            folder
+                .listFiles()
+                .orEmpty()
+                .filter { it.extension.lowercase() in setOf("jpg", "jpeg", "png") }
+                .sortedBy { it.name }
         require(files.isNotEmpty()) { "photographs: no JPEG or PNG in $folder" }
         val steps = List(4) { ArrayList<Long>() }
         repeat(request.samples) { index ->
@@ -125,12 +149,17 @@ class Bench<P>(
         return listOf("decode_ns", "resize_ns", "execute_ns", "post_ns").zip(steps).toMap()
     }
 
-    private fun shape(spec: Spec) = longArrayOf(1, 3, spec.preprocess.height.toLong(), spec.preprocess.width.toLong())
+    private fun shape(spec: Spec) =
+        longArrayOf(1, 3, spec.preprocess.height.toLong(), spec.preprocess.width.toLong())
 
     private fun inputsOf(bytes: ByteArray, spec: Spec): List<FloatArray> {
         val size = 3 * spec.preprocess.height * spec.preprocess.width
-        require(bytes.isNotEmpty() && bytes.size % size == 0) { "inputs: ${bytes.size} bytes are no whole number of $size" }
-        return List(bytes.size / size) { item -> FloatArray(size) { (bytes[item * size + it].toInt() and 255).toFloat() } }
+        require(bytes.isNotEmpty() && bytes.size % size == 0) {
+            "inputs: ${bytes.size} bytes are no whole number of $size"
+        }
+        return List(bytes.size / size) { item ->
+            FloatArray(size) { (bytes[item * size + it].toInt() and 255).toFloat() }
+        }
     }
 
     companion object {
@@ -138,7 +167,8 @@ class Bench<P>(
         const val CONTRACT = 1
 
         /** The answer as one JSON document. */
-        fun document(fields: Map<String, Any?>): String = Json.write(mapOf("mobilekd_app" to CONTRACT) + fields)
+        fun document(fields: Map<String, Any?>): String =
+            Json.write(mapOf("mobilekd_app" to CONTRACT) + fields)
 
         /** Hex SHA-256 of a file. */
         fun sha256(file: File): String {
@@ -155,8 +185,13 @@ class Bench<P>(
         }
 
         /** A line of `/proc/self/status` in bytes, or null where the kernel does not tell. */
-        private fun status(name: String): Long? = File("/proc/self/status").takeIf(File::canRead)?.useLines { lines ->
-            lines.firstOrNull { it.startsWith("$name:") }?.filter(Char::isDigit)?.toLongOrNull()?.times(1024)
-        }
+        private fun status(name: String): Long? =
+            File("/proc/self/status").takeIf(File::canRead)?.useLines { lines ->
+                lines
+                    .firstOrNull { it.startsWith("$name:") }
+                    ?.filter(Char::isDigit)
+                    ?.toLongOrNull()
+                    ?.times(1024)
+            }
     }
 }

@@ -3,6 +3,9 @@ package org.mobilekd.demo.bench
 import android.content.Context
 import android.os.Bundle
 import android.os.Debug
+import java.io.File
+import java.io.IOException
+import java.util.Base64
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.answer.Json
 import org.mobilekd.demo.answer.Nonsense
@@ -12,15 +15,20 @@ import org.mobilekd.demo.model.UnfitModel
 import org.mobilekd.demo.photograph.NotAPhotograph
 import org.mobilekd.demo.photograph.PhotographDecoder
 import org.mobilekd.demo.photograph.TooLittleMemory
-import java.io.File
-import java.io.IOException
-import java.util.Base64
 
 /** What both entries for adb share: read the request, measure, wrap the answer. */
 class BenchEntry(private val context: Context) {
-    /** The answer's file where adb can read it; [BenchFailed] on a phone whose shared storage is away. */
+    /**
+     * The answer's file where adb can read it; [BenchFailed] on a phone whose shared storage is
+     * away.
+     */
     val file: File
-        get() = File(context.getExternalFilesDir(null) ?: throw BenchFailed("the phone's shared storage is not there"), "bench.json")
+        get() =
+            File(
+                context.getExternalFilesDir(null)
+                    ?: throw BenchFailed("the phone's shared storage is not there"),
+                "bench.json",
+            )
 
     /** Delete an earlier answer, so that it is not taken for this one. */
     fun forget() {
@@ -40,13 +48,17 @@ class BenchEntry(private val context: Context) {
     }
 
     /** The answer, or what went wrong, as one JSON document. */
-    fun document(value: (String) -> String?): String = try {
-        run(value)
-    } catch (error: BenchFailed) {
-        Json.write(mapOf("mobilekd_app" to Bench.CONTRACT, "error" to error.message))
-    }
+    fun document(value: (String) -> String?): String =
+        try {
+            run(value)
+        } catch (error: BenchFailed) {
+            Json.write(mapOf("mobilekd_app" to Bench.CONTRACT, "error" to error.message))
+        }
 
-    /** The answer, or what went wrong, for standard output; a document of more than [longest] characters is left in [file]. */
+    /**
+     * The answer, or what went wrong, for standard output; a document of more than [longest]
+     * characters is left in [file].
+     */
     fun bundle(value: (String) -> String?, longest: Int = LONGEST): Bundle {
         val result = Bundle()
         try {
@@ -64,14 +76,18 @@ class BenchEntry(private val context: Context) {
         return result
     }
 
-    /** One JSON document; [BenchFailed] holds one line for a person, whatever happened: adb waits for an answer. */
+    /**
+     * One JSON document; [BenchFailed] holds one line for a person, whatever happened: adb waits
+     * for an answer.
+     */
     fun run(value: (String) -> String?): String {
         try {
             val request = Request.read(value)
             val application = context.applicationContext as DemoApplication
             val store = ModelStore(context)
             val model = request.model ?: store.builtIn()
-            val fields = Bench(request, model, application::openEngine, PhotographDecoder::open).run()
+            val fields =
+                Bench(request, model, application::openEngine, PhotographDecoder::open).run()
             return Bench.document(fields + memory(fields) + about(store))
         } catch (error: UnfitModel) {
             throw BenchFailed("the model is refused: ${error.reason}")
@@ -89,7 +105,8 @@ class BenchEntry(private val context: Context) {
             throw BenchFailed(error.message.orEmpty())
         } catch (_: OutOfMemoryError) {
             throw BenchFailed("the measurement does not fit into the app's memory")
-        } catch (error: RuntimeException) { // a fault of the app's own, named so that it can be found
+        } catch (
+            error: RuntimeException) { // a fault of the app's own, named so that it can be found
             throw BenchFailed(error.toString())
         }
     }
@@ -102,7 +119,10 @@ class BenchEntry(private val context: Context) {
     private fun about(store: ModelStore): Map<String, Any?> {
         val app = context.packageManager.getPackageInfo(context.packageName, 0).versionName
         return mapOf(
-            "apk_sha256" to File(context.applicationInfo.sourceDir).takeIf(File::canRead)?.let { Bench.sha256(it) },
+            "apk_sha256" to
+                File(context.applicationInfo.sourceDir).takeIf(File::canRead)?.let {
+                    Bench.sha256(it)
+                },
             "versions" to mapOf("app" to app, "executorch" to store.runtime().version),
         )
     }

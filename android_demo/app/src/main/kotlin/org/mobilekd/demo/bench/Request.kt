@@ -3,7 +3,11 @@ package org.mobilekd.demo.bench
 import java.io.File
 
 /** What one fresh process is asked to do; the words come from `adb shell` as strings. */
-enum class Mode { IDENTIFY, GOLDEN, MEASURE }
+enum class Mode {
+    IDENTIFY,
+    GOLDEN,
+    MEASURE,
+}
 
 /**
  * One benchmark call.
@@ -30,14 +34,21 @@ data class Request(
                 if (text.isEmpty()) return default
                 return requireNotNull(convert(text)) { "$key: $text is not a fit value" }
             }
-            fun count(key: String, default: Int, least: Int) = of(key, default) { text -> text.toIntOrNull()?.takeIf { it >= least } }
+            fun count(key: String, default: Int, least: Int) =
+                of(key, default) { text -> text.toIntOrNull()?.takeIf { it >= least } }
             fun file(key: String) = of<File?>(key, null, ::File)
             return Request(
-                mode = of("mode", Mode.MEASURE) { text -> Mode.entries.find { it.name.lowercase() == text } },
+                mode =
+                    of("mode", Mode.MEASURE) { text ->
+                        Mode.entries.find { it.name.lowercase() == text }
+                    },
                 threads = count("threads", 1, 1),
                 samples = count("samples", 200, 1),
                 warmupMax = count("warmup_max", 200, 0),
-                seconds = of("seconds", 0.0) { text -> text.toDoubleOrNull()?.takeIf { it.isFinite() && it >= 0 } },
+                seconds =
+                    of("seconds", 0.0) { text ->
+                        text.toDoubleOrNull()?.takeIf { it.isFinite() && it >= 0 }
+                    },
                 model = file("model"),
                 inputs = file("inputs"),
                 photographs = file("photographs"),

@@ -9,8 +9,8 @@ private const val WINDOW = 10
 private const val TOLERANCE = 0.02
 
 /**
- * Run [sample] in windows of ten until a window's median lies within 2% of the one before, at most [limit] times.
- * The same rule as the command-line runner's.
+ * Run [sample] in windows of ten until a window's median lies within 2% of the one before, at most
+ * [limit] times. The same rule as the command-line runner's.
  */
 fun warmUp(limit: Int, sample: () -> Long): Warmup {
     val samples = ArrayList<Long>()
@@ -29,7 +29,10 @@ private const val RULE = "median of 10 inferences within 2% of the 10 before"
 /** The middle of [samples], or the mean of the two middle ones. */
 fun median(samples: List<Long>): Double = percentile(samples, 50.0)
 
-/** The [q]-th percentile with linear interpolation between order statistics (Hyndman and Fan type 7, as numpy's). */
+/**
+ * The [q]-th percentile with linear interpolation between order statistics (Hyndman and Fan type 7,
+ * as numpy's).
+ */
 fun percentile(samples: List<Long>, q: Double): Double {
     require(samples.isNotEmpty()) { "no samples" }
     val sorted = samples.sorted()

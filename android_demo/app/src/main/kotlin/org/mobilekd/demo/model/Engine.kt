@@ -5,12 +5,18 @@ import java.io.Closeable
 /** One output of the model: its shape and its values in C order. */
 class Output(val shape: List<Int>, val values: FloatArray)
 
-/** A loaded model file. The app has one implementation, [ExecuTorchEngine]; everything else only sees this. */
+/**
+ * A loaded model file. The app has one implementation, [ExecuTorchEngine]; everything else only
+ * sees this.
+ */
 interface Engine : Closeable {
     /** Names of the methods in the file: `forward`, and constants. */
     val methods: Set<String>
 
-    /** What the constant method [name] holds: String, Long, Double, Boolean, FloatArray or LongArray values. */
+    /**
+     * What the constant method [name] holds: String, Long, Double, Boolean, FloatArray or LongArray
+     * values.
+     */
     fun constant(name: String): List<Any>
 
     /** Read the weights and plan the memory now rather than in the first [forward]. */

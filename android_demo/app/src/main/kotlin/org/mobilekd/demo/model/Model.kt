@@ -1,15 +1,22 @@
 package org.mobilekd.demo.model
 
-import org.mobilekd.demo.answer.Nonsense
-import org.mobilekd.demo.answer.rank
 import java.io.Closeable
 import java.io.File
+import org.mobilekd.demo.answer.Nonsense
+import org.mobilekd.demo.answer.rank
 
-/** A model that was found fit: what it says about itself holds, and it answers a grey picture as it promises. */
+/**
+ * A model that was found fit: what it says about itself holds, and it answers a grey picture as it
+ * promises.
+ */
 class Model private constructor(val spec: Spec, private val engine: Engine) : Closeable {
-    private val shape = longArrayOf(1, 3, spec.preprocess.height.toLong(), spec.preprocess.width.toLong())
+    private val shape =
+        longArrayOf(1, 3, spec.preprocess.height.toLong(), spec.preprocess.width.toLong())
 
-    /** float32 `[3 * height * width]`, RGB planes of 0..255 -> probabilities `[1, classes]` and, if promised, a map `[1, h, w]`. */
+    /**
+     * float32 `[3 * height * width]`, RGB planes of 0..255 -> probabilities `[1, classes]` and, if
+     * promised, a map `[1, h, w]`.
+     */
     fun forward(tensor: FloatArray): List<Output> = engine.forward(tensor, shape)
 
     override fun close() = engine.close()
@@ -17,14 +24,18 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
     private fun probe() {
         fun refuse(detail: String): Nothing = throw UnfitModel(Unfit.WrongShape(detail))
         val grey = FloatArray(3 * spec.preprocess.height * spec.preprocess.width) { 127f }
-        val outputs = try {
-            forward(grey)
-        } catch (error: EngineTrouble) {
-            throw UnfitModel(Unfit.WrongShape(error.detail), error)
-        }
-        if (outputs.size != spec.outputs.size) refuse("${outputs.size} outputs, not ${spec.outputs.size}")
-        if (outputs[0].shape != listOf(1, spec.labels.size)) refuse("probabilities of shape ${outputs[0].shape}")
-        if (outputs.size > 1 && (outputs[1].shape.size != 3 || outputs[1].shape[0] != 1)) refuse("a map of shape ${outputs[1].shape}")
+        val outputs =
+            try {
+                forward(grey)
+            } catch (error: EngineTrouble) {
+                throw UnfitModel(Unfit.WrongShape(error.detail), error)
+            }
+        if (outputs.size != spec.outputs.size)
+            refuse("${outputs.size} outputs, not ${spec.outputs.size}")
+        if (outputs[0].shape != listOf(1, spec.labels.size))
+            refuse("probabilities of shape ${outputs[0].shape}")
+        if (outputs.size > 1 && (outputs[1].shape.size != 3 || outputs[1].shape[0] != 1))
+            refuse("a map of shape ${outputs[1].shape}")
         try {
             rank(spec.labels, outputs[0].values)
         } catch (nonsense: Nonsense) {
@@ -36,15 +47,23 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
         /**
          * Load [file] and check it; [UnfitModel] says why not.
          *
-         * @param needs processor features without which the built-in runtime crashes; asked before it is loaded
+         * @param needs processor features without which the built-in runtime crashes; asked before
+         *   it is loaded
          */
-        fun load(file: File, needs: Set<String> = emptySet(), open: (File) -> Engine = ::ExecuTorchEngine): Model {
-            Processor.missingHere(needs).firstOrNull()?.let { throw UnfitModel(Unfit.Processor(it)) }
-            val engine = try {
-                open(file)
-            } catch (error: EngineTrouble) {
-                throw UnfitModel(Unfit.Unreadable(error.detail), error)
+        fun load(
+            file: File,
+            needs: Set<String> = emptySet(),
+            open: (File) -> Engine = ::ExecuTorchEngine,
+        ): Model {
+            Processor.missingHere(needs).firstOrNull()?.let {
+                throw UnfitModel(Unfit.Processor(it))
             }
+            val engine =
+                try {
+                    open(file)
+                } catch (error: EngineTrouble) {
+                    throw UnfitModel(Unfit.Unreadable(error.detail), error)
+                }
             try {
                 val spec = Spec.read(engine)
                 engine.prepare()

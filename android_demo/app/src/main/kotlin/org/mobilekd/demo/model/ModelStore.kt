@@ -2,25 +2,35 @@ package org.mobilekd.demo.model
 
 import android.content.Context
 import android.net.Uri
-import org.mobilekd.demo.answer.Json
 import java.io.File
 import java.io.FileNotFoundException
 import java.io.IOException
 import java.io.InputStream
+import org.mobilekd.demo.answer.Json
 
-/** The runtime that the APK was built with, and what it needs of the processor (`assets/runtime.json`). */
+/**
+ * The runtime that the APK was built with, and what it needs of the processor
+ * (`assets/runtime.json`).
+ */
 data class RuntimeFacts(val name: String, val version: String, val needs: Set<String>)
 
-/** The model inside the APK, and the one that the user opened, which stays until the built-in one is asked for again. */
+/**
+ * The model inside the APK, and the one that the user opened, which stays until the built-in one is
+ * asked for again.
+ */
 class ModelStore(private val context: Context) {
     private val folder = File(context.filesDir, "models").apply { mkdirs() }
     private val opened = File(folder, "opened.pte")
     private val candidate = File(folder, "candidate.pte")
 
     /** True while a model from a file is used. */
-    val isOpened: Boolean get() = opened.exists()
+    val isOpened: Boolean
+        get() = opened.exists()
 
-    /** The file to load; the built-in one is copied out of the APK once per installation, because the runtime wants a path. */
+    /**
+     * The file to load; the built-in one is copied out of the APK once per installation, because
+     * the runtime wants a path.
+     */
     fun current(): File = if (opened.exists()) opened else builtIn()
 
     /** The model inside the APK; [UnfitModel] where there is none. */
@@ -28,7 +38,10 @@ class ModelStore(private val context: Context) {
         val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
         val file = File(folder, "built-in-$installed.pte")
         if (file.exists()) return file
-        folder.listFiles { other -> other.name.startsWith("built-in") }.orEmpty().forEach(File::delete)
+        folder
+            .listFiles { other -> other.name.startsWith("built-in") }
+            .orEmpty()
+            .forEach(File::delete)
         try {
             context.assets.open(ASSET).use { whole(it, file) }
         } catch (_: FileNotFoundException) {
@@ -42,7 +55,8 @@ class ModelStore(private val context: Context) {
     /** A private copy of [uri] that [keep] makes the current model once it was found fit. */
     fun candidate(uri: Uri): File {
         try {
-            val input = context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri")
+            val input =
+                context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri")
             input.use { whole(it, candidate) }
         } catch (error: IOException) {
             throw UnfitModel(Unfit.NotCopied, error)
@@ -54,7 +68,8 @@ class ModelStore(private val context: Context) {
 
     /** The candidate is fit: use it from now on. */
     fun keep(candidate: File) {
-        if (!candidate.renameTo(opened)) throw UnfitModel(Unfit.NotCopied, IOException("$candidate cannot be renamed"))
+        if (!candidate.renameTo(opened))
+            throw UnfitModel(Unfit.NotCopied, IOException("$candidate cannot be renamed"))
     }
 
     /** The candidate is unfit, and as large as a model is: away with it. */
@@ -69,13 +84,20 @@ class ModelStore(private val context: Context) {
 
     /** What the build wrote about the runtime; nothing is needed where it wrote nothing. */
     fun runtime(): RuntimeFacts {
-        val facts = try {
-            context.assets.open("runtime.json").use { Json.read(it.readBytes().decodeToString()) } as Map<*, *>
-        } catch (_: FileNotFoundException) {
-            emptyMap<String, Any>()
-        }
+        val facts =
+            try {
+                context.assets.open("runtime.json").use {
+                    Json.read(it.readBytes().decodeToString())
+                } as Map<*, *>
+            } catch (_: FileNotFoundException) {
+                emptyMap<String, Any>()
+            }
         val needs = (facts["needs"] as? List<*>).orEmpty().map { it.toString() }
-        return RuntimeFacts(facts["name"]?.toString().orEmpty(), facts["version"]?.toString().orEmpty(), needs.toSet())
+        return RuntimeFacts(
+            facts["name"]?.toString().orEmpty(),
+            facts["version"]?.toString().orEmpty(),
+            needs.toSet(),
+        )
     }
 
     private fun whole(input: InputStream, file: File) {

@@ -36,7 +36,10 @@ sealed interface Unfit {
 /** Thrown with the [reason] why a model is refused. */
 class UnfitModel(val reason: Unfit, cause: Throwable? = null) : Exception(reason.toString(), cause)
 
-/** All that the app knows about a model, read from the constant methods inside the `.pte` (mobilekd/formats/constants.py). */
+/**
+ * All that the app knows about a model, read from the constant methods inside the `.pte`
+ * (mobilekd/formats/constants.py).
+ */
 data class Spec(
     val name: String,
     val backend: String,
@@ -63,15 +66,18 @@ data class Spec(
                 if (name !in engine.methods) throw UnfitModel(Unfit.Foreign(name))
                 return engine.constant(name)
             }
-            fun wrong(name: String): Nothing = throw UnfitModel(Unfit.Inconsistent("$name is of another kind"))
+            fun wrong(name: String): Nothing =
+                throw UnfitModel(Unfit.Inconsistent("$name is of another kind"))
             fun texts(name: String) = all(name).map { it as? String ?: wrong(name) }
             fun text(name: String) = texts(name).singleOrNull() ?: wrong(name)
             fun whole(name: String) = all(name).singleOrNull() as? Long ?: wrong(name)
             fun real(name: String) = all(name).singleOrNull() as? Double ?: wrong(name)
             fun known(name: String, value: String) {
-                if (text(name) != value) throw UnfitModel(Unfit.UnknownPreprocess("$name ${text(name)}"))
+                if (text(name) != value)
+                    throw UnfitModel(Unfit.UnknownPreprocess("$name ${text(name)}"))
             }
-            fun side(name: String) = whole(name).also { if (it !in 1..LARGEST_SIDE) wrong(name) }.toInt()
+            fun side(name: String) =
+                whole(name).also { if (it !in 1..LARGEST_SIDE) wrong(name) }.toInt()
 
             if ("forward" !in engine.methods) throw UnfitModel(Unfit.Foreign("forward"))
             val version = whole("schema_version")

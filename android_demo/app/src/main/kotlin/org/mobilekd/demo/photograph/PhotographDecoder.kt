@@ -18,11 +18,18 @@ object PhotographDecoder {
     fun open(file: File): DecodedPhotograph {
         val stored = bounds(file)
         if (truncated(file)) throw NotAPhotograph()
-        val bitmap = decode(file, subsampling(stored.outWidth, stored.outHeight), premultiplied = false)
-        return DecodedPhotograph(bitmap, Orientation(Exif.orientation(file), bitmap.width, bitmap.height))
+        val bitmap =
+            decode(file, subsampling(stored.outWidth, stored.outHeight), premultiplied = false)
+        return DecodedPhotograph(
+            bitmap,
+            Orientation(Exif.orientation(file), bitmap.width, bitmap.height),
+        )
     }
 
-    /** The photograph with a small upright copy for the screen, its longer side at most [side] pixels. */
+    /**
+     * The photograph with a small upright copy for the screen, its longer side at most [side]
+     * pixels.
+     */
     fun photograph(file: File, side: Int): Photograph {
         val stored = bounds(file)
         var factor = 1
@@ -31,24 +38,27 @@ object PhotographDecoder {
         val bitmap = decode(file, factor, premultiplied = true)
         val scale = minOf(1f, side.toFloat() / maxOf(bitmap.width, bitmap.height))
         val upright = uprightMatrix(exif).apply { postScale(scale, scale) }
-        val thumbnail = Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, upright, true)
+        val thumbnail =
+            Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, upright, true)
         val size = Orientation(exif, stored.outWidth, stored.outHeight)
         return Photograph(file, thumbnail, size.width, size.height)
     }
 
-    private fun bounds(file: File) = BitmapFactory.Options().apply {
-        inJustDecodeBounds = true
-        BitmapFactory.decodeFile(file.path, this)
-        if (outWidth <= 0 || outHeight <= 0) throw NotAPhotograph()
-    }
+    private fun bounds(file: File) =
+        BitmapFactory.Options().apply {
+            inJustDecodeBounds = true
+            BitmapFactory.decodeFile(file.path, this)
+            if (outWidth <= 0 || outHeight <= 0) throw NotAPhotograph()
+        }
 
     private fun decode(file: File, factor: Int, premultiplied: Boolean): Bitmap {
-        val options = BitmapFactory.Options().apply {
-            inSampleSize = factor
-            inScaled = false
-            inPremultiplied = premultiplied
-            inPreferredConfig = Bitmap.Config.ARGB_8888
-        }
+        val options =
+            BitmapFactory.Options().apply {
+                inSampleSize = factor
+                inScaled = false
+                inPremultiplied = premultiplied
+                inPreferredConfig = Bitmap.Config.ARGB_8888
+            }
         try {
             return BitmapFactory.decodeFile(file.path, options) ?: throw NotAPhotograph()
         } catch (_: OutOfMemoryError) {
@@ -56,25 +66,39 @@ object PhotographDecoder {
         }
     }
 
-    private fun uprightMatrix(exif: Int) = Matrix().apply {
-        when (exif) {
-            2 -> setScale(-1f, 1f)
-            3 -> setRotate(180f)
-            4 -> setScale(1f, -1f)
-            5 -> { setRotate(90f); postScale(-1f, 1f) }
-            6 -> setRotate(90f)
-            7 -> { setRotate(-90f); postScale(-1f, 1f) }
-            8 -> setRotate(-90f)
+    private fun uprightMatrix(exif: Int) =
+        Matrix().apply {
+            when (exif) {
+                2 -> setScale(-1f, 1f)
+                3 -> setRotate(180f)
+                4 -> setScale(1f, -1f)
+                5 -> {
+                    setRotate(90f)
+                    postScale(-1f, 1f)
+                }
+                6 -> setRotate(90f)
+                7 -> {
+                    setRotate(-90f)
+                    postScale(-1f, 1f)
+                }
+                8 -> setRotate(-90f)
+            }
         }
-    }
 }
 
-/** A decoded photograph, its pixels read upright and over white. Close it: it holds up to 48 MB outside the Java heap. */
-class DecodedPhotograph(private val bitmap: Bitmap, private val orientation: Orientation) : Pixels, Closeable {
+/**
+ * A decoded photograph, its pixels read upright and over white. Close it: it holds up to 48 MB
+ * outside the Java heap.
+ */
+class DecodedPhotograph(private val bitmap: Bitmap, private val orientation: Orientation) :
+    Pixels, Closeable {
     override val width: Int = orientation.width
     override val height: Int = orientation.height
 
-    /** Stored columns of a turned photograph are read many at a time; one by one would walk the bitmap once per row. */
+    /**
+     * Stored columns of a turned photograph are read many at a time; one by one would walk the
+     * bitmap once per row.
+     */
     private val band = IntArray(if (orientation.swapped) BAND * bitmap.height else 0)
     private var bandStart = -1
 

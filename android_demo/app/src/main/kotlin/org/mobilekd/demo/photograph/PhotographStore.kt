@@ -17,16 +17,22 @@ class Unreachable(cause: Exception) : IOException(cause)
 /** The phone has no room for a copy. */
 class NoSpace(cause: Exception) : IOException(cause)
 
-/** Private copies of photographs; each lives until its task is finished, and one that was left behind, for a day. */
+/**
+ * Private copies of photographs; each lives until its task is finished, and one that was left
+ * behind, for a day.
+ */
 class PhotographStore(private val context: Context) {
     private val folder = File(context.noBackupFilesDir, FOLDER).apply { mkdirs() }
 
     /** Copy what [uri] points to; may take long where it lies on a server. */
     fun copy(uri: Uri, cancelled: () -> Boolean): File =
-        copy(cancelled) { context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri") }
+        copy(cancelled) {
+            context.contentResolver.openInputStream(uri) ?: throw IOException("nothing at $uri")
+        }
 
     /** Copy the built-in sample [name]. */
-    fun copySample(name: String, cancelled: () -> Boolean): File = copy(cancelled) { context.assets.open("$SAMPLES/$name") }
+    fun copySample(name: String, cancelled: () -> Boolean): File =
+        copy(cancelled) { context.assets.open("$SAMPLES/$name") }
 
     /** Names of the built-in samples. */
     fun samples(): List<String> = context.assets.list(SAMPLES).orEmpty().sorted()
@@ -44,15 +50,21 @@ class PhotographStore(private val context: Context) {
     private fun copy(cancelled: () -> Boolean, open: () -> InputStream): File {
         val file = fresh()
         try {
-            open().use { input -> file.outputStream().use { output -> transfer(input, output, cancelled) } }
+            open().use { input ->
+                file.outputStream().use { output -> transfer(input, output, cancelled) }
+            }
             return file
         } catch (error: CancellationException) {
             file.delete()
             throw error
         } catch (error: IOException) {
             file.delete()
-            throw if ((error.cause as? ErrnoException)?.errno == OsConstants.ENOSPC) NoSpace(error) else Unreachable(error)
-        } catch (error: RuntimeException) { // a foreign provider throws what it likes; the right to read ends with its sender
+            throw if ((error.cause as? ErrnoException)?.errno == OsConstants.ENOSPC) NoSpace(error)
+            else Unreachable(error)
+        } catch (
+            error:
+                RuntimeException) { // a foreign provider throws what it likes; the right to read
+                                    // ends with its sender
             file.delete()
             throw Unreachable(error)
         }

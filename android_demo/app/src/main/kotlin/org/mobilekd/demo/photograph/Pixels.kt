@@ -1,6 +1,8 @@
 package org.mobilekd.demo.photograph
 
-/** An upright photograph read row by row, so that twelve million pixels never sit in the Java heap. */
+/**
+ * An upright photograph read row by row, so that twelve million pixels never sit in the Java heap.
+ */
 interface Pixels {
     val width: Int
     val height: Int
@@ -10,7 +12,8 @@ interface Pixels {
 }
 
 /** A photograph that is held whole: for tests and for small pictures. */
-class HeldPixels(override val width: Int, override val height: Int, private val argb: IntArray) : Pixels {
+class HeldPixels(override val width: Int, override val height: Int, private val argb: IntArray) :
+    Pixels {
     init {
         require(argb.size == width * height) { "${argb.size} pixels for $width x $height" }
     }
@@ -20,7 +23,10 @@ class HeldPixels(override val width: Int, override val height: Int, private val 
     }
 }
 
-/** Transparent pixels laid over white, with the arithmetic of Pillow's `alpha_composite` (7 extra bits, rounded division). */
+/**
+ * Transparent pixels laid over white, with the arithmetic of Pillow's `alpha_composite` (7 extra
+ * bits, rounded division).
+ */
 fun overWhite(argb: Int): Int {
     val alpha = argb ushr 24
     if (alpha == 255) return argb

@@ -1,15 +1,14 @@
 package org.mobilekd.demo.tensor
 
-import org.mobilekd.demo.photograph.Pixels
 import java.util.concurrent.CancellationException
 import kotlin.math.abs
-import kotlin.math.ceil
 import kotlin.math.max
+import org.mobilekd.demo.photograph.Pixels
 
 /*
- * Pillow's resize with a box, to the bit (src/libImaging/Resample.c): a triangle filter widened by the reduction,
- * weights in 22-bit fixed point, first along rows into an 8-bit picture, then along columns. As there, the filter may
- * reach beyond the box, but never beyond the photograph.
+ * Pillow's resize with a box, to the bit (src/libImaging/Resample.c): a triangle filter widened by
+ * the reduction, weights in 22-bit fixed point, first along rows into an 8-bit picture, then along
+ * columns. As there, the filter may reach beyond the box, but never beyond the photograph.
  */
 private const val PRECISION = 32 - 8 - 2
 
@@ -21,16 +20,19 @@ private fun weights(inSize: Int, from: Int, until: Int, outSize: Int): Weights {
     val support = max(scale, 1.0)
     val inverse = 1.0 / support
     val first = IntArray(outSize)
-    val fixed = Array(outSize) { out ->
-        val center = from + (out + 0.5) * scale
-        val low = (center - support + 0.5).toInt().coerceAtLeast(0)
-        val high = (center + support + 0.5).toInt().coerceAtMost(inSize)
-        first[out] = low
-        val exact = DoubleArray(high - low) { triangle((it + low - center + 0.5) * inverse) }
-        var sum = 0.0
-        for (weight in exact) sum += weight
-        IntArray(exact.size) { (0.5 + (if (sum != 0.0) exact[it] / sum else exact[it]) * (1 shl PRECISION)).toInt() }
-    }
+    val fixed =
+        Array(outSize) { out ->
+            val center = from + (out + 0.5) * scale
+            val low = (center - support + 0.5).toInt().coerceAtLeast(0)
+            val high = (center + support + 0.5).toInt().coerceAtMost(inSize)
+            first[out] = low
+            val exact = DoubleArray(high - low) { triangle((it + low - center + 0.5) * inverse) }
+            var sum = 0.0
+            for (weight in exact) sum += weight
+            IntArray(exact.size) {
+                (0.5 + (if (sum != 0.0) exact[it] / sum else exact[it]) * (1 shl PRECISION)).toInt()
+            }
+        }
     return Weights(first, fixed)
 }
 
@@ -38,8 +40,17 @@ private fun triangle(x: Double): Double = if (abs(x) < 1.0) 1.0 - abs(x) else 0.
 
 private fun clip(sum: Int): Byte = (sum shr PRECISION).coerceIn(0, 255).toByte()
 
-/** The part [box] of [photo], antialiased, as [width] x [height] pixels; stops with [CancellationException] when told. */
-fun resize(photo: Pixels, box: Box, width: Int, height: Int, cancelled: () -> Boolean = { false }): Picture {
+/**
+ * The part [box] of [photo], antialiased, as [width] x [height] pixels; stops with
+ * [CancellationException] when told.
+ */
+fun resize(
+    photo: Pixels,
+    box: Box,
+    width: Int,
+    height: Int,
+    cancelled: () -> Boolean = { false },
+): Picture {
     val columns = weights(photo.width, box.left, box.right, width)
     val rows = weights(photo.height, box.top, box.bottom, height)
     val top = rows.first.first()

@@ -9,8 +9,10 @@ import org.mobilekd.demo.R
 
 /** A probability as a bar that grows from where reading starts. */
 class BarView(context: Context, attributes: AttributeSet?) : View(context, attributes) {
-    private val track = Paint(Paint.ANTI_ALIAS_FLAG).apply { color = context.getColor(R.color.sunken) }
-    private val fill = Paint(Paint.ANTI_ALIAS_FLAG).apply { color = context.getColor(R.color.primary) }
+    private val track =
+        Paint(Paint.ANTI_ALIAS_FLAG).apply { color = context.getColor(R.color.sunken) }
+    private val fill =
+        Paint(Paint.ANTI_ALIAS_FLAG).apply { color = context.getColor(R.color.primary) }
 
     /** 0..1. */
     var share = 0f

@@ -47,18 +47,29 @@ class CardActivity : Activity() {
             val sentences = Sentences(context)
             val words = sentences.words
             val percent = sentences.percent(spec.threshold.toFloat())
-            val threshold = if (spec.threshold > 0) words.getString(R.string.card_threshold, percent) else words.getString(R.string.card_no_threshold)
-            val temperature = words.getString(R.string.card_temperature, sentences.number(spec.temperature))
-            val input = words.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
+            val threshold =
+                if (spec.threshold > 0) words.getString(R.string.card_threshold, percent)
+                else words.getString(R.string.card_no_threshold)
+            val temperature =
+                words.getString(R.string.card_temperature, sentences.number(spec.temperature))
+            val input =
+                words.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
             return listOf(
-                spec.name to spec.card,
-                context.getString(R.string.card_classes) to spec.labels.joinToString("\n", transform = sentences::heading),
-                context.getString(R.string.card_decision) to listOf(spec.decision, threshold, temperature, input).joinToString("\n"),
-                context.getString(R.string.card_notes) to context.getString(R.string.research_note),
-                context.getString(R.string.card_file) to listOf(spec.backend, spec.precision, spec.student.take(16)).joinToString(", "),
-                context.getString(R.string.card_versions) to spec.versions.joinToString("\n"),
-                context.getString(R.string.card_runtime) to "${runtime.name} ${runtime.version}".trim(),
-            ).filter { it.second.isNotBlank() }
+                    spec.name to spec.card,
+                    context.getString(R.string.card_classes) to
+                        spec.labels.joinToString("\n", transform = sentences::heading),
+                    context.getString(R.string.card_decision) to
+                        listOf(spec.decision, threshold, temperature, input).joinToString("\n"),
+                    context.getString(R.string.card_notes) to
+                        context.getString(R.string.research_note),
+                    context.getString(R.string.card_file) to
+                        listOf(spec.backend, spec.precision, spec.student.take(16))
+                            .joinToString(", "),
+                    context.getString(R.string.card_versions) to spec.versions.joinToString("\n"),
+                    context.getString(R.string.card_runtime) to
+                        "${runtime.name} ${runtime.version}".trim(),
+                )
+                .filter { it.second.isNotBlank() }
         }
     }
 }

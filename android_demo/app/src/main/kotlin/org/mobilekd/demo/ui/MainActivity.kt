@@ -14,10 +14,10 @@ import android.view.MenuItem
 import android.view.View
 import android.widget.ImageButton
 import android.widget.LinearLayout
+import java.io.File
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.R
 import org.mobilekd.demo.photograph.CaptureProvider
-import java.io.File
 
 /** Hands photographs and model files to the [Session] and draws what it says. */
 class MainActivity : Activity(), ScreenView.Actions {
@@ -32,7 +32,8 @@ class MainActivity : Activity(), ScreenView.Actions {
         view = ScreenView(findViewById(android.R.id.content), this)
         capture = savedInstanceState?.getString(CAPTURE)?.let(::File)
         val kept = lastNonConfigurationInstance as Session?
-        session = kept ?: Session(application as DemoApplication).apply { start(savedInstanceState) }
+        session =
+            kept ?: Session(application as DemoApplication).apply { start(savedInstanceState) }
         findViewById<View>(R.id.choose).setOnClickListener { choosePhotograph() }
         findViewById<View>(R.id.camera).setOnClickListener { useCamera() }
         showSamples()
@@ -64,7 +65,9 @@ class MainActivity : Activity(), ScreenView.Actions {
         super.onDestroy()
     }
 
-    @Deprecated("The framework's own way to keep an object over a rotation; its successor is in AndroidX.")
+    @Deprecated(
+        "The framework's own way to keep an object over a rotation; its successor is in AndroidX."
+    )
     override fun onRetainNonConfigurationInstance(): Any = session
 
     override fun onSaveInstanceState(outState: Bundle) {
@@ -85,7 +88,13 @@ class MainActivity : Activity(), ScreenView.Actions {
 
     override fun onOptionsItemSelected(item: MenuItem): Boolean {
         when (item.itemId) {
-            R.id.menu_card -> startActivity(CardActivity.intent(this, (session.screen as? Screen.WithModel)?.spec ?: return true))
+            R.id.menu_card ->
+                startActivity(
+                    CardActivity.intent(
+                        this,
+                        (session.screen as? Screen.WithModel)?.spec ?: return true,
+                    )
+                )
             R.id.menu_benchmark -> startActivity(Intent(this, BenchmarkActivity::class.java))
             R.id.menu_open -> openModel()
             R.id.menu_built_in -> useBuiltIn()
@@ -127,30 +136,38 @@ class MainActivity : Activity(), ScreenView.Actions {
     }
 
     override fun choosePhotograph() {
-        val picker = if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU) Intent(MediaStore.ACTION_PICK_IMAGES) else document("image/*")
+        val picker =
+            if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU)
+                Intent(MediaStore.ACTION_PICK_IMAGES)
+            else document("image/*")
         ask(picker, PHOTOGRAPH, Problem.NO_PICKER)
     }
 
-    private fun document(type: String) = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType(type)
+    private fun document(type: String) =
+        Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType(type)
 
     private fun useCamera() {
         val file = session.forCamera()
         val uri = CaptureProvider.uri(file)
-        val intent = Intent(MediaStore.ACTION_IMAGE_CAPTURE)
-            .putExtra(MediaStore.EXTRA_OUTPUT, uri)
-            .addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION or Intent.FLAG_GRANT_READ_URI_PERMISSION)
+        val intent =
+            Intent(MediaStore.ACTION_IMAGE_CAPTURE)
+                .putExtra(MediaStore.EXTRA_OUTPUT, uri)
+                .addFlags(
+                    Intent.FLAG_GRANT_WRITE_URI_PERMISSION or Intent.FLAG_GRANT_READ_URI_PERMISSION
+                )
         intent.clipData = ClipData.newRawUri(null, uri) // older versions grant through it alone
         if (ask(intent, CAMERA, Problem.NO_CAMERA)) capture = file else file.delete()
     }
 
     /** False where no app answers, which the screen then says. */
-    private fun ask(intent: Intent, request: Int, otherwise: Problem): Boolean = try {
-        startActivityForResult(intent, request)
-        true
-    } catch (_: ActivityNotFoundException) {
-        session.fail(otherwise)
-        false
-    }
+    private fun ask(intent: Intent, request: Int, otherwise: Problem): Boolean =
+        try {
+            startActivityForResult(intent, request)
+            true
+        } catch (_: ActivityNotFoundException) {
+            session.fail(otherwise)
+            false
+        }
 
     private fun showSamples() {
         val row = findViewById<LinearLayout>(R.id.samples)

@@ -13,7 +13,15 @@ class SampleButton(context: Context, attributes: AttributeSet?) : ImageButton(co
     override fun onSizeChanged(width: Int, height: Int, oldWidth: Int, oldHeight: Int) {
         val radius = 16 * resources.displayMetrics.density
         corners.rewind()
-        corners.addRoundRect(0f, 0f, width.toFloat(), height.toFloat(), radius, radius, Path.Direction.CW)
+        corners.addRoundRect(
+            0f,
+            0f,
+            width.toFloat(),
+            height.toFloat(),
+            radius,
+            radius,
+            Path.Direction.CW,
+        )
     }
 
     override fun onDraw(canvas: Canvas) {

@@ -18,10 +18,15 @@ class ScreenView(private val root: View, private val on: Actions) {
     /** What the user can ask for. */
     interface Actions {
         fun cancel()
+
         fun lookAgain()
+
         fun choosePhotograph()
+
         fun useEarlier()
+
         fun useBuiltIn()
+
         fun openModel()
     }
 
@@ -30,31 +35,51 @@ class ScreenView(private val root: View, private val on: Actions) {
     private val attention: Switch = root.findViewById(R.id.attention)
 
     fun draw(screen: Screen) {
-        val shown = when (screen) {
-            is Screen.Working -> screen.photograph
-            is Screen.Waiting -> screen.photograph
-            is Screen.Answered -> screen.photograph
-            else -> null
-        }
+        val shown =
+            when (screen) {
+                is Screen.Working -> screen.photograph
+                is Screen.Waiting -> screen.photograph
+                is Screen.Answered -> screen.photograph
+                else -> null
+            }
         visible(R.id.illustration, shown == null)
         visible(R.id.photograph, shown != null)
         visible(R.id.caption, shown != null)
         visible(R.id.attention, screen is Screen.Answered && screen.answer.attention != null)
         visible(R.id.message, screen !is Screen.Answered)
-        visible(R.id.progress, screen is Screen.Starting || screen is Screen.Fetching || screen is Screen.Working)
+        visible(
+            R.id.progress,
+            screen is Screen.Starting || screen is Screen.Fetching || screen is Screen.Working,
+        )
         visible(R.id.answer, screen is Screen.Answered)
-        visible(R.id.choices, screen is Screen.Welcome || screen is Screen.Answered || screen is Screen.Failed)
-        text(R.id.choose, root.resources.getString(if (screen is Screen.Answered) R.string.another else R.string.choose))
+        visible(
+            R.id.choices,
+            screen is Screen.Welcome || screen is Screen.Answered || screen is Screen.Failed,
+        )
+        text(
+            R.id.choose,
+            root.resources.getString(
+                if (screen is Screen.Answered) R.string.another else R.string.choose
+            ),
+        )
         if (shown != null && screen is Screen.WithModel) show(shown, screen.spec.preprocess)
         when (screen) {
             Screen.Starting -> message(title = R.string.starting)
             is Screen.Refused -> refused(screen)
-            is Screen.Welcome -> message(R.string.welcome_title, root.resources.getString(R.string.welcome_text))
-            is Screen.Fetching, is Screen.Working -> message(title = R.string.working, second = R.string.cancel, onSecond = on::cancel)
-            is Screen.Waiting -> message(
-                R.string.waiting_title, root.resources.getString(R.string.waiting_text),
-                R.string.look, on::lookAgain, R.string.another, on::choosePhotograph,
-            )
+            is Screen.Welcome ->
+                message(R.string.welcome_title, root.resources.getString(R.string.welcome_text))
+            is Screen.Fetching,
+            is Screen.Working ->
+                message(title = R.string.working, second = R.string.cancel, onSecond = on::cancel)
+            is Screen.Waiting ->
+                message(
+                    R.string.waiting_title,
+                    root.resources.getString(R.string.waiting_text),
+                    R.string.look,
+                    on::lookAgain,
+                    R.string.another,
+                    on::choosePhotograph,
+                )
             is Screen.Failed -> message(R.string.problem_title, sentences.problem(screen.problem))
             is Screen.Answered -> answer(screen)
         }
@@ -68,20 +93,33 @@ class ScreenView(private val root: View, private val on: Actions) {
         photograph.show(shown, preprocess, null)
         text(R.id.caption, root.resources.getString(R.string.crop_explained))
         photograph.contentDescription =
-            sentences.words.getString(R.string.photo_description, crop.width, crop.height, shown.width, shown.height)
+            sentences.words.getString(
+                R.string.photo_description,
+                crop.width,
+                crop.height,
+                shown.width,
+                shown.height,
+            )
     }
 
     private fun refused(screen: Screen.Refused) {
         message(R.string.refused_title, sentences.refused(screen))
-        if (Way.EARLIER in screen.ways) button(R.id.message_action, R.string.earlier, on::useEarlier)
-        if (Way.BUILT_IN in screen.ways) button(R.id.message_action, R.string.built_in, on::useBuiltIn)
-        if (Way.OTHER in screen.ways) button(R.id.message_second, R.string.open_other, on::openModel)
+        if (Way.EARLIER in screen.ways)
+            button(R.id.message_action, R.string.earlier, on::useEarlier)
+        if (Way.BUILT_IN in screen.ways)
+            button(R.id.message_action, R.string.built_in, on::useBuiltIn)
+        if (Way.OTHER in screen.ways)
+            button(R.id.message_second, R.string.open_other, on::openModel)
     }
 
     private fun answer(screen: Screen.Answered) {
         val answer = screen.answer
         visible(R.id.headline_over, answer.sure)
-        text(R.id.headline_text, if (answer.sure) sentences.heading(answer.best.label) else root.resources.getString(R.string.not_sure))
+        text(
+            R.id.headline_text,
+            if (answer.sure) sentences.heading(answer.best.label)
+            else root.resources.getString(R.string.not_sure),
+        )
         text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
         text(R.id.flaws, sentences.flaws(answer.flaws))
         visible(R.id.flaws, answer.flaws.isNotEmpty())
@@ -95,10 +133,12 @@ class ScreenView(private val root: View, private val on: Actions) {
     }
 
     private fun overlay(screen: Screen.Answered, looked: Boolean) {
-        if (screen.answer.attention == null || !looked) return show(screen.photograph, screen.spec.preprocess)
+        if (screen.answer.attention == null || !looked)
+            return show(screen.photograph, screen.spec.preprocess)
         photograph.show(screen.photograph, screen.spec.preprocess, screen.answer.attention)
         text(R.id.caption, root.resources.getString(R.string.attention_explained))
-        photograph.contentDescription = root.resources.getString(R.string.photo_description_attention)
+        photograph.contentDescription =
+            root.resources.getString(R.string.photo_description_attention)
     }
 
     private fun row(column: ViewGroup, ranked: Ranked): View {
@@ -107,12 +147,18 @@ class ScreenView(private val root: View, private val on: Actions) {
         row.findViewById<TextView>(R.id.label).text = sentences.heading(ranked.label)
         row.findViewById<TextView>(R.id.percent).text = percent
         row.findViewById<BarView>(R.id.bar).share = ranked.probability
-        row.contentDescription = sentences.words.getString(R.string.class_row, ranked.label, percent)
+        row.contentDescription =
+            sentences.words.getString(R.string.class_row, ranked.label, percent)
         return row
     }
 
     private fun message(
-        title: Int, text: String = "", action: Int? = null, onAction: () -> Unit = {}, second: Int? = null, onSecond: () -> Unit = {},
+        title: Int,
+        text: String = "",
+        action: Int? = null,
+        onAction: () -> Unit = {},
+        second: Int? = null,
+        onSecond: () -> Unit = {},
     ) {
         text(R.id.message_title, root.resources.getString(title))
         text(R.id.message_text, text)

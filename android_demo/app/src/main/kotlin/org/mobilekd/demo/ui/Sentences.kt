@@ -2,77 +2,99 @@ package org.mobilekd.demo.ui
 
 import android.content.Context
 import android.content.res.Resources
+import java.text.NumberFormat
 import org.mobilekd.demo.R
 import org.mobilekd.demo.answer.Answer
 import org.mobilekd.demo.answer.Flaw
 import org.mobilekd.demo.answer.Times
 import org.mobilekd.demo.model.Unfit
-import java.text.NumberFormat
 
 /** Everything the app says; [words] have the numerals of the language that the sentences are in. */
 class Sentences(context: Context) {
     val words: Resources = context.words()
     private val locale = words.configuration.locales[0]
 
-    fun problem(problem: Problem): String = words.getString(
-        when (problem) {
-            Problem.NOT_A_PHOTOGRAPH -> R.string.problem_not_a_photograph
-            Problem.UNREACHABLE -> R.string.problem_unreachable
-            Problem.TOO_LITTLE_MEMORY -> R.string.problem_too_little_memory
-            Problem.NO_SPACE -> R.string.problem_no_space
-            Problem.NO_CAMERA -> R.string.problem_no_camera
-            Problem.NO_PICKER -> R.string.problem_no_picker
-            Problem.NONSENSE -> R.string.problem_nonsense
-            Problem.RUNTIME -> R.string.problem_runtime
-        },
-    )
+    fun problem(problem: Problem): String =
+        words.getString(
+            when (problem) {
+                Problem.NOT_A_PHOTOGRAPH -> R.string.problem_not_a_photograph
+                Problem.UNREACHABLE -> R.string.problem_unreachable
+                Problem.TOO_LITTLE_MEMORY -> R.string.problem_too_little_memory
+                Problem.NO_SPACE -> R.string.problem_no_space
+                Problem.NO_CAMERA -> R.string.problem_no_camera
+                Problem.NO_PICKER -> R.string.problem_no_picker
+                Problem.NONSENSE -> R.string.problem_nonsense
+                Problem.RUNTIME -> R.string.problem_runtime
+            }
+        )
 
     fun refused(screen: Screen.Refused): String =
         listOfNotNull(unfit(screen.reason), screen.problem?.let(::problem)).joinToString("\n\n")
 
-    fun unfit(reason: Unfit): String = when (reason) {
-        is Unfit.Unreadable -> words.getString(R.string.unfit_unreadable, reason.detail)
-        is Unfit.Foreign -> words.getString(R.string.unfit_foreign, reason.missing)
-        is Unfit.Version -> words.getString(R.string.unfit_version, reason.found, reason.known)
-        is Unfit.UnknownPreprocess -> words.getString(R.string.unfit_preprocess, reason.wanted)
-        is Unfit.Inconsistent -> words.getString(R.string.unfit_facts, reason.detail)
-        is Unfit.WrongShape -> words.getString(R.string.unfit_shape, reason.detail)
-        is Unfit.Processor -> words.getString(R.string.unfit_processor, reason.feature)
-        Unfit.Missing -> words.getString(R.string.unfit_missing)
-        Unfit.NotCopied -> words.getString(R.string.unfit_copy)
-    }
+    fun unfit(reason: Unfit): String =
+        when (reason) {
+            is Unfit.Unreadable -> words.getString(R.string.unfit_unreadable, reason.detail)
+            is Unfit.Foreign -> words.getString(R.string.unfit_foreign, reason.missing)
+            is Unfit.Version -> words.getString(R.string.unfit_version, reason.found, reason.known)
+            is Unfit.UnknownPreprocess -> words.getString(R.string.unfit_preprocess, reason.wanted)
+            is Unfit.Inconsistent -> words.getString(R.string.unfit_facts, reason.detail)
+            is Unfit.WrongShape -> words.getString(R.string.unfit_shape, reason.detail)
+            is Unfit.Processor -> words.getString(R.string.unfit_processor, reason.feature)
+            Unfit.Missing -> words.getString(R.string.unfit_missing)
+            Unfit.NotCopied -> words.getString(R.string.unfit_copy)
+        }
 
-    fun flaws(flaws: Set<Flaw>): String = flaws.sorted().joinToString("\n") { flaw ->
-        words.getString(
-            when (flaw) {
-                Flaw.BLURRED -> R.string.blurred
-                Flaw.DARK -> R.string.dark
-                Flaw.BRIGHT -> R.string.bright
-            },
-        )
-    }
+    fun flaws(flaws: Set<Flaw>): String =
+        flaws.sorted().joinToString("\n") { flaw ->
+            words.getString(
+                when (flaw) {
+                    Flaw.BLURRED -> R.string.blurred
+                    Flaw.DARK -> R.string.dark
+                    Flaw.BRIGHT -> R.string.bright
+                }
+            )
+        }
 
     /** A class at the head of a line; its name in the model is that of the middle of a sentence. */
     fun heading(label: String): String = label.replaceFirstChar { it.titlecase(locale) }
 
-    fun percent(share: Float): String = NumberFormat.getPercentInstance(locale).apply { maximumFractionDigits = 1 }.format(share)
+    fun percent(share: Float): String =
+        NumberFormat.getPercentInstance(locale).apply { maximumFractionDigits = 1 }.format(share)
 
-    fun underHeadline(answer: Answer, threshold: Double): String = if (answer.sure) {
-        words.getString(R.string.probability, percent(answer.best.probability))
-    } else {
-        words.getString(R.string.not_sure_text, percent(threshold.toFloat()), answer.best.label, percent(answer.best.probability))
-    }
+    fun underHeadline(answer: Answer, threshold: Double): String =
+        if (answer.sure) {
+            words.getString(R.string.probability, percent(answer.best.probability))
+        } else {
+            words.getString(
+                R.string.not_sure_text,
+                percent(threshold.toFloat()),
+                answer.best.label,
+                percent(answer.best.probability),
+            )
+        }
 
-    fun announcement(answer: Answer): String = if (answer.sure) {
-        words.getString(R.string.announce_answer, answer.best.label, percent(answer.best.probability))
-    } else {
-        words.getString(R.string.announce_not_sure)
-    }
+    fun announcement(answer: Answer): String =
+        if (answer.sure) {
+            words.getString(
+                R.string.announce_answer,
+                answer.best.label,
+                percent(answer.best.probability),
+            )
+        } else {
+            words.getString(R.string.announce_not_sure)
+        }
 
-    fun times(times: Times): String = times.run {
-        val all = decode + resize + execute + answer
-        words.getString(R.string.times, milliseconds(all), milliseconds(decode), milliseconds(resize), milliseconds(execute))
-    }
+    fun times(times: Times): String =
+        times.run {
+            val all = decode + resize + execute + answer
+            words.getString(
+                R.string.times,
+                milliseconds(all),
+                milliseconds(decode),
+                milliseconds(resize),
+                milliseconds(execute),
+            )
+        }
 
     /** With its zeros, so that a column of them reads as one. */
     fun milliseconds(nanoseconds: Number): String {
@@ -81,11 +103,12 @@ class Sentences(context: Context) {
         return words.getString(R.string.milliseconds, number(value, digits, digits))
     }
 
-    fun number(value: Double, most: Int = 3, least: Int = 0): String = NumberFormat.getNumberInstance(locale).run {
-        maximumFractionDigits = most
-        minimumFractionDigits = least
-        format(value)
-    }
+    fun number(value: Double, most: Int = 3, least: Int = 0): String =
+        NumberFormat.getNumberInstance(locale).run {
+            maximumFractionDigits = most
+            minimumFractionDigits = least
+            format(value)
+        }
 
     /** A difference between answers, to two digits. */
     fun difference(value: Double): String = "%.2g".format(locale, value)

@@ -4,6 +4,10 @@ import android.net.Uri
 import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
+import java.io.File
+import java.util.concurrent.CancellationException
+import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicInteger
 import org.mobilekd.demo.Classifier
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.answer.Answer
@@ -21,14 +25,11 @@ import org.mobilekd.demo.photograph.PhotographDecoder
 import org.mobilekd.demo.photograph.PhotographStore
 import org.mobilekd.demo.photograph.TooLittleMemory
 import org.mobilekd.demo.photograph.Unreachable
-import java.io.File
-import java.util.concurrent.CancellationException
-import java.util.concurrent.Executors
-import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * One task's model, photograph and answer. It outlives rotations; its [screen] changes on the main thread only, all work
- * is done on one thread of its own, and what is no longer wanted stops at the next row.
+ * One task's model, photograph and answer. It outlives rotations; its [screen] changes on the main
+ * thread only, all work is done on one thread of its own, and what is no longer wanted stops at the
+ * next row.
  */
 class Session(private val application: DemoApplication) {
     private val models = ModelStore(application)
@@ -59,14 +60,21 @@ class Session(private val application: DemoApplication) {
             observer(value)
         }
 
-    val isOpened: Boolean get() = models.isOpened
+    val isOpened: Boolean
+        get() = models.isOpened
+
     val samples: List<String> = photographs.samples()
 
-    /** Load the current model; what [saved] holds of an earlier process is shown when it is there. */
+    /**
+     * Load the current model; what [saved] holds of an earlier process is shown when it is there.
+     */
     fun start(saved: Bundle?) {
         val kept = saved?.getString(PHOTOGRAPH)?.let(::File)
         file = kept
-        remembered = saved?.getString(ANSWER)?.let { text -> kept?.let { Remembered(it, AnswerText.read(text)) } }
+        remembered =
+            saved?.getString(ANSWER)?.let { text ->
+                kept?.let { Remembered(it, AnswerText.read(text)) }
+            }
         load { models.current() }
     }
 
@@ -98,7 +106,9 @@ class Session(private val application: DemoApplication) {
         val now = screen
         if (now !is Screen.Fetching && now !is Screen.Working) return
         turn.incrementAndGet()
-        screen = if (now is Screen.Working) Screen.Waiting(now.spec, now.photograph) else Screen.Welcome((now as Screen.Fetching).spec)
+        screen =
+            if (now is Screen.Working) Screen.Waiting(now.spec, now.photograph)
+            else Screen.Welcome((now as Screen.Fetching).spec)
     }
 
     /** The screen is out of sight: nobody waits for the answer. */
@@ -113,7 +123,10 @@ class Session(private val application: DemoApplication) {
         leftWhileWorking = false
     }
 
-    /** Show why a photograph, or a model file, could not be had at all; while the model is loaded, as soon as it is there. */
+    /**
+     * Show why a photograph, or a model file, could not be had at all; while the model is loaded,
+     * as soon as it is there.
+     */
     fun fail(problem: Problem) {
         when (val now = screen) {
             is Screen.WithModel -> screen = Screen.Failed(now.spec, problem)
@@ -156,33 +169,42 @@ class Session(private val application: DemoApplication) {
         worker.execute {
             model?.close()
             model = null
-            val next = try {
-                val candidate = source()
-                val loaded = Model.load(candidate, models.runtime().needs) { application.openEngine(it) }
-                model = loaded // what cannot be kept is closed by the next load
-                if (isCandidate) models.keep(candidate)
-                Screen.Welcome(loaded.spec)
-            } catch (error: UnfitModel) {
-                if (isCandidate) models.discardCandidate()
-                Screen.Refused(error.reason, ways(error.reason, isCandidate))
-            }
+            val next =
+                try {
+                    val candidate = source()
+                    val loaded =
+                        Model.load(candidate, models.runtime().needs) { application.openEngine(it) }
+                    model = loaded // what cannot be kept is closed by the next load
+                    if (isCandidate) models.keep(candidate)
+                    Screen.Welcome(loaded.spec)
+                } catch (error: UnfitModel) {
+                    if (isCandidate) models.discardCandidate()
+                    Screen.Refused(error.reason, ways(error.reason, isCandidate))
+                }
             task.post {
                 screen = next
-                later?.takeIf { next is Screen.Welcome }?.let { catchUp ->
-                    later = null
-                    catchUp()
-                }
+                later
+                    ?.takeIf { next is Screen.Welcome }
+                    ?.let { catchUp ->
+                        later = null
+                        catchUp()
+                    }
             }
         }
     }
 
-    /** Those that can help; a processor is the same for every model, and the one that was refused stays so. */
-    private fun ways(reason: Unfit, isCandidate: Boolean): Set<Way> = when {
-        reason is Unfit.Processor -> emptySet()
-        isCandidate && models.isOpened -> setOf(Way.EARLIER, Way.OTHER)
-        isCandidate || models.isOpened || reason is Unfit.NotCopied -> setOf(Way.BUILT_IN, Way.OTHER)
-        else -> setOf(Way.OTHER)
-    }
+    /**
+     * Those that can help; a processor is the same for every model, and the one that was refused
+     * stays so.
+     */
+    private fun ways(reason: Unfit, isCandidate: Boolean): Set<Way> =
+        when {
+            reason is Unfit.Processor -> emptySet()
+            isCandidate && models.isOpened -> setOf(Way.EARLIER, Way.OTHER)
+            isCandidate || models.isOpened || reason is Unfit.NotCopied ->
+                setOf(Way.BUILT_IN, Way.OTHER)
+            else -> setOf(Way.OTHER)
+        }
 
     private fun fetch(source: (() -> Boolean) -> File) {
         val spec = (screen as? Screen.WithModel)?.spec
@@ -202,39 +224,44 @@ class Session(private val application: DemoApplication) {
     private fun classify(photograph: Photograph, task: Task) {
         val current = checkNotNull(model)
         task.post { screen = Screen.Working(current.spec, photograph) }
-        val answer = remembered?.takeIf { it.file == photograph.file }?.answer
-            ?: Classifier(current) { PhotographDecoder.open(photograph.file) }.classify(task::cancelled)
+        val answer =
+            remembered?.takeIf { it.file == photograph.file }?.answer
+                ?: Classifier(current) { PhotographDecoder.open(photograph.file) }
+                    .classify(task::cancelled)
         task.post { screen = Screen.Answered(current.spec, photograph, answer) }
     }
 
     private fun run(action: (Task) -> Unit) {
         val task = Task(turn.incrementAndGet())
         worker.execute {
-            val problem = try {
-                action(task)
-                return@execute
-            } catch (_: CancellationException) {
-                return@execute
-            } catch (_: NotAPhotograph) {
-                Problem.NOT_A_PHOTOGRAPH
-            } catch (_: Unreachable) {
-                Problem.UNREACHABLE
-            } catch (_: NoSpace) {
-                Problem.NO_SPACE
-            } catch (_: TooLittleMemory) {
-                Problem.TOO_LITTLE_MEMORY
-            } catch (_: OutOfMemoryError) {
-                Problem.TOO_LITTLE_MEMORY
-            } catch (_: Nonsense) {
-                Problem.NONSENSE
-            } catch (_: EngineTrouble) {
-                Problem.RUNTIME
-            }
+            val problem =
+                try {
+                    action(task)
+                    return@execute
+                } catch (_: CancellationException) {
+                    return@execute
+                } catch (_: NotAPhotograph) {
+                    Problem.NOT_A_PHOTOGRAPH
+                } catch (_: Unreachable) {
+                    Problem.UNREACHABLE
+                } catch (_: NoSpace) {
+                    Problem.NO_SPACE
+                } catch (_: TooLittleMemory) {
+                    Problem.TOO_LITTLE_MEMORY
+                } catch (_: OutOfMemoryError) {
+                    Problem.TOO_LITTLE_MEMORY
+                } catch (_: Nonsense) {
+                    Problem.NONSENSE
+                } catch (_: EngineTrouble) {
+                    Problem.RUNTIME
+                }
             task.post { fail(problem) }
         }
     }
 
-    /** One piece of work on the worker thread; what it has to say is heard only while it is wanted. */
+    /**
+     * One piece of work on the worker thread; what it has to say is heard only while it is wanted.
+     */
     private inner class Task(private val mine: Int) {
         fun cancelled(): Boolean = turn.get() != mine
 

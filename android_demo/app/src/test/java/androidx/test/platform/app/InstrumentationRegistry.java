@@ -3,7 +3,10 @@ package androidx.test.platform.app;
 import android.app.Instrumentation;
 import android.os.Bundle;
 
-/** Stand-in for androidx.test, which lives in Google's own repository: holds what Robolectric registers. */
+/**
+ * Stand-in for androidx.test, which lives in Google's own repository: holds what Robolectric
+ * registers.
+ */
 public final class InstrumentationRegistry {
     private static Instrumentation instrumentation;
     private static Bundle arguments;

@@ -1,5 +1,8 @@
 package org.mobilekd.demo.pure
 
+import java.io.Closeable
+import java.io.File
+import java.util.concurrent.CancellationException
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
@@ -18,14 +21,14 @@ import org.mobilekd.demo.answer.rank
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.photograph.Pixels
 import org.mobilekd.demo.tensor.Picture
-import java.io.Closeable
-import java.io.File
-import java.util.concurrent.CancellationException
 
 class AnswerTest {
-    private class Flat(override val width: Int, override val height: Int, private val argb: Int) : Pixels, Closeable {
+    private class Flat(override val width: Int, override val height: Int, private val argb: Int) :
+        Pixels, Closeable {
         var closed = false
+
         override fun row(y: Int, into: IntArray) = into.fill(argb)
+
         override fun close() {
             closed = true
         }
@@ -55,30 +58,49 @@ class AnswerTest {
     fun `a cancelled run gives no answer and closes the photograph`() {
         val photograph = Flat(300, 200, -1)
         var asked = 0
-        assertThrows(CancellationException::class.java) { Classifier(model) { photograph }.classify { ++asked > 20 } }
+        assertThrows(CancellationException::class.java) {
+            Classifier(model) { photograph }.classify { ++asked > 20 }
+        }
         assertTrue(photograph.closed)
     }
 
     @Test
     fun `ranks by probability and keeps the model's order among equals`() {
-        assertEquals(listOf("b", "a", "c"), rank(listOf("a", "b", "c"), floatArrayOf(0.25f, 0.5f, 0.25f)).map { it.label })
+        assertEquals(
+            listOf("b", "a", "c"),
+            rank(listOf("a", "b", "c"), floatArrayOf(0.25f, 0.5f, 0.25f)).map { it.label },
+        )
     }
 
     @Test
     fun `nonsense is no answer`() {
         val labels = listOf("a", "b")
-        for (bad in listOf(floatArrayOf(Float.NaN, 1f), floatArrayOf(1.5f, -0.5f), floatArrayOf(0.2f, 0.2f), floatArrayOf(1f))) {
+        for (bad in
+            listOf(
+                floatArrayOf(Float.NaN, 1f),
+                floatArrayOf(1.5f, -0.5f),
+                floatArrayOf(0.2f, 0.2f),
+                floatArrayOf(1f),
+            )) {
             assertThrows(Nonsense::class.java) { rank(labels, bad) }
         }
     }
 
     @Test
     fun `an answer survives as text`() {
-        val answer = Answer(
-            rank(StandInEngine.LABELS, StandInEngine.UNSURE), false, setOf(Flaw.DARK), Attention(2, 1, listOf(0.25f, 1f)), Times(1, 2, 3, 4),
-        )
+        val answer =
+            Answer(
+                rank(StandInEngine.LABELS, StandInEngine.UNSURE),
+                false,
+                setOf(Flaw.DARK),
+                Attention(2, 1, listOf(0.25f, 1f)),
+                Times(1, 2, 3, 4),
+            )
         assertEquals(answer, AnswerText.read(AnswerText.write(answer)))
-        assertEquals(answer.copy(attention = null), AnswerText.read(AnswerText.write(answer.copy(attention = null))))
+        assertEquals(
+            answer.copy(attention = null),
+            AnswerText.read(AnswerText.write(answer.copy(attention = null))),
+        )
     }
 
     @Test
@@ -86,7 +108,8 @@ class AnswerTest {
         val dot = ByteArray(5 * 5 * 3)
         for (channel in 0 until 3) dot[(2 * 5 + 2) * 3 + channel] = -1
         val found = quality(Picture(5, 5, dot))
-        // luma 255 at the centre: the inner 3 x 3 Laplacian is -1020 once, 255 four times, 0 four times
+        // luma 255 at the centre: the inner 3 x 3 Laplacian is -1020 once, 255 four times, 0 four
+        // times
         assertEquals((1020.0 * 1020 + 4 * 255.0 * 255) / 9, found.sharpness, 1e-6)
         assertEquals(255.0 / 25, found.luma, 1e-9)
         assertEquals(setOf(Flaw.DARK), found.flaws(QualityLimits(1.0, 50.0, 200.0)))

@@ -1,5 +1,6 @@
 package org.mobilekd.demo.pure
 
+import java.io.File
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
@@ -9,10 +10,12 @@ import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.Processor
 import org.mobilekd.demo.model.Unfit
 import org.mobilekd.demo.model.UnfitModel
-import java.io.File
 
 class ModelTest {
-    private fun refused(constants: Map<String, List<Any>>, answer: (FloatArray) -> FloatArray = { StandInEngine.PROBABILITIES }): Unfit {
+    private fun refused(
+        constants: Map<String, List<Any>>,
+        answer: (FloatArray) -> FloatArray = { StandInEngine.PROBABILITIES },
+    ): Unfit {
         val engine = StandInEngine(constants, answer = answer)
         val error = assertThrows(UnfitModel::class.java) { Model.load(File("none")) { engine } }
         assertTrue("a refused model is closed", engine.closed)
@@ -29,34 +32,73 @@ class ModelTest {
 
     @Test
     fun `a model that lacks any constant is foreign and says which`() {
-        val read = StandInEngine.CONSTANTS.keys - "labels" // keys are for machines; the app shows the texts
-        for (name in read) assertEquals(Unfit.Foreign(name), refused(StandInEngine.CONSTANTS - name))
+        val read =
+            StandInEngine.CONSTANTS.keys -
+                "labels" // keys are for machines; the app shows the texts
+        for (name in read) assertEquals(
+            Unfit.Foreign(name),
+            refused(StandInEngine.CONSTANTS - name),
+        )
     }
 
     @Test
     fun `what the app does not know is refused by name`() {
         val good = StandInEngine.CONSTANTS
         assertEquals(Unfit.Version(2, 1), refused(good + ("schema_version" to listOf(2L))))
-        assertEquals(Unfit.UnknownPreprocess("crop squash"), refused(good + ("crop" to listOf("squash"))))
-        assertEquals(Unfit.UnknownPreprocess("color BGR"), refused(good + ("color" to listOf("BGR"))))
-        assertEquals(Unfit.Inconsistent("threshold is of another kind"), refused(good + ("threshold" to listOf("high"))))
-        assertEquals(Unfit.Inconsistent("input_width is of another kind"), refused(good + ("input_width" to listOf(0L))))
-        assertEquals(Unfit.Inconsistent("1 classes"), refused(good + ("label_texts" to listOf("one"))))
+        assertEquals(
+            Unfit.UnknownPreprocess("crop squash"),
+            refused(good + ("crop" to listOf("squash"))),
+        )
+        assertEquals(
+            Unfit.UnknownPreprocess("color BGR"),
+            refused(good + ("color" to listOf("BGR"))),
+        )
+        assertEquals(
+            Unfit.Inconsistent("threshold is of another kind"),
+            refused(good + ("threshold" to listOf("high"))),
+        )
+        assertEquals(
+            Unfit.Inconsistent("input_width is of another kind"),
+            refused(good + ("input_width" to listOf(0L))),
+        )
+        assertEquals(
+            Unfit.Inconsistent("1 classes"),
+            refused(good + ("label_texts" to listOf("one"))),
+        )
     }
 
     @Test
     fun `a model that does not answer as it says is refused`() {
-        assertEquals(Unfit.WrongShape("probabilities of shape [1, 3]"), refused(StandInEngine.CONSTANTS) { floatArrayOf(1f, 0f, 0f) })
-        assertEquals(Unfit.WrongShape("a probability outside 0..1"), refused(StandInEngine.CONSTANTS) { FloatArray(7) { Float.NaN } })
-        assertEquals(Unfit.WrongShape("2 outputs, not 1"), refused(StandInEngine.CONSTANTS + ("outputs" to listOf("probabilities"))))
+        assertEquals(
+            Unfit.WrongShape("probabilities of shape [1, 3]"),
+            refused(StandInEngine.CONSTANTS) { floatArrayOf(1f, 0f, 0f) },
+        )
+        assertEquals(
+            Unfit.WrongShape("a probability outside 0..1"),
+            refused(StandInEngine.CONSTANTS) { FloatArray(7) { Float.NaN } },
+        )
+        assertEquals(
+            Unfit.WrongShape("2 outputs, not 1"),
+            refused(StandInEngine.CONSTANTS + ("outputs" to listOf("probabilities"))),
+        )
     }
 
     @Test
     fun `a processor is asked before the runtime could crash on it`() {
         val fast = "Features\t: fp asimd atomics\n"
         val slow = "Features\t: fp asimd\n"
-        assertEquals(emptySet<String>(), Processor.missing(setOf("atomics"), "aarch64", fast + fast))
-        assertEquals("the least core counts", setOf("atomics"), Processor.missing(setOf("atomics"), "aarch64", fast + slow))
-        assertEquals(emptySet<String>(), Processor.missing(setOf("atomics"), "x86_64", "flags : sse2"))
+        assertEquals(
+            emptySet<String>(),
+            Processor.missing(setOf("atomics"), "aarch64", fast + fast),
+        )
+        assertEquals(
+            "the least core counts",
+            setOf("atomics"),
+            Processor.missing(setOf("atomics"), "aarch64", fast + slow),
+        )
+        assertEquals(
+            emptySet<String>(),
+            Processor.missing(setOf("atomics"), "x86_64", "flags : sse2"),
+        )
     }
 }

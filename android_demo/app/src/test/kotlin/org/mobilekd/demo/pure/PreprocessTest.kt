@@ -1,5 +1,7 @@
 package org.mobilekd.demo.pure
 
+import java.util.concurrent.CancellationException
+import kotlin.random.Random
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
@@ -11,14 +13,16 @@ import org.mobilekd.demo.photograph.overWhite
 import org.mobilekd.demo.photograph.subsampling
 import org.mobilekd.demo.tensor.Picture
 import org.mobilekd.demo.tensor.Preprocess
-import java.util.concurrent.CancellationException
-import kotlin.random.Random
 
 class PreprocessTest {
     private val random = Random(0)
 
     private fun noise(width: Int, height: Int) =
-        HeldPixels(width, height, IntArray(width * height) { (255 shl 24) or random.nextInt(1 shl 24) })
+        HeldPixels(
+            width,
+            height,
+            IntArray(width * height) { (255 shl 24) or random.nextInt(1 shl 24) },
+        )
 
     @Test
     fun `the crop is the largest centred box of the model's aspect ratio`() {
@@ -27,9 +31,14 @@ class PreprocessTest {
             val width = random.nextInt(1, 9000)
             val height = random.nextInt(1, 9000)
             val box = preprocess.cropBox(width, height)
-            assertTrue("$box in $width x $height", box.left >= 0 && box.top >= 0 && box.right <= width && box.bottom <= height)
+            assertTrue(
+                "$box in $width x $height",
+                box.left >= 0 && box.top >= 0 && box.right <= width && box.bottom <= height,
+            )
             assertTrue(box.width == width || box.height == height)
-            assertTrue(box.left - (width - box.right) in -1..0 && box.top - (height - box.bottom) in -1..0)
+            assertTrue(
+                box.left - (width - box.right) in -1..0 && box.top - (height - box.bottom) in -1..0
+            )
         }
     }
 
@@ -63,7 +72,9 @@ class PreprocessTest {
     @Test
     fun `a cancelled resize stops`() {
         var rows = 0
-        assertThrows(CancellationException::class.java) { Preprocess(8, 8).apply(noise(64, 64)) { ++rows > 5 } }
+        assertThrows(CancellationException::class.java) {
+            Preprocess(8, 8).apply(noise(64, 64)) { ++rows > 5 }
+        }
         assertEquals(6, rows)
     }
 
@@ -84,9 +95,17 @@ class PreprocessTest {
             for (y in 0 until orientation.height) for (x in 0 until orientation.width) {
                 seen += orientation.storedX(x, y) to orientation.storedY(x, y)
             }
-            assertEquals("EXIF $exif", (0 until 3).flatMap { y -> (0 until 5).map { x -> x to y } }.toSet(), seen)
+            assertEquals(
+                "EXIF $exif",
+                (0 until 3).flatMap { y -> (0 until 5).map { x -> x to y } }.toSet(),
+                seen,
+            )
         }
-        assertEquals("6: the stored left column becomes the top row, from the bottom", 0 to 2, Orientation(6, 5, 3).run { storedX(0, 0) to storedY(0, 0) })
+        assertEquals(
+            "6: the stored left column becomes the top row, from the bottom",
+            0 to 2,
+            Orientation(6, 5, 3).run { storedX(0, 0) to storedY(0, 0) },
+        )
     }
 
     @Test

@@ -3,6 +3,9 @@ package org.mobilekd.demo.screen
 import android.content.ContextWrapper
 import android.content.Intent
 import android.os.Bundle
+import java.io.File
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertSame
@@ -21,11 +24,11 @@ import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
-import java.io.File
-import java.util.concurrent.CountDownLatch
-import java.util.concurrent.atomic.AtomicInteger
 
-/** What adb is answered, by the contract with mobilekd/runners/app.py; the caller reads the documents once more in Python. */
+/**
+ * What adb is answered, by the contract with mobilekd/runners/app.py; the caller reads the
+ * documents once more in Python.
+ */
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34], application = StageApplication::class)
 @GraphicsMode(GraphicsMode.Mode.NATIVE)
@@ -51,7 +54,13 @@ class BenchEntryTest {
         val inputs = File(album, "inputs.u8").apply { writeBytes(ByteArray(2 * 3 * 128 * 160)) }
         assertEquals("1.5.1", (ask("mode" to "identify")["versions"] as Map<*, *>)["executorch"])
         assertEquals(2L, ask("mode" to "golden", "inputs" to inputs.path)["count"])
-        val measured = ask("mode" to "measure", "samples" to "7", "seconds" to "0.01", "photographs" to album.path)
+        val measured =
+            ask(
+                "mode" to "measure",
+                "samples" to "7",
+                "seconds" to "0.01",
+                "photographs" to album.path,
+            )
         for (step in listOf("decode_ns", "resize_ns", "execute_ns", "post_ns")) {
             assertEquals(7, ((measured["pipeline"] as Map<*, *>)[step] as List<*>).size)
         }
@@ -59,13 +68,17 @@ class BenchEntryTest {
 
     @Test
     fun `what fails is one line`() {
-        fun failure(vararg words: Pair<String, String>) = assertThrows(BenchFailed::class.java) { entry.run(mapOf(*words)::get) }.message
+        fun failure(vararg words: Pair<String, String>) =
+            assertThrows(BenchFailed::class.java) { entry.run(mapOf(*words)::get) }.message
         assertEquals("mode: fast is not a fit value", failure("mode" to "fast"))
         assertEquals("inputs: the golden mode needs them", failure("mode" to "golden"))
         StageApplication.engine = { throw EngineTrouble("no such backend\nand more") }
         assertEquals("ExecuTorch: no such backend", failure("mode" to "measure"))
         StageApplication.engine = { throw OutOfMemoryError("a test's") }
-        assertEquals("the measurement does not fit into the app's memory", failure("mode" to "measure"))
+        assertEquals(
+            "the measurement does not fit into the app's memory",
+            failure("mode" to "measure"),
+        )
         StageApplication.engine = { throw IllegalStateException("a fault") }
         assertEquals("java.lang.IllegalStateException: a fault", failure("mode" to "measure"))
     }
@@ -74,23 +87,47 @@ class BenchEntryTest {
     fun `a long answer is a whole file, and without shared storage a line`() {
         val identify = mapOf("mode" to "identify")::get
         assertEquals(setOf("mobilekd_json"), entry.bundle(identify).keySet())
-        assertEquals(entry.file.path, entry.bundle(identify, longest = 10).getString("mobilekd_file"))
+        assertEquals(
+            entry.file.path,
+            entry.bundle(identify, longest = 10).getString("mobilekd_file"),
+        )
         assertTrue(Json.read(entry.file.readText()) is Map<*, *>)
         assertEquals(listOf("bench.json"), entry.file.parentFile!!.list()!!.toList())
-        val away = BenchEntry(object : ContextWrapper(RuntimeEnvironment.getApplication()) {
-            override fun getExternalFilesDir(type: String?): File? = null
-        })
+        val away =
+            BenchEntry(
+                object : ContextWrapper(RuntimeEnvironment.getApplication()) {
+                    override fun getExternalFilesDir(type: String?): File? = null
+                }
+            )
         away.forget()
-        assertEquals("the phone's shared storage is not there", away.bundle(identify, longest = 10).getString(BenchEntry.ERROR))
+        assertEquals(
+            "the phone's shared storage is not there",
+            away.bundle(identify, longest = 10).getString(BenchEntry.ERROR),
+        )
     }
 
     @Test
     fun `a rotation neither deletes nor repeats a measurement`() {
         val gate = CountDownLatch(1)
         val opened = AtomicInteger()
-        StageApplication.engine = { opened.incrementAndGet(); StandInEngine { gate.await(); StandInEngine.PROBABILITIES } }
-        val asked = Intent().putExtras(Bundle().apply { putString("mode", "measure"); putString("samples", "3"); putString("warmup_max", "0") })
-        val controller = Robolectric.buildActivity(BenchActivity::class.java, asked).create().start().resume()
+        StageApplication.engine = {
+            opened.incrementAndGet()
+            StandInEngine {
+                gate.await()
+                StandInEngine.PROBABILITIES
+            }
+        }
+        val asked =
+            Intent()
+                .putExtras(
+                    Bundle().apply {
+                        putString("mode", "measure")
+                        putString("samples", "3")
+                        putString("warmup_max", "0")
+                    }
+                )
+        val controller =
+            Robolectric.buildActivity(BenchActivity::class.java, asked).create().start().resume()
         val activity = controller.get()
         waitFor("the measurement") { opened.get() == 1 }
         controller.turn()

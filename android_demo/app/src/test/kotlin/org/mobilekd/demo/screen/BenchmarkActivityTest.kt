@@ -3,6 +3,8 @@ package org.mobilekd.demo.screen
 import android.view.View
 import android.view.ViewGroup
 import android.widget.TextView
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
@@ -15,8 +17,6 @@ import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
 import org.robolectric.shadows.ShadowBuild
-import java.util.concurrent.CountDownLatch
-import java.util.concurrent.atomic.AtomicInteger
 
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34], application = StageApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
@@ -33,17 +33,29 @@ class BenchmarkActivityTest {
         return activity
     }
 
-    private fun all(view: View): List<View> = listOf(view) + if (view is ViewGroup) (0 until view.childCount).flatMap { all(view.getChildAt(it)) } else emptyList()
+    private fun all(view: View): List<View> =
+        listOf(view) +
+            if (view is ViewGroup) (0 until view.childCount).flatMap { all(view.getChildAt(it)) }
+            else emptyList()
 
-    private fun texts(activity: BenchmarkActivity) = all(activity.findViewById(R.id.bench_results)).mapNotNull { (it as? TextView)?.text?.toString() }
+    private fun texts(activity: BenchmarkActivity) =
+        all(activity.findViewById(R.id.bench_results)).mapNotNull {
+            (it as? TextView)?.text?.toString()
+        }
 
-    private fun rows(activity: BenchmarkActivity) = all(activity.findViewById(R.id.bench_results)).mapNotNull { it.contentDescription?.toString() }
+    private fun rows(activity: BenchmarkActivity) =
+        all(activity.findViewById(R.id.bench_results)).mapNotNull {
+            it.contentDescription?.toString()
+        }
 
     @Test
     fun `one thread is one, and the raw samples are named without the phone's folders`() {
         val activity = measured()
         assertTrue(rows(activity).first(), rows(activity).first().startsWith("1 thread: median "))
-        assertEquals("The raw samples are in benchmark.json, among this app’s files.", texts(activity).last())
+        assertEquals(
+            "The raw samples are in benchmark.json, among this app’s files.",
+            texts(activity).last(),
+        )
     }
 
     @Test
@@ -51,7 +63,10 @@ class BenchmarkActivityTest {
     fun `numerals and plurals are the sentences' own in another language too`() {
         val activity = measured()
         assertTrue(rows(activity).first(), rows(activity).first().startsWith("1 thread: median "))
-        assertTrue("${texts(activity)}", texts(activity).joinToString("").all { it.code < 0x0590 || it.code > 0x06FF })
+        assertTrue(
+            "${texts(activity)}",
+            texts(activity).joinToString("").all { it.code < 0x0590 || it.code > 0x06FF },
+        )
     }
 
     @Test
@@ -90,7 +105,10 @@ class BenchmarkActivityTest {
     fun `a phone that answers wrongly is told so and not timed`() {
         StageApplication.engine = { StandInEngine { StandInEngine.UNSURE } }
         val activity = measured()
-        assertTrue("${texts(activity)}", texts(activity).any { it.contains("This phone answers wrongly, so no time is shown.") })
+        assertTrue(
+            "${texts(activity)}",
+            texts(activity).any { it.contains("This phone answers wrongly, so no time is shown.") },
+        )
         assertEquals(emptyList<String>(), rows(activity))
     }
 }

@@ -8,6 +8,10 @@ import android.view.ViewGroup
 import android.widget.ImageView
 import android.widget.Switch
 import android.widget.TextView
+import java.io.File
+import java.io.FileOutputStream
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -27,10 +31,6 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
-import java.io.File
-import java.io.FileOutputStream
-import java.util.concurrent.CountDownLatch
-import java.util.concurrent.atomic.AtomicInteger
 
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34], application = StageApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
@@ -41,11 +41,16 @@ class MainActivityTest {
         StageApplication.engine = { StandInEngine() }
     }
 
-    private fun start(intent: Intent = Intent()) = Robolectric.buildActivity(MainActivity::class.java, intent)
+    private fun start(intent: Intent = Intent()) =
+        Robolectric.buildActivity(MainActivity::class.java, intent)
 
-    private fun copies() = File(RuntimeEnvironment.getApplication().noBackupFilesDir, "photographs").listFiles().orEmpty()
+    private fun copies() =
+        File(RuntimeEnvironment.getApplication().noBackupFilesDir, "photographs")
+            .listFiles()
+            .orEmpty()
 
-    private fun answered(activity: MainActivity) = waitFor("the answer") { activity.text(R.id.headline_text).isNotEmpty() }
+    private fun answered(activity: MainActivity) =
+        waitFor("the answer") { activity.text(R.id.headline_text).isNotEmpty() }
 
     @Test
     fun `a shared photograph is answered, and its copy goes with the task`() {
@@ -65,7 +70,12 @@ class MainActivityTest {
     @Test
     fun `a rotation keeps photograph and answer and does not look again`() {
         val runs = AtomicInteger()
-        StageApplication.engine = { StandInEngine { runs.incrementAndGet(); StandInEngine.PROBABILITIES } }
+        StageApplication.engine = {
+            StandInEngine {
+                runs.incrementAndGet()
+                StandInEngine.PROBABILITIES
+            }
+        }
         val controller = start(share("lesion.jpg"))
         val upright = controller.shown()
         answered(upright)
@@ -80,7 +90,12 @@ class MainActivityTest {
     @Test
     fun `process death keeps photograph and answer`() {
         val runs = AtomicInteger()
-        StageApplication.engine = { StandInEngine { runs.incrementAndGet(); StandInEngine.UNSURE } }
+        StageApplication.engine = {
+            StandInEngine {
+                runs.incrementAndGet()
+                StandInEngine.UNSURE
+            }
+        }
         val first = start(share("lesion.jpg"))
         answered(first.shown())
         val state = Bundle()
@@ -96,7 +111,12 @@ class MainActivityTest {
     fun `a cancelled run waits and can be taken up`() {
         val gate = CountDownLatch(1)
         val entered = AtomicInteger()
-        StageApplication.engine = { StandInEngine { if (entered.incrementAndGet() == 2) gate.await(); StandInEngine.PROBABILITIES } }
+        StageApplication.engine = {
+            StandInEngine {
+                if (entered.incrementAndGet() == 2) gate.await()
+                StandInEngine.PROBABILITIES
+            }
+        }
         val activity = start(share("lesion.jpg")).shown()
         waitFor("the model") { entered.get() == 2 }
         waitFor("the photograph") { activity.findViewById<View>(R.id.photograph).isShown }
@@ -111,7 +131,12 @@ class MainActivityTest {
     fun `a screen that goes stops the run, and takes it up when it is back`() {
         val gate = CountDownLatch(1)
         val entered = AtomicInteger()
-        StageApplication.engine = { StandInEngine { if (entered.incrementAndGet() == 2) gate.await(); StandInEngine.PROBABILITIES } }
+        StageApplication.engine = {
+            StandInEngine {
+                if (entered.incrementAndGet() == 2) gate.await()
+                StandInEngine.PROBABILITIES
+            }
+        }
         val controller = start(share("lesion.jpg"))
         val activity = controller.shown()
         waitFor("the model") { entered.get() == 2 }
@@ -128,16 +153,25 @@ class MainActivityTest {
         for (name in listOf("truncated.jpg", "truncated.png", "text.jpg", "empty.jpg")) {
             val activity = start(share(name)).shown()
             waitFor(name) { activity.text(R.id.message_title) == "That did not work" }
-            assertTrue(name, activity.text(R.id.message_text).startsWith("This file cannot be read as a photograph."))
+            assertTrue(
+                name,
+                activity
+                    .text(R.id.message_text)
+                    .startsWith("This file cannot be read as a photograph."),
+            )
         }
         val activity = start(share("no such file.jpg")).shown()
-        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The photograph could not be fetched.") }
+        waitFor("the sentence") {
+            activity.text(R.id.message_text).startsWith("The photograph could not be fetched.")
+        }
     }
 
     @Test
     fun `a share without a photograph is a sentence, once the model is there`() {
         val activity = start(Intent(Intent.ACTION_SEND).setType("image/*")).shown()
-        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The photograph could not be fetched.") }
+        waitFor("the sentence") {
+            activity.text(R.id.message_text).startsWith("The photograph could not be fetched.")
+        }
         assertEquals("That did not work", activity.text(R.id.message_title))
     }
 
@@ -145,27 +179,39 @@ class MainActivityTest {
     fun `too little memory is a sentence`() {
         StageApplication.engine = {
             val asked = AtomicInteger()
-            StandInEngine { if (asked.incrementAndGet() > 1) throw OutOfMemoryError("a test's"); StandInEngine.PROBABILITIES }
+            StandInEngine {
+                if (asked.incrementAndGet() > 1) throw OutOfMemoryError("a test's")
+                StandInEngine.PROBABILITIES
+            }
         }
         val activity = start(share("lesion.jpg")).shown()
-        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("This photograph needs more memory") }
+        waitFor("the sentence") {
+            activity.text(R.id.message_text).startsWith("This photograph needs more memory")
+        }
     }
 
     @Test
     fun `a huge photograph is answered`() {
         val activity = start(share("huge.jpg")).shown()
         answered(activity)
-        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.contains("8000 by 6000"))
+        assertTrue(
+            activity.findViewById<View>(R.id.photograph).contentDescription.contains("8000 by 6000")
+        )
     }
 
     @Test
     fun `a model that answers nonsense gives a sentence, never a result`() {
         StageApplication.engine = {
             val asked = AtomicInteger()
-            StandInEngine { if (asked.incrementAndGet() > 1) FloatArray(7) { Float.NaN } else StandInEngine.PROBABILITIES }
+            StandInEngine {
+                if (asked.incrementAndGet() > 1) FloatArray(7) { Float.NaN }
+                else StandInEngine.PROBABILITIES
+            }
         }
         val activity = start(share("lesion.jpg")).shown()
-        waitFor("the sentence") { activity.text(R.id.message_text).startsWith("The model’s answer makes no sense") }
+        waitFor("the sentence") {
+            activity.text(R.id.message_text).startsWith("The model’s answer makes no sense")
+        }
     }
 
     @Test
@@ -198,7 +244,10 @@ class MainActivityTest {
     fun `an English sentence keeps its own numerals on an Arabic phone`() {
         val activity = start(share("lesion.jpg")).shown()
         answered(activity)
-        assertTrue(activity.text(R.id.headline_under), activity.text(R.id.headline_under).startsWith("70.8% probability"))
+        assertTrue(
+            activity.text(R.id.headline_under),
+            activity.text(R.id.headline_under).startsWith("70.8% probability"),
+        )
         val said = activity.findViewById<View>(R.id.photograph).contentDescription
         assertTrue("$said", said.contains("1200 by 1600"))
     }
@@ -210,8 +259,18 @@ class MainActivityTest {
         assertEquals("The frame is the part that the model sees.", activity.text(R.id.caption))
         activity.findViewById<Switch>(R.id.attention).performClick()
         assertEquals("Orange is where the model looked, roughly.", activity.text(R.id.caption))
-        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.contains("where the model looked"))
-        StageApplication.engine = { StandInEngine(attention = false, constants = StandInEngine.CONSTANTS + ("outputs" to listOf("probabilities"))) }
+        assertTrue(
+            activity
+                .findViewById<View>(R.id.photograph)
+                .contentDescription
+                .contains("where the model looked")
+        )
+        StageApplication.engine = {
+            StandInEngine(
+                attention = false,
+                constants = StandInEngine.CONSTANTS + ("outputs" to listOf("probabilities")),
+            )
+        }
         val without = start(share("lesion.jpg")).shown()
         answered(without)
         assertFalse(without.findViewById<View>(R.id.attention).isShown)
@@ -225,10 +284,18 @@ class MainActivityTest {
         val activity = start(share("lesion.jpg")).shown()
         answered(activity)
         controlsAreNamedAndLarge(activity)
-        assertTrue(activity.findViewById<View>(R.id.photograph).contentDescription.startsWith("Your photograph."))
+        assertTrue(
+            activity
+                .findViewById<View>(R.id.photograph)
+                .contentDescription
+                .startsWith("Your photograph.")
+        )
         controlsAreNamedAndLarge(Robolectric.buildActivity(BenchmarkActivity::class.java).shown())
         val spec = Model.load(File("none")) { StandInEngine() }.spec
-        controlsAreNamedAndLarge(Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(activity, spec)).shown())
+        controlsAreNamedAndLarge(
+            Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(activity, spec))
+                .shown()
+        )
     }
 
     private fun controlsAreNamedAndLarge(activity: Activity) {
@@ -238,10 +305,15 @@ class MainActivityTest {
             val name = view.contentDescription ?: (view as? TextView)?.text
             if (view.isClickable && (view as? TextView)?.isTextSelectable != true) {
                 assertFalse("$view has no name", name.isNullOrBlank())
-                assertTrue("$view is ${view.width} x ${view.height}", view.height >= least && view.width >= least)
+                assertTrue(
+                    "$view is ${view.width} x ${view.height}",
+                    view.height >= least && view.width >= least,
+                )
             }
-            if (view is ImageView && view.isImportantForAccessibility) assertFalse("$view has no name", view.contentDescription.isNullOrBlank())
-            if (view is ViewGroup) for (index in 0 until view.childCount) walk(view.getChildAt(index))
+            if (view is ImageView && view.isImportantForAccessibility)
+                assertFalse("$view has no name", view.contentDescription.isNullOrBlank())
+            if (view is ViewGroup)
+                for (index in 0 until view.childCount) walk(view.getChildAt(index))
         }
         walk(activity.findViewById(android.R.id.content))
     }

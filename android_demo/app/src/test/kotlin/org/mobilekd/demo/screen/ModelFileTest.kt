@@ -2,6 +2,7 @@ package org.mobilekd.demo.screen
 
 import android.content.Intent
 import android.view.View
+import java.io.File
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -21,7 +22,6 @@ import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
-import java.io.File
 
 /** Opening model files: what is refused, what is kept, and which way out is offered. */
 @RunWith(RobolectricTestRunner::class)
@@ -36,9 +36,11 @@ class ModelFileTest {
 
     private fun start(): MainActivity = Robolectric.buildActivity(MainActivity::class.java).shown()
 
-    private fun welcomed(activity: MainActivity) = waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
+    private fun welcomed(activity: MainActivity) =
+        waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See what") }
 
-    private fun refused(activity: MainActivity) = waitFor("the refusal") { activity.text(R.id.message_title) == "This model cannot be used" }
+    private fun refused(activity: MainActivity) =
+        waitFor("the refusal") { activity.text(R.id.message_title) == "This model cannot be used" }
 
     private fun open(activity: MainActivity, name: String) {
         shadowOf(activity).clickMenuItem(R.id.menu_open)
@@ -48,15 +50,21 @@ class ModelFileTest {
     }
 
     /** What the two buttons of a message offer; nothing where there is none. */
-    private fun offers(activity: MainActivity) = listOf(R.id.message_action, R.id.message_second).map(activity::text).filter(String::isNotEmpty)
+    private fun offers(activity: MainActivity) =
+        listOf(R.id.message_action, R.id.message_second)
+            .map(activity::text)
+            .filter(String::isNotEmpty)
 
     /** Every model is fit but the one made of text.jpg. */
     private fun refuseText() {
-        StageApplication.engine = { file -> if (file.readText().startsWith("not a photograph")) throw EngineTrouble("bad magic") else StandInEngine() }
+        StageApplication.engine = { file ->
+            if (file.readText().startsWith("not a photograph")) throw EngineTrouble("bad magic")
+            else StandInEngine()
+        }
     }
 
     @Test
-    fun `an unfit file is refused with its reason and deleted, and the built-in one is a touch away`() {
+    fun `an unfit file is refused with its reason and deleted, and the built-in one offered`() {
         refuseText()
         val activity = start()
         welcomed(activity)
@@ -70,7 +78,7 @@ class ModelFileTest {
     }
 
     @Test
-    fun `an opened model outlives the refusal of a later one, and goes when the built-in one is asked for`() {
+    fun `an opened model outlives the refusal of a later one, and goes for the built-in one`() {
         refuseText()
         val activity = start()
         welcomed(activity)
@@ -112,7 +120,11 @@ class ModelFileTest {
         shadowOf(RuntimeEnvironment.getApplication()).checkActivities(true)
         activity.findViewById<View>(R.id.message_second).performClick()
         val said = activity.text(R.id.message_text)
-        assertTrue(said, said.contains("bad magic") && said.endsWith("No app for choosing files was found on this phone."))
+        assertTrue(
+            said,
+            said.contains("bad magic") &&
+                said.endsWith("No app for choosing files was found on this phone."),
+        )
     }
 
     @Test
@@ -120,7 +132,10 @@ class ModelFileTest {
         val store = ModelStore(RuntimeEnvironment.getApplication())
         File(folder, "opened.pte/in the way").mkdirs()
         val candidate = store.candidate(lent("grey.jpg"))
-        assertEquals(Unfit.NotCopied, assertThrows(UnfitModel::class.java) { store.keep(candidate) }.reason)
+        assertEquals(
+            Unfit.NotCopied,
+            assertThrows(UnfitModel::class.java) { store.keep(candidate) }.reason,
+        )
         store.discardCandidate()
         assertFalse(candidate.exists())
     }

@@ -3,6 +3,9 @@ package org.mobilekd.demo.screen
 import android.content.Intent
 import android.view.View
 import android.widget.Switch
+import java.io.File
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
@@ -24,13 +27,10 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.GraphicsMode
 import org.robolectric.shadows.ShadowBuild
-import java.io.File
-import java.util.concurrent.CountDownLatch
-import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * Every state as a picture for the docs; that each can be drawn in every form is the test. The model, its answers and its
- * times are real; only what a sound model never does is meddled with.
+ * Every state as a picture for the docs; that each can be drawn in every form is the test. The
+ * model, its answers and its times are real; only what a sound model never does is meddled with.
  */
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [34], application = PictureApplication::class, qualifiers = "w411dp-h891dp-xhdpi")
@@ -49,24 +49,38 @@ class ScreenshotTest {
     }
 
     private fun meddle(meddle: (() -> List<Output>) -> List<Output>) {
-        PictureApplication.open = { file, threads -> MeddledEngine(ExecuTorchEngine(file, threads), meddle) }
+        PictureApplication.open = { file, threads ->
+            MeddledEngine(ExecuTorchEngine(file, threads), meddle)
+        }
     }
 
     /** What a broken download leaves of a model. */
     private fun half(model: File): File =
-        File(RuntimeEnvironment.getApplication().cacheDir, "half.pte").apply { writeBytes(model.readBytes().let { it.copyOf(it.size / 2) }) }
+        File(RuntimeEnvironment.getApplication().cacheDir, "half.pte").apply {
+            writeBytes(model.readBytes().let { it.copyOf(it.size / 2) })
+        }
 
-    private fun main(intent: Intent = Intent()) = Robolectric.buildActivity(MainActivity::class.java, intent).shown()
+    private fun main(intent: Intent = Intent()) =
+        Robolectric.buildActivity(MainActivity::class.java, intent).shown()
 
     private fun answered(photograph: String = "lesion.jpg"): MainActivity =
-        main(share(photograph)).also { activity -> waitFor("the answer") { activity.text(R.id.headline_text).isNotEmpty() } }
+        main(share(photograph)).also { activity ->
+            waitFor("the answer") { activity.text(R.id.headline_text).isNotEmpty() }
+        }
 
-    private fun welcome(): MainActivity = main().also { activity -> waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See") } }
+    private fun welcome(): MainActivity =
+        main().also { activity ->
+            waitFor("the welcome") { activity.text(R.id.message_title).startsWith("See") }
+        }
 
     private fun card(): CardActivity {
         val application = RuntimeEnvironment.getApplication()
         val spec = Model.load(ModelStore(application).builtIn()).use { it.spec }
-        return Robolectric.buildActivity(CardActivity::class.java, CardActivity.intent(application, spec)).shown()
+        return Robolectric.buildActivity(
+                CardActivity::class.java,
+                CardActivity.intent(application, spec),
+            )
+            .shown()
     }
 
     @Test
@@ -118,7 +132,10 @@ class ScreenshotTest {
     fun `working, stopped, and what can go wrong`() {
         val gate = CountDownLatch(1)
         val asked = AtomicInteger()
-        meddle { forward -> if (asked.incrementAndGet() > 1) gate.await(); forward() }
+        meddle { forward ->
+            if (asked.incrementAndGet() > 1) gate.await()
+            forward()
+        }
         val working = main(share("lesion.jpg"))
         waitFor("the photograph") { working.findViewById<View>(R.id.photograph).isShown }
         working.screenshot("working-light")
@@ -149,15 +166,22 @@ class ScreenshotTest {
     @Test
     fun `the model is loaded, a photograph is fetched`() {
         val gate = CountDownLatch(1)
-        PictureApplication.open = { file, threads -> gate.await(); ExecuTorchEngine(file, threads) }
+        PictureApplication.open = { file, threads ->
+            gate.await()
+            ExecuTorchEngine(file, threads)
+        }
         val starting = main()
         starting.screenshot("starting-light")
         gate.countDown()
         waitFor("the welcome") { starting.text(R.id.message_title).startsWith("See") }
         val reached = CountDownLatch(1)
         val far = lent("lesion.jpg")
-        shadowOf(starting.contentResolver).registerInputStreamSupplier(far) { reached.await(); File(photographs, "lesion.jpg").inputStream() }
-        val fetching = main(Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, far))
+        shadowOf(starting.contentResolver).registerInputStreamSupplier(far) {
+            reached.await()
+            File(photographs, "lesion.jpg").inputStream()
+        }
+        val fetching =
+            main(Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, far))
         waitFor("the fetching") { fetching.text(R.id.message_title).startsWith("Looking") }
         fetching.screenshot("fetching-light")
         reached.countDown()
@@ -166,18 +190,26 @@ class ScreenshotTest {
 
     @Test
     fun `benchmark running, and of a phone that answers wrongly`() {
-        fun started() = Robolectric.buildActivity(BenchmarkActivity::class.java).shown().apply { findViewById<View>(R.id.bench_run).performClick() }
+        fun started() =
+            Robolectric.buildActivity(BenchmarkActivity::class.java).shown().apply {
+                findViewById<View>(R.id.bench_run).performClick()
+            }
         val gate = CountDownLatch(1)
         val opened = AtomicInteger()
         PictureApplication.open = { file, threads ->
-            if (opened.incrementAndGet() > 2) gate.await() // once to read the model, once for the golden set, then to time it
+            if (opened.incrementAndGet() > 2)
+                gate.await() // once to read the model, once for the golden set, then to time it
             ExecuTorchEngine(file, threads)
         }
         val running = started()
         waitFor("the timing") { running.text(R.id.bench_stage).startsWith("Timing") }
         running.screenshot("benchmark-running-light")
         gate.countDown()
-        meddle { forward -> forward().mapIndexed { index, output -> if (index == 0) Output(output.shape, output.values.reversedArray()) else output } }
+        meddle { forward ->
+            forward().mapIndexed { index, output ->
+                if (index == 0) Output(output.shape, output.values.reversedArray()) else output
+            }
+        }
         val wrong = started()
         waitFor("the verdict") { wrong.findViewById<View>(R.id.section_title) != null }
         wrong.screenshot("benchmark-wrong-light")
@@ -192,6 +224,7 @@ class ScreenshotTest {
         activity.findViewById<View>(R.id.bench_run).performClick()
         waitFor("the table") { activity.findViewById<View>(R.id.section_title) != null }
         activity.screenshot("benchmark-dark")
-        File(activity.getExternalFilesDir(null), "benchmark.json").copyTo(File(screenshots, "benchmark.json"), overwrite = true)
+        File(activity.getExternalFilesDir(null), "benchmark.json")
+            .copyTo(File(screenshots, "benchmark.json"), overwrite = true)
     }
 }

@@ -8,6 +8,8 @@ import android.graphics.Canvas
 import android.net.Uri
 import android.os.Looper
 import android.widget.TextView
+import java.io.File
+import java.time.Duration
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.StandInEngine
 import org.mobilekd.demo.host.loadAndroidLibraries
@@ -17,8 +19,6 @@ import org.mobilekd.demo.model.Output
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
-import java.io.File
-import java.time.Duration
 
 /** The app with an engine that the test chooses, for what no real model does. */
 class StageApplication : DemoApplication() {
@@ -29,7 +29,10 @@ class StageApplication : DemoApplication() {
     }
 }
 
-/** The app as it is, on Android's own libraries in this JVM, for pictures without an invented number; [open] may be spoilt. */
+/**
+ * The app as it is, on Android's own libraries in this JVM, for pictures without an invented
+ * number; [open] may be spoilt.
+ */
 class PictureApplication : DemoApplication() {
     override fun openEngine(file: File, threads: Int): Engine = open(file, threads)
 
@@ -43,15 +46,26 @@ class PictureApplication : DemoApplication() {
 }
 
 /** [engine], with [meddle] between it and whoever asks. */
-class MeddledEngine(private val engine: Engine, private val meddle: (() -> List<Output>) -> List<Output>) : Engine by engine {
-    override fun forward(input: FloatArray, shape: LongArray): List<Output> = meddle { engine.forward(input, shape) }
+class MeddledEngine(
+    private val engine: Engine,
+    private val meddle: (() -> List<Output>) -> List<Output>,
+) : Engine by engine {
+    override fun forward(input: FloatArray, shape: LongArray): List<Output> = meddle {
+        engine.forward(input, shape)
+    }
 }
 
-/** Where the photographs for the tests lie, and where screenshots go (both given by the test's caller). */
+/**
+ * Where the photographs for the tests lie, and where screenshots go (both given by the test's
+ * caller).
+ */
 val photographs = File(System.getProperty("mobilekd.photographs"))
 val screenshots = File(System.getProperty("mobilekd.screenshots"))
 
-/** The address under which another app hands over one of the test's files; one that is not there cannot be read. */
+/**
+ * The address under which another app hands over one of the test's files; one that is not there
+ * cannot be read.
+ */
 fun lent(name: String): Uri {
     val file = File(photographs, name)
     val uri = Uri.parse("content://org.mobilekd.elsewhere/").buildUpon().appendPath(name).build()
@@ -61,7 +75,8 @@ fun lent(name: String): Uri {
 }
 
 /** "Send to" with one of the test's photographs. */
-fun share(name: String): Intent = Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, lent(name))
+fun share(name: String): Intent =
+    Intent(Intent.ACTION_SEND).setType("image/*").putExtra(Intent.EXTRA_STREAM, lent(name))
 
 /** Let the worker and the main thread run until [fulfilled], at most 30 s. */
 fun waitFor(what: String, fulfilled: () -> Boolean) {
@@ -73,23 +88,34 @@ fun waitFor(what: String, fulfilled: () -> Boolean) {
     }
 }
 
-fun Activity.text(id: Int): String = findViewById<TextView>(id).run { if (isShown) text.toString() else "" }
+fun Activity.text(id: Int): String =
+    findViewById<TextView>(id).run { if (isShown) text.toString() else "" }
 
 /** Draw what the activity shows, as the phone would. */
 fun Activity.screenshot(name: String) {
-    shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(400)) // a spinner at its start is not to be seen
+    shadowOf(Looper.getMainLooper())
+        .idleFor(Duration.ofMillis(400)) // a spinner at its start is not to be seen
     val root = window.decorView
     val bitmap = Bitmap.createBitmap(root.width, root.height, Bitmap.Config.ARGB_8888)
     root.draw(Canvas(bitmap))
-    File(screenshots, "$name.png").outputStream().use { bitmap.compress(Bitmap.CompressFormat.PNG, 100, it) }
+    File(screenshots, "$name.png").outputStream().use {
+        bitmap.compress(Bitmap.CompressFormat.PNG, 100, it)
+    }
 }
 
-/** Turn the phone; Robolectric makes the activity anew unless its manifest entry says that it lives through this. */
+/**
+ * Turn the phone; Robolectric makes the activity anew unless its manifest entry says that it lives
+ * through this.
+ */
 fun <A : Activity> ActivityController<A>.turn() {
-    val turned = Configuration(get().resources.configuration).apply {
-        orientation = if (orientation == Configuration.ORIENTATION_LANDSCAPE) Configuration.ORIENTATION_PORTRAIT else Configuration.ORIENTATION_LANDSCAPE
-        screenWidthDp = screenHeightDp.also { screenHeightDp = screenWidthDp }
-    }
+    val turned =
+        Configuration(get().resources.configuration).apply {
+            orientation =
+                if (orientation == Configuration.ORIENTATION_LANDSCAPE)
+                    Configuration.ORIENTATION_PORTRAIT
+                else Configuration.ORIENTATION_LANDSCAPE
+            screenWidthDp = screenHeightDp.also { screenHeightDp = screenWidthDp }
+        }
     configurationChange(turned)
 }
 
