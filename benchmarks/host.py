@@ -32,11 +32,11 @@ def exported(folder: Path, only: list[str]) -> list[Artifact]:
     """Every reference in every XNNPACK precision, or ``only`` these, as far as the gates
     accept it.
     """
-    found = []
+    rows = []
     for name in references():
         for precision in only or backends.get("xnnpack").precisions:
             try:
-                found.append(
+                rows.append(
                     export(
                         f"reference:{name}",
                         backend="xnnpack",
@@ -46,7 +46,7 @@ def exported(folder: Path, only: list[str]) -> list[Artifact]:
                 )
             except UserError as reason:
                 say(f"{name} {precision}: left out: {reason}")
-    return found
+    return rows
 
 
 def main() -> None:

@@ -116,16 +116,20 @@ def main() -> None:
         subprocess.run(distill_command(whole, options.epochs), check=True)
         kill_within_an_epoch(distill_command(resumed, options.epochs), resumed / JOB, options.after)
         subprocess.run([*distill_command(resumed, options.epochs), "--resume"], check=True)
-        found = compared(whole / JOB, resumed / JOB)
+        difference = compared(whole / JOB, resumed / JOB)
         info = json.loads((whole / JOB / "run.json").read_text(encoding="utf-8"))
-    equal = not found["differing"] and found["calibration_equal"] and found["metrics_equal"]
+    equal = not (
+        difference["differing"]
+        or not difference["calibration_equal"]
+        or not difference["metrics_equal"]
+    )
     document = {
         "what": __doc__.splitlines()[0],
         "command": shlex.join(["python", "benchmarks/ham10000/killed.py", *sys.argv[1:]]),
         "equal": equal,
         "epochs": options.epochs,
         "killed_in_epoch": options.after + 1,
-        **found,
+        **difference,
         "recipe_hash": info["recipe_hash"],
         "split_hash": info["split_hash"],
         "data_hash": info["data_hash"],
@@ -135,8 +139,8 @@ def main() -> None:
     }
     write_json(RESULT, document)
     say(
-        f"killed in epoch {options.after + 1} of {options.epochs}: {found['differing']} of"
-        f" {found['numbers']} numbers differ"
+        f"killed in epoch {options.after + 1} of {options.epochs}: {difference['differing']} of"
+        f" {difference['numbers']} numbers differ"
     )
     sys.exit(0 if equal else 1)
 

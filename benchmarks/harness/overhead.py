@@ -51,7 +51,7 @@ def etdump_ns(path: Path) -> np.ndarray:
 def measure(artifact: Artifact) -> dict:
     """Figures of one artifact, one value per process."""
     model, inputs = str(artifact.model), str(artifact.folder / "golden/inputs.u8")
-    found: dict[str, list[float]] = {
+    figures: dict[str, list[float]] = {
         "overhead_ns": [],
         "latency_ns": [],
         "runner_ns": [],
@@ -61,8 +61,8 @@ def measure(artifact: Artifact) -> dict:
         plain = runner_line(
             program.measure_arguments(model, inputs, Setting(threads=1, samples=100))
         )
-        found["overhead_ns"].append(plain["overhead_ns"])
-        found["latency_ns"].append(float(np.median(plain["samples_ns"])))
+        figures["overhead_ns"].append(plain["overhead_ns"])
+        figures["latency_ns"].append(float(np.median(plain["samples_ns"])))
         with tempfile.TemporaryDirectory() as work:
             dump = Path(work) / "etdump"
             profiled = runner_line(
@@ -78,13 +78,13 @@ def measure(artifact: Artifact) -> dict:
                     str(INFERENCES),
                 ]
             )
-            found["runner_ns"].append(float(np.median(profiled["samples_ns"])))
-            found["etdump_ns"].append(float(np.median(etdump_ns(dump))))
+            figures["runner_ns"].append(float(np.median(profiled["samples_ns"])))
+            figures["etdump_ns"].append(float(np.median(etdump_ns(dump))))
     manifest = artifact.manifest
     return {
         "artifact": f"{manifest.name}-{manifest.backend}-{manifest.precision}",
         "sha256": manifest.files[manifest.model_file],
-        **found,
+        **figures,
     }
 
 

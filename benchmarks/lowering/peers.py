@@ -106,7 +106,7 @@ def asked(task: str, engine: str, name: str, precision: str, folder: Path) -> An
 
 def converted(name: str, precision: str, work: Path, left_out: dict[str, str]) -> dict[str, Any]:
     """Every engine's file in a folder of its own: size, error, where its time goes."""
-    found: dict[str, Any] = {"bytes": {}, "error": {}, "operators": {}}
+    figures: dict[str, Any] = {"bytes": {}, "error": {}, "operators": {}}
     for engine in ENGINES:
         folder = work / engine
         folder.mkdir()
@@ -116,12 +116,12 @@ def converted(name: str, precision: str, work: Path, left_out: dict[str, str]) -
             left_out[engine] = str(error)
             say(f"{name}, {precision}: {engine} is left out: {error}")
             continue
-        found["bytes"][engine], found["error"][engine] = made["bytes"], made["error"]
+        figures["bytes"][engine], figures["error"][engine] = made["bytes"], made["error"]
         try:
-            found["operators"][engine] = asked("profile", engine, name, precision, folder)
+            figures["operators"][engine] = asked("profile", engine, name, precision, folder)
         except (RuntimeError, subprocess.TimeoutExpired, OSError, ValueError, IndexError) as error:
-            found["operators"][engine] = {"reason": str(error)}
-    return found
+            figures["operators"][engine] = {"reason": str(error)}
+    return figures
 
 
 def one_run(
@@ -196,7 +196,7 @@ def above_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Where a peer is faster on one thread: microseconds by kind of operator beside the peer's, the
     largest difference first.
     """
-    found = []
+    faster = []
     for row in rows:
         for peer, ratio in row["ratio"].items():
             ours, theirs = (
@@ -210,14 +210,14 @@ def above_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "ratio": ratio["value"],
             }
             if ours is None or theirs is None:
-                found.append(
+                faster.append(
                     {**said, "reason": row["operators"].get(peer, {}).get("reason", "not profiled")}
                 )
                 continue
             kinds = sorted(
                 {*ours, *theirs}, key=lambda kind: theirs.get(kind, 0.0) - ours.get(kind, 0.0)
             )
-            found.append(
+            faster.append(
                 {
                     **said,
                     "microseconds": {
@@ -226,7 +226,7 @@ def above_one(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     },
                 }
             )
-    return found
+    return faster
 
 
 def main() -> None:

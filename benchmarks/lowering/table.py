@@ -65,7 +65,7 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact | N
             return {"export": kind, "refused": refused}, None
         artifact = export(run, backend=backend, precision=precision, output=folder, overrides=OPEN)
     manifest = artifact.manifest
-    found = {
+    row = {
         "export": kind,
         "refused": refused,
         "bytes": manifest.bytes,
@@ -80,9 +80,9 @@ def row(run: str, kind: str, folder: Path) -> tuple[dict[str, Any], Artifact | N
         "notes": list(manifest.notes),
     }
     if artifact.model.suffix == ".pte":
-        found["byte_parts"] = pte.read(artifact.model).byte_table()
-    write_json(figures, found)
-    return found, artifact
+        row["byte_parts"] = pte.read(artifact.model).byte_table()
+    write_json(figures, row)
+    return row, artifact
 
 
 def latency(measurement: Measurement) -> dict[str, float]:
@@ -135,12 +135,12 @@ def main() -> None:
             shutil.rmtree(kept)
     rows = [
         {
-            **found,
+            **figures,
             "host_milliseconds": (
                 artifact and measured.get((artifact.manifest.backend, artifact.manifest.precision))
             ),
         }
-        for found, artifact in made.values()
+        for figures, artifact in made.values()
     ]
     command = (
         f"python benchmarks/lowering/table.py {arguments.run}"

@@ -40,10 +40,10 @@ def ratios() -> dict[tuple[str, str], dict[str, Any]]:
 def accuracies() -> dict[str, list[float]]:
     """Balanced accuracy of every seed by variant."""
     path = HERE / "accuracy.json"
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for row in read_json(path, "result")["rows"] if path.exists() else []:
-        found.setdefault(row["variant"], []).append(row["balanced_accuracy"])
-    return found
+        scores.setdefault(row["variant"], []).append(row["balanced_accuracy"])
+    return scores
 
 
 def noise(scores: dict[str, list[float]]) -> str:
@@ -145,10 +145,10 @@ def share(times: dict[tuple[str, str], dict[str, Any]], precision: str) -> str:
 
 def points(difference: dict[str, Any]) -> str:
     """A difference of shares in points, with its interval."""
-    found = difference["balanced_accuracy"]
+    score = difference["balanced_accuracy"]
     return (
-        f"{100 * found['value']:+.1f} points [{100 * found['low']:+.1f},"
-        f" {100 * found['high']:+.1f}]"
+        f"{100 * score['value']:+.1f} points [{100 * score['low']:+.1f},"
+        f" {100 * score['high']:+.1f}]"
     )
 
 

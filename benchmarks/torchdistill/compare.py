@@ -196,17 +196,17 @@ def main() -> None:
         ):
             if ours.facts["parameters"] != theirs.facts["parameters"]:
                 raise SystemExit(f"the networks differ: {ours.facts} and {theirs.facts}")
-            found: dict[str, list[float]] = {
+            measured: dict[str, list[float]] = {
                 name: [] for name in ("torchdistill", "fresh", "cached", "fill", "floor")
             }
             for number in range(rounds + 1):  # the first round warms up and does not count
-                for name in found:
+                for name in measured:
                     rate = theirs.turn("fresh") if name == "torchdistill" else ours.turn(name)
                     if number:
-                        found[name].append(rate)
+                        measured[name].append(rate)
                 say(
                     f"round {number} of {rounds}: "
-                    + ", ".join(f"{name} {rate[-1]:.1f}" for name, rate in found.items() if rate)
+                    + ", ".join(f"{name} {rate[-1]:.1f}" for name, rate in measured.items() if rate)
                 )
             facts = {"ours": ours.facts, "torchdistill": theirs.facts}
     words = ["HAM10000_FOLDER" if word == options.data else word for word in sys.argv[1:]]
@@ -221,8 +221,8 @@ def main() -> None:
             key: value for key, value in json.loads(step.dumps()).items() if key != "photographs"
         },
         "photographs": "HAM10000" if options.data else "synthetic",
-        **summary({name: np.array(rates) for name, rates in found.items()}),
-        "rates": {name: [round(rate, 2) for rate in rates] for name, rates in found.items()},
+        **summary({name: np.array(rates) for name, rates in measured.items()}),
+        "rates": {name: [round(rate, 2) for rate in rates] for name, rates in measured.items()},
         "facts": facts,
         "machine": {
             "processor": platform.machine(),

@@ -141,7 +141,7 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for network, amp, layout in itertools.product(options.only, (True, False), (True, False)):
-        found = rate(
+        speed = rate(
             network, options.batch, options.seconds, amp=amp, channels_last=layout, compiled=False
         )
         rows.append(
@@ -150,14 +150,14 @@ def main() -> None:
                 "amp": amp,
                 "channels_last": layout,
                 "compiled": False,
-                "images_per_second": round(found),
+                "images_per_second": round(speed),
             }
         )
         print(json.dumps(rows[-1]), flush=True)
     if not options.no_compile:
         for network in options.only:
             began = time.monotonic()
-            found = rate(
+            speed = rate(
                 network,
                 options.batch,
                 options.seconds,
@@ -172,19 +172,19 @@ def main() -> None:
                     "amp": True,
                     "channels_last": True,
                     "compiled": True,
-                    "images_per_second": round(found),
+                    "images_per_second": round(speed),
                     "compiling_seconds": took,
                 }
             )
             print(json.dumps(rows[-1]), flush=True)
     if options.together:
         for network in options.only:
-            found = together(network, options.batch, options.seconds, options.together)
+            speed = together(network, options.batch, options.seconds, options.together)
             rows.append(
                 {
                     "network": network,
                     "processes": options.together,
-                    "images_per_second": round(found),
+                    "images_per_second": round(speed),
                 }
             )
             print(json.dumps(rows[-1]), flush=True)

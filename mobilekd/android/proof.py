@@ -90,7 +90,7 @@ def _exported(apk: Path, tools: Toolchain) -> dict[str, str | None]:
     text = run(
         [tools.aapt, "dump", "xmltree", apk, "AndroidManifest.xml"], "aapt, reading the manifest"
     )
-    found: dict[str, str | None] = {}
+    components: dict[str, str | None] = {}
     for block in re.split(r"\n\s*E: (?=activity|activity-alias|service|receiver|provider)", text)[
         1:
     ]:
@@ -98,8 +98,8 @@ def _exported(apk: Path, tools: Toolchain) -> dict[str, str | None]:
         if re.search(r"android:exported\([^)]*\)=\(type 0x12\)0xffffffff", own):
             name = re.search(r'android:name\([^)]*\)="([^"]+)"', own)
             permission = re.search(r'android:permission\([^)]*\)="([^"]+)"', own)
-            found[name[1] if name else "?"] = permission[1] if permission else None
-    return found
+            components[name[1] if name else "?"] = permission[1] if permission else None
+    return components
 
 
 def _libraries(apk: Path, archive: zipfile.ZipFile, abis: Sequence[str]) -> tuple[str, ...]:
@@ -148,8 +148,8 @@ def _model(apk: Path, archive: zipfile.ZipFile, artifact: Artifact) -> str:
     }
     for entry in inside:
         name = entry.removeprefix("assets/artifact/")
-        found = hashlib.sha256(archive.read(entry)).hexdigest()
-        _require(apk, expected.get(name) == found, f"{name} inside is not the artifact's")
+        digest = hashlib.sha256(archive.read(entry)).hexdigest()
+        _require(apk, expected.get(name) == digest, f"{name} inside is not the artifact's")
     model = f"assets/artifact/{artifact.manifest.model_file}"
     _require(
         apk,

@@ -150,11 +150,11 @@ def _community(tools: Toolchain) -> Runtime:
                 cwd=work,
             )
             package = work / f"{_NPM_NAME}-{_NPM_VERSION}.tgz"
-            found = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
-            if found != _NPM_INTEGRITY:
+            digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+            if digest != _NPM_INTEGRITY:
                 raise UserError(
                     f"{_NPM_NAME} {_NPM_VERSION}: the download is not the one that was examined"
-                    f" (sha512 {found[:16]}...); do not use it"
+                    f" (sha512 {digest[:16]}...); do not use it"
                 )
             wanted = [
                 "package/android/libs/classes.jar",

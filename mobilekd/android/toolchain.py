@@ -59,9 +59,9 @@ def find(program: str) -> str | None:
     places = [tools] if tools and program in _BUILD_TOOLS else []
     places += [Path(java) / "bin"] if java and program in ("java", "javac", "keytool") else []
     for place in places:
-        found = shutil.which(program, path=str(place))
-        if found:
-            return found
+        path = shutil.which(program, path=str(place))
+        if path:
+            return path
     return shutil.which(program)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mobilekd.cli.parser import Answer, Commands, add_runs
 
 if TYPE_CHECKING:
-    from mobilekd.commands.devices import Found
+    from mobilekd.commands.devices import DeviceStatus
     from mobilekd.formats.measurement import Measurement
 
 
@@ -360,7 +360,7 @@ def devices(arguments: Namespace) -> Answer:
     )
 
 
-def _state(item: Found) -> str:
+def _state(item: DeviceStatus) -> str:
     return "NOT USABLE" if not item.usable else "ok" if item.latency else "answers only"
 
 

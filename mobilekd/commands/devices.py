@@ -13,7 +13,7 @@ from mobilekd.support.errors import UserError
 
 
 @dataclass(frozen=True)
-class Found:
+class DeviceStatus:
     """One device: what to write after ``--device``, what it is, and why it cannot be used where it
     cannot.
     """
@@ -25,16 +25,16 @@ class Found:
     latency: bool = True  # False: answers only
 
 
-def devices() -> list[Found]:
+def devices() -> list[DeviceStatus]:
     """This machine, every device adb knows, and the emulated processors that the golden set is
     checked on.
     """
     return [_host(), *_phones(), *_emulated()]
 
 
-def _host() -> Found:
+def _host() -> DeviceStatus:
     about = HostRunner().describe()
-    return Found(
+    return DeviceStatus(
         "host",
         *_outcome("host"),
         name=f"{about.soc or about.model}, {about.cores} cores, {about.os}",
@@ -54,41 +54,43 @@ def _outcome(kind: str, cpu: str = "") -> tuple[bool, str]:
     return True, ""
 
 
-def _phones() -> list[Found]:
+def _phones() -> list[DeviceStatus]:
     try:
         known = listed()
     except UserError as error:
-        return [Found("adb", False, str(error), "a phone")]
+        return [DeviceStatus("adb", False, str(error), "a phone")]
     if not known:
         advice = (
             "no phone is connected; plug one in with USB debugging on (benchmarks/phone.md tells"
             " how)"
         )
-        return [Found("adb", False, advice, "a phone")]
+        return [DeviceStatus("adb", False, advice, "a phone")]
     return [_phone(item.serial, item.state) for item in known]
 
 
-def _phone(serial: str, state: str) -> Found:
+def _phone(serial: str, state: str) -> DeviceStatus:
     if state != "device":
         advice = remedy(state)
-        return Found(
+        return DeviceStatus(
             f"adb:{serial}", False, advice if state in advice else f"{state}: {advice}", "a phone"
         )
     try:
         text = Adb(serial).ask(android_state.HARDWARE_SCRIPT)
     except UserError as error:
-        return Found(f"adb:{serial}", False, str(error), "a phone")
+        return DeviceStatus(f"adb:{serial}", False, str(error), "a phone")
     about = android_state.device(text, serial)
     name = f"{about.maker} {about.model}, {about.soc}, {about.os}" + (
         " (emulated)" if about.emulated else ""
     )
     trouble = android_state.problem(android_state.properties(text))
-    return Found(f"adb:{serial}", trouble is None, trouble or "", name, latency=not about.emulated)
+    return DeviceStatus(
+        f"adb:{serial}", trouble is None, trouble or "", name, latency=not about.emulated
+    )
 
 
-def _emulated() -> list[Found]:
+def _emulated() -> list[DeviceStatus]:
     return [
-        Found(
+        DeviceStatus(
             f"qemu:{cpu}",
             *_outcome("qemu", cpu),
             name=f"emulated {cpu}: answers only",

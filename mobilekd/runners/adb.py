@@ -26,7 +26,7 @@ RUN = 600.0  # seconds for one process
 BACK = 30.0  # seconds to wait for a phone that vanished, to clean up
 
 
-def _said(finished: program.Finished) -> str:
+def _said(finished: program.CompletedCommand) -> str:
     """A failed command's own words, in one line."""
     return " ".join((finished.stderr or finished.stdout).split())[:200] or f"code {finished.code}"
 

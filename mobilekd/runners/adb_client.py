@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mobilekd.runners import program
 from mobilekd.runners.base import DeviceError
-from mobilekd.runners.program import Finished
+from mobilekd.runners.program import CompletedCommand
 from mobilekd.support.errors import CannotRunHere, UserError
 
 QUICK = 30.0  # seconds for a command that asks something
@@ -83,13 +83,13 @@ class Listed:
 
 def executable() -> str:
     """Where adb is."""
-    found = shutil.which("adb")
-    if found is None:
+    path = shutil.which("adb")
+    if path is None:
         raise CannotRunHere(
             "adb: not on this machine; apt-get install adb (macOS: brew install"
             " android-platform-tools)"
         )
-    return found
+    return path
 
 
 def listed() -> list[Listed]:
@@ -101,9 +101,9 @@ def listed() -> list[Listed]:
             " kill-server, then run again"
         )
     lines = finished.stdout.partition("List of devices attached")[2].splitlines()
-    found = [line.rpartition("\t") for line in lines if "\t" in line]
+    rows = [line.rpartition("\t") for line in lines if "\t" in line]
     # "no permissions (user in plugdev group; are your udev rules wrong?); see [http://...]"
-    return [Listed(serial, re.split(r"[;(]", state)[0].strip()) for serial, _, state in found]
+    return [Listed(serial, re.split(r"[;(]", state)[0].strip()) for serial, _, state in rows]
 
 
 def choose(serial: str) -> str:
@@ -159,7 +159,7 @@ class Adb:
 
     def shell(
         self, command: str, *, timeout: float = QUICK, on_line: Callable[[str], None] | None = None
-    ) -> Finished:
+    ) -> CompletedCommand:
         """Run a POSIX shell command on the device to its very end, or raise ``DeviceError``.
 
         Both streams come back as far as the device keeps them apart; the exit code is the command's
@@ -173,7 +173,7 @@ class Adb:
         text = finished.stdout.replace("\r\n", "\n")
         ends = list(re.finditer(rf"^{marker} (\d+)$", text, re.MULTILINE))
         if ends:
-            return Finished(
+            return CompletedCommand(
                 int(ends[-1][1]), text[: ends[-1].start()].removesuffix("\n"), finished.stderr
             )
         if finished.code != 0 and finished.stderr.strip():

@@ -68,11 +68,11 @@ class AppRunner:
 
     def versions(self) -> dict[str, str]:
         """App, runtime inside it and APK, once the app has answered."""
-        found = {
+        versions = {
             f"{key} (app)": str(value) for key, value in self._identity.get("versions", {}).items()
         }
         apk = self._identity.get("apk_sha256")
-        return found | ({"apk sha256": apk} if apk else {})
+        return versions | ({"apk sha256": apk} if apk else {})
 
     def big_cores(self) -> str:
         """None: an app may not bind itself to cores."""

@@ -79,14 +79,14 @@ def baseline_ratios(new: Measurement, old: Measurement) -> dict[str, Interval]:
 
 def _samples(measurement: Measurement) -> dict[str, list[np.ndarray]]:
     """Valid steady samples by setting, one array per process."""
-    found: dict[str, list[np.ndarray]] = {}
+    groups: dict[str, list[np.ndarray]] = {}
     for series in measurement.series:
         if series.valid:
             key = thread_words(series.threads_asked) + (
                 "" if series.cores == "all" else f" on cores {series.cores}"
             )
-            found.setdefault(key, []).append(np.array(series.samples_ns, float))
-    return found
+            groups.setdefault(key, []).append(np.array(series.samples_ns, float))
+    return groups
 
 
 def judge(

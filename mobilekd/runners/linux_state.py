@@ -38,12 +38,12 @@ def read_script(files: str) -> str:
 
 def parse(text: str) -> dict[str, str]:
     """Content by path, from what ``read_script`` printed."""
-    found: dict[str, list[str]] = {}
+    files: dict[str, list[str]] = {}
     for line in text.splitlines():
         match = LINE.match(line)
         if match:
-            found.setdefault(match[1], []).append(match[2])
-    return {path: "\n".join(lines).strip() for path, lines in found.items()}
+            files.setdefault(match[1], []).append(match[2])
+    return {path: "\n".join(lines).strip() for path, lines in files.items()}
 
 
 def _number(text: str | None) -> int | None:
@@ -51,13 +51,13 @@ def _number(text: str | None) -> int | None:
 
 
 def _by_cpu(files: dict[str, str], name: str) -> dict[int, int]:
-    found = {}
+    values = {}
     for path, content in files.items():
         match = re.fullmatch(rf"/sys/devices/system/cpu/cpu(\d+)/cpufreq/{name}", path)
         value = _number(content)
         if match and value is not None:
-            found[int(match[1])] = value
-    return dict(sorted(found.items()))
+            values[int(match[1])] = value
+    return dict(sorted(values.items()))
 
 
 def state(files: dict[str, str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ WARMUP_LIMIT = 200
 
 
 @dataclass(frozen=True)
-class Finished:
+class CompletedCommand:
     """A program that ended: its exit code (negative: the signal that ended it) and both streams."""
 
     code: int
@@ -60,15 +60,15 @@ def memory_arguments(model: str, inputs: str, threads: int) -> list[str]:
     return ["memory", model, "--inputs", inputs, "--threads", str(threads)]
 
 
-def document(finished: Finished, who: str) -> dict[str, Any]:
+def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
     """The answer of a run, or a ``DeviceError``. Foreign lines on stdout are passed over; a missing
     end is a failure.
     """
     lines = finished.stdout.splitlines()
-    found = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
-    if finished.code == 0 and found and END in lines:
+    answers = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
+    if finished.code == 0 and answers and END in lines:
         try:
-            answer = json.loads(found[-1])
+            answer = json.loads(answers[-1])
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
@@ -171,7 +171,7 @@ def run(
     timeout: float,
     on_line: Callable[[str], None] | None = None,
     who: str = "",
-) -> Finished:
+) -> CompletedCommand:
     """Run a local program to its end, handing each line of stdout to ``on_line`` as it comes; it
     may not hang.
     """
@@ -214,4 +214,4 @@ def run(
             f"{name}: no end after {timeout:.0f} s; it hangs or is far too slow, check it and run"
             " again"
         )
-    return Finished(code, "".join(lines), "".join(errors))
+    return CompletedCommand(code, "".join(lines), "".join(errors))

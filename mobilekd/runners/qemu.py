@@ -67,15 +67,15 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
 
 
 def _emulator(cpu: str) -> str:
-    found = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    if found is None:
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None:
         raise CannotRunHere(f"qemu:{cpu}: no qemu-aarch64 on this machine; {build.INSTALL}")
     name, *features = cpu.split(",")
     if name not in PROCESSORS:
         raise UserError(f"qemu:{cpu}: unknown processor; use one of {', '.join(PROCESSORS)}")
     if any(feature.replace("=", "").isalnum() is False for feature in features):
         raise UserError(f"qemu:{cpu}: features are written as sve=off")
-    return found
+    return emulator
 
 
 class QemuRunner:

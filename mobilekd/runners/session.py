@@ -154,9 +154,9 @@ def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
 def settings(plan: Plan, big_cores: str) -> list[Setting]:
     """The thread sweep over all cores, then over the big ones where there are some."""
     each = math.ceil(plan.samples / plan.rounds)
-    found = [Setting(threads=count, samples=each) for count in plan.threads]
+    everywhere = [Setting(threads=count, samples=each) for count in plan.threads]
     big = len(big_cores.split(",")) if big_cores else 0
-    return found + [
+    return everywhere + [
         Setting(threads=count, samples=each, cores=big_cores)
         for count in plan.threads
         if count <= big

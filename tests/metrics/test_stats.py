@@ -19,7 +19,7 @@ from mobilekd.metrics.stats import (
 
 
 def quiet(random, processes, *, center=1e6, between=0.01, within=0.03, count=67):
-    """Processes of a calm machine: they differ by 1%, samples inside by 3%."""
+    """Processes of a quiet machine: they differ by 1%, samples inside by 3%."""
     return [
         center * np.exp(random.normal(0, between)) * np.exp(random.normal(0, within, count))
         for _ in range(processes)

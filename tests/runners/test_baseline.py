@@ -27,7 +27,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     return make_measurement(folder, 1.0)
 
 
-def calm(random: np.random.Generator, count: int, factor: float = 1.0) -> list[tuple[int, ...]]:
+def quiet(random: np.random.Generator, count: int, factor: float = 1.0) -> list[tuple[int, ...]]:
     """Processes that differ by 1%, samples inside by 3%."""
     centers = 1e6 * factor * np.exp(random.normal(0, 0.01, count))
     return [tuple((center * np.exp(random.normal(0, 0.03, 15))).astype(int)) for center in centers]
@@ -60,7 +60,7 @@ def alarms(new: Measurement, old: Measurement, fail_above: float) -> dict[str, f
     return {}
 
 
-@pytest.mark.parametrize("machine", [calm, busy])
+@pytest.mark.parametrize("machine", [quiet, busy])
 def test_many_settings_that_are_as_fast_as_before_rarely_fail(machine, plain):
     """Any ratio above 1 may fail here, so only the correction stands between luck and an alarm;
     without it a fifth and a tenth fail.
@@ -90,11 +90,11 @@ def test_one_slower_setting_among_many_is_found_and_named(plain):
     random, found, others = np.random.default_rng(6), 0, 0
     for _ in range(100):
         new = [
-            calm(random, PROCESSES, 1.1 if number == 7 else 1.0)
+            quiet(random, PROCESSES, 1.1 if number == 7 else 1.0)
             for number in range(1, SETTINGS + 1)
         ]
         failed = alarms(
-            measured(plain, new), measured(plain, [calm(random, PROCESSES) for _ in new]), 1.0
+            measured(plain, new), measured(plain, [quiet(random, PROCESSES) for _ in new]), 1.0
         )
         found += "7 threads" in failed
         others += bool(failed.keys() - {"7 threads"})
@@ -106,7 +106,7 @@ def test_a_single_setting_fails_where_its_interval_lies_above_one(plain):
     """As it always was: with one setting there is nothing to correct."""
     random, failed = np.random.default_rng(7), 0
     for _ in range(100):
-        new, old = calm(random, PROCESSES, 1.015), calm(random, PROCESSES)
+        new, old = quiet(random, PROCESSES, 1.015), quiet(random, PROCESSES)
         ratio = process_ratio(_arrays(new), _arrays(old))
         alarm = bool(alarms(measured(plain, [new]), measured(plain, [old]), 1.005))
         assert alarm == (ratio.value > 1.005 and ratio.low > 1)
@@ -166,8 +166,8 @@ def test_the_report_and_the_command_never_disagree(plain):
     )
     for _ in range(60):
         factors = np.exp(random.normal(0, 0.02, 4))
-        new = measured(plain, [calm(random, PROCESSES, factor) for factor in factors])
-        old = measured(plain, [calm(random, PROCESSES) for _ in factors]).model_copy(
+        new = measured(plain, [quiet(random, PROCESSES, factor) for factor in factors])
+        old = measured(plain, [quiet(random, PROCESSES) for _ in factors]).model_copy(
             update={"started_utc": "2020-01-01T00:00:00Z"}
         )
         verdicts = {one.ours.name: one.verdict for one in latency_ratios([new, old])}

@@ -128,13 +128,13 @@ GOOD = '{"count":1}'
 )
 def test_a_failed_run_is_one_line(code, stdout, stderr, line):
     with pytest.raises(DeviceError, match=line) as caught:
-        program.document(program.Finished(code, stdout, stderr), "D")
+        program.document(program.CompletedCommand(code, stdout, stderr), "D")
     assert "\n" not in str(caught.value)
 
 
 def test_foreign_lines_are_passed_over():
     text = f"WARNING: x\n{program.JSON}{GOOD}\nnoise\n{program.END}\n"
-    assert program.document(program.Finished(0, text, ""), "D") == {"count": 1}
+    assert program.document(program.CompletedCommand(0, text, ""), "D") == {"count": 1}
 
 
 @pytest.mark.parametrize("device", ["hosts", "qemu", "qemu:", "qemu:z80", "phone", ""])

@@ -276,10 +276,10 @@ def _collect(toolchain: Toolchain, folder: Path) -> None:
 
 
 def _executorch_notice(wheel: Path) -> str:
-    found = sorted(wheel.parent.glob("executorch-*.dist-info/licenses/LICENSE*"))
+    licences = sorted(wheel.parent.glob("executorch-*.dist-info/licenses/LICENSE*"))
     text = (
-        found[0].read_text(encoding="utf-8", errors="replace")
-        if found
+        licences[0].read_text(encoding="utf-8", errors="replace")
+        if licences
         else "BSD 3-Clause; see https://github.com/pytorch/executorch"
     )
     return (
