@@ -47,7 +47,7 @@ def inspect(
         "backend": manifest.backend,
         "precision": manifest.precision,
         "model": manifest.student.model_dump(mode="json"),
-        "input": manifest.preprocess,
+        "input": manifest.preprocess.to_dict(),
         "labels": [label.model_dump() for label in manifest.labels],
         "outputs": list(manifest.outputs),
         "calibration": manifest.calibration.model_dump(mode="json"),
