@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from mobilekd.figures import Chart
-from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.artifact import Artifact, LayerCost, LayerSensitivity, open_artifact
+from mobilekd.formats.document import read_document
 from mobilekd.graphs import pte
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, write_text
+from mobilekd.support.files import write_text
 
 #: Executions under the profiler; the median of each operator is reported.
 PROFILED_RUNS = 40
@@ -73,7 +74,12 @@ def inspect(
     document["layers"] = layers(opened, file)
     sensitivity = opened.folder / "sensitivity.json"
     if sensitivity.exists():
-        document["sensitivity"] = read_json(sensitivity, "table of sensitivities")
+        document["sensitivity"] = [
+            row.model_dump()
+            for row in read_document(
+                sensitivity, list[LayerSensitivity], "table of sensitivities", "export again"
+            )
+        ]
     if profile:
         document["profile"] = profiled(opened)
         _time_layers(document)
@@ -89,7 +95,14 @@ def layers(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]
     the exporter counted its source.
     """
     names_file = artifact.folder / "layers.json"
-    source = read_json(names_file, "list of layers") if names_file.exists() else []
+    source = (
+        [
+            row.model_dump()
+            for row in read_document(names_file, list[LayerCost], "list of layers", "export again")
+        ]
+        if names_file.exists()
+        else []
+    )
     if file is None or not file.heavy:
         total = sum(row["macs"] for row in source) or 1
         return [

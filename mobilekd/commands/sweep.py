@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import Recipe, from_dict, load_recipe
+from mobilekd.formats.runs import RunInfo
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, sha256_json
+from mobilekd.support.files import sha256_json
 from mobilekd.support.progress import say
 
 
@@ -190,12 +192,12 @@ def _finished(recipe: Recipe, runs: Path, control: bool) -> bool:
     path = runs / recipe.name / "run.json"
     if not path.exists():
         return False
-    info = read_json(path, "run")
-    if info["recipe_hash"] != recipe.hash():
+    info = read_document(path, RunInfo, "run")
+    if info.recipe_hash != recipe.hash():
         raise UserError(
             f"{path.parent}: was made by another recipe; choose another --runs folder or remove it"
         )
-    return not control or not recipe.teachers or info["control"] is not None
+    return not control or not recipe.teachers or info.control is not None
 
 
 def _train(recipe: Recipe, command: str, runs: Path, control: bool) -> Cell:

@@ -211,6 +211,35 @@ class Manifest(Document):
     provenance: Provenance
 
 
+class LayerCost(Document):
+    """One row of ``layers.json``: a convolution or linear layer, in the order of execution."""
+
+    layer: str
+    kind: str
+    output: tuple[int, ...] = Field(description="its output's shape without the batch")
+    macs: int = Field(ge=0, description="multiply-adds")
+    parameters: int = Field(ge=0)
+
+
+class LayerSensitivity(Document):
+    """One row of ``sensitivity.json``: what rounding this layer alone costs."""
+
+    layer: str
+    sqnr_db: float = Field(description="of the probabilities")
+    agreement: float = Field(description="top-1, with floating point")
+    accuracy_loss: float = Field(description="of balanced accuracy")
+    left_in_float: bool
+
+
+class TrainingHashes(Document):
+    """``training_hashes.json`` of a run or an artifact: what it was trained on, by salted hashes of
+    photographs.
+    """
+
+    salt: str
+    hashes: tuple[str, ...]
+
+
 class GoldenIndex(Document):
     """``golden/golden.json``."""
 

@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.formats.artifact import Artifact, Calibration, Label, open_artifact
+from mobilekd.formats.artifact import (
+    Artifact,
+    Calibration,
+    Label,
+    TrainingHashes,
+    open_artifact,
+)
+from mobilekd.formats.document import read_document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe, from_dict
 from mobilekd.formats.runs import SPLIT, Run, Split, open_run, read_split
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json
 from mobilekd.support.progress import track
 
 #: Photographs answered at once, which bounds memory.
@@ -69,8 +75,8 @@ class Predictor:
         path = self.folder / "training_hashes.json"
         if not path.exists():
             return None
-        document = read_json(path, "list of training hashes")
-        return document["salt"], document["hashes"]
+        trained_on = read_document(path, TrainingHashes, "list of training hashes")
+        return trained_on.salt, list(trained_on.hashes)
 
 
 def open_predictor(target: str | Path, runs: Path = Path("runs")) -> Predictor:

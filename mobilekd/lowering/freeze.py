@@ -3,16 +3,15 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.lowering.pipeline import lower_run
 from mobilekd.lowering.quantize import Frozen, read_frozen, write_frozen
-from mobilekd.lowering.record import RECORD
+from mobilekd.lowering.record import RECORD, RecordedExport, read_record
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, write_json
+from mobilekd.support.files import write_json
 
 #: Gates that test photographs decide.
 DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY)
@@ -38,8 +37,7 @@ def freeze_quantisation(
             f"{name}: a shipped reference is frozen already; freeze the run that it came from"
         )
     parameters: dict[str, Frozen] = {}
-    path = run.folder / RECORD
-    record: dict[str, Any] = read_json(path, "record of gates") if path.exists() else {}
+    record = read_record(run.folder)
     for precision in precisions:
         with tempfile.TemporaryDirectory() as work:
             artifact, frozen = lower_run(
@@ -49,24 +47,17 @@ def freeze_quantisation(
             parameters[precision] = frozen
         record[f"{backend}-{precision}"] = _summary(artifact.manifest)
     write_frozen(run.folder, {**read_frozen(run.folder), **parameters})
-    write_json(path, dict(sorted(record.items())))
+    document = {key: made.model_dump(mode="json") for key, made in sorted(record.items())}
+    write_json(run.folder / RECORD, document)
     return run
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "data_hash": manifest.provenance.data_hash,
-        "split_hash": manifest.provenance.split_hash,
-        "gates": [
-            gate.model_dump(mode="json")
-            for gate in manifest.gates
-            if gate.name.id in DECIDED_BY_DATA
-        ],
-        "stages": [
-            stage.model_dump(mode="json")
-            for stage in manifest.parity
-            if stage.accuracy_drop is not None
-        ],
-        "accuracy": manifest.accuracy,
-        "versions": {name: manifest.provenance.versions[name] for name in ("torch", "executorch")},
-    }
+def _summary(manifest: Manifest) -> RecordedExport:
+    return RecordedExport(
+        data_hash=manifest.provenance.data_hash,
+        split_hash=manifest.provenance.split_hash,
+        gates=tuple(gate for gate in manifest.gates if gate.name.id in DECIDED_BY_DATA),
+        stages=tuple(stage for stage in manifest.parity if stage.accuracy_drop is not None),
+        accuracy=manifest.accuracy,
+        versions={name: manifest.provenance.versions[name] for name in ("torch", "executorch")},
+    )

@@ -16,11 +16,13 @@ from mobilekd.formats.artifact import (
     Manifest,
     Provenance,
     Student,
+    TrainingHashes,
     hashes,
     open_artifact,
     write_golden,
 )
 from mobilekd.formats.constants import constants
+from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import Recipe, with_overrides
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
@@ -94,7 +96,7 @@ def lower_run(
             stages, gates = recorded_results(record)
             report.stages += stages
             report.gates += gates
-            report.accuracy = record["accuracy"]
+            report.accuracy = record.accuracy
         on_arm(export, report, TRUSTED if "arm" in verify else ())
         failure = first_failure(export, report)
         if failure is not None:
@@ -110,12 +112,10 @@ def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
     path = output / "manifest.json"
     if not path.is_file():
         return False
-    kept = read_json(path, "artifact manifest")
-    return [kept.get(key) for key in ("name", "backend", "precision")] == [
-        run.info.name,
-        backend,
-        precision,
-    ]
+    earlier = read_json(path, "artifact manifest")
+    return isinstance(earlier, dict) and [
+        earlier.get(key) for key in ("name", "backend", "precision")
+    ] == [run.info.name, backend, precision]
 
 
 def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str]:
@@ -218,7 +218,7 @@ def write_artifact(
         write_json(folder / "layers.json", layer_costs(lowered.graph()))
     trained_on = _training_hashes(run, export.evaluation_set)
     if trained_on is not None:
-        write_json(folder / "training_hashes.json", trained_on)
+        write_json(folder / "training_hashes.json", trained_on.model_dump(mode="json"))
     model = folder / export.backend.model_file
     manifest = Manifest(
         name=info.name,
@@ -267,14 +267,13 @@ def write_artifact(
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
 
 
-def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> dict[str, object] | None:
+def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> TrainingHashes | None:
     """Salted hashes of what it was trained on; computed once per run, since every training
     photograph is decoded for it.
     """
     kept = run.folder / "training_hashes.json"
     if kept.exists():
-        document: dict[str, object] = read_json(kept, "list of training hashes")
-        return document
+        return read_document(kept, TrainingHashes, "list of training hashes")
     if evaluation_set is None:
         return None
     from mobilekd.data import overlap_hashes

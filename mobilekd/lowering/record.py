@@ -4,24 +4,44 @@ passed where the data was.
 ``recorded_gates.json`` holds per precision: gates, stages, accuracy, data hash and versions.
 """
 
+from pathlib import Path
 from typing import Any
 
 from mobilekd.formats.artifact import Gate, Stage
+from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.runs import Run
-from mobilekd.support.files import read_json
 
 RECORD = "recorded_gates.json"
 
 
-def recorded(run: Run, key: str) -> dict[str, Any] | None:
+class RecordedExport(Document):
+    """What one export showed where the data was."""
+
+    data_hash: str
+    split_hash: str
+    gates: tuple[Gate, ...]
+    stages: tuple[Stage, ...]
+    accuracy: dict[str, Any]
+    versions: dict[str, str]
+
+
+def read_record(folder: Path) -> dict[str, RecordedExport]:
+    """Every export recorded in a run's folder, by its ``<backend>-<precision>``; empty where there
+    is none.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    return read_document(path, dict[str, RecordedExport], "record of gates")
+
+
+def recorded(run: Run, key: str) -> RecordedExport | None:
     """The record of one export by its ``<backend>-<precision>``, if the run carries it."""
-    path = run.folder / RECORD
-    document: dict[str, Any] = read_json(path, "record of gates") if path.exists() else {}
-    return document.get(key)
+    return read_record(run.folder).get(key)
 
 
-def recorded_results(record: dict[str, Any]) -> tuple[list[Stage], list[Gate]]:
+def recorded_results(record: RecordedExport) -> tuple[list[Stage], list[Gate]]:
     """Stages and gates that only data can decide, marked as recorded."""
-    stages = [Stage.model_validate({**row, "recorded": True}) for row in record["stages"]]
-    gates = [Gate.model_validate({**row, "recorded": True}) for row in record["gates"]]
+    stages = [row.model_copy(update={"recorded": True}) for row in record.stages]
+    gates = [row.model_copy(update={"recorded": True}) for row in record.gates]
     return stages, gates

@@ -9,7 +9,6 @@ and run instead. The answers' format is the contract in ``benchmarks/app.md``: o
 
 import base64
 import binascii
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import (
@@ -33,8 +31,9 @@ from mobilekd.formats.measurement import (
 from mobilekd.runners import android_state
 from mobilekd.runners.adb import BACK, RUN, AdbRunner, Workspace
 from mobilekd.runners.adb_client import Adb, choose
-from mobilekd.runners.base import DeviceError, Reading, Setting
+from mobilekd.runners.base import DeviceError, Kind, Reading, Setting, parse_answer
 from mobilekd.runners.program import WARMUP_LIMIT, judged
+from mobilekd.support import strict_json
 from mobilekd.support.errors import UserError
 
 PACKAGE = "org.mobilekd.demo"
@@ -168,28 +167,17 @@ class AppRunner:
         }
         answer = self._ask(extras, timeout=RUN + setting.seconds)
         self._same_model(answer, artifact)
-        try:
-            if answer.get("memory"):
-                self._memory[artifact.folder] = Memory(**answer["memory"])
-            series = None if setting.seconds else judged(Series(**answer["series"]))
-            return Reading(
-                Cold(**answer["cold"], threads=setting.threads),
-                series=series,
-                sustained=(
-                    Sustained.model_validate(answer["sustained"]) if setting.seconds else None
-                ),
-                pipeline=(
-                    Pipeline(**answer["pipeline"])
-                    if answer.get("pipeline") and not setting.seconds
-                    else None
-                ),
-            )
-        except (ValidationError, KeyError, TypeError) as error:
-            first = str(error).splitlines()[0]
-            raise DeviceError(
-                f"{self.adb.name}: the app's measurement cannot be read ({first}); install the app"
-                " again"
-            ) from None
+
+        def part(kind: type[Kind], key: str) -> Kind:
+            return parse_answer(answer.get(key), kind, self.adb.name, "install the app again")
+
+        if answer.get("memory"):
+            self._memory[artifact.folder] = part(Memory, "memory")
+        cold = part(Cold, "cold").model_copy(update={"threads": setting.threads})
+        if setting.seconds:
+            return Reading(cold, sustained=part(Sustained, "sustained"))
+        pipeline = part(Pipeline, "pipeline") if answer.get("pipeline") else None
+        return Reading(cold, series=judged(part(Series, "series")), pipeline=pipeline)
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Of a short process of its own."""
@@ -251,7 +239,7 @@ class AppRunner:
 
     def _document(self, text: str) -> dict[str, Any]:
         try:
-            answer = json.loads(text)
+            answer = strict_json.loads(text)
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or answer.get("mobilekd_app") != CONTRACT:

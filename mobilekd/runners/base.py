@@ -5,11 +5,12 @@ nothing else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.document import parse_document
 from mobilekd.formats.measurement import (
     Cold,
     Conditions,
@@ -21,9 +22,19 @@ from mobilekd.formats.measurement import (
 )
 from mobilekd.support.errors import UserError
 
+Kind = TypeVar("Kind")
+
 
 class DeviceError(UserError):
     """The device failed while it was used: one line that names it, what happened and the remedy."""
+
+
+def parse_answer(values: Any, kind: type[Kind], who: str, remedy: str) -> Kind:
+    """Part of a device's answer as a document; what is something else is a ``DeviceError``."""
+    try:
+        return parse_document(values, kind, who, "measurement", remedy)
+    except UserError as error:
+        raise DeviceError(str(error)) from None
 
 
 class BindError(DeviceError):

@@ -2,7 +2,6 @@
 every device.
 """
 
-import json
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -11,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from mobilekd.formats.measurement import Cold, Memory, Series, Sustained
-from mobilekd.runners.base import BindError, DeviceError, Reading, Setting
+from mobilekd.runners.base import BindError, DeviceError, Kind, Reading, Setting, parse_answer
+from mobilekd.support import strict_json
 
 JSON = "mobilekd-runner-json "
 STEADY = "mobilekd-runner-steady"
 END = "mobilekd-runner-end"
 FAILURE = "mobilekd-runner: "
-DAMAGED = "the runner's answer arrived damaged; check the cable and run again"
+REMEDY = "check the cable and run again"
+DAMAGED = f"the runner's answer arrived damaged; {REMEDY}"
 WARMUP_LIMIT = 200
 
 
@@ -68,7 +68,7 @@ def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
     answers = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
     if finished.code == 0 and answers and END in lines:
         try:
-            answer = json.loads(answers[-1])
+            answer = strict_json.loads(answers[-1])
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
@@ -117,28 +117,19 @@ def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
 
 def reading(answer: dict[str, Any], setting: Setting, who: str) -> Reading:
     """Typed; an answer that lacks something is a ``DeviceError``."""
-    try:
-        return _reading(answer, setting)
-    except (KeyError, TypeError, ValidationError):
-        raise DeviceError(f"{who}: {DAMAGED}") from None
 
+    def part(kind: type[Kind], *keys: str, **known: object) -> Kind:
+        told = {key: answer.get(key) for key in keys}
+        return parse_answer({**told, **known}, kind, who, REMEDY)
 
-def _reading(answer: dict[str, Any], setting: Setting) -> Reading:
-    cold = Cold(
-        **{key: answer[key] for key in ("file_load_ns", "method_load_ns", "first_inference_ns")},
-        threads=setting.threads,
-    )
+    cold_keys = ("file_load_ns", "method_load_ns", "first_inference_ns")
+    cold = part(Cold, *cold_keys, threads=setting.threads)
     if setting.seconds:
-        return Reading(
-            cold,
-            sustained=Sustained.of(setting.threads, answer["offsets_ns"], answer["samples_ns"]),
-        )
-    told = {
-        key: answer[key] for key in ("threads_in_effect", "warmup_ns", "steady_rule", "samples_ns")
-    }
-    return Reading(
-        cold, series=judged(Series(threads_asked=setting.threads, cores=setting.cores, **told))
-    )
+        load = part(Sustained, "offsets_ns", "samples_ns", threads=setting.threads)
+        return Reading(cold, sustained=load)
+    keys = ("threads_in_effect", "warmup_ns", "steady_rule", "samples_ns")
+    series = part(Series, *keys, threads_asked=setting.threads, cores=setting.cores)
+    return Reading(cold, series=judged(series))
 
 
 def judged(series: Series) -> Series:
@@ -157,12 +148,8 @@ def judged(series: Series) -> Series:
 
 def memory(answer: dict[str, Any], who: str) -> Memory:
     """The memory pass, typed."""
-    try:
-        return Memory(
-            **{key: answer[key] for key in ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")}
-        )
-    except (KeyError, ValidationError):
-        raise DeviceError(f"{who}: {DAMAGED}") from None
+    keys = ("baseline_rss_bytes", "peak_rss_bytes", "pss_bytes")
+    return parse_answer({key: answer.get(key) for key in keys}, Memory, who, REMEDY)
 
 
 def run(

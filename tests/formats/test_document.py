@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from mobilekd.formats.artifact import Calibration
+from mobilekd.formats.artifact import Calibration, LayerCost, LayerSensitivity, TrainingHashes
 from mobilekd.formats.document import Document, explain, parse_document, read_document
 from mobilekd.formats.measurement import Measurement, read_measurement
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import RunInfo, open_run, references
+from mobilekd.lowering.quantize import read_frozen
+from mobilekd.lowering.record import read_record
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 from mobilekd.support.strict_json import loads
@@ -131,6 +133,38 @@ def test_every_document_of_a_reference_is_read(name: str):
     assert run.recipe.to_dict() == read_json(run.folder / "recipe.json", "recipe")
     assert isinstance(run.calibration, Calibration)
     assert run.info.teachers[0].validation["balanced_accuracy"].value
+    assert {"xnnpack-fp32", "xnnpack-int8"} <= set(read_record(run.folder))
+    assert read_frozen(run.folder)["int8"].ranges
+    hashes = read_document(run.folder / "training_hashes.json", TrainingHashes, "list of hashes")
+    assert hashes.salt == run.info.split_hash
+    assert len(hashes.hashes) > 8_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("recorded_gates.json", {"xnnpack-fp32": {"gates": []}}, read_record),
+        ("recorded_gates.json", [], read_record),
+        ("quantization.json", {"int8": {"ranges": {"a": [0.0, 0]}}}, read_frozen),
+        ("quantization.json", {"int8": None}, read_frozen),
+        ("training_hashes.json", {"salt": 3}, None),
+        ("layers.json", [{"layer": "a", "macs": -1}], None),
+        ("layers.json", {"layer": "a"}, None),
+        ("sensitivity.json", [{"layer": "a", "sqnr_db": "loud"}], None),
+    ],
+)
+def test_a_broken_document_beside_a_model_is_the_users_mistake(
+    name: str, content: Any, read: Callable[[Path], object] | None, tmp_path: Path
+):
+    kinds: dict[str, Any] = {
+        "training_hashes.json": TrainingHashes,
+        "layers.json": list[LayerCost],
+        "sensitivity.json": list[LayerSensitivity],
+    }
+    path = tmp_path / name
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="not a valid"):
+        read(tmp_path) if read else read_document(path, kinds[name], "table")
 
 
 def _is_measurement(document: Any) -> bool:

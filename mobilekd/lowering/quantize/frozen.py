@@ -11,17 +11,31 @@ that calibrated it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
+from pydantic import Field
 from torch import Tensor, fx
 
+from mobilekd.formats.document import Document, read_document
 from mobilekd.graphs import torch_graph
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, write_bytes, write_json
+from mobilekd.support.files import write_bytes, write_json
 from mobilekd.support.provenance import versions
 
 DOCUMENT, TENSORS = "quantization.json", "quantization.safetensors"
+
+
+Range = tuple[Annotated[float, Field(gt=0)], Annotated[int, Field(ge=-128, le=255)]]
+
+
+class FrozenEntry(Document):
+    """One precision of ``quantization.json``."""
+
+    float_layers: tuple[str, ...]
+    ranges: dict[str, Range] = Field(description="[scale, zero point] by node")
+    notes: tuple[str, ...]
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -126,22 +140,24 @@ def read_frozen(folder: Path) -> dict[str, Frozen]:
     """Every precision frozen in ``folder``; empty where there is none."""
     if not (folder / DOCUMENT).exists():
         return {}
-    document = read_json(folder / DOCUMENT, "record of quantisation parameters")
+    document = read_document(
+        folder / DOCUMENT, dict[str, FrozenEntry], "record of quantisation parameters"
+    )
     try:
         tensors = safetensors.torch.load((folder / TENSORS).read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{folder / TENSORS}: not readable ({error}); copy the run whole") from None
     return {
         precision: Frozen(
-            frozenset(entry["float_layers"]),
-            {name: (float(scale), int(zero)) for name, (scale, zero) in entry["ranges"].items()},
+            frozenset(entry.float_layers),
+            entry.ranges,
             {
                 name.removeprefix(f"{precision}/"): value
                 for name, value in tensors.items()
                 if name.startswith(f"{precision}/")
             },
-            tuple(entry["notes"]),
-            entry["versions"],
+            entry.notes,
+            entry.versions,
         )
         for precision, entry in document.items()
     }
