@@ -11,7 +11,7 @@ import pytest
 
 from mobilekd.formats.artifact import Calibration, LayerCost, LayerSensitivity, TrainingHashes
 from mobilekd.formats.document import Document, explain, parse_document, read_document
-from mobilekd.formats.measurement import Measurement, read_measurement
+from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import RunInfo, open_run, references
@@ -203,3 +203,11 @@ def test_explain_names_a_rule_of_the_whole():
     with pytest.raises(ValidationError) as caught:
         Pair(low=1, high="x")  # type: ignore[arg-type]
     assert explain(caught.value.errors()[0], Pair).startswith("high: input should be a valid")
+
+
+def test_single_inferences_of_older_files_are_summed_up():
+    told = {"threads": 1, "offsets_ns": [0, 10], "samples_ns": [5, 6], "celsius": [[0, 30.5]]}
+    load = parse_document(told, Sustained, "old.json", "measurement")
+    assert (load.inferences, load.length_ns, load.celsius) == (2, 16, ((0, 30.5),))
+    with pytest.raises(UserError, match=r"^old\.json: .*samples_ns\.1: .*greater than 0"):
+        parse_document(told | {"samples_ns": [5, 0]}, Sustained, "old.json", "measurement")
