@@ -279,13 +279,9 @@ def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> Training
     from mobilekd.data import overlap_hashes
 
     salt = run.info.split_hash
-    hashes_document: dict[str, object] = {
-        "salt": salt,
-        "hashes": overlap_hashes(
-            evaluation_set.dataset,
-            (*evaluation_set.split.train, *evaluation_set.split.validation),
-            salt,
-        ),
-    }
-    write_json(kept, hashes_document)
-    return hashes_document
+    seen = (*evaluation_set.split.train, *evaluation_set.split.validation)
+    made = TrainingHashes(
+        salt=salt, hashes=tuple(overlap_hashes(evaluation_set.dataset, seen, salt))
+    )
+    write_json(kept, made.model_dump(mode="json"))
+    return made
