@@ -1,0 +1,167 @@
+"""The eight commands on the smallest experiment that runs through all of them, each prepared once
+from the result of the one before.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from fault_trials import Outcome, Scenario, Server, copied, digest
+from PIL import Image
+
+RECIPE = """
+name = "small"
+[data]
+kind = "folder"
+root = "photographs"
+[split]
+validation = 0.25
+test = 0.3
+[preprocess]
+width = 32
+height = 32
+[[teachers]]
+model = "test_resnet"
+[student]
+model = "mobilenetv2"
+width = 0.1
+adapt = ["depth:0.1", "head:32"]
+[[losses]]
+name = "cross_entropy"
+weight = 0.3
+[[losses]]
+name = "hinton"
+weight = 0.7
+[teach]
+epochs = 6
+batch_size = 8
+lr = 5e-3
+ema = 0.5
+compile = "no"
+[train]
+epochs = 2
+batch_size = 8
+views = 2
+compile = "no"
+[quantize]
+calibration = 16
+[gates]
+accuracy_drop = 1.0
+agreement = 0.0
+"""
+
+#: One colour per class, so that the teacher learns in seconds what it teaches.
+COLOURS = {"akiec": (200, 60, 60), "mel": (60, 200, 60), "nv": (60, 60, 200)}
+
+ALONE = ("--set", "teachers=[]", "--set", 'losses=[{name="cross_entropy"}]')
+
+SCENARIOS = {
+    one.command: one
+    for one in (
+        Scenario(
+            "teach", ("teach", "small.toml", "--resume"), products=("runs/small/teachers/0",)
+        ),
+        Scenario(
+            "distill",
+            ("distill", "small.toml", "--resume"),
+            products=("runs/small-control", "runs/small"),
+            after="teach",
+        ),
+        Scenario(
+            "evaluate",
+            ("evaluate", "runs/small"),
+            products=("runs/small/evaluation",),
+            after="distill",
+        ),
+        Scenario(
+            "export",
+            ("export", "runs/small", "--output", "artifact"),
+            products=("artifact",),
+            after="evaluate",
+        ),
+        Scenario(
+            "bench",
+            ("bench", "artifact", "--threads=1", "--samples=20", "--output=measured.json"),
+            products=("measured.json",),
+            after="export",
+            measured=("measured.json",),
+            optional=("measured-*Z*.json",),
+        ),
+        Scenario(
+            "report",
+            ("report", "runs", "artifact", "measured.json", "--output=page.html"),
+            products=("page.html", "page.md", "page.json"),
+            after="bench",
+        ),
+        Scenario(
+            "sweep",
+            ("sweep", "small.toml", *ALONE, "--seeds=1"),
+            products=("runs/small-s1",),
+        ),
+        Scenario(
+            "apk",
+            ("apk", "artifact", "--aar=community", "--output=demo.apk"),
+            products=("demo.apk", "demo.apk.json"),
+            after="export",
+        ),
+    )
+}
+
+
+@dataclass
+class Workshop:
+    """Prepared folders, by the command that has just ended in them."""
+
+    root: Path
+    server: Server
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    digests: dict[str, dict[str, str]] = field(default_factory=dict)
+    _count: int = 0
+
+    def before(self, scenario: Scenario) -> Path:
+        """The folder that the command starts from; copy it before you change it."""
+        if scenario.after:
+            self.undisturbed(SCENARIOS[scenario.after])
+            return self.root / scenario.after
+        folder = self.root / "start"
+        if not folder.exists():
+            _draw(folder / "photographs")
+            (folder / "small.toml").write_text(RECIPE)
+        return folder
+
+    def undisturbed(self, scenario: Scenario) -> Outcome:
+        """How the command ends when nothing happens to it: it stays in ``root/<command>``."""
+        if scenario.command not in self.outcomes:
+            start = self.before(scenario)
+            folder = copied(start, self.root / scenario.command)
+            outcome = self.server.run(folder, scenario.words)
+            assert outcome.code == 0, outcome.err
+            # once more, warm: the time and the changes among which a kill is drawn
+            again = copied(start, self.root / f"{scenario.command}-again")
+            outcome = self.server.run(again, scenario.words)
+            assert digest(again, scenario) == digest(folder, scenario)
+            shutil.rmtree(again)
+            self.outcomes[scenario.command] = outcome
+            self.digests[scenario.command] = digest(folder, scenario)
+        return self.outcomes[scenario.command]
+
+    def place(self) -> Path:
+        """The path of a folder for the next trial."""
+        self._count += 1
+        return self.root / f"trial-{self._count}"
+
+
+def _draw(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.clip(random.normal(colour, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{name}{index:02}.png")
+
+
+def is_root() -> bool:
+    """Whether this process may mount."""
+    return os.geteuid() == 0

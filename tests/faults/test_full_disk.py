@@ -1,0 +1,72 @@
+"""Every command on a disk that fills up: a tmpfs of ten sizes, from none to spare to ample."""
+
+import time
+
+import pytest
+from fault_commands import SCENARIOS, Workshop
+from fault_ledger import Ledger, Tally
+from fault_trials import (
+    bytes_on_disk,
+    copied,
+    differences,
+    digest,
+    enlarge,
+    half_made,
+    small_disk,
+    unfit,
+)
+
+AMPLE = 4 << 30
+
+
+def fill(workshop: Workshop, command: str, sizes: int) -> Tally:
+    """Run the command where ``sizes`` different amounts of room are left, then again with room
+    enough. Where nothing can be mounted, a limit on the size of a file stands for the disk.
+    """
+    scenario, tally = SCENARIOS[command], Tally()
+    workshop.undisturbed(scenario)
+    wanted, start = workshop.digests[command], workshop.before(scenario)
+    taken = bytes_on_disk(start)
+    grown = bytes_on_disk(workshop.root / command) - taken
+    largest = max(path.stat().st_size for path in (workshop.root / command).rglob("*"))
+    for step in range(sizes):
+        folder = workshop.place()
+        share = 1.3 * step / max(1, sizes - 1)
+        with small_disk(folder, int(taken + grown * share)) as mounted:
+            copied(start, folder)
+            limit = None if mounted else int(largest * share)
+            outcome = workshop.server.run(folder, scenario.words, largest=limit)
+            wrong = unfit(outcome, (0, 2))
+            if mounted:
+                enlarge(folder, AMPLE)
+            wrong += half_made(digest(folder, scenario), wanted, scenario.products)
+            if outcome.code == 2:
+                again = workshop.server.run(folder, scenario.words)
+                wrong += [f"then called again: {one}" for one in unfit(again, (0,))]
+            wrong += differences(digest(folder, scenario), wanted)
+            if wrong:
+                tally.wrong.append(f"{share:.2f} of what it needs: " + "\n".join(wrong))
+            elif outcome.code == 2:
+                tally.refused += 1
+            else:
+                tally.harmless += 1
+            tally.detail = "tmpfs" if mounted else "limit on a file's size"
+    return tally
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("command", SCENARIOS)
+def test_a_full_disk_is_refused_and_costs_nothing(
+    workshop: Workshop, ledger: Ledger, command: str, seed: int
+):
+    began = time.monotonic()
+    tally = fill(workshop, command, sizes=10)
+    ledger.keep("full disk", command, tally, time.monotonic() - began, seed)
+    assert not tally.wrong, "\n".join(tally.wrong)
+
+
+def test_a_full_disk_under_an_evaluation(workshop: Workshop):
+    tally = fill(workshop, "evaluate", sizes=3)
+    assert tally.refused
+    assert not tally.wrong, "\n".join(tally.wrong)
