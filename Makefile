@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long clean
+.PHONY: help setup system demo check format quick test test-long reliability clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -45,6 +45,9 @@ endif
 
 test-long: system ## minutes more: arm64 emulated, everything compiled once more; leaves benchmarks/results/test-long.json
 	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(CURDIR)/tests
+
+reliability: system ## hours: kills, full disks, flipped bytes, fuzzing; leaves docs/reliability.md; SHARE=0.1 does a tenth
+	@$(PYTEST) -m long --reliability $(CURDIR)/benchmarks/results/reliability.json --share $(or $(SHARE),1) $(CURDIR)/tests/faults
 
 clean: ## remove what make made inside the checkout
 	rm -rf .venv build mobilekd.egg-info demo

@@ -2,14 +2,17 @@
 from the result of the one before.
 """
 
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from fault_trials import Outcome, Scenario, Server, copied, digest
+import pytest
+from fault_trials import CACHE, Outcome, Scenario, Server, copied, digest, link
 from PIL import Image
+
+from mobilekd.android.maven import cache
+from mobilekd.android.toolchain import missing
 
 RECIPE = """
 name = "small"
@@ -60,9 +63,7 @@ ALONE = ("--set", "teachers=[]", "--set", 'losses=[{name="cross_entropy"}]')
 SCENARIOS = {
     one.command: one
     for one in (
-        Scenario(
-            "teach", ("teach", "small.toml", "--resume"), products=("runs/small/teachers/0",)
-        ),
+        Scenario("teach", ("teach", "small.toml", "--resume"), products=("runs/small/teachers/0",)),
         Scenario(
             "distill",
             ("distill", "small.toml", "--resume"),
@@ -122,6 +123,8 @@ class Workshop:
 
     def before(self, scenario: Scenario) -> Path:
         """The folder that the command starts from; copy it before you change it."""
+        if scenario.command == "apk":
+            return self._before_apk(scenario)
         if scenario.after:
             self.undisturbed(SCENARIOS[scenario.after])
             return self.root / scenario.after
@@ -129,6 +132,21 @@ class Workshop:
         if not folder.exists():
             _draw(folder / "photographs")
             (folder / "small.toml").write_text(RECIPE)
+        return folder
+
+    def _before_apk(self, scenario: Scenario) -> Path:
+        """An artifact, and the user's cache of builds after this APK was made once."""
+        folder = self.root / "apk-start"
+        if not folder.exists():
+            if absent := missing():
+                pytest.skip(f"{', '.join(absent)} not on this machine")
+            self.undisturbed(SCENARIOS["export"])
+            copied(self.root / "export", folder)
+            filled = copied(folder, self.root / "apk-first")
+            outcome = self.server.run(filled, scenario.words)
+            assert outcome.code == 0, outcome.err
+            for part in ("android", "maven"):
+                link(cache() / part, folder / CACHE / part)
         return folder
 
     def undisturbed(self, scenario: Scenario) -> Outcome:
@@ -147,6 +165,21 @@ class Workshop:
             self.digests[scenario.command] = digest(folder, scenario)
         return self.outcomes[scenario.command]
 
+    def seeds(self, command: str) -> Path:
+        """A folder that holds what the commands up to ``command`` leave; for ``apple`` a Core ML
+        package beside it.
+        """
+        if command == "apple":
+            folder = self.root / "apple"
+            if not folder.exists():
+                copied(self.seeds("distill"), folder)
+                words = ("export", "runs/small", "--backend=coreml", "--output=apple")
+                outcome = self.server.run(folder, words)
+                assert outcome.code == 0, outcome.err
+            return folder
+        self.undisturbed(SCENARIOS[command])
+        return self.root / command
+
     def place(self) -> Path:
         """The path of a folder for the next trial."""
         self._count += 1
@@ -160,8 +193,3 @@ def _draw(folder: Path) -> None:
         for index in range(20):
             pixels = np.clip(random.normal(colour, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{name}{index:02}.png")
-
-
-def is_root() -> bool:
-    """Whether this process may mount."""
-    return os.geteuid() == 0

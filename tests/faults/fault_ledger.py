@@ -12,13 +12,18 @@ from typing import Any
 
 from fixtures.long_result import commit_of
 
-from mobilekd.support.files import read_json, write_json
+from mobilekd.support.files import read_json, write_json, write_text
 from mobilekd.support.provenance import utc_now
 
 #: The last result, below the checkout, and the page made from it.
 RESULT = Path("benchmarks/results/reliability.json")
 PAGE = Path("docs/reliability.md")
 COMMAND = "make reliability"
+
+#: The table stands in the page between these lines.
+START, END = "<!-- table -->", "<!-- end of the table -->"
+
+COLUMNS = ("tried", "refused", "harmless", "wrong", "seconds")
 
 FAULTS = {
     "kill": "Killed",
@@ -84,21 +89,29 @@ class Ledger:
                 "rows": rows,
             }
             write_json(self.file, document)
+            if self.file == self.checkout / RESULT:
+                page = self.checkout / PAGE
+                write_text(page, with_table(page.read_text(encoding="utf-8"), document))
+
+
+def with_table(page: str, document: dict[str, Any]) -> str:
+    """The page with this result's table in the place of the one that it has."""
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    return f"{before}{start}\n{table(document)}{end}{after}"
 
 
 def table(document: dict[str, Any]) -> str:
     """The page's table."""
     lines = [
-        "| Fault | Where | Tried | Refused | Harmless | Wrong | |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+        "| Fault | Where | Tried | Refused | Harmless | Wrong | Seconds | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in document["rows"]:
-        numbers = " | ".join(f"{row[key]:,}" for key in ("tried", "refused", "harmless", "wrong"))
-        lines.append(
-            f"| {FAULTS[row['fault']]} | {row['where']} | {numbers} | {row['detail']} |"
-        )
+        numbers = " | ".join(f"{row[key]:,}" for key in COLUMNS)
+        lines.append(f"| {FAULTS[row['fault']]} | {row['where']} | {numbers} | {row['detail']} |")
     totals = " | ".join(
         f"{sum(row[key] for row in document['rows']):,}"
-        for key in ("tried", "refused", "harmless", "wrong")
+        for key in COLUMNS
     )
     return "\n".join([*lines, f"| all | | {totals} | |"]) + "\n"

@@ -41,7 +41,10 @@ VOLATILE = frozenset(
 )
 
 #: Folders of a trial that belong to the system, not to the result.
-OUTSIDE = ("tmp", "journal", "said", "cache")
+OUTSIDE = ("tmp", "journal", "said")
+
+#: The cache of builds, where a trial has one of its own: what is in it is compared by name.
+CACHE = "cache"
 
 #: How long what a killed command started may go on by itself.
 PATIENCE = 120.0
@@ -132,7 +135,7 @@ class Server:
         for old in journal.iterdir():
             old.unlink()
         arm = {"folder": str(folder), "journal": str(journal), "point": point, "number": number}
-        job = {
+        job: dict[str, Any] = {
             "folder": str(folder),
             "words": list(words),
             "out": str(folder / "said" / "out"),
@@ -141,6 +144,8 @@ class Server:
             "arm": None if largest is not None else arm,
             "environment": {**self.environment, "TMPDIR": str(folder / "tmp")},
         }
+        if (folder / CACHE).exists():
+            job["environment"] |= {"MOBILEKD_CACHE": str(folder / CACHE)}
         began = time.monotonic()
         print(json.dumps(job), file=self.process.stdin, flush=True)
         pid = json.loads(self.process.stdout.readline())["pid"]
@@ -191,7 +196,10 @@ def digest(folder: Path, scenario: Scenario | None = None) -> dict[str, str]:
             continue
         if "lock" in path.name or ".locks" in name.parts:
             continue
-        if path.is_dir():
+        if name.parts[0] == CACHE:
+            if len(name.parts) == 3:
+                told[str(name)] = "there"
+        elif path.is_dir():
             if not any(path.iterdir()):
                 told[str(name)] = "an empty folder"
         elif any(fnmatch(str(name), one) for one in measured):
@@ -299,6 +307,21 @@ def bytes_on_disk(folder: Path) -> int:
 
 
 def copied(start: Path, folder: Path) -> Path:
-    """A fresh copy of a prepared folder."""
-    shutil.copytree(start, folder, symlinks=True, dirs_exist_ok=True)
+    """A fresh copy of a prepared folder; a cache of builds, which is big, as links to its files."""
+    leave = shutil.ignore_patterns(CACHE) if (start / CACHE).exists() else None
+    shutil.copytree(start, folder, symlinks=True, dirs_exist_ok=True, ignore=leave)
+    if leave:
+        link(start / CACHE, folder / CACHE)
     return folder
+
+
+def link(start: Path, folder: Path) -> None:
+    """``start``'s files once more at ``folder``: links where the file system can, else copies."""
+
+    def one(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    shutil.copytree(start, folder, symlinks=True, copy_function=one)

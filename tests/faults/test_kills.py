@@ -13,9 +13,7 @@ from fault_ledger import Ledger, Tally
 from fault_trials import Scenario, copied, differences, digest, half_made, unfit
 
 
-def kill(
-    workshop: Workshop, scenario: Scenario, kills: int, in_a_row: int, seed: int
-) -> list[str]:
+def kill(workshop: Workshop, scenario: Scenario, kills: int, in_a_row: int, seed: int) -> list[str]:
     """Kill the command ``in_a_row`` times in one folder, then let it end; ``kills`` times in all.
     Gives what was wrong.
     """
@@ -36,9 +34,11 @@ def kill(
                 outcome = workshop.server.run(folder, scenario.words, point=point, number=number)
                 last = outcome.events[-1] if outcome.events else "nothing"
                 story.append(f"{signal.Signals(number).name} at point {point} ({last})")
-            # a sweep whose cell was ended refuses; a command that was quicker than the fault is fine
+            # a sweep whose cell was ended refuses; a quick command is fine
             codes = (0, -signal.SIGKILL, 128 + signal.SIGTERM, *((2,) if way == "term" else ()))
-            wrong = unfit(outcome, codes) + half_made(digest(folder, scenario), wanted, scenario.products)
+            wrong = unfit(outcome, codes) + half_made(
+                digest(folder, scenario), wanted, scenario.products
+            )
             complaints += [f"{'; '.join(story)}: {one}" for one in wrong]
         outcome = workshop.server.run(folder, scenario.words)
         wrong = unfit(outcome, (0,)) or differences(digest(folder, scenario), wanted)

@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from fault_points import arm_from_environment  # noqa: E402
+from fault_points import arm_from_environment
 
 arm_from_environment()

@@ -1,0 +1,370 @@
+"""A program: ``fuzz_targets.py PARSER SEEDS WORK [libFuzzer options]`` feeds one of our parsers
+with odd input, guided by the branches of ``mobilekd`` that it reaches.
+
+A parser may answer or raise ``UserError``. Any other exception, a crash, 60 seconds on one input or
+4 GB of memory end the program with another code than 0, and the input stays in WORK.
+
+Where a format has an outer shell that random bytes seldom keep whole (JSON, a zip, a protobuf), the
+bytes also choose edits of a valid document: values of another kind, keys too many or too few.
+"""
+
+import copy
+import json
+import mmap
+import os
+import shutil
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+#: Feeds one input; returns or raises.
+Target = Callable[[bytes], object]
+
+#: What stands in place of a value.
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1 << 70,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "0",
+    "é" * 300,
+    "../../x",
+    "a\0b",
+    "\ud800",
+    "nan",
+    [],
+    [[]],
+    {},
+    {"": None},
+)
+
+
+def instrumented() -> AbstractContextManager[None]:
+    """Imports inside give libFuzzer their branches."""
+    return atheris.instrument_imports(include=["mobilekd"], enable_loader_override=False)
+
+
+def edited(document: Any, data: bytes) -> Any:
+    """A copy of ``document`` with up to four edits that ``data`` chooses."""
+    choice = atheris.FuzzedDataProvider(data)
+    holder = {"": copy.deepcopy(document)}
+    for _ in range(choice.ConsumeIntInRange(1, 4)):
+        parent: Any = holder
+        key: Any = ""
+        while (
+            isinstance(parent[key], (dict, list))
+            and parent[key]
+            and choice.ConsumeProbability() > 0.2
+        ):
+            parent = parent[key]
+            keys = list(parent) if isinstance(parent, dict) else range(len(parent))
+            key = keys[choice.ConsumeIntInRange(0, len(keys) - 1)]
+        what = choice.ConsumeIntInRange(0, 6)
+        if what == 0 and parent is not holder:
+            del parent[key]
+        elif what == 1 and isinstance(parent, dict):
+            parent[choice.ConsumeUnicode(8)] = copy.deepcopy(parent[key])
+        elif what == 2 and isinstance(parent[key], (int, float)):
+            parent[key] = choice.ConsumeFloat() if choice.ConsumeBool() else choice.ConsumeInt(9)
+        elif what == 3 and isinstance(parent[key], str):
+            parent[key] = choice.ConsumeUnicode(40)
+        elif what == 4 and isinstance(parent[key], list):
+            parent[key] *= choice.ConsumeIntInRange(0, 3)
+        else:
+            parent[key] = choice.PickValueInList(list(ODD))
+    return holder[""]
+
+
+def flipped(raw: bytes, data: bytes) -> bytes:
+    """``raw`` with bytes changed, cut or put in, where ``data`` says."""
+    choice, changed = atheris.FuzzedDataProvider(data), bytearray(raw)
+    for _ in range(choice.ConsumeIntInRange(1, 8)):
+        at = choice.ConsumeIntInRange(0, max(0, len(changed) - 1))
+        what = choice.ConsumeIntInRange(0, 7)
+        if what < 6:
+            new = choice.ConsumeBytes(what % 4 + 1)
+            changed[at : at + len(new)] = new
+        elif what == 6:
+            del changed[at : at + choice.ConsumeIntInRange(1, 64)]
+        else:
+            changed = changed[:at]
+    return bytes(changed)
+
+
+def _as_text(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=True).encode()
+
+
+def _document(path: Path, read: Callable[[], object]) -> Target:
+    """Half of the inputs are the JSON file's text, half are edits of what stands there now."""
+    valid = json.loads(path.read_text(encoding="utf-8"))
+
+    def target(data: bytes) -> object:
+        path.write_bytes(_as_text(edited(valid, data[1:])) if data[:1] > b"@" else data[1:])
+        return read()
+
+    return target
+
+
+def recipe(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.formats.recipe import from_dict, load_recipe
+    valid = load_recipe(str(seeds / "small.toml")).to_dict()
+    path = work / "odd.toml"
+
+    def target(data: bytes) -> object:
+        if data[:1] > b"@":
+            return from_dict(edited(valid, data[1:]), "odd")
+        path.write_bytes(data[1:])
+        return load_recipe(str(path))
+
+    return target
+
+
+def tables(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.data.tables import read_csv, read_metadata
+    path, ids = work / "odd.csv", ["ISIC_1", "ISIC_2", "ISIC_3"]
+
+    def target(data: bytes) -> object:
+        path.write_bytes(data[1:])
+        if data[:1] > b"@":
+            return read_metadata(path, ids)
+        return read_csv(path, ["image", "MEL"])
+
+    return target
+
+
+def manifest(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.formats.artifact import open_artifact
+    artifact = Path(shutil.copytree(seeds / "artifact", work / "artifact"))
+    return _document(artifact / "manifest.json", lambda: open_artifact(artifact).golden())
+
+
+def layers(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.commands import inspect
+        from mobilekd.formats.artifact import open_artifact
+        from mobilekd.graphs import pte
+    artifact = Path(shutil.copytree(seeds / "artifact", work / "artifact"))
+    opened = open_artifact(artifact)
+    file = pte.read(opened.model)
+
+    def read() -> object:
+        return inspect.layers(opened, file), inspect.layers(opened, None)
+
+    return _document(artifact / "layers.json", read)
+
+
+def measurement(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.formats.measurement import read_measurement
+    path = Path(shutil.copy(seeds / "measured.json", work))
+    return _document(path, lambda: read_measurement(path))
+
+
+def run(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.formats.runs import open_run
+    folder = Path(shutil.copytree(seeds / "runs" / "small", work / "small"))
+
+    def read() -> object:
+        opened = open_run(folder)
+        return opened.title, opened.recipe, opened.split, opened.calibration
+
+    targets = [
+        _document(folder / f"{name}.json", read)
+        for name in ("run", "recipe", "split", "calibration")
+    ]
+    kept = {path: path.read_bytes() for path in folder.glob("*.json")}
+
+    def target(data: bytes) -> object:
+        for path, raw in kept.items():
+            path.write_bytes(raw)
+        return targets[data[0] % 4](data[1:]) if data else None
+
+    return target
+
+
+def teacher(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.teachers.network import read_weights
+        from mobilekd.teachers.stored_logits import LOGITS, read_stored_logits
+    folder = Path(shutil.copytree(seeds / "runs" / "small" / "teachers" / "0", work / "0"))
+    weights, logits = folder / "weights.safetensors", folder / LOGITS
+    raw = weights.read_bytes()
+    view = next((seeds / "runs" / ".cache" / "teachers").glob("*/view-*.npz")).read_bytes()
+
+    def target(data: bytes) -> object:
+        if data[:1] > b"@":
+            weights.write_bytes(flipped(raw[:4096] if data[:1] > b"\xa0" else raw, data[1:]))
+            return read_weights(weights)
+        weights.unlink(missing_ok=True)
+        logits.write_bytes(flipped(view, data[1:]))
+        return read_stored_logits(folder)
+
+    return target
+
+
+def adb(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.runners import adb_client, android_state, linux_state, program
+        from mobilekd.runners.base import Setting
+    said = work / "said"
+    adb_ = work / "adb"
+    adb_.write_text(f'#!/bin/sh\ncat "{said}"\n')
+    adb_.chmod(0o755)
+    os.environ["PATH"] = f"{work}{os.pathsep}{os.environ['PATH']}"
+    answer = {
+        "count": 2,
+        "widths": [3],
+        "file_load_ns": 1,
+        "method_load_ns": 1,
+        "first_inference_ns": 1,
+        "threads_in_effect": 1,
+        "warmup_ns": [1],
+        "steady_rule": "",
+        "samples_ns": [5, 6],
+        "offsets_ns": [1, 2],
+        "baseline_rss_bytes": 1,
+        "peak_rss_bytes": 1,
+        "pss_bytes": 1,
+    }
+
+    def target(data: bytes) -> object:
+        which, rest = data[:1], data[1:]
+        text = rest.decode("utf-8", "replace")
+        if which < b"\x08":  # a process each: few of them
+            said.write_bytes(b"List of devices attached\n" + rest)
+            return adb_client.listed()
+        if which < b"\x40":
+            return android_state.device(text, "serial"), android_state.problem(
+                android_state.properties(text)
+            )
+        if which < b"\x60":
+            return android_state.conditions(text), linux_state.big_cores(linux_state.parse(text))
+        if which < b"\x80":
+            odd = text
+        else:
+            odd = program.JSON + json.dumps(edited(answer, rest)) + f"\n{program.END}\n"
+        told = program.document(program.Finished(0, odd, ""), "phone")
+        if which < b"\xb0":
+            return program.answer_array(b"\0" * 24, told, "phone")
+        if which < b"\xd0":
+            return program.memory(told, "phone")
+        setting = Setting(threads=1, samples=2, seconds=float(which > b"\xe8"))
+        return program.reading(told, setting, "phone")
+
+    return target
+
+
+def checkpoint(seeds: Path, work: Path) -> Target:
+    """A checkpoint is gone on from: read, checked, put into model and optimiser."""
+    with instrumented():
+        import mobilekd.training.loop  # noqa: F401
+        from mobilekd.training.state import CHECKPOINT
+    import fuzz_checkpoint
+
+    resume = fuzz_checkpoint.trainer(work)
+    path = work / CHECKPOINT
+    resume()  # leaves the checkpoint of its last epoch
+    raw = path.read_bytes()
+    state = fuzz_checkpoint.read(path)
+
+    def target(data: bytes) -> object:
+        if data[:1] > b"@":
+            fuzz_checkpoint.write(edited(state, data[1:]), path)
+        else:
+            path.write_bytes(flipped(raw, data[1:]))
+        return resume()
+
+    return target
+
+
+def mil(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.graphs.mil import Model
+    package = Path(shutil.copytree(seeds / "apple" / "model.mlpackage", work / "model.mlpackage"))
+    spec = next(package.rglob("*.mlmodel"))
+    files = {path: path.read_bytes() for path in (spec, package / "Manifest.json")}
+
+    def target(data: bytes) -> object:
+        for path, raw in files.items():
+            path.write_bytes(raw)
+        path = spec if data[:1] > b"\x20" else package / "Manifest.json"
+        path.write_bytes(flipped(files[path], data[1:]))
+        return Model(package)
+
+    return target
+
+
+def pte(seeds: Path, work: Path) -> Target:
+    with instrumented():
+        from mobilekd.graphs import pte as reader
+    raw, path = (seeds / "artifact" / "model.pte").read_bytes(), work / "odd.pte"
+
+    def target(data: bytes) -> object:
+        # weights follow the program: its tables are where odd bytes are read as something
+        path.write_bytes(flipped(raw[:16384], data[1:]) + raw[16384:])
+        file = reader.read(path)
+        return file.byte_table(), file.delegated(), file.left_in_float()
+
+    return target
+
+
+TARGETS: dict[str, Callable[[Path, Path], Target]] = {
+    function.__name__: function
+    for function in (
+        recipe,
+        tables,
+        manifest,
+        measurement,
+        run,
+        teacher,
+        layers,
+        adb,
+        checkpoint,
+        mil,
+        pte,
+    )
+}
+
+
+def main() -> None:
+    name, seeds, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    work.mkdir(parents=True, exist_ok=True)
+    target = TARGETS[name](seeds, work)
+    from mobilekd.support.errors import UserError
+
+    # libFuzzer ends the process without a word to Python: the counts are kept in a file
+    file = work / "counts"
+    file.write_bytes(bytes(16))
+    counts = mmap.mmap(os.open(file, os.O_RDWR), 16)
+    answered = refused = 0
+
+    def one_input(data: bytes) -> None:
+        nonlocal answered, refused
+        try:
+            target(data)
+            answered += 1
+        except UserError:
+            refused += 1
+        struct.pack_into("<QQ", counts, 0, answered, refused)
+
+    atheris.Setup([sys.argv[0], *sys.argv[4:]], one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
