@@ -5,6 +5,7 @@ finished, hashes.
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,31 +16,36 @@ from typing import Any
 from mobilekd.support import strict_json
 from mobilekd.support.errors import UserError
 
+#: Marks of what is being written, and of a folder that is being replaced, in their names; the name
+#: of that folder inside.
+PARTIAL, REPLACED, WHOLE = "partial", "replaced", "whole"
+
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the whole new one, never a
-    part.
+    part. What a killed process left of an earlier attempt is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    clear_leftovers(path)
+    name = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}.")
         with os.fdopen(handle, "wb") as file:
+            _hold(handle)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(name)
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free some space or choose another"
             " folder"
         ) from None
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+    finally:
+        if name is not None:
+            with suppress(OSError):  # it is gone when all went well
+                os.unlink(name)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -140,40 +146,104 @@ def sha256_json(document: Any) -> str:
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A folder to fill; it appears at ``path`` when the block ends well and leaves nothing behind
-    otherwise.
+    otherwise. What a killed process left of an earlier attempt is removed.
 
     With ``replace`` an existing folder is swapped out at the end; without it an existing one is the
     user's mistake.
     """
+    clear_leftovers(path)
     if path.exists() and not replace:
         raise UserError(f"{path}: exists already; remove it or choose another --output")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}."))
     except OSError as error:
         raise UserError(
             f"{path}: cannot be made ({error.strerror}); choose a folder you may write to"
         ) from None
     try:
-        yield work
-        for file in work.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-        work.chmod(0o755)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.rename(old / "old")
-            work.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            work.rename(path)
+        with _held(work):
+            yield work
+            for file in work.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as opened:
+                        os.fsync(opened.fileno())
+            work.chmod(0o755)
+            _move_in(work, path)
     except OSError as error:
-        shutil.rmtree(work, ignore_errors=True)
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); free some space or choose"
             " another folder"
         ) from None
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)  # it is gone when all went well
+
+
+def _move_in(work: Path, path: Path) -> None:
+    """Give ``work`` the name ``path``; a folder that has the name goes, or keeps it when that
+    fails.
+    """
+    if not path.exists():
+        work.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{REPLACED}."))
+    try:
+        with _held(old):
+            path.rename(old / WHOLE)
+            work.rename(path)
+    finally:
+        _put_back(old, path)
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Remove what was replaced, or give it its name again where nothing took its place."""
+    if (old / WHOLE).exists() and not path.exists():
+        (old / WHOLE).rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what a killed process left half written beside ``path``, and put back the folder that
+    it was about to replace. What a living process writes is locked, and stays.
+    """
+    form = re.compile(rf"\.{re.escape(path.name)}\.({PARTIAL}|{REPLACED})\.[a-z0-9_]{{8}}")
+    with suppress(OSError):  # no such folder yet, or one that others own
+        for name in sorted(os.listdir(path.parent)):
+            match = form.fullmatch(name)
+            if match is None:
+                continue
+            left = path.parent / name
+            with _held(left) as ours:
+                if not ours:
+                    continue
+                if match[1] == REPLACED:
+                    _put_back(left, path)
+                elif left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Hold a file or folder against :func:`clear_leftovers`; False where another process holds
+    it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield _hold(handle)
+    finally:
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Lock until ``handle`` is closed, by the kernel's own hand if need be."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing is held, so nothing may be cleared
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -110,8 +110,5 @@ def table(document: dict[str, Any]) -> str:
     for row in document["rows"]:
         numbers = " | ".join(f"{row[key]:,}" for key in COLUMNS)
         lines.append(f"| {FAULTS[row['fault']]} | {row['where']} | {numbers} | {row['detail']} |")
-    totals = " | ".join(
-        f"{sum(row[key] for row in document['rows']):,}"
-        for key in COLUMNS
-    )
+    totals = " | ".join(f"{sum(row[key] for row in document['rows']):,}" for key in COLUMNS)
     return "\n".join([*lines, f"| all | | {totals} | |"]) + "\n"

@@ -78,3 +78,4 @@ def serve() -> None:
 
 if __name__ == "__main__":
     serve()
+    os._exit(0)  # nothing to tidy up, and libraries complain of it
