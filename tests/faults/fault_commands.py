@@ -2,7 +2,6 @@
 from the result of the one before.
 """
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,11 +155,6 @@ class Workshop:
             folder = copied(start, self.root / scenario.command)
             outcome = self.server.run(folder, scenario.words)
             assert outcome.code == 0, outcome.err
-            # once more, warm: the time and the changes among which a kill is drawn
-            again = copied(start, self.root / f"{scenario.command}-again")
-            outcome = self.server.run(again, scenario.words)
-            assert digest(again, scenario) == digest(folder, scenario)
-            shutil.rmtree(again)
             self.outcomes[scenario.command] = outcome
             self.digests[scenario.command] = digest(folder, scenario)
         return self.outcomes[scenario.command]
