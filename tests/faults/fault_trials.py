@@ -8,6 +8,7 @@ an undisturbed one leaves: the same files, the same answers, nothing under a tem
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ VOLATILE = frozenset(
         "metrics.jsonl",
         "run.json",
         "teacher.json",
+        "MODEL_CARD.md",
     }
 )
 
@@ -211,6 +213,8 @@ def digest(folder: Path, scenario: Scenario | None = None) -> dict[str, str]:
 
 def _content(path: Path) -> bytes:
     raw = path.read_bytes()
+    if path.name == "MODEL_CARD.md":  # says when it was made
+        return re.sub(rb"\d{4}-\d\d-\d\d(T[\d:]+Z)?", b"", raw)
     if path.suffix not in (".json", ".jsonl"):
         return raw
     try:
