@@ -104,6 +104,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="write every test's outcome and seconds there, as make test-long does",
     )
+    faults = parser.getgroup("faults", "tests/faults")
+    faults.addoption(
+        "--reliability", type=Path, metavar="FILE", help="write what was tried into this table"
+    )
+    faults.addoption(
+        "--share",
+        type=float,
+        default=1.0,
+        help="the share of a long trial that is run: 0.1 fuzzes for one minute instead of ten",
+    )
+    faults.addoption("--fault-seed", type=int, default=0, help="draws every point, moment and byte")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,19 +9,6 @@ from fault_ledger import Ledger
 from fault_trials import Server
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--reliability", type=Path, metavar="FILE", help="write what was tried into this table"
-    )
-    parser.addoption(
-        "--share",
-        type=float,
-        default=1.0,
-        help="the share of a long trial that is run: 0.1 fuzzes for one minute instead of ten",
-    )
-    parser.addoption("--fault-seed", type=int, default=0, help="draws every point, moment and byte")
-
-
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     server = Server.start()
