@@ -60,8 +60,9 @@ class Ledger:
         if self.file is None:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.with_name(f".{self.file.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = os.open(self.file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # other workers keep rows, too
             rows = read_json(self.file, "table")["rows"] if self.file.exists() else []
             row = {
                 "fault": fault,
@@ -92,6 +93,8 @@ class Ledger:
             if self.file == self.checkout / RESULT:
                 page = self.checkout / PAGE
                 write_text(page, with_table(page.read_text(encoding="utf-8"), document))
+        finally:
+            os.close(folder)
 
 
 def with_table(page: str, document: dict[str, Any]) -> str:
