@@ -19,9 +19,10 @@ import torch
 
 from mobilekd.formats.recipe import load_recipe
 from mobilekd.formats.runs import open_run
+from mobilekd.formats.teacher import LOGITS, read_teacher, write_teacher
 from mobilekd.support.files import read_json, sha256_file, write_json
 from mobilekd.support.progress import say
-from mobilekd.teachers.stored_logits import LOGITS, StoredLogits
+from mobilekd.teachers.stored_logits import StoredLogits
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import prepare
 from mobilekd.training.parallel import World
@@ -53,15 +54,29 @@ def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> P
     """A taught teacher without its weights: its record, and its logits over ``views`` fixed views
     of the recipe ham10000.
     """
-    record = read_json(folder / "teacher.json", "teacher")
+    record = read_teacher(folder)
     recipe = load_recipe("ham10000", [f"train.views={views}", f"train.epochs={views}", *overrides])
     table = recipe.teachers[0].model_copy(
-        update={"model": record["model"], "options": record["options"], "trained": str(folder)}
+        update={"model": record.model, "options": record.options, "trained": str(folder)}
     )
     recipe = recipe.model_copy(update={"teachers": (table,)})
-    experiment = prepare(recipe)
-    ensemble = TeacherEnsemble.open(experiment, folder, folder.parent / ".cache", World())
-    cache = ensemble.fill(recipe.train)[0]
+    experiment = prepare(
+        recipe.data,
+        recipe.split,
+        recipe.preprocess.to_preprocess(),
+        recipe.augment,
+        recipe.seed,
+    )
+    ensemble = TeacherEnsemble.open(
+        recipe.teachers,
+        recipe.ensemble,
+        recipe.train,
+        experiment,
+        folder,
+        folder.parent / ".cache",
+        World(),
+    )
+    cache = ensemble.fill()[0]
     split = experiment.split
     plain = (*split.validation, *split.test)
     kept = StoredLogits(
@@ -74,7 +89,7 @@ def keep_teacher(folder: Path, name: str, views: int, overrides: list[str]) -> P
     )
     kept.path.parent.mkdir(parents=True, exist_ok=True)
     kept.write()
-    write_json(kept.path.with_name("teacher.json"), record)
+    write_teacher(kept.path.parent, record)
     say(f"{kept.path}: {kept.path.stat().st_size:,} bytes, sha256 {sha256_file(kept.path)[:12]}")
     return kept.path
 

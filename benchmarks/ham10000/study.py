@@ -22,10 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilekd.formats.recipe import Recipe, load_recipe
-from mobilekd.formats.runs import open_run
+from mobilekd.formats.runs import open_run, write_run_info
 from mobilekd.metrics.entries import PACE
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_json
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,7 @@ class Job:
                 f"{beside.folder}: no control of {self.name}, its recipe differs in more than"
                 " teachers and losses"
             )
-        write_json(
-            run.folder / "run.json",
-            run.info.model_copy(update={"control": self.control}).model_dump(mode="json"),
-        )
+        write_run_info(run.folder, run.info.model_copy(update={"control": self.control}))
 
 
 def _training(recipe: Recipe) -> dict[str, object]:

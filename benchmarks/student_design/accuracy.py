@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from variants import named
 
-from mobilekd.formats.recipe import LossTable, load_recipe
+from mobilekd.formats.recipe import LossTable, Recipe, load_recipe
 from mobilekd.losses import Objective
 from mobilekd.support.files import read_json, write_json
 from mobilekd.support.progress import say
@@ -30,13 +30,14 @@ from mobilekd.training.pixels import predict_logits, quick_scores
 HERE = Path(__file__).resolve().parent
 
 
-def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[str, object]:
+def train(
+    name: str, recipe: Recipe, experiment: Experiment, seed: int, folder: Path
+) -> dict[str, object]:
     """One variant with one seed: its figures on validation; goes on from a checkpoint."""
     done = folder / "scores.json"
     if done.exists():
         return read_json(done, "scores")
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = experiment.recipe
     torch.manual_seed(seed)
     network = named([name])[name]()
     losses = [table for table in recipe.losses if table.name == "cross_entropy"] or [
@@ -52,10 +53,11 @@ def train(name: str, experiment: Experiment, seed: int, folder: Path) -> dict[st
         folder=folder,
         world=World.from_environment(),
         what=f"{name}, seed {seed}",
-        identity=f"{experiment.identity('train', *losses)} {name} {seed}",
+        identity=f"{experiment.identity('train', recipe.train, *losses)} {name} {seed}",
         view_seed=experiment.view_seed(recipe.train),
     )
-    trained = trainer.fit(experiment.training_images, experiment.validation, None, resume=True)
+    trainer.restore()
+    trained = trainer.fit(experiment.training_images, experiment.validation, None)
     logits = predict_logits(
         trained, experiment.views, experiment.validation.inputs, trainer.world.device
     )
@@ -90,13 +92,21 @@ def main() -> None:
     epochs = [f"train.epochs={options.epochs}"] if options.epochs else []
     recipe = load_recipe(options.recipe, [*options.overrides, *epochs], smoke=options.smoke)
     options.runs.mkdir(parents=True, exist_ok=True)
-    experiment = prepare(recipe, options.runs)
+    experiment = prepare(
+        recipe.data,
+        recipe.split,
+        recipe.preprocess.to_preprocess(),
+        recipe.augment,
+        recipe.seed,
+        options.runs,
+    )
     rows = []
     for seed in options.seeds:
         for name in named(options.only):
             rows.append(
                 train(
                     name,
+                    recipe,
                     experiment,
                     seed,
                     options.runs / f"{re.sub(r'[^a-z0-9.]+', '-', name.lower())}-{seed}",

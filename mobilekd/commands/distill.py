@@ -7,6 +7,7 @@ fitted on validation; a run folder.
 
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +15,24 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe
-from mobilekd.formats.runs import Run, RunInfo, open_run
-from mobilekd.losses import Objective, check
+from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe, same_but_for_places
+from mobilekd.formats.runs import Run, RunInfo, open_run, write_run_info
+from mobilekd.losses import SUPERVISED_LOSSES, Objective, check_loss
 from mobilekd.metrics.calibrate import calibrate
-from mobilekd.students import build
+from mobilekd.students import build, check_student
+from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes, write_json
+from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.training.ensemble import TeacherEnsemble
+from mobilekd.training.ensemble import TeacherEnsemble, check_taught, teacher_folder
 from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
-from mobilekd.training.schedule import class_weights, log_priors
-from mobilekd.training.state import CHECKPOINT
+from mobilekd.training.schedule import check_batch, imbalance
+from mobilekd.training.state import CHECKPOINT, identity_before_places_were_left_out
 
 
 def distill(
@@ -39,29 +42,51 @@ def distill(
     finished run.
 
     Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
-    leaves no file.
+    leaves no file. Both folders are locked until the end.
     """
-    for table in recipe.losses:
-        check(table)
     world = World.from_environment()
     wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
-    unfinished = [one for one in wanted if not _finished(one, runs / one.name, resume=resume)]
-    if unfinished:
-        experiment = prepare(recipe, *(runs / one.name for one in unfinished))
-        trials = [_ready(one, experiment, runs, world) for one in unfinished]
-        for trial in trials:
-            trial.run(
-                resume=resume,
-                control=wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None,
+    with ExitStack() as locks:
+        for one in wanted:
+            locks.enter_context(locked(runs / one.name, f"distill {recipe.name}"))
+        unfinished = [one for one in wanted if not _finished(one, runs / one.name, resume=resume)]
+        if unfinished:
+            _check(recipe, runs)
+            folders = [runs / one.name for one in unfinished]
+            experiment = prepare(
+                recipe.data,
+                recipe.split,
+                recipe.preprocess.to_preprocess(),
+                recipe.augment,
+                recipe.seed,
+                *folders,
             )
-    run = open_run(runs / recipe.name)
-    # its control was left out before, and is there now
-    if len(wanted) > 1 and run.info.control is None:
-        write_json(
-            run.folder / "run.json",
-            run.info.model_copy(update={"control": wanted[0].name}).model_dump(mode="json"),
-        )
-    return open_run(run.folder)
+            trials = [
+                _ready(one, experiment, runs, world, resume=resume, is_control=one is not recipe)
+                for one in unfinished
+            ]
+            for trial in trials:
+                trial.run(wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None)
+        run = open_run(runs / recipe.name)
+        # its control was left out before, and is there now
+        if len(wanted) > 1 and run.info.control is None and world.leader:
+            write_run_info(run.folder, run.info.model_copy(update={"control": wanted[0].name}))
+        return open_run(run.folder)
+
+
+def _check(recipe: Recipe, runs: Path) -> None:
+    """What can be told from the recipe alone, before photographs are read."""
+    for table in recipe.losses:
+        check_loss(table)
+        if table.name not in SUPERVISED_LOSSES and not recipe.teachers:
+            raise UserError(
+                f"{recipe.name}: the loss {table.name} needs a teacher and the recipe has none; add"
+                " [[teachers]] or drop the loss"
+            )
+    check_student(recipe.student)
+    check_batch("train", recipe.train)
+    for index, teacher in enumerate(recipe.teachers):
+        check_taught(teacher, teacher_folder(teacher, runs / recipe.name, index))
 
 
 def control_of(recipe: Recipe) -> Recipe:
@@ -86,16 +111,20 @@ def control_of(recipe: Recipe) -> Recipe:
 def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
     """Whether the run is there already; one of another recipe, or one begun without ``resume``, is
     the user's mistake.
+
+    A recipe that only finds its files elsewhere is told apart later, by their content.
     """
     if (folder / "run.json").exists():
         run = open_run(folder)
-        if run.info.recipe_hash != recipe.hash():
+        if run.info.recipe_hash == recipe.hash():
+            say(f"{folder}: finished already")
+            return True
+        if not same_but_for_places(run.recipe, recipe):
             raise UserError(
                 f"{folder}: holds a finished run of another recipe; give this one another name"
                 " (--set name=...)"
             )
-        say(f"{folder}: finished already")
-        return True
+        return False
     if (folder / CHECKPOINT).exists() and not resume:
         raise UserError(
             f"{folder}: holds an unfinished run; go on with --resume, or remove the folder to start"
@@ -104,41 +133,43 @@ def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
     return False
 
 
-def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> "Trial":
-    """Everything that a student's training needs, opened and checked. ``experiment`` is of this
-    recipe or of its control's student.
+def _ready(
+    recipe: Recipe,
+    experiment: Experiment,
+    runs: Path,
+    world: World,
+    *,
+    resume: bool,
+    is_control: bool,
+) -> "Trial":
+    """Everything that a student's training needs, opened and checked; with ``resume`` from its
+    checkpoint.
     """
     folder = runs / recipe.name
-    ensemble = (
-        TeacherEnsemble.open(experiment, folder, runs / ".cache" / "teachers", world)
-        if recipe.teachers
-        else None
-    )
+    check_batch("train", recipe.train, len(experiment.split.train), world.size)
+    ensemble = None
+    if recipe.teachers:
+        ensemble = TeacherEnsemble.open(
+            recipe.teachers,
+            recipe.ensemble,
+            recipe.train,
+            experiment,
+            folder,
+            runs / ".cache" / "teachers",
+            world,
+        )
     torch.manual_seed(recipe.seed)
     student = build(recipe.student, experiment.classes)
-    targets = experiment.targets(experiment.split.train)
     objective = Objective(
         recipe.losses,
         student=student,
         teacher=ensemble.network if ensemble else None,
         preprocess=experiment.preprocess,
         classes=experiment.classes,
-        class_weights=(
-            torch.from_numpy(class_weights(targets, experiment.classes))
-            if recipe.train.balance == "weighted"
-            else None
-        ),
-        log_priors=(
-            torch.from_numpy(log_priors(targets, experiment.classes))
-            if recipe.train.balance == "logit_adjustment"
-            else None
-        ),
+        **imbalance(recipe.train, experiment.training_targets, experiment.classes),
     )
-    if objective.needs_teacher and ensemble is None:
-        raise UserError(
-            f"{recipe.name}: a loss needs a teacher and the recipe has none; add [[teachers]] or"
-            " drop the loss"
-        )
+    parts = (recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses)
+    weights = ensemble.weights if ensemble else ()
     trainer = Trainer(
         student,
         objective,
@@ -150,16 +181,27 @@ def _ready(recipe: Recipe, experiment: Experiment, runs: Path, world: World) -> 
         world=world,
         what=recipe.name,
         identity=experiment.identity(
+            "train", recipe.train, *parts, also=(*weights, weights_hash(recipe.student.weights))
+        ),
+        earlier_identity=identity_before_places_were_left_out(
+            recipe,
             "train",
-            recipe.student,
-            recipe.ensemble,
-            *recipe.teachers,
-            *recipe.losses,
-            also=ensemble.weights if ensemble else (),
+            experiment.split.hash(),
+            experiment.unlabelled_hash,
+            *parts,
+            also=weights,
         ),
         view_seed=experiment.view_seed(recipe.train),
     )
-    return Trial(recipe, folder, experiment, ensemble, trainer)
+    done = (folder / "run.json").exists()
+    if done and open_run(folder).info.identity not in (None, trainer.identity):
+        raise UserError(
+            f"{folder}: holds a finished run of other teachers or starting weights; give this one"
+            " another name (--set name=...)"
+        )
+    if resume and not done:
+        trainer.restore()
+    return Trial(recipe, folder, is_control, experiment, ensemble, trainer, done)
 
 
 @dataclass(frozen=True)
@@ -168,25 +210,28 @@ class Trial:
 
     recipe: Recipe
     folder: Path
+    is_control: bool
     experiment: Experiment
     ensemble: TeacherEnsemble | None
     trainer: Trainer
+    done: bool  # finished before, from the same photographs in another place
 
-    def run(self, *, resume: bool, control: str | None) -> None:
+    def run(self, control: str | None) -> None:
         """Train to the end and write the run. ``control`` names the run beside it, None where this
         is the control or has none.
         """
         experiment, ensemble, trainer = self.experiment, self.ensemble, self.trainer
+        if self.done:
+            say(f"{self.folder}: finished already, from the same photographs in another place")
+            return
         experiment.keep_split(self.folder)
         write_json(self.folder / "recipe.json", self.recipe.to_dict())
         feed = (
-            ensemble.feed(trainer.objective, self.recipe.train)
+            ensemble.feed(trainer.objective)
             if ensemble and trainer.objective.needs_teacher
             else None
         )
-        student = trainer.fit(
-            experiment.training_images, experiment.validation, feed, resume=resume
-        )
+        student = trainer.fit(experiment.training_images, experiment.validation, feed)
         if trainer.world.leader:
             self._finish(student, control)
         trainer.world.barrier()
@@ -225,7 +270,8 @@ class Trial:
             data_licence=dataset.licence,
             labels=dataset.classes,
             control=control,
-            is_control=recipe is not experiment.recipe,
+            is_control=self.is_control,
+            identity=trainer.identity,
             parameters=count_parameters(student),
             macs=count_macs(student.cpu(), experiment.preprocess),
             epochs=recipe.train.epochs,
@@ -237,6 +283,6 @@ class Trial:
             commit=commit(),
             command=shlex.join(["mobilekd", *sys.argv[1:]]),
         )
-        write_json(folder / "run.json", info.model_dump(mode="json"))
+        write_run_info(folder, info)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -98,6 +99,7 @@ def doctor() -> list[Check]:
         exporter_matches_torch(),
         *_machine(),
         *map(_tool, TOOLS),
+        _python_headers(),
         _android_sdk(),
     ]
 
@@ -197,6 +199,21 @@ def _python() -> list[Check]:
             True,
         )
     ]
+
+
+def _python_headers() -> Check:
+    """``torch.compile`` builds extensions of this Python; without its headers training goes on
+    uncompiled.
+    """
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    release = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Check(
+        "Python's headers",
+        header.is_file(),
+        str(header) if header.is_file() else "",
+        f"sudo apt-get install python{release}-dev",
+        "teach, distill: torch.compile (with g++), about a third faster on a CPU",
+    )
 
 
 def _packages() -> list[Check]:

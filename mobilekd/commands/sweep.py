@@ -6,25 +6,33 @@ ends when the sweep ends, however that happens. Teachers that several cells shar
 networks and schedule) are trained once, before the cells.
 """
 
-import fcntl
 import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilekd.formats.document import read_document
-from mobilekd.formats.recipe import Recipe, from_dict, load_recipe
-from mobilekd.formats.runs import RunInfo
+from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for_places
+from mobilekd.formats.runs import open_run
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import sha256_json
+from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.progress import say
+
+#: A cell's process. The working folder is not on its path (-P), and this package's own place comes
+#: last, so that no module of the user's can stand for one of a library's.
+PROGRAM = (
+    "import sys; sys.path.append(sys.argv[1]);"
+    " from mobilekd.commands.sweep import main; sys.exit(main())"
+)
 
 
 @dataclass(frozen=True)
@@ -83,30 +91,27 @@ def sweep(
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: nothing would run; give 1 or more")
     wanted = cells(recipes, grid=grid or {}, seeds=seeds, overrides=overrides, smoke=smoke)
-    lessons, students = shared_teachers(wanted, runs)
+    teachings, students = shared_teachers(wanted, runs)
     finished = {recipe.name for recipe in students if _finished(recipe, runs, control)}
     missing = [recipe for recipe in students if recipe.name not in finished]
     say(f"sweep: {len(students)} runs, {len(finished)} done already, {len(missing)} to train")
     needed = {table.trained for recipe in missing for table in recipe.teachers}
-    lessons = [
+    teachings = [
         recipe
-        for recipe in lessons
+        for recipe in teachings
         if any(
             folder in needed and not _taught(folder) for folder in _teacher_folders(recipe, runs)
         )
     ]
-    with ThreadPoolExecutor(jobs) as pool:
-        taught = list(pool.map(lambda recipe: _train(recipe, "teach", runs, control), lessons))
+    with _Cells(runs, jobs, control) as running:
+        taught = running.train("teach", teachings)
         broken = [cell for cell in taught if cell.state == "failed"]
         if broken:
             raise UserError(
                 f"{broken[0].name}: teachers could not be trained ({broken[0].detail}); mend that"
                 " and call the sweep again"
             )
-        trained = {
-            cell.name: cell
-            for cell in pool.map(lambda recipe: _train(recipe, "distill", runs, control), missing)
-        }
+        trained = {cell.name: cell for cell in running.train("distill", missing)}
     return [
         trained.get(recipe.name) or Cell(recipe.name, "done", str(runs / recipe.name))
         for recipe in students
@@ -124,7 +129,7 @@ def cells(
     """Every combination of recipe, grid value and seed as a recipe of its own, named after what
     sets it apart.
     """
-    found: dict[str, Recipe] = {}
+    by_name: dict[str, Recipe] = {}
     for name, values in itertools.product(recipes, itertools.product(*grid.values())):
         chosen = [f"{key}={value}" for key, value in zip(grid, values, strict=True)]
         base = load_recipe(name, [*overrides, *chosen], smoke=smoke)
@@ -134,50 +139,62 @@ def cells(
         for seed in seeds or [base.seed]:
             label = "-".join([base.name, *parts, *([f"s{seed}"] if seeds else [])])
             label = re.sub(r"[^A-Za-z0-9._-]+", "_", label)
-            if label in found:
+            if label in by_name:
                 raise UserError(
                     f"sweep: two runs would be called {label}; give the recipes different names or"
                     " the grid different values"
                 )
-            found[label] = load_recipe(
+            by_name[label] = load_recipe(
                 name, [*overrides, *chosen, f"seed={seed}", f'name="{label}"'], smoke=smoke
             )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def shared_teachers(recipes: Sequence[Recipe], runs: Path) -> tuple[list[Recipe], list[Recipe]]:
     """(recipes to teach once, the cells that use those teachers). Teachers keep the seed of the
     first cell that asks.
     """
-    lessons: dict[str, Recipe] = {}
+    teachings: dict[str, Recipe] = {}
     students = []
     for recipe in recipes:
         if all(table.trained for table in recipe.teachers):
             students.append(recipe)
             continue
+        if begun := _teachers_of_the_run(recipe, runs):
+            students.append(begun)
+            continue
         document = recipe.to_dict()
-        key = sha256_json(
-            [
-                document[name]
-                for name in ("data", "split", "preprocess", "augment", "teach", "teachers")
-            ]
-        )
-        lesson = lessons.setdefault(
-            key, from_dict({**document, "name": f"teachers-{key[:10]}"}, recipe.name)
-        )
-        folders = _teacher_folders(lesson, runs)
+        keys = ("data", "split", "preprocess", "augment", "teach", "teachers")
+        name = f"teachers-{sha256_json([document[key] for key in keys])[:10]}"
+        teaching = teachings.setdefault(name, from_dict({**document, "name": name}, recipe.name))
+        folders = _teacher_folders(teaching, runs)
         teachers = [
             {**table, "trained": folder}
             for table, folder in zip(document["teachers"], folders, strict=True)
         ]
         students.append(from_dict({**document, "teachers": teachers}, recipe.name))
-    return list(lessons.values()), students
+    return list(teachings.values()), students
 
 
-def _teacher_folders(lesson: Recipe, runs: Path) -> list[str]:
+def _teachers_of_the_run(recipe: Recipe, runs: Path) -> Recipe | None:
+    """The cell with the teachers that its own run, finished or begun, already uses; None where it
+    has none. Where its photographs lay then makes no difference.
+    """
+    path = runs / recipe.name / "recipe.json"
+    if not path.exists():
+        return None
+    begun = from_dict(read_json(path, "recipe"), str(path))
+    if not same_but_for_places(begun, recipe):
+        return None
+    if not all(table.trained and _taught(table.trained) for table in begun.teachers):
+        return None
+    return recipe.model_copy(update={"teachers": begun.teachers})
+
+
+def _teacher_folders(teaching: Recipe, runs: Path) -> list[str]:
     return [
-        table.trained or str(runs / lesson.name / "teachers" / str(index))
-        for index, table in enumerate(lesson.teachers)
+        table.trained or str(runs / teaching.name / "teachers" / str(index))
+        for index, table in enumerate(teaching.teachers)
     ]
 
 
@@ -188,75 +205,106 @@ def _taught(folder: str) -> bool:
 def _finished(recipe: Recipe, runs: Path, control: bool) -> bool:
     """The run is whole and is this very recipe's; another recipe's run under this name is the
     user's mistake.
+
+    Where only the places of files differ, ``distill`` compares their content.
     """
-    path = runs / recipe.name / "run.json"
-    if not path.exists():
+    folder = runs / recipe.name
+    if not (folder / "run.json").exists():
         return False
-    info = read_document(path, RunInfo, "run")
-    if info.recipe_hash != recipe.hash():
-        raise UserError(
-            f"{path.parent}: was made by another recipe; choose another --runs folder or remove it"
-        )
-    return not control or not recipe.teachers or info.control is not None
+    run = open_run(folder)
+    if run.info.recipe_hash != recipe.hash():
+        if not same_but_for_places(run.recipe, recipe):
+            raise UserError(
+                f"{folder}: was made by another recipe; choose another --runs folder or remove it"
+            )
+        return False
+    return not control or not recipe.teachers or run.info.control is not None
 
 
-def _train(recipe: Recipe, command: str, runs: Path, control: bool) -> Cell:
-    """One cell in a process of its own, over its standard input: the job as a line, then silence
-    until the sweep ends.
+class _Cells:
+    """Cells at work, each in a process of its own that ends with this one.
+
+    A cell gets its job over its standard input: one line, then silence for as long as the sweep
+    lives. Cells are away from the terminal, so Ctrl-C reaches the sweep alone, which ends them.
     """
-    job = {"recipe": recipe.to_dict(), "command": command, "runs": str(runs), "control": control}
-    say(f"sweep: {command} {recipe.name}")
-    with subprocess.Popen(
-        [sys.executable, "-m", "mobilekd.commands.sweep"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        # its standard input stays open meanwhile: that is how it knows that we live
-        answer = process.stdout.read().strip()
-    if process.returncode == 0:
-        return Cell(recipe.name, "trained", str(runs / recipe.name))
-    return Cell(recipe.name, "failed", answer or f"ended with code {process.returncode}")
+
+    def __init__(self, runs: Path, jobs: int, control: bool) -> None:
+        self.runs, self.control = runs, control
+        self.pool = ThreadPoolExecutor(jobs)
+        self.processes: set[subprocess.Popen[str]] = set()
+        self.stopped = threading.Event()
+
+    def __enter__(self) -> "_Cells":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stopped.set()
+            for process in list(self.processes):
+                process.terminate()
+        self.pool.shutdown(cancel_futures=True)
+
+    def train(self, command: str, recipes: Sequence[Recipe]) -> list[Cell]:
+        """Teach or distill each recipe; a cell that fails says so and stops no other."""
+        return list(self.pool.map(lambda recipe: self._train(recipe, command), recipes))
+
+    def _train(self, recipe: Recipe, command: str) -> Cell:
+        if self.stopped.is_set():
+            return Cell(recipe.name, "failed", "stopped before it began")
+        say(f"sweep: {command} {recipe.name}")
+        job = {
+            "recipe": recipe.to_dict(),
+            "command": command,
+            "runs": str(self.runs),
+            "control": self.control,
+        }
+        with subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[2])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            self.processes.add(process)
+            if self.stopped.is_set():
+                process.terminate()
+            assert process.stdin
+            assert process.stdout
+            with suppress(BrokenPipeError):  # it was ended before it could read
+                process.stdin.write(json.dumps(job) + "\n")
+                process.stdin.flush()
+            # its standard input stays open meanwhile: that is how it knows that we live
+            answer = process.stdout.read().strip()
+        self.processes.discard(process)
+        if process.returncode == 0:
+            return Cell(recipe.name, "trained", str(self.runs / recipe.name))
+        return Cell(recipe.name, "failed", answer or f"ended with code {process.returncode}")
 
 
 def _work(job: Mapping[str, Any]) -> None:
-    """Do one cell; only one process at a time may work on a run's folder."""
+    """Do one cell."""
     recipe, runs = from_dict(job["recipe"], "sweep"), Path(job["runs"])
-    locks = runs / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / recipe.name).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{runs / recipe.name}: another process is training it; wait for it, or end it"
-            ) from None
-        if job["command"] == "teach":
-            from mobilekd.commands.teach import teach
+    if job["command"] == "teach":
+        from mobilekd.commands.teach import teach
 
-            teach(recipe, runs, resume=True)
-        else:
-            from mobilekd.commands.distill import distill
+        teach(recipe, runs, resume=True)
+    else:
+        from mobilekd.commands.distill import distill
 
-            distill(recipe, runs, resume=True, control=job["control"])
+        distill(recipe, runs, resume=True, control=job["control"])
 
 
 def _end_with_the_sweep() -> None:
     """Standard input ends when the sweep does, even by kill -9: then end too, so that no orphan
     trains on.
     """
-    import os
-
     sys.stdin.read()
     os._exit(1)
 
 
 def main() -> int:
     """A cell's process: the job on standard input, a failure's one line on standard output."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: nothing half stays
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     answer, sys.stdout = sys.stdout, sys.stderr

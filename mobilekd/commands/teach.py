@@ -2,27 +2,34 @@
 judged on.
 """
 
+import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from mobilekd.formats.recipe import LossTable, Recipe, TeacherTable
+from mobilekd.formats.recipe import LossTable, Recipe
+from mobilekd.formats.runs import METRICS
+from mobilekd.formats.teacher import RECORD, WEIGHTS, TeacherRecord, read_teacher, write_teacher
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
+from mobilekd.metrics.calibrate import softmax
+from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, read_json, sha256_file, write_json
+from mobilekd.support.files import new_folder, sha256_file, write_text
+from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.teachers.network import build_teacher, save_teacher
+from mobilekd.teachers.network import build_teacher, check_teacher, save_teacher
 from mobilekd.teachers.shape_check import check_output_shape
+from mobilekd.training.ensemble import teacher_folder
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
-from mobilekd.training.schedule import class_weights, log_priors
-from mobilekd.training.state import CHECKPOINT
+from mobilekd.training.schedule import check_batch, imbalance
+from mobilekd.training.state import identity_before_places_were_left_out
 
 
 def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) -> list[Path]:
@@ -30,116 +37,141 @@ def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) ->
     ``runs/<name>/teachers/<i>``.
 
     All are built before the first is trained, so that a mistake in the last one costs no epoch and
-    leaves no file.
+    leaves no file. The run's folder is locked until the end.
     """
+    for table in recipe.teachers:
+        if not table.trained:
+            check_teacher(table)
     world = World.from_environment()
     folder = runs / recipe.name
-    experiment = prepare(recipe, folder)
-    lessons = []
-    for index, table in enumerate(recipe.teachers):
-        place = folder / "teachers" / str(index)
-        if not table.trained and (place / "teacher.json").exists():
-            if read_json(place / "teacher.json", "teacher")["identity"] != experiment.identity(
-                "teach", table
-            ):
-                raise UserError(
-                    f"{place}: was taught by another recipe; use another name (--set name=...), or"
-                    " remove that folder"
-                )
-            say(f"{place}: trained already")
-        elif not table.trained:
-            lessons.append((table, place, _ready(experiment, table, place, index, world)))
-    for table, place, trainer in lessons:
-        experiment.keep_split(folder)
-        model = trainer.fit(experiment.training_images, experiment.validation, None, resume=resume)
-        if world.leader:
-            _keep(model, experiment, table, place, trainer)
-        world.barrier()
-    return [
-        Path(table.trained or folder / "teachers" / str(index))
-        for index, table in enumerate(recipe.teachers)
-    ]
-
-
-def _ready(
-    experiment: Experiment, table: TeacherTable, folder: Path, index: int, world: World
-) -> Trainer:
-    """The teacher with its pretrained weights, about to be trained."""
-    recipe, train = experiment.recipe, experiment.recipe.teach
-    torch.manual_seed(recipe.seed + index)
-    model = build_teacher(table, experiment.classes)
-    check_output_shape(model, table, index, experiment.classes, experiment.preprocess)
-    targets = experiment.targets(experiment.split.train)
-    objective = Objective(
-        (LossTable(name="cross_entropy", options={"label_smoothing": train.label_smoothing}),),
-        classes=experiment.classes,
-        class_weights=(
-            torch.from_numpy(class_weights(targets, experiment.classes))
-            if train.balance == "weighted"
-            else None
-        ),
-        log_priors=(
-            torch.from_numpy(log_priors(targets, experiment.classes))
-            if train.balance == "logit_adjustment"
-            else None
-        ),
-    )
-    return Trainer(
-        model,
-        objective,
-        train,
-        experiment.views,
-        classes=experiment.classes,
-        seed=recipe.seed + index,
-        folder=folder.with_name(f".{folder.name}.training"),
-        world=world,
-        what=f"teacher {index} ({table.model})",
-        identity=experiment.identity("teach", table),
-        view_seed=experiment.view_seed(train),
-    )
-
-
-def _keep(
-    model: nn.Module, experiment: Experiment, table: TeacherTable, folder: Path, trainer: Trainer
-) -> None:
-    """Write the teacher's folder whole: weights, and what validation says of them."""
-    split, dataset = experiment.split, experiment.dataset
-    logits = predict_logits(
-        model, experiment.views, experiment.validation.inputs, trainer.world.device
-    )
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    rows = dataset.rows(split.validation)
-    scores = metrics(
-        experiment.validation.targets,
-        shifted / shifted.sum(1, keepdims=True),
-        tuple(dataset.lesions[row] for row in rows),
-        dataset.classes,
-    )
-    with new_folder(folder) as new:
-        save_teacher(model, new / "weights.safetensors")
-        write_json(
-            new / "teacher.json",
-            {
-                "schema_version": 1,
-                "model": table.model,
-                "options": table.options,
-                "labels": [label.model_dump() for label in dataset.classes],
-                "preprocess": experiment.preprocess.to_dict(),
-                "split_hash": split.hash(),
-                "split_by": split.by,
-                "data_hash": dataset.hash,
-                "recipe_hash": experiment.recipe.hash(),
-                "identity": trainer.identity,
-                "weights_sha256": sha256_file(new / "weights.safetensors"),
-                "validation": {key: value.model_dump() for key, value in scores.items()},
-                "seconds": round(trainer.clock.total(), 1),
-                "images_per_second": round(trainer.clock.images / trainer.clock.total(), 1),
-                "created_utc": utc_now(),
-                "versions": versions(),
-                "commit": commit(),
-            },
+    with locked(folder, f"teach {recipe.name}"):
+        experiment = prepare(
+            recipe.data,
+            recipe.split,
+            recipe.preprocess.to_preprocess(),
+            recipe.augment,
+            recipe.seed,
+            folder,
         )
-    (trainer.folder / CHECKPOINT).unlink()
-    (trainer.folder / "metrics.jsonl").rename(folder / "metrics.jsonl")
-    trainer.folder.rmdir()
-    say(f"{folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")
+        trainings = [
+            _TeacherTraining(recipe, experiment, index, folder, world)
+            for index, table in enumerate(recipe.teachers)
+            if not table.trained
+        ]
+        trainings = [training for training in trainings if not training.finished()]
+        for training in trainings:
+            training.make_ready(resume=resume)
+        for training in trainings:
+            training.run()
+    return [teacher_folder(table, folder, index) for index, table in enumerate(recipe.teachers)]
+
+
+class _TeacherTraining:
+    """One teacher about to be trained."""
+
+    def __init__(
+        self, recipe: Recipe, experiment: Experiment, index: int, runs_folder: Path, world: World
+    ) -> None:
+        self.recipe, self.experiment, self.index, self.world = recipe, experiment, index, world
+        self.table = recipe.teachers[index]
+        self.run_folder = runs_folder
+        self.folder = runs_folder / "teachers" / str(index)
+        self.work = self.folder.with_name(f".{index}.training")
+        self.identity = experiment.identity(
+            "teach", recipe.teach, self.table, also=(weights_hash(self.table.weights),)
+        )
+        self.earlier_identity = identity_before_places_were_left_out(
+            recipe, "teach", experiment.split.hash(), experiment.unlabelled_hash, self.table
+        )
+
+    def finished(self) -> bool:
+        """Whether the teacher is there; one of another recipe is the user's mistake."""
+        if not (self.folder / RECORD).exists():
+            return False
+        if read_teacher(self.folder).identity not in (self.identity, self.earlier_identity):
+            raise UserError(
+                f"{self.folder}: was taught by another recipe; use another name (--set name=...),"
+                f" or distil from it as it is (--set teachers.{self.index}.trained={self.folder})"
+            )
+        say(f"{self.folder}: trained already")
+        return True
+
+    def make_ready(self, *, resume: bool) -> None:
+        """Build the network with its pretrained weights, try it, and go on from its checkpoint if
+        asked.
+        """
+        experiment, train = self.experiment, self.recipe.teach
+        torch.manual_seed(self.recipe.seed + self.index)
+        model = build_teacher(self.table, experiment.classes)
+        if any(isinstance(module, _BatchNorm) for module in model.modules()):
+            check_batch("teach", train, len(experiment.split.train), self.world.size)
+        check_output_shape(model, self.table, self.index, experiment.classes, experiment.preprocess)
+        smoothing = {"label_smoothing": train.label_smoothing}
+        objective = Objective(
+            (LossTable(name="cross_entropy", options=smoothing),),
+            classes=experiment.classes,
+            **imbalance(train, experiment.training_targets, experiment.classes),
+        )
+        self.trainer = Trainer(
+            model,
+            objective,
+            train,
+            experiment.views,
+            classes=experiment.classes,
+            seed=self.recipe.seed + self.index,
+            folder=self.work,
+            world=self.world,
+            what=f"teacher {self.index} ({self.table.model})",
+            identity=self.identity,
+            earlier_identity=self.earlier_identity,
+            view_seed=experiment.view_seed(train),
+        )
+        if resume:
+            self.trainer.restore()
+
+    def run(self) -> None:
+        """Train to the end and write the teacher's folder."""
+        experiment = self.experiment
+        experiment.keep_split(self.run_folder)
+        model = self.trainer.fit(experiment.training_images, experiment.validation, None)
+        if self.world.leader:
+            self._keep(model)
+        self.world.barrier()
+
+    def _keep(self, model: nn.Module) -> None:
+        """Write the folder whole: weights, and what validation says of them."""
+        experiment, trainer = self.experiment, self.trainer
+        split, dataset = experiment.split, experiment.dataset
+        logits = predict_logits(
+            model, experiment.views, experiment.validation.inputs, trainer.world.device
+        )
+        scores = metrics(
+            experiment.validation.targets,
+            softmax(logits),
+            tuple(dataset.lesions[row] for row in dataset.rows(experiment.validation_ids)),
+            dataset.classes,
+        )
+        with new_folder(self.folder) as new:
+            save_teacher(model, new / WEIGHTS)
+            write_text(new / METRICS, trainer.metrics)
+            record = TeacherRecord(
+                model=self.table.model,
+                options=self.table.options,
+                labels=dataset.classes,
+                preprocess=experiment.preprocess.to_dict(),
+                split_hash=split.hash(),
+                split_by=split.by,
+                data_hash=dataset.hash,
+                recipe_hash=self.recipe.hash(),
+                identity=self.identity,
+                weights_sha256=sha256_file(new / WEIGHTS),
+                validation=scores,
+                seconds=round(trainer.clock.total(), 1),
+                images_per_second=round(trainer.clock.images / trainer.clock.total(), 1),
+                created_utc=utc_now(),
+                versions=versions(),
+                commit=commit(),
+            )
+            write_teacher(new, record)
+        shutil.rmtree(self.work)
+        say(f"{self.folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")

@@ -23,7 +23,8 @@ from mobilekd.support.words import choices
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0)]
+#: At most what a TOML integer holds; every generator takes it.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DataTable(Document):
@@ -255,6 +256,39 @@ class Recipe(Document):
     def hash(self) -> str:
         """Hex SHA-256 of the resolved recipe."""
         return sha256_json(self.to_dict())
+
+
+#: Keys that say where something lies or what it is called, not what it is; elsewhere the same
+#: content gives the same result. Hashes of content stand in for them.
+PLACES = frozenset({"root", "labels", "metadata", "unlabelled", "lists", "trained"})
+NAMES = frozenset({"name", "title", "cost", "smoke"})
+#: Keys that change how fast a result comes, not what it is.
+RESOURCES = frozenset({"threads"})
+
+
+def shape(table: Document) -> dict[str, Any]:
+    """What of a table shapes a result, as JSON: without places and resources; a file of weights
+    counts as ``"file"``.
+    """
+    document = table.model_dump(mode="json", exclude=set(PLACES | RESOURCES))
+    if document.get("weights") not in (None, "hub"):
+        document["weights"] = "file"
+    return document
+
+
+def same_but_for_places(one: "Recipe", other: "Recipe") -> bool:
+    """Whether two recipes ask for the same, apart from names and from where their files lie."""
+    return _shapes(one) == _shapes(other)
+
+
+def _shapes(recipe: Recipe) -> dict[str, Any]:
+    return {key: _shaped(getattr(recipe, key)) for key in type(recipe).model_fields.keys() - NAMES}
+
+
+def _shaped(value: Any) -> Any:
+    if isinstance(value, Document):
+        return shape(value)
+    return [_shaped(item) for item in value] if isinstance(value, tuple) else value
 
 
 def shipped() -> list[str]:

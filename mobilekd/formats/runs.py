@@ -2,12 +2,15 @@
 
 ::
 
-    runs/<name>/run.json               RunInfo; written last, so its presence says that the run is
-    whole runs/<name>/recipe.json            the resolved recipe runs/<name>/split.json
-    Split runs/<name>/student.safetensors    weights (a reference ships fp16)
-    runs/<name>/calibration.json       Calibration, fitted on validation runs/<name>/metrics.jsonl
-    one line per epoch runs/<name>/teachers/<i>/          weights.safetensors, teacher.json
-    runs/<name>/evaluation/            metrics.json, predictions.csv, figures
+    run.json                       RunInfo, written last: it says that the run is whole
+    recipe.json                    the resolved recipe
+    split.json                     Split
+    student.safetensors            weights (a reference ships fp16)
+    calibration.json               Calibration, fitted on validation
+    metrics.jsonl                  one line for every epoch
+    teacher_logits.safetensors     the teachers' answers to the test split
+    teachers/<i>/                  see formats/teacher.py
+    evaluation/                    metrics.json, predictions.csv, figures
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from pydantic import Field
 from mobilekd.formats import recipe as recipes
 from mobilekd.formats.artifact import Calibration, Interval, Label
 from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 
@@ -28,6 +32,21 @@ Role = Literal["train", "validation", "test"]
 
 #: A run's split, below its folder.
 SPLIT = "split.json"
+
+#: One line of JSON for every epoch, of a run and of a teacher.
+METRICS = "metrics.jsonl"
+
+#: What a run consists of, beside ``run.json`` and the teachers, which carry hashes of their own.
+PARTS = (
+    "recipe.json",
+    SPLIT,
+    "student.safetensors",
+    "calibration.json",
+    METRICS,
+    "teacher_logits.safetensors",
+)
+
+REMEDY = "copy the run's folder whole, or distil it again"
 
 
 class Split(Document):
@@ -100,6 +119,14 @@ class RunInfo(Document):
     commit: str | None = None
     command: str = ""
     notes: tuple[str, ...] = ()
+    identity: str | None = Field(
+        None, description="over all that shaped the weights, wherever the files lay"
+    )
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of the run's other files by name; empty in runs made before",
+    )
+    sha256: str | None = Field(None, description="over the other keys of this document")
 
 
 @dataclass(frozen=True)
@@ -193,5 +220,26 @@ def read_split(path: Path) -> Split:
     return read_document(path, Split, "split")
 
 
+def write_run_info(folder: Path, info: RunInfo) -> None:
+    """Write ``run.json`` with the hashes of the files that are there, last of all."""
+    document = info.model_copy(update={"files": file_hashes(folder, PARTS)})
+    write_sealed(folder / "run.json", document.model_dump(mode="json"))
+
+
 def _open(folder: Path, *, reference: bool = False) -> Run:
-    return Run(folder, read_document(folder / "run.json", RunInfo, "run"), reference)
+    """A run whose parts belong together; a ``UserError`` names the first that does not."""
+    run = Run(folder, read_document(folder / "run.json", RunInfo, "run"), reference)
+    check_seal(folder / "run.json", "run", REMEDY)
+    check_files(folder, run.info.files, REMEDY)
+    if not run.info.files:
+        _compare_split(run)
+    return run
+
+
+def _compare_split(run: Run) -> None:
+    """What a run from before hashes of files were kept says of its split."""
+    split = run.split
+    if split and (split.hash(), split.data_hash) != (run.info.split_hash, run.info.data_hash):
+        raise UserError(
+            f"{run.folder / SPLIT}: is not the split that run.json was written for; {REMEDY}"
+        )

@@ -18,7 +18,7 @@ from mobilekd.losses.logits import (
     logit_standardisation,
     multi_level,
 )
-from mobilekd.losses.objective import Objective, check, weight_at
+from mobilekd.losses.objective import Objective, check_loss, weight_at
 from mobilekd.losses.registry import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES, SUPERVISED_LOSSES
 from mobilekd.losses.taps import Outputs, Taps
 
@@ -31,7 +31,7 @@ __all__ = [
     "Outputs",
     "Taps",
     "attention_transfer",
-    "check",
+    "check_loss",
     "crd_in_batch",
     "cross_entropy",
     "dist",

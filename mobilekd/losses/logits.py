@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Logits that vary less than this are equal, but for what rounding adds.
+LEAST_VARIANCE = 1e-8
+
 
 def cross_entropy(
     student: Tensor, teacher: Tensor | None, target: Tensor, *, label_smoothing: float = 0.0
@@ -128,8 +131,13 @@ def multi_level(
 
 
 def _z_score(logits: Tensor) -> Tensor:
+    """Logits of mean 0 and deviation 1 in each row; a row of equal ones becomes zeros.
+
+    The root is kept off zero, where its slope is infinite and 0 times that is no number.
+    """
     centred = logits - logits.mean(1, keepdim=True)
-    return centred / (centred.pow(2).mean(1, keepdim=True).sqrt() + 1e-7)
+    variance = centred.pow(2).mean(1, keepdim=True).clamp_min(LEAST_VARIANCE)
+    return centred / (variance.sqrt() + 1e-7)
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.register_buffer("log_priors", log_priors, persistent=False)
         for table in self.tables:
-            check(table)
+            check_loss(table)
         names = [table.name for table in self.tables]
         self.terms = tuple(
             name if names.count(name) == 1 else f"{name}.{names[:i].count(name)}"
@@ -174,7 +174,7 @@ class Objective(nn.Module):
             )
 
 
-def check(table: LossTable) -> None:
+def check_loss(table: LossTable) -> None:
     """A loss or option that does not exist is named with its nearest neighbour."""
     if table.name not in LOSSES:
         near = difflib.get_close_matches(table.name, LOSSES, 1, 0.4)

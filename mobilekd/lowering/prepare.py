@@ -181,8 +181,19 @@ def _teachers(
     if not recipe.teachers:
         return None
     try:
+        experiment = Experiment(
+            evaluation_set.dataset,
+            evaluation_set.split,
+            evaluation_set.preprocess,
+            recipe.augment,
+            recipe.seed,
+            recipe.data.unlabelled,
+        )
         ensemble = TeacherEnsemble.open(
-            Experiment(recipe, evaluation_set.dataset, evaluation_set.split),
+            recipe.teachers,
+            recipe.ensemble,
+            recipe.train,
+            experiment,
             folder,
             folder / "teachers",
             World.from_environment(),

@@ -16,18 +16,24 @@ from mobilekd.students.bounds import scale_bottlenecks
 from mobilekd.students.deployable import Deployable
 from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
-from mobilekd.students.weights import hub_state, keep_what_fits, read_state
+from mobilekd.students.weights import check_weights, hub_state, keep_what_fits, read_state
 from mobilekd.support.errors import UserError
 
-__all__ = ["NAMES", "Deployable", "build", "load"]
+__all__ = ["NAMES", "Deployable", "build", "check_student", "load"]
 
 NAMES = (*SPECS, "lesionnet")
 
 
-def build(table: StudentTable, classes: int) -> nn.Module:
-    """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with
-    starting weights if asked for.
+def check_student(table: StudentTable) -> None:
+    """A ``UserError`` where the table asks for a student or weights that cannot be; reads no
+    weights.
     """
+    _untrained(table, classes=2)
+    check_weights(table.weights)
+
+
+def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None]:
+    """The network, and timm's name of its weights where the table asks for a hub's."""
     if table.model not in NAMES:
         near = difflib.get_close_matches(table.model, NAMES, 1, 0.4)
         raise UserError(
@@ -40,12 +46,17 @@ def build(table: StudentTable, classes: int) -> nn.Module:
                 "student: lesionnet takes no adapt and has no weights on a hub; remove adapt, and"
                 " hub from weights"
             )
-        student: nn.Module = LesionNet(classes, table.width, table.dropout)
-        hub = None
-    else:
-        spec = adapt(replace(SPECS[table.model], width=table.width), table.adapt)
-        student = spec.build(classes, table.dropout)
-        hub = _hub_name(table, spec) if table.weights == "hub" else None
+        return LesionNet(classes, table.width, table.dropout), None
+    spec = adapt(replace(SPECS[table.model], width=table.width), table.adapt)
+    hub = _hub_name(table, spec) if table.weights == "hub" else None
+    return spec.build(classes, table.dropout), hub
+
+
+def build(table: StudentTable, classes: int) -> nn.Module:
+    """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with
+    starting weights if asked for.
+    """
+    student, hub = _untrained(table, classes)
     # timm starts a classifier with logits of deviation 3 (its fan-in counts as 0): confident
     # nonsense to unlearn first.
     nn.init.normal_(student.get_submodule("classifier").weight, std=0.01)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
 
 
@@ -32,6 +33,25 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: holds no state dict; save model.state_dict()")
     return state
+
+
+def weights_hash(weights: str | None) -> str | None:
+    """What a recipe's weights key stands for: the hash of its file; ``hub`` and None are
+    themselves.
+    """
+    if weights in (None, "hub"):
+        return weights
+    check_weights(weights)
+    return sha256_file(Path(weights))
+
+
+def check_weights(weights: str | None) -> None:
+    """A ``UserError`` unless a recipe's weights key is None, ``hub`` or a file."""
+    if weights not in (None, "hub") and not Path(weights).is_file():
+        raise UserError(
+            f"{weights}: no such weights file, or none that you may read; check the recipe's"
+            " weights key, or write hub"
+        )
 
 
 def hub_state(name: str) -> dict[str, Tensor]:

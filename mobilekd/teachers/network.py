@@ -16,7 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
-from mobilekd.students.weights import read_state
+from mobilekd.students.weights import check_weights, read_state
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say
@@ -27,6 +27,33 @@ from mobilekd.teachers.surgery import (
     shrink_classifier,
 )
 
+#: What timm's own names begin with where it reads a network's description from elsewhere.
+ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
+
+
+def check_teacher(table: TeacherTable) -> None:
+    """A ``UserError`` where neither library knows the model, or its weights file is missing."""
+    library, name = _library_and_name(table.model)
+    if name.startswith(ELSEWHERE):
+        known = True  # only trying tells
+    elif library == "torchvision":
+        known = name in torchvision.models.list_models()
+    else:
+        known = timm.is_model(name)
+    if not known:
+        names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
+        near = ", ".join(difflib.get_close_matches(name, names, 3, 0.4))
+        raise UserError(f"teacher {table.model}: not a {library} model; near are: {near or 'none'}")
+    check_weights(table.weights)
+
+
+def _library_and_name(model: str) -> tuple[str, str]:
+    """A recipe's model as library and that library's own name; timm's may hold a colon itself."""
+    for library in ("torchvision", "timm"):
+        if model.startswith(f"{library}:"):
+            return library, model.removeprefix(f"{library}:")
+    return "timm", model
+
 
 def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
     """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its
@@ -34,8 +61,8 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
 
     Not every network takes every size: ``shape_check.check_output_shape`` asks this one.
     """
-    library, _, name = table.model.rpartition(":")
-    names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
+    check_teacher(table)
+    library, name = _library_and_name(table.model)
     hub = table.weights == "hub"
     try:
         if library == "torchvision":
@@ -46,17 +73,12 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
             model = timm.create_model(name, pretrained=hub, num_classes=classes, **table.options)
     except Exception as error:  # what constructors raise is as varied as their authors
         reason = str(error).partition("\n")[0] or type(error).__name__
-        if name not in names and not (library != "torchvision" and timm.is_model(name)):
-            near = ", ".join(difflib.get_close_matches(name, names, 3, 0.4))
-            raise UserError(
-                f"teacher {table.model}: not a {library or 'timm'} model ({reason}); near are:"
-                f" {near or 'none'}"
-            ) from None
-        remedy = (
-            "give a local file in teachers.weights, or other teachers.options"
-            if hub
-            else "change its teachers.options"
-        )
+        if name.startswith(ELSEWHERE):
+            remedy = "check that its folder or repository is there and holds a config.json"
+        elif hub:
+            remedy = "give a local file in teachers.weights, or other teachers.options"
+        else:
+            remedy = "change its teachers.options"
         raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
     if library == "torchvision":
         replace_head(model, table.model, classes)

@@ -22,10 +22,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mobilekd.formats.teacher import LOGITS, WEIGHTS
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
-
-LOGITS = "logits.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +112,7 @@ class StoredLogits:
 def read_stored_logits(folder: Path) -> StoredLogits | None:
     """The logits kept in a teacher's folder; None where its weights are there, or neither is."""
     path = folder / LOGITS
-    if (folder / "weights.safetensors").exists() or not path.exists():
+    if (folder / WEIGHTS).exists() or not path.exists():
         return None
     try:
         with np.load(path) as stored:

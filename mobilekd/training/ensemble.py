@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.recipe import TeacherTable, TrainTable
+from mobilekd.formats.document import read_document
+from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable
+from mobilekd.formats.runs import TeacherSummary
+from mobilekd.formats.teacher import RECORD, REMEDY, WEIGHTS, TeacherRecord, read_teacher
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json
 from mobilekd.support.progress import say, track
 from mobilekd.teachers.engine import Forward, fastest
 from mobilekd.teachers.logit_cache import LogitCache
@@ -30,6 +32,9 @@ from mobilekd.training.views import VIEWS_VERSION, keys
 #: Batch size of a teacher that fills a cache or judges; the lowered engine is made for it.
 BATCH = 64
 
+#: Photographs that tell whether a teacher's answers depend on the photograph at all.
+SAMPLE = 16
+
 
 @dataclass
 class Member:
@@ -38,16 +43,9 @@ class Member:
     """
 
     table: TeacherTable
-    record: dict[str, Any]
+    record: TeacherRecord
     network: Teacher | None
     stored: StoredLogits | None = None
-
-    def recalls(self) -> list[float]:
-        """Recall per class on validation, 0 where validation has none."""
-        return [
-            self.record["validation"][f"recall.{label['key']}"]["value"] or 0.0
-            for label in self.record["labels"]
-        ]
 
 
 @dataclass
@@ -55,28 +53,36 @@ class TeacherEnsemble:
     """All teachers of a run; together they act as one."""
 
     members: list[Member]
+    rule: EnsembleTable
+    train: TrainTable
     experiment: Experiment
     cache_root: Path
     world: World
 
     @classmethod
     def open(
-        cls, experiment: Experiment, folder: Path, cache_root: Path, world: World
+        cls,
+        tables: Sequence[TeacherTable],
+        rule: EnsembleTable,
+        train: TrainTable,
+        experiment: Experiment,
+        folder: Path,
+        cache_root: Path,
+        world: World,
     ) -> "TeacherEnsemble":
-        """Open every teacher of the recipe; one that was judged on another split, or knows nothing,
-        ends the run.
+        """Open every teacher of ``tables``; one whose files changed, that was judged on another
+        split or that knows nothing ends the run.
+
+        ``folder`` is the run's, where a teacher lies that was trained under the run's own name.
         """
-        members = []
-        for index, table in enumerate(experiment.recipe.teachers):
-            place = Path(table.trained) if table.trained else folder / "teachers" / str(index)
-            members.append(_open_member(table, place, experiment, world))
-        ensemble = cls(members, experiment, cache_root, world)
+        members = [
+            _open_member(table, teacher_folder(table, folder, index), experiment, world)
+            for index, table in enumerate(tables)
+        ]
+        ensemble = cls(members, rule, train, experiment, cache_root, world)
         for member in members:
             if member.stored:
-                train = experiment.recipe.train
-                member.stored.check(
-                    ensemble._depends_on(member, train), min(train.views, train.epochs)
-                )
+                member.stored.check(ensemble._depends_on(member), min(train.views, train.epochs))
         return ensemble
 
     @property
@@ -90,12 +96,11 @@ class TeacherEnsemble:
     @property
     def weights(self) -> tuple[str, ...]:
         """Hash of each teacher's weights."""
-        return tuple(member.record["weights_sha256"] for member in self.members)
+        return tuple(member.record.weights_sha256 for member in self.members)
 
-    def describe(self) -> tuple[dict[str, Any], ...]:
+    def describe(self) -> tuple[TeacherSummary, ...]:
         """For ``run.json``."""
-        wanted = ("model", "weights_sha256", "validation", "seconds")
-        return tuple({key: member.record[key] for key in wanted} for member in self.members)
+        return tuple(member.record.summary() for member in self.members)
 
     def logits(self, ids: Sequence[str]) -> np.ndarray:
         """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
@@ -115,36 +120,33 @@ class TeacherEnsemble:
                 )
         return self._combine([torch.from_numpy(one) for one in each]).numpy()
 
-    def feed(self, objective: Objective, table: TrainTable) -> TeacherFeed:
+    def feed(self, objective: Objective) -> TeacherFeed:
         """Where a batch's teacher outputs come from: the cache for fixed views, else the networks
         themselves.
         """
         if objective.teacher_layers:
             return self._looking_inside(objective.teacher_layers)
-        if table.views:
-            return self._cached(table)
+        if self.train.views:
+            return self._cached()
         return lambda rows, view, x: Outputs(
             self._combine([self._engine_for(i, len(x))(x) for i in range(len(self.members))])
         )
 
-    def caches(self, table: TrainTable) -> list[LogitCache]:
+    def caches(self) -> list[LogitCache]:
         """One cache for each teacher, named by all that its numbers depend on."""
-        return [
-            LogitCache(self.cache_root, **self._depends_on(member, table))
-            for member in self.members
-        ]
+        return [LogitCache(self.cache_root, **self._depends_on(member)) for member in self.members]
 
-    def _depends_on(self, member: Member, table: TrainTable) -> dict[str, Any]:
+    def _depends_on(self, member: Member) -> dict[str, Any]:
         """All that a member's logits over views depend on."""
         experiment = self.experiment
         return {
-            "weights": member.record["weights_sha256"],
+            "weights": member.record.weights_sha256,
             "data": experiment.dataset.hash,
             "unlabelled": experiment.unlabelled_hash,
             "storage": experiment.storage.to_dict(),
             "preprocess": experiment.preprocess.to_dict(),
-            "augment": experiment.recipe.augment.model_dump(mode="json"),
-            "seed": experiment.view_seed(table),
+            "augment": experiment.augment.model_dump(mode="json"),
+            "seed": experiment.view_seed(self.train),
             "views_version": VIEWS_VERSION,
         }
 
@@ -159,22 +161,22 @@ class TeacherEnsemble:
 
         return feed
 
-    def fill(self, table: TrainTable) -> list[LogitCache]:
-        """The caches, with every view that ``table`` asks for; what is missing is computed and
+    def fill(self) -> list[LogitCache]:
+        """The caches, with every view that training asks for; what is missing is computed and
         kept.
         """
-        caches = self.caches(table)
+        caches = self.caches()
         # the others do not even look, so that all of them read what it leaves
         if self.world.leader:
-            self._fill(caches, table)
+            self._fill(caches)
         self.world.barrier()
         return caches
 
-    def _fill(self, caches: list[LogitCache], table: TrainTable) -> None:
+    def _fill(self, caches: list[LogitCache]) -> None:
         images, views = self.experiment.training_images, self.experiment.views
-        key = keys(images.ids, self.experiment.view_seed(table))
+        key = keys(images.ids, self.experiment.view_seed(self.train))
         row_of = {name: row for row, name in enumerate(images.ids)}
-        wanted = range(min(table.views, table.epochs))
+        wanted = range(min(self.train.views, self.train.epochs))
         missing = [
             (v, i) for v in wanted for i, cache in enumerate(caches) if not cache.has(v, images.ids)
         ]
@@ -195,8 +197,8 @@ class TeacherEnsemble:
 
             caches[index].fill(view, images.ids, compute)
 
-    def _cached(self, table: TrainTable) -> TeacherFeed:
-        caches, images = self.fill(table), self.experiment.training_images
+    def _cached(self) -> TeacherFeed:
+        caches, images = self.fill(), self.experiment.training_images
 
         def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
             names = [images.ids[row] for row in rows]
@@ -209,9 +211,9 @@ class TeacherEnsemble:
         weights = [member.table.weight for member in self.members]
         return combine(
             logits,
-            self.experiment.recipe.ensemble,
+            self.rule,
             weights,
-            [member.recalls() for member in self.members],
+            [member.record.recalls() for member in self.members],
         )
 
     def _engine(self, index: int) -> Forward:
@@ -223,7 +225,7 @@ class TeacherEnsemble:
             example = (
                 torch.rand(batch, 3, size.height, size.width, device=self.world.device) * 2 - 1
             )
-            train = self.experiment.recipe.train
+            train = self.train
             photographs = len(self.experiment.training_images.ids) * min(
                 train.views or train.epochs, train.epochs
             )
@@ -237,24 +239,37 @@ class TeacherEnsemble:
         return {}
 
 
-def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world: World) -> Member:
-    if not (place / "teacher.json").exists():
+def teacher_folder(table: TeacherTable, folder: Path, index: int) -> Path:
+    """Where teacher ``index`` of the run at ``folder`` lies: where its table says, else in the
+    run.
+    """
+    return Path(table.trained) if table.trained else folder / "teachers" / str(index)
+
+
+def check_taught(table: TeacherTable, place: Path) -> None:
+    """A ``UserError`` unless ``place`` holds a teacher of the table's model."""
+    if not (place / RECORD).exists():
         raise UserError(
             f"{place}: no trained teacher ({table.model}); run mobilekd teach with the same recipe"
             " first"
         )
-    record = read_json(place / "teacher.json", "teacher")
-    if record["model"] != table.model:
+    record = read_document(place / RECORD, TeacherRecord, "teacher", REMEDY)
+    if record.model != table.model:
         raise UserError(
-            f"{place}: holds a {record['model']}, the recipe asks for a {table.model}; use another"
+            f"{place}: holds a {record.model}, the recipe asks for a {table.model}; use another"
             " name, or remove that folder"
         )
-    if record["split_hash"] != experiment.split.hash():
+
+
+def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world: World) -> Member:
+    check_taught(table, place)
+    record = read_teacher(place)
+    if record.split_hash != experiment.split.hash():
         raise UserError(
             f"{place}: trained under another split, so it may know the test photographs; teach it"
             " under this one"
         )
-    if record["preprocess"] != experiment.preprocess.to_dict():
+    if record.preprocess != experiment.preprocess.to_dict():
         raise UserError(
             f"{place}: trained for another [preprocess] than the recipe's; teach it for this one"
         )
@@ -264,27 +279,48 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
         return Member(table, record, None, stored)
     network = build_teacher(
         table.model_copy(
-            update={"model": record["model"], "options": record["options"], "weights": None}
+            update={"model": record.model, "options": record.options, "weights": None}
         ),
         experiment.classes,
     )
-    load_teacher(network, place / "weights.safetensors")
-    return Member(table, record, Teacher(network.to(world.device)))
+    load_teacher(network, place / WEIGHTS)
+    teacher = Teacher(network.to(world.device))
+    _refuse_one_answer(place, teacher, experiment, world.device)
+    return Member(table, record, teacher)
 
 
-def _refuse_chance(place: Path, record: dict[str, Any], experiment: Experiment) -> None:
+def _refuse_chance(place: Path, record: TeacherRecord, experiment: Experiment) -> None:
     """A teacher no better than guessing teaches noise: its balanced accuracy must lie two standard
-    errors above 1/C.
+    errors above 1/C. Where even a perfect one would not, validation is too small to tell.
     """
-    counts = np.bincount(
-        experiment.targets(experiment.split.validation), minlength=experiment.classes
-    )
+    counts = np.bincount(experiment.targets(experiment.validation_ids))
     present = counts[counts > 0]
     chance = 1 / experiment.classes
     error = float(np.sqrt((chance * (1 - chance) / present).sum()) / len(present))
-    value = record["validation"]["balanced_accuracy"]["value"]
-    if not value > chance + 2 * error:
+    value = record.validation["balanced_accuracy"].value
+    if chance + 2 * error >= 1:
         raise UserError(
-            f"{place}: its balanced accuracy on validation is {value:.3f}, which is chance"
+            f"{place}: validation is too small to tell whether this teacher knows anything"
+            f" ({present.sum()} photographs of {len(present)} classes, {present.min()} of the"
+            " rarest, so that a perfect one could be luck); raise split.validation, or add"
+            " photographs"
+        )
+    if value is None or not value > chance + 2 * error:
+        raise UserError(
+            f"{place}: its balanced accuracy on validation is {value or 0:.3f}, which is chance"
             f" ({chance:.3f} + {2 * error:.3f}); train it longer before it teaches"
         )
+
+
+def _refuse_one_answer(
+    place: Path, teacher: Teacher, experiment: Experiment, device: torch.device
+) -> None:
+    """Whatever its record says, a network whose answers do not depend on the photograph teaches
+    nothing; a few photographs tell.
+    """
+    inputs = experiment.inputs(experiment.split.validation[:SAMPLE])
+    logits = predict_logits(teacher, experiment.views, inputs, device, BATCH)
+    if not np.isfinite(logits).all():
+        raise UserError(f"{place}: its answers are not finite numbers; teach it again")
+    if len(logits) > 1 and not np.ptp(logits, axis=0).any() and np.ptp(inputs, axis=0).any():
+        raise UserError(f"{place}: gives one answer to every photograph; teach it again")

@@ -30,7 +30,7 @@ from mobilekd.data import (
 )
 from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import Recipe, TrainTable
+from mobilekd.formats.recipe import AugmentTable, DataTable, SplitTable, TrainTable, shape
 from mobilekd.formats.runs import SPLIT, Split, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
@@ -41,11 +41,14 @@ from mobilekd.training.views import Views
 
 @dataclass(frozen=True)
 class Experiment:
-    """A recipe with its data at hand."""
+    """Photographs that were read, checked and split, and how a model takes them."""
 
-    recipe: Recipe
     dataset: Dataset
     split: Split
+    preprocess: Preprocess
+    augment: AugmentTable
+    seed: int
+    unlabelled_root: str | None = None
 
     @property
     def classes(self) -> int:
@@ -53,14 +56,9 @@ class Experiment:
         return len(self.dataset.classes)
 
     @property
-    def preprocess(self) -> Preprocess:
-        """The model's input."""
-        return self.recipe.preprocess.to_preprocess()
-
-    @property
     def views(self) -> Views:
         """How training photographs are varied."""
-        return Views(self.recipe.augment, self.preprocess)
+        return Views(self.augment, self.preprocess)
 
     @cached_property
     def storage(self) -> Preprocess:
@@ -80,9 +78,9 @@ class Experiment:
         """The recipe's unlabelled photographs, and which of them join: none that the data set
         holds, under whatever name.
         """
-        if not self.recipe.data.unlabelled:
+        if not self.unlabelled_root:
             return None
-        extra = load_unlabelled(Path(self.recipe.data.unlabelled))
+        extra = load_unlabelled(Path(self.unlabelled_root))
         known = overlapping(
             extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), ""
         )
@@ -98,11 +96,16 @@ class Experiment:
         """Identifies the unlabelled photographs."""
         return self.unlabelled[0].hash if self.unlabelled else None
 
+    @property
+    def training_targets(self) -> np.ndarray:
+        """Labels of the training photographs, int64 ``[N]``."""
+        return self.targets(self.split.train)
+
     @cached_property
     def training_images(self) -> TrainingImages:
         """The training photographs, with the unlabelled ones behind them."""
         storage = inputs(self.dataset, self.split.train, self.storage)
-        ids, targets = self.split.train, self.targets(self.split.train)
+        ids, targets = self.split.train, self.training_targets
         if self.unlabelled:
             extra, more = self.unlabelled
             storage = np.concatenate([storage, inputs(extra, more, self.storage)])
@@ -110,9 +113,15 @@ class Experiment:
         return TrainingImages(ids, targets, storage)
 
     @cached_property
+    def validation_ids(self) -> tuple[str, ...]:
+        """The labelled photographs of validation."""
+        labelled = self.targets(self.split.validation) >= 0
+        return tuple(np.array(self.split.validation)[labelled].tolist())
+
+    @cached_property
     def validation(self) -> Validation:
         """The photographs that choose and calibrate."""
-        return Validation(self.inputs(self.split.validation), self.targets(self.split.validation))
+        return Validation(self.inputs(self.validation_ids), self.targets(self.validation_ids))
 
     def inputs(self, ids: Sequence[str]) -> np.ndarray:
         """Preprocessed photographs, uint8 ``[N, 3, H, W]``."""
@@ -123,27 +132,25 @@ class Experiment:
         return self.dataset.targets[self.dataset.rows(ids)]
 
     def identity(
-        self, stage: Literal["teach", "train"], *parts: Document, also: Sequence[str] = ()
+        self, stage: Literal["teach", "train"], *parts: Document, also: Sequence[str | None] = ()
     ) -> str:
         """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing
         else.
+
+        Photographs count by what they show, files of weights by their hash in ``also``; where they
+        lie counts nowhere.
         """
-        recipe = self.recipe
-        tables = [
-            recipe.data,
-            recipe.split,
-            recipe.preprocess,
-            recipe.augment,
-            getattr(recipe, stage),
-            *parts,
-        ]
         return sha256_json(
             [
-                recipe.seed,
+                self.seed,
                 self.split.hash(),
+                self.split.pixels,
+                [label.key for label in self.dataset.classes],
                 stage,
                 self.unlabelled_hash,
-                *(table.model_dump(mode="json") for table in tables),
+                self.preprocess.to_dict(),
+                self.augment.model_dump(mode="json"),
+                *(shape(table) for table in parts),
                 *also,
             ]
         )
@@ -159,16 +166,25 @@ class Experiment:
         """Fixed views are the same for every seed, so that all of them share one teacher cache;
         fresh ones are not.
         """
-        return 0 if table.views else self.recipe.seed
+        return 0 if table.views else self.seed
 
 
-def prepare(recipe: Recipe, *folders: Path) -> Experiment:
+def prepare(
+    data: DataTable,
+    split_table: SplitTable,
+    preprocess: Preprocess,
+    augment: AugmentTable,
+    seed: int,
+    *folders: Path,
+) -> Experiment:
     """Load, check and split the data; a split that one of ``folders`` holds already must be the
     same. Writes nothing.
     """
-    dataset = load(recipe.data)
+    dataset = load(data)
+    split = make_split(dataset, split_table)
+    refuse_empty_parts(dataset, split, split_table)
     check_photographs(dataset)
-    split = with_pixels(dataset, make_split(dataset, recipe.split))
+    split = with_pixels(dataset, split)
     for folder in folders:
         path = folder / SPLIT
         if path.exists():
@@ -180,8 +196,39 @@ def prepare(recipe: Recipe, *folders: Path) -> Experiment:
                 )
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
-    say(f"data: {recipe.data.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
-    return Experiment(recipe, dataset, split)
+    say(f"data: {dataset.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
+    return Experiment(dataset, split, preprocess, augment, seed, data.unlabelled)
+
+
+#: What each part of a split is for, in a message's words.
+PURPOSES = {
+    "train": "to learn from",
+    "validation": "to choose and calibrate by",
+    "test": "to judge by",
+}
+
+
+def refuse_empty_parts(dataset: Dataset, split: Split, table: SplitTable) -> None:
+    """Every part is needed at the latest by what comes after training, so an empty one is refused
+    before an epoch.
+    """
+    for role, purpose in PURPOSES.items():
+        ids = getattr(split, role)
+        if (dataset.targets[dataset.rows(ids)] >= 0).any():
+            continue
+        which = "is empty" if not ids else f"has {len(ids)} photographs, none of them labelled"
+        share = f"split.{role} = {getattr(table, role, 'the rest')}"
+        if table.by == "lists":
+            share, remedy = str(table.lists), f"list labelled photographs under {role} there"
+        elif role == "train":
+            remedy = "lower split.validation or split.test, or add photographs"
+        else:
+            default = SplitTable.model_fields[role].default
+            remedy = f"set split.{role} to {default} or more, or add photographs"
+        raise UserError(
+            f"split: {role} {which} ({share}, {len(dataset)} photographs in all), which leaves"
+            f" nothing {purpose}; {remedy}"
+        )
 
 
 def count_parameters(model: nn.Module) -> int:

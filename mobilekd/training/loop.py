@@ -8,7 +8,6 @@ generator state and a run that was killed and resumed ends with the same bits as
 import io
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.recipe import TrainTable
+from mobilekd.formats.runs import METRICS
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
@@ -79,17 +79,14 @@ class Trainer:
         what: str,
         identity: str,
         view_seed: int,
+        earlier_identity: str = "",
     ) -> None:
         self.model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(world.device)
         self.table, self.views, self.classes, self.seed = table, views, classes, seed
-        self.folder, self.world, self.what, self.identity, self.view_seed = (
-            folder,
-            world,
-            what,
-            identity,
-            view_seed,
-        )
+        self.folder, self.world, self.what, self.view_seed = folder, world, what, view_seed
+        self.identity, self.earlier_identity = identity, earlier_identity
+        self.metrics = ""  # one line of JSON for every epoch so far
         self.parameters = [
             p for p in (*self.model.parameters(), *self.objective.parameters()) if p.requires_grad
         ]
@@ -112,14 +109,10 @@ class Trainer:
         images: TrainingImages,
         validation: Validation,
         teacher: TeacherFeed | None,
-        *,
-        resume: bool,
     ) -> nn.Module:
         """Train to the last epoch and return the model with its averaged weights, in eval mode."""
         steps = max(1, len(images.ids) // self.table.batch_size)
-        self.clock = Clock()
-        if resume:
-            self._restore()
+        self.clock.started = time.monotonic()
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps)
         key = keys(images.ids, self.view_seed)
@@ -295,9 +288,7 @@ class Trainer:
         """
         if not self.world.leader:
             return
-        metrics = self.folder / "metrics.jsonl"
-        before = metrics.read_text(encoding="utf-8") if metrics.exists() and self.epoch > 1 else ""
-        text = before + json.dumps(line) + "\n"
+        self.metrics += json.dumps(line) + "\n"
         buffer = io.BytesIO()
         state = {
             "identity": self.identity,
@@ -308,34 +299,36 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "seconds": self.clock.total(),
             "images": self.clock.images,
-            "metrics": text,
+            "metrics": self.metrics,
         }
         torch.save(state, buffer)
         write_bytes(self.folder / CHECKPOINT, buffer.getvalue())
-        write_bytes(metrics, text.encode())
+        write_bytes(self.folder / METRICS, self.metrics.encode())
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
         """Go on from the checkpoint, if there is one and it belongs to this very recipe and
-        data.
+        data. Writes nothing.
         """
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
         state = read_checkpoint(path)
-        if state["identity"] != self.identity:
+        if state.identity not in (self.identity, self.earlier_identity):
             raise UserError(
-                f"{path}: belongs to another recipe or split; restore the recipe, or remove"
-                f" {self.folder} to start again"
+                f"{path}: belongs to another recipe, split or teacher; resume with the recipe that"
+                f" it was begun with, or use another name (--set name=...)"
             )
-        self.epoch = state["epoch"]
-        self.model.load_state_dict(state["model"])
+        if state.epoch > self.table.epochs:
+            raise UserError(
+                f"{path}: is of epoch {state.epoch} and the recipe has {self.table.epochs};"
+                " remove it and start again"
+            )
+        state.load_into(path, self.model, self.objective, self.optimizer)
+        self.epoch, self.metrics = state.epoch, state.metrics
         self.average.values = {
-            key: value.to(self.world.device) for key, value in state["average"].items()
+            key: value.to(self.world.device) for key, value in state.average.items()
         }
-        self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.clock = Clock(state["seconds"], state["images"])
-        write_bytes(self.folder / "metrics.jsonl", state["metrics"].encode())
+        self.clock = Clock(state.seconds, state.images)
         if self.world.leader:
             say(f"{self.what}: going on after epoch {self.epoch}")
 
@@ -349,12 +342,6 @@ class Trainer:
         # on CUDA it was not seen to pay
         long = steps * self.table.epochs >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"
         wanted = self.table.compile == "yes" or (self.table.compile == "auto" and long)
-        if wanted and self.world.device.type == "cpu" and shutil.which("g++") is None:
-            say(
-                f"{self.what}: eager, because torch.compile needs g++ (install it to train about a"
-                " third faster)"
-            )
-            wanted = False
         if wanted and self.objective.student_layers:
             say(f"{self.what}: eager, because feature losses look at layers inside")
             wanted = False
@@ -364,7 +351,7 @@ class Trainer:
                 f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'},"
                 f" channels_last, {self.world.device}"
             )
-        return torch.compile(self.model) if wanted else self.model
+        return _or_eager(self.model, self.what) if wanted else self.model
 
     @staticmethod
     def _words(line: dict[str, Any]) -> str:
@@ -377,6 +364,40 @@ class Trainer:
             f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll"
             f" {line['nll']:.3f} ({line['seconds']:.0f} s)"
         )
+
+
+def _or_eager(model: nn.Module, what: str) -> Callable[[Tensor], Tensor]:
+    """``model`` compiled, unless its first call shows that this machine cannot: then eager, and the
+    reason is said.
+
+    Compiling needs a C++ compiler and Python's headers; only trying tells. It fails before a step
+    was computed, so nothing is lost.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import CppCompileError
+
+    forwards: list[Callable[[Tensor], Tensor]] = [torch.compile(model)]
+
+    def forward(x: Tensor) -> Tensor:
+        try:
+            return forwards[0](x)
+        except (TorchDynamoException, CppCompileError) as error:
+            reason = next((line for line in map(str.strip, _reasons(error)) if line), "")
+            say(
+                f"{what}: eager, because torch.compile failed here ({reason[:200]}); mobilekd"
+                " doctor looks for g++ and Python's headers, which make training about a third"
+                " faster"
+            )
+            forwards[0] = model
+            return model(x)
+
+    return forward
+
+
+def _reasons(error: BaseException) -> list[str]:
+    """The lines of a compiler's failure, those that name an error first."""
+    lines = str(error).splitlines()
+    return sorted(lines, key=lambda line: "error" not in line.lower())
 
 
 def _mix(*numbers: int) -> int:

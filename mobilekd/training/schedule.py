@@ -5,12 +5,14 @@ the epoch.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mobilekd.formats.recipe import TrainTable
+from mobilekd.support.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,46 @@ def log_priors(targets: np.ndarray, classes: int) -> np.ndarray:
     """
     counts = np.bincount(targets[targets >= 0], minlength=classes).clip(1)
     return np.log(counts / counts.sum()).astype(np.float32)
+
+
+class Imbalance(TypedDict):
+    """How the supervised loss evens classes out; both None where it does not."""
+
+    class_weights: Tensor | None  # float32 [C]
+    log_priors: Tensor | None  # float32 [C]
+
+
+def imbalance(table: TrainTable, targets: np.ndarray, classes: int) -> Imbalance:
+    """What the supervised loss needs for ``table.balance``: keyword arguments of ``Objective``."""
+    weights, priors = table.balance == "weighted", table.balance == "logit_adjustment"
+    return {
+        "class_weights": torch.from_numpy(class_weights(targets, classes)) if weights else None,
+        "log_priors": torch.from_numpy(log_priors(targets, classes)) if priors else None,
+    }
+
+
+def check_batch(
+    stage: str, table: TrainTable, photographs: int | None = None, ranks: int = 1
+) -> None:
+    """A ``UserError`` where a step would give batch normalisation one photograph, or a rank none.
+
+    ``stage`` is the table's name in the recipe; ``photographs`` are those to train on, if they were
+    counted yet.
+    """
+    least = max(2, ranks)
+    each = f"{least} photographs a step, since batch normalisation compares them"
+    if ranks > 2:
+        each = f"{least} photographs a step, one for each process"
+    if table.batch_size < least:
+        raise UserError(
+            f"{stage}.batch_size = {table.batch_size}: training needs {each}; set"
+            f" {stage}.batch_size={least} or more"
+        )
+    if photographs is not None and photographs < least:
+        raise UserError(
+            f"split: {photographs} photographs to train on, and training needs {each}; add"
+            " photographs, or lower split.validation and split.test"
+        )
 
 
 def learning_rate(table: TrainTable, step: int, steps_per_epoch: int) -> float:

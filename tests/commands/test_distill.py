@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixtures.run import prepared
+from fixtures.teachers import believe
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -22,15 +24,17 @@ from mobilekd.cli import main
 from mobilekd.commands.distill import control_of, distill
 from mobilekd.commands.teach import teach
 from mobilekd.data import load
+from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import Recipe, load_recipe
 from mobilekd.formats.runs import open_run
+from mobilekd.formats.teacher import LOGITS, RECORD, TeacherRecord, read_teacher, write_teacher
 from mobilekd.students import build
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
-from mobilekd.teachers.stored_logits import LOGITS, StoredLogits
+from mobilekd.teachers.stored_logits import StoredLogits
 from mobilekd.training import loop
 from mobilekd.training.ensemble import TeacherEnsemble
-from mobilekd.training.experiment import prepare
+from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 
@@ -59,9 +63,7 @@ def knowing_teachers(runs: Path, recipe: Recipe) -> None:
     what is tested here.
     """
     for folder in teach(recipe, runs):
-        record = read_json(folder / "teacher.json", "teacher")
-        record["validation"]["balanced_accuracy"]["value"] = 0.9
-        write_json(folder / "teacher.json", record)
+        believe(folder)
 
 
 def script(runs: Path, *overrides: str, resume: bool = False) -> list[str]:
@@ -266,15 +268,13 @@ def test_a_run_that_holds_something_else_is_the_users_mistake(taught: Path, tmp_
         ("run.json", "run"),
     ):
         write_json(tmp_path / "demo" / name, {"something": "else"})
-        with pytest.raises(UserError, match=f"{name}: not a {what}"):
+        with pytest.raises(UserError, match=f"{name}: (not a valid {what}|changed since)"):
             opened(tmp_path / "demo")
 
 
 def test_a_teacher_at_chance_stops_the_run(taught: Path, tmp_path: Path) -> None:
     copy_teachers(taught, tmp_path)
-    record = read_json(tmp_path / "demo/teachers/1/teacher.json", "teacher")
-    record["validation"]["balanced_accuracy"]["value"] = 1 / len(record["labels"]) + 0.01
-    write_json(tmp_path / "demo/teachers/1/teacher.json", record)
+    believe(tmp_path / "demo/teachers/1", 1 / 7 + 0.01)
     with pytest.raises(UserError, match="chance"):
         distill(tiny(), tmp_path, control=False)
     assert not (tmp_path / "demo" / "checkpoint.pt").exists()
@@ -306,20 +306,29 @@ def test_a_diverging_run_stops_with_the_number_and_keeps_its_checkpoint(
     assert not (tmp_path / "demo" / "run.json").exists()
 
 
+def ensemble_of(recipe: Recipe, experiment: Experiment, runs: Path) -> TeacherEnsemble:
+    return TeacherEnsemble.open(
+        recipe.teachers,
+        recipe.ensemble,
+        recipe.train,
+        experiment,
+        runs / "demo",
+        runs / ".cache" / "teachers",
+        World(),
+    )
+
+
 @pytest.fixture
 def kept(taught: Path, tmp_path: Path) -> StoredLogits:
     """The first teacher's answers without its weights, as they lie in the cache of the run that it
     taught.
     """
     recipe = tiny(f"teachers=[{{model='test_resnet', trained='{taught}/demo/teachers/0'}}]")
-    experiment = prepare(recipe)
-    ensemble = TeacherEnsemble.open(
-        experiment, taught / "demo", taught / ".cache" / "teachers", World()
-    )
-    cache, split = ensemble.caches(recipe.train)[0], experiment.split
+    experiment = prepared(recipe)
+    ensemble = ensemble_of(recipe, experiment, taught)
+    cache, split = ensemble.caches()[0], experiment.split
     place = tmp_path / "kept"
     place.mkdir()
-    write_json(place / "teacher.json", ensemble.members[0].record)
     views = np.stack([cache.logits(view, split.train) for view in range(3)])
     teacher = StoredLogits(
         place / LOGITS,
@@ -330,6 +339,7 @@ def kept(taught: Path, tmp_path: Path) -> StoredLogits:
         ensemble.logits(split.test),
     )
     teacher.write()
+    write_teacher(place, ensemble.members[0].record)
     return teacher
 
 
@@ -387,9 +397,13 @@ def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(
     kept: StoredLogits, tmp_path: Path
 ) -> None:
     dataclasses.replace(kept, train_ids=("other", *kept.train_ids[1:])).write()
+    write_teacher(kept.path.parent, read_teacher(kept.path.parent))
     with pytest.raises(UserError, match=f"nothing of 1 photographs \\({kept.train_ids[0]}\\)"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
     kept.path.write_bytes(kept.path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"logits.npz: changed since it was written"):
+        distill(taught_by(kept), tmp_path / "runs", control=False)
+    write_teacher(kept.path.parent, read_document(kept.path.parent / RECORD, TeacherRecord, ""))
     with pytest.raises(UserError, match="not readable logits"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
 
@@ -424,9 +438,9 @@ def test_unlabelled_photographs_join_unless_the_data_set_holds_them(
         f"data.unlabelled='{extra}'",
         "teachers=[{model='test_resnet', trained='" + str(taught / "demo/teachers/0") + "'}]",
     )
-    first = prepare(recipe)
-    assert first.pictures.ids[-1] == "strange"
-    assert len(first.pictures.ids) == len(first.split.train) + 1
+    first = prepared(recipe)
+    assert first.training_images.ids[-1] == "strange"
+    assert len(first.training_images.ids) == len(first.split.train) + 1
     assert distill(recipe, tmp_path / "runs", control=False).info.control is None
     assert distill(recipe, tmp_path / "runs").info.control == "demo-control", (
         "made later, it is written down"
@@ -436,11 +450,9 @@ def test_unlabelled_photographs_join_unless_the_data_set_holds_them(
     ]
     assert all(np.isfinite(line["loss.hinton"]) for line in lines)
     Image.fromarray(255 - noise[:39]).save(extra / "strange.png")
-    again = prepare(recipe)
+    again = prepared(recipe)
     caches = [
-        TeacherEnsemble.open(experiment, tmp_path, tmp_path / "cache", World())
-        .caches(recipe.train)[0]
-        .folder
+        ensemble_of(recipe, experiment, tmp_path).caches()[0].folder
         for experiment in (first, again)
     ]
     assert caches[0] != caches[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from fixtures.run import make_run
+from fixtures.small import contents, photographs, settings
 
 from mobilekd.commands.sweep import cells, parse_grid, parse_seeds, shared_teachers, sweep
 from mobilekd.formats.recipe import load_recipe
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_json
 
 COMMAND = [
     sys.executable,
@@ -63,10 +67,10 @@ def test_grid_values_may_be_toml():
 
 def test_cells_that_may_share_teachers_do(tmp_path: Path):
     same = cells(["demo"], grid={"student.width": ["0.25", "0.35"]}, seeds=(0, 1), smoke=True)
-    lessons, students = shared_teachers(same, tmp_path)
-    assert len(lessons) == 1
+    teachings, students = shared_teachers(same, tmp_path)
+    assert len(teachings) == 1
     assert {table.trained for recipe in students for table in recipe.teachers} == {
-        str(tmp_path / lessons[0].name / "teachers" / index) for index in "01"
+        str(tmp_path / teachings[0].name / "teachers" / index) for index in "01"
     }
     other = cells(["demo"], grid={"split.seed": ["0", "1"]}, seeds=(), smoke=True)
     assert len(shared_teachers(other, tmp_path)[0]) == 2, (
@@ -119,6 +123,11 @@ def test_a_run_of_another_recipe_is_never_taken_for_done(tmp_path: Path):
     place = tmp_path / "demo"
     place.mkdir()
     (place / "run.json").write_text(json.dumps({"recipe_hash": "other", "control": None}))
+    with pytest.raises(UserError, match=r"run.json: not a valid run"):
+        sweep(["demo"], smoke=True, runs=tmp_path)
+    shutil.rmtree(place)
+    run = make_run(tmp_path, name="demo")
+    assert run.folder == place
     with pytest.raises(UserError, match="another recipe"):
         sweep(["demo"], smoke=True, runs=tmp_path)
 
@@ -146,3 +155,73 @@ def test_a_cell_ends_when_its_sweep_does():
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=20) == 1
+
+
+def test_the_users_own_modules_do_not_stand_for_the_librarys(tmp_path: Path):
+    """Cells do not have the working folder on their path, where a ``random.py`` may lie."""
+    for name in ("random", "torch", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own module was run')")
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mobilekd",
+        "sweep",
+        "demo",
+        "--smoke",
+        "--no-control",
+        "--json",
+        "--set",
+        "teachers=[]",
+        "--set",
+        "losses=[{name='cross_entropy'}]",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert [cell["state"] for cell in json.loads(done.stdout)["cells"]] == ["trained"], done.stderr
+
+
+def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path):
+    """The terminal sends its signal to the whole group; cells do not belong to it."""
+    sweeping = subprocess.Popen(
+        COMMAND,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "runs").glob("*/checkpoint.pt")) and not list(
+        (tmp_path / "runs").glob("*/run.json")
+    ):
+        assert sweeping.poll() is None, "ended before it was stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(sweeping.pid, signal.SIGINT)
+    _, said = sweeping.communicate(timeout=100)
+    assert sweeping.returncode == 130
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "mobilekd sweep: stopped; what was finished is kept"
+    assert list((tmp_path / "runs").glob("teachers-*/teachers/*/teacher.json"))
+    assert not list((tmp_path / "runs").glob(".*.lock")), "a cell goes on, or was not let unwind"
+
+
+def test_moved_photographs_are_not_trained_on_again(tmp_path: Path):
+    alone = ["teachers=[]", "losses=[{name='cross_entropy'}]"]
+    photographs(tmp_path / "here")
+    sweep(["demo"], overrides=[*settings(tmp_path / "here"), *alone], runs=tmp_path / "runs")
+    before = contents(tmp_path / "runs")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = [*settings(tmp_path / "there"), *alone]
+    assert sweep(["demo"], overrides=moved, runs=tmp_path / "runs")[0].state != "failed"
+    assert contents(tmp_path / "runs") == before
+
+
+def test_a_run_keeps_its_teachers_where_its_photographs_moved(tmp_path: Path):
+    (here,) = cells(["demo"], grid={}, seeds=(), overrides=settings(tmp_path / "here"))
+    _, (student,) = shared_teachers([here], tmp_path)
+    write_json(tmp_path / "demo/recipe.json", student.to_dict())
+    (there,) = cells(["demo"], grid={}, seeds=(), overrides=settings(tmp_path / "there"))
+    assert len(shared_teachers([there], tmp_path)[0]) == 1, "they are not taught yet"
+    write_json(Path(student.teachers[0].trained) / "teacher.json", {})
+    assert shared_teachers([there], tmp_path)[1][0].teachers == student.teachers

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 from fixtures.data import make_folder
+from fixtures.run import prepared
 from PIL import Image
 
 from mobilekd.data import Dataset, check_photographs, difference, inputs, load
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import DataTable, Recipe
 from mobilekd.support.errors import UserError
-from mobilekd.training.experiment import prepare
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_another_photograph_of_the_same_name_and_size_is_other_data(tmp_path: Pa
         Image.open(path).save(path.with_suffix(".bmp"))
         path.unlink()
     recipe = Recipe(name="swapped", data=DataTable(kind="folder", root=str(root)))
-    before = prepare(recipe)
+    before = prepared(recipe)
     before.keep_split(tmp_path)
-    assert prepare(recipe, tmp_path).split == before.split
+    assert prepared(recipe, tmp_path).split == before.split
     assert difference(before.dataset, before.split, before.split.hash()) is None
     first = root / f"{before.split.test[0]}.bmp"
     Image.new("RGB", Image.open(first).size, "brown").save(first)
@@ -70,4 +70,4 @@ def test_another_photograph_of_the_same_name_and_size_is_other_data(tmp_path: Pa
     roles = ("train", "validation")
     assert difference(before.dataset, before.split, before.split.hash(), roles) is None
     with pytest.raises(UserError, match="made from other data"):
-        prepare(recipe, tmp_path)
+        prepared(recipe, tmp_path)

@@ -381,3 +381,24 @@ def test_a_mixed_target_counts_by_its_greatest_share() -> None:
 def test_every_loss_names_its_paper(name: str) -> None:
     assert any(mark in (LOSSES[name].__doc__ or "") for mark in ("arXiv", "CVPR")), name
     assert name in FEATURE_LOSSES or name in LOGIT_LOSSES or name == "cross_entropy"
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("both", [False, True])
+def test_outputs_that_are_all_equal_have_a_finite_gradient(name: str, both: bool) -> None:
+    """A student that says the same of every class and every photograph must be able to learn."""
+    maps = name in ("fitnets", "attention_transfer")
+    shape = (6, 5, 2, 2) if maps else (6, 5)
+    student = torch.full(shape, 0.3, requires_grad=True)
+    teacher = student.detach() if both else torch.randn(shape, generator=torch.manual_seed(0))
+    value = LOSSES[name](student, teacher, torch.arange(6) % 5).mean()
+    (gradient,) = torch.autograd.grad(value, student, allow_unused=True)
+    assert torch.isfinite(value)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_deviation_above_rounding_is_divided_out_as_before() -> None:
+    student = torch.randn(4, 7, generator=torch.manual_seed(0)) * 1e-2
+    teacher = torch.randn(4, 7, generator=torch.manual_seed(1))
+    wanted = logit_standardisation(100 * student, teacher, None)
+    assert torch.allclose(logit_standardisation(student, teacher, None), wanted, rtol=1e-4)
