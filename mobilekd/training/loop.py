@@ -351,7 +351,7 @@ class Trainer:
                 f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'},"
                 f" channels_last, {self.world.device}"
             )
-        return _or_eager(self.model, self.what) if wanted else self.model
+        return compiled_or_eager(self.model, self.what) if wanted else self.model
 
     @staticmethod
     def _words(line: dict[str, Any]) -> str:
@@ -366,7 +366,7 @@ class Trainer:
         )
 
 
-def _or_eager(model: nn.Module, what: str) -> Callable[[Tensor], Tensor]:
+def compiled_or_eager(model: nn.Module, what: str) -> Callable[[Tensor], Tensor]:
     """``model`` compiled, unless its first call shows that this machine cannot: then eager, and the
     reason is said.
 

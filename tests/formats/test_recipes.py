@@ -76,3 +76,11 @@ def test_a_recipe_that_an_editor_began_with_a_byte_order_mark_is_read(tmp_path: 
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\r\n[data]\r\nkind = "synthetic"\r\n', encoding="utf-8-sig")
     assert load_recipe(str(path)).name == "mine"
+
+
+def test_a_seed_that_no_generator_takes_is_refused() -> None:
+    """TOML's own limit; every generator takes what is below."""
+    assert load_recipe("demo", [f"seed={2**63 - 1}"]).seed == 2**63 - 1
+    for key in ("seed", "data.seed"):
+        with pytest.raises(UserError, match=rf"{key}: .*less than {2**63}"):
+            load_recipe("demo", [f"{key}={2**63}"])

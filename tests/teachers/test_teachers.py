@@ -12,7 +12,14 @@ from torch import nn
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.engine import fastest
-from mobilekd.teachers.network import Teacher, build_teacher, combine, load_matching, save_teacher
+from mobilekd.teachers.network import (
+    Teacher,
+    build_teacher,
+    check_teacher,
+    combine,
+    load_matching,
+    save_teacher,
+)
 
 
 def small() -> nn.Module:
@@ -139,3 +146,18 @@ def test_a_full_disk_is_the_users_to_mend_and_leaves_no_weights(tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
+
+
+def test_timms_names_with_a_colon_are_handed_on_whole(tmp_path: Path) -> None:
+    """``local-dir:`` and ``hf-hub:`` belong to timm's own names; only ours are taken off."""
+    (tmp_path / "config.json").write_text('{"architecture": "test_resnet", "num_classes": 10}')
+    network = build_teacher(TeacherTable(model=f"local-dir:{tmp_path}"), 3)
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    assert type(build_teacher(TeacherTable(model="timm:test_resnet"), 3)) is type(network)
+    with pytest.raises(UserError, match=r"teacher local-dir:/nowhere: cannot be made .*config"):
+        build_teacher(TeacherTable(model="local-dir:/nowhere"), 3)
+
+
+def test_an_unknown_library_is_an_unknown_model() -> None:
+    with pytest.raises(UserError, match="teacher other:test_resnet: not a timm model; near are"):
+        check_teacher(TeacherTable(model="other:test_resnet"))

@@ -2,13 +2,20 @@
 computes in.
 """
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mobilekd.formats.recipe import TrainTable
+from mobilekd.support.errors import UserError
+from mobilekd.training.loop import compiled_or_eager
 from mobilekd.training.precision import autocast_pays, tf32
+from mobilekd.training.schedule import check_batch
 from mobilekd.training.state import Average
 
 
@@ -63,3 +70,50 @@ class TestCuda:
         with tf32(torch.device("cuda")):
             assert torch.backends.cudnn.allow_tf32
         assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("missing", ["headers", "compiler"])
+def test_a_machine_that_cannot_compile_trains_eagerly(
+    missing: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A compiler that is not there, or one that does not find Python's headers: both are tried,
+    told once, and gone on without.
+    """
+    compiler = tmp_path / "g++"
+    if missing == "headers":
+        compiler.write_text(
+            "#!/bin/sh\necho 'fatal error: Python.h: No such file or directory' >&2\nexit 1\n"
+        )
+        compiler.chmod(0o755)
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (str(compiler),))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    x = torch.rand(2, 3, 8, 8)
+    wanted = copy.deepcopy(model)(x)
+    forward = compiled_or_eager(model, "demo")
+    assert torch.equal(forward(x), wanted)
+    forward(x)
+    said = capsys.readouterr().err
+    assert said.count("demo: eager, because torch.compile failed here (") == 1
+    assert "mobilekd doctor" in said
+    assert model[1].num_batches_tracked == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "photographs", "ranks", "words"),
+    [
+        (1, None, 1, r"train.batch_size = 1: .* set train.batch_size=2 or more"),
+        (3, None, 4, r"train.batch_size = 3: .* one for each process; set train.batch_size=4"),
+        (8, 1, 1, r"split: 1 photographs to train on"),
+    ],
+)
+def test_a_batch_that_cannot_be_normalised_is_refused(
+    size: int, photographs: int | None, ranks: int, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        check_batch("train", TrainTable(batch_size=size), photographs, ranks)
+    check_batch("train", TrainTable(batch_size=2), 2, 2)
