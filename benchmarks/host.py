@@ -1,8 +1,8 @@
-"""Every shipped student in every precision on this machine: results as data, the harness's
+r"""Every shipped student in every precision on this machine: results as data, the harness's
 overhead, the table and the page.
 
-    python benchmarks/host.py report.html [--samples 1000] [--minutes 5] [--results
-    benchmarks/results] [--artifacts ARTIFACT...]
+    python benchmarks/host.py report.html [--samples 1000] [--minutes 5] \
+        [--results benchmarks/results] [--artifacts ARTIFACT...]
 
 What the gates refuse is named and left out; ``--artifacts`` takes finished exports instead, made
 while the machine was busy. On a machine that others keep busy nothing is written to the results.

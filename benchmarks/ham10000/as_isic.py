@@ -1,8 +1,8 @@
-"""A ``.pte`` judged on photographs in ISIC's layout, whose truth is known: HAM10000 renamed, in
+r"""A ``.pte`` judged on photographs in ISIC's layout, whose truth is known: HAM10000 renamed, in
 another order, with other files.
 
-    python benchmarks/ham10000/as_isic.py artifacts/ham10000-mobilenetv2-035-xnnpack-int8 --root
-    data/ham10000
+    python benchmarks/ham10000/as_isic.py artifacts/ham10000-mobilenetv2-035-xnnpack-int8 \
+        --root data/ham10000
 
 All photographs are laid out as ISIC 2019 does (one folder, one-hot CSV, metadata CSV) under new
 names; those that the student was trained on must be left out by their content, and what is judged

@@ -1,9 +1,9 @@
-"""One student, or its seeds, beside another: the paired difference over lesions, for a claim that
+r"""One student, or its seeds, beside another: the paired difference over lesions, for a claim that
 ``compare`` does not make.
 
-    python benchmarks/ham10000/beside.py runs/ham10000-lesionnet runs/ham10000 python
-    benchmarks/ham10000/beside.py "runs/lesionnet-30 runs/lesionnet-30-s1" "runs/ham10000
-    runs/ham10000-s1" --output FILE
+    python benchmarks/ham10000/beside.py runs/ham10000-lesionnet runs/ham10000
+    python benchmarks/ham10000/beside.py "runs/lesionnet-30 runs/lesionnet-30-s1" \
+        "runs/ham10000 runs/ham10000-s1" --output FILE
 
 Each side is a run, or its seeds in one argument, which are averaged inside each draw. ``mobilekd
 evaluate`` must have been run on all. Writes ``benchmarks/results/ham10000/beside.json``, or

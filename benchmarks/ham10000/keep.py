@@ -1,8 +1,8 @@
-"""Keep what a run on HAM10000 left: figures as JSON, and the teacher's logits by photograph id.
+r"""Keep what a run on HAM10000 left: figures as JSON, and the teacher's logits by photograph id.
 
-    python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control python
-    benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 --name
-    teacher-mobilenetv2
+    python benchmarks/ham10000/keep.py runs/ham10000 runs/ham10000-control
+    python benchmarks/ham10000/keep.py --teacher runs/teacher-mobilenetv2/teachers/0 \
+        --name teacher-mobilenetv2
 
 The first writes ``benchmarks/results/ham10000/<run>.json`` (command, seed, hashes, cost, every
 metric with its interval, the validation curve); ``mobilekd evaluate`` must have been run. The

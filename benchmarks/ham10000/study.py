@@ -1,8 +1,8 @@
-"""Train all that ``benchmarks/results/ham10000`` reports: teachers, controls and students of a
+r"""Train all that ``benchmarks/results/ham10000`` reports: teachers, controls and students of a
 plan, several at a time.
 
-    python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 --set
-    data.root=HAM10000_FOLDER
+    python benchmarks/ham10000/study.py benchmarks/ham10000/study.toml --jobs 12 \
+        --set data.root=HAM10000_FOLDER
 
 A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill),
 ``recipe``, ``set`` (overrides, or names of lists of them under ``[sets]``), ``after``, the jobs

@@ -1,7 +1,7 @@
-"""What the harness adds to a latency, and whether its clock agrees with ExecuTorch's own profiler.
+r"""What the harness adds to a latency, and whether its clock agrees with ExecuTorch's own profiler.
 
-    python benchmarks/harness/overhead.py ARTIFACT... [--output
-    benchmarks/results/harness/overhead.json]
+    python benchmarks/harness/overhead.py ARTIFACT... \
+        [--output benchmarks/results/harness/overhead.json]
 
 For each artifact, in five fresh processes on this machine: the runner's loop around nothing
 (``overhead_ns``, the median of 1000), and 50 inferences under ETDump, timed by the runner from

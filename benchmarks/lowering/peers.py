@@ -1,10 +1,11 @@
 """Host latency against the same network in ONNX Runtime and in LiteRT, interleaved in one run, 1
 and 2 threads, fp32 and int8.
 
-    python benchmarks/lowering/peers.py benchmarks/results/peers.json python
-    benchmarks/lowering/peers.py benchmarks/results/peers-operators.json --chains     one operator
-    at a time python benchmarks/lowering/peers.py OUT --smoke
-    minutes, figures of no worth
+    python benchmarks/lowering/peers.py benchmarks/results/peers.json
+    # one operator at a time
+    python benchmarks/lowering/peers.py benchmarks/results/peers-operators.json --chains
+    # minutes, figures of no worth
+    python benchmarks/lowering/peers.py OUT --smoke
 
 Installs the peers by itself, each in an environment of its own (environments.py). Every engine is a
 process of its own, and all of them take turns of a few inferences, so a slow second slows all.

@@ -1,8 +1,8 @@
-"""What proof costs: ``export`` with parity beside plain ``torch.export``, PT2E and lowering,
+r"""What proof costs: ``export`` with parity beside plain ``torch.export``, PT2E and lowering,
 interleaved in fresh processes.
 
-    python benchmarks/lowering/speed.py runs/ham10000 benchmarks/results/export-speed.json [--rounds
-    5] [--smoke]
+    python benchmarks/lowering/speed.py runs/ham10000 benchmarks/results/export-speed.json \
+        [--rounds 5] [--smoke]
 
 Plain means: the same student, quantised with the shipped XNNPACKQuantizer on the same calibration
 photographs, lowered and saved; no check of any kind. Loading the libraries is outside both. The

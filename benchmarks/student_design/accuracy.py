@@ -1,9 +1,8 @@
-"""What each design choice is worth: a short training of every variant from random weights, judged
+r"""What each design choice is worth: a short training of every variant from random weights, judged
 on validation.
 
-    python benchmarks/student_design/accuracy.py ham10000-lesionnet --set data.root=HAM10000_FOLDER
-    [--only lesionnet stem] \\
-        [--epochs 12] [--seeds 0 1]
+    python benchmarks/student_design/accuracy.py ham10000-lesionnet \
+        --set data.root=HAM10000_FOLDER [--only lesionnet stem] [--epochs 12] [--seeds 0 1]
 
 The recipe gives data, split, size, augmentation and schedule; no teacher takes part, because a
 choice should not depend on one. Two seeds tell a difference from noise. Finished variants are kept

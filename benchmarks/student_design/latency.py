@@ -1,8 +1,8 @@
-"""What each design choice costs: ``.pte`` files of random weights, interleaved, as a ratio to
+r"""What each design choice costs: ``.pte`` files of random weights, interleaved, as a ratio to
 MobileNetV2-0.35.
 
-    python benchmarks/student_design/latency.py [--only lesionnet "stem"] [--precisions fp32 int8]
-    [--rounds 300]
+    python benchmarks/student_design/latency.py [--only lesionnet "stem"] \
+        [--precisions fp32 int8] [--rounds 300]
 
 Everything runs in one process on one XNNPACK thread, each network once per round, so that a slow
 second slows all of them. The processor time of that thread is what counts: it does not run while

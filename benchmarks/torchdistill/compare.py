@@ -1,8 +1,8 @@
-"""The same distillation step through torchdistill and through us, interleaved, loading and
+r"""The same distillation step through torchdistill and through us, interleaved, loading and
 augmentation included.
 
-    python benchmarks/torchdistill/compare.py [--data HAM10000_FOLDER] [--threads 2] [--rounds 12]
-    [--smoke]
+    python benchmarks/torchdistill/compare.py [--data HAM10000_FOLDER] [--threads 2] \
+        [--rounds 12] [--smoke]
 
 Makes an environment for torchdistill beside this file (it shares this one's torch, so both run the
 same kernels), starts one process for each side and lets them take turns; whoever waits is stopped,

@@ -38,12 +38,15 @@ def apk(
     beside it.
 
     Args:
-        artifact: the artifact's folder; its model must be a ``.pte`` aar: None for the official
-        runtime of the exporter's version, a local AAR, or ``community`` keystore: key to sign with
-        (password in ``MOBILEKD_KEYSTORE_PASSWORD``); None for the debug key abi: processor kinds to
-        carry the runtime for samples: folder of photographs to build in; None takes the golden
-        set's name: the app's name on the phone output: the APK; None is ``<artifact's name>.apk``
-        beside the artifact install: serial of a phone to install and start on, "" for the only one
+        artifact: the artifact's folder; its model must be a ``.pte``
+        aar: None for the official runtime of the exporter's version, a local AAR, or ``community``
+        keystore: key to sign with (password in ``MOBILEKD_KEYSTORE_PASSWORD``); None for the debug
+            key
+        abi: processor kinds to carry the runtime for
+        samples: folder of photographs to build in; None takes the golden set's
+        name: the app's name on the phone
+        output: the APK; None is ``<artifact's name>.apk`` beside the artifact
+        install: serial of a phone to install and start on, "" for the only one
 
     Raises:
         UserError: what is wrong and the remedy; nothing is left behind then

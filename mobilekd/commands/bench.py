@@ -50,26 +50,26 @@ def bench(
     """Measure ``artifacts`` interleaved on ``device`` and write one JSON file each.
 
     Args:
-        artifacts: artifact folders. device: ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU``
-        (answers only). via: ``shell`` (the C++ runner) or ``app`` (the demo app's benchmark entry).
-        threads: thread counts to sweep. minutes: length of the sustained part; 0 leaves it out.
-        samples: steady samples per setting, spread over ``rounds`` fresh processes. output: JSON
-        file, or a folder for several artifacts; default ``results/DEVICE/ARTIFACT.json``
-        (``ARTIFACT-app.json``).
-            An earlier measurement of that name is not overwritten but kept beside it, under its
-            time.
-        baseline: an earlier measurement of the same artifact, device and way. fail_above: with
-        ``baseline``, the ratio of medians above which ``Regression`` is raised, unless luck may
-        explain it.
-            All settings are tested together, so that more thread counts make no more false alarms.
+        artifacts: artifact folders.
+        device: ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU`` (answers only).
+        via: ``shell`` (the C++ runner) or ``app`` (the demo app's benchmark entry).
+        threads: thread counts to sweep.
+        minutes: length of the sustained part; 0 leaves it out.
+        samples: steady samples per setting, spread over ``rounds`` fresh processes.
+        output: JSON file, or a folder for several artifacts; default
+            ``results/DEVICE/ARTIFACT.json`` (``ARTIFACT-app.json``). An earlier measurement of that
+            name is not overwritten but kept beside it, under its time.
+        baseline: an earlier measurement of the same artifact, device and way.
+        fail_above: with ``baseline``, the ratio of medians above which ``Regression`` is raised,
+            unless luck may explain it. All settings are tested together, so that more thread counts
+            make no more false alarms.
         rounds: fresh processes per setting, at least three; default one per 50 samples. More of
-        them narrow a comparison. cool_wait: seconds to wait at most for a hot device to cool,
-        before each round.
+            them narrow a comparison.
+        cool_wait: seconds to wait at most for a hot device to cool, before each round.
 
     Raises:
         UserError: for wrong arguments; for a device that fails, answers wrongly or stays too hot
-        (the files are written
-            before that, marked invalid with the reason).
+            (the files are written before that, marked invalid with the reason).
         Regression: for a measurement that is slower than its baseline allows.
     """
     rounds = max(LEAST_PROCESSES, samples // 50) if rounds is None else rounds

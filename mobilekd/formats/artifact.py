@@ -4,11 +4,11 @@ Typed, no torch.
 Consumers read the manifest; nobody parses a file name. ``open_artifact`` refuses a folder whose
 files do not match the manifest's hashes. Golden set on disk (all little-endian, C order)::
 
-    golden/golden.json         GoldenIndex golden/NN.jpg|png          synthetic photographs,
-    preprocessed by every consumer's own code golden/inputs.u8           uint8   [N, 3, H, W]  what
-    the preprocess gives; fed to the model as float32 golden/probabilities.f32   float32 [N, C]
-    what the saved file answered on the exporting host golden/cam.f32             float32 [N, h, w]
-    only where the artifact carries a second output
+    golden/golden.json         GoldenIndex
+    golden/NN.jpg|png          synthetic photographs, preprocessed by every consumer's own code
+    golden/inputs.u8           uint8   [N, 3, H, W]  what the preprocess gives, fed as float32
+    golden/probabilities.f32   float32 [N, C]        the saved file's answers on the exporting host
+    golden/cam.f32             float32 [N, h, w]     only where there is a second output
 """
 
 import json

@@ -4,8 +4,8 @@ that calibrated it.
 ::
 
     quantization.json          {precision: {float_layers, ranges: {node: [scale, zero point]},
-    notes, versions}} quantization.safetensors   "<precision>/<tensor>": int8 weights with their
-    scales, biases
+                               notes, versions}}
+    quantization.safetensors   "<precision>/<tensor>": int8 weights with their scales, biases
 """
 
 from collections.abc import Mapping
