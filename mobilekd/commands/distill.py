@@ -17,6 +17,7 @@ from torch import nn
 
 from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe, same_but_for_places
 from mobilekd.formats.runs import Run, RunInfo, open_run, write_run_info
+from mobilekd.formats.teacher import read_teacher, teacher_folder
 from mobilekd.losses import SUPERVISED_LOSSES, Objective, check_loss
 from mobilekd.metrics.calibrate import calibrate
 from mobilekd.students import build, check_student
@@ -26,7 +27,7 @@ from mobilekd.support.files import write_bytes, write_json
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.training.ensemble import TeacherEnsemble, check_taught, teacher_folder
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
@@ -86,7 +87,7 @@ def _check(recipe: Recipe, runs: Path) -> None:
     check_student(recipe.student)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
-        check_taught(teacher, teacher_folder(teacher, runs / recipe.name, index))
+        read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
 
 
 def control_of(recipe: Recipe) -> Recipe:

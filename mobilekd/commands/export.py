@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilekd.formats.artifact import Artifact
-from mobilekd.formats.runs import newest_run, open_run
+from mobilekd.formats.runs import newest_run, open_run, reading
 from mobilekd.lowering.pipeline import lower_run
 from mobilekd.support.progress import say
 
@@ -36,6 +36,7 @@ def export(
         f" {precision}"
     )
     folder = output or Path("artifacts") / name
-    return lower_run(
-        chosen, backend, precision, folder, cam=cam, verify=verify, overrides=overrides
-    )[0]
+    with reading(chosen, f"export {chosen.info.name}"):
+        return lower_run(
+            chosen, backend, precision, folder, cam=cam, verify=verify, overrides=overrides
+        )[0]

@@ -11,7 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekd.formats.recipe import LossTable, Recipe
 from mobilekd.formats.runs import METRICS
-from mobilekd.formats.teacher import RECORD, WEIGHTS, TeacherRecord, read_teacher, write_teacher
+from mobilekd.formats.teacher import (
+    RECORD,
+    WEIGHTS,
+    TeacherRecord,
+    read_teacher,
+    teacher_folder,
+    write_teacher,
+)
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
@@ -23,7 +30,6 @@ from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.teachers.network import build_teacher, check_teacher, save_teacher
 from mobilekd.teachers.shape_check import check_output_shape
-from mobilekd.training.ensemble import teacher_folder
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World

@@ -13,6 +13,7 @@
     evaluation/                    metrics.json, predictions.csv, figures
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +27,7 @@ from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
+from mobilekd.support.lock import locked
 
 #: What a part of a split is for.
 Role = Literal["train", "validation", "test"]
@@ -213,6 +215,13 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if DEFAULT_REFERENCE in references():
         return open_run(f"reference:{DEFAULT_REFERENCE}")
     raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def reading(run: Run, command: str) -> AbstractContextManager[None]:
+    """Hold a run for a command that only reads it: others may read too, and nobody trains in it.
+    Nobody writes a reference.
+    """
+    return nullcontext() if run.reference else locked(run.folder, command, shared=True)
 
 
 def read_split(path: Path) -> Split:

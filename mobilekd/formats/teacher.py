@@ -16,6 +16,7 @@ from pydantic import Field
 from mobilekd.formats.artifact import Interval, Label
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
+from mobilekd.formats.recipe import TeacherTable
 from mobilekd.formats.runs import METRICS, TeacherSummary
 from mobilekd.support.errors import UserError
 
@@ -66,11 +67,26 @@ class TeacherRecord(Document):
         return [self.validation[f"recall.{label.key}"].value or 0.0 for label in self.labels]
 
 
-def read_teacher(folder: Path) -> TeacherRecord:
-    """A teacher's record; a ``UserError`` where a file of the folder is not the one that ``teach``
-    wrote.
+def teacher_folder(table: TeacherTable, run: Path, index: int) -> Path:
+    """Where teacher ``index`` of the run at ``run`` lies: where its table says, else in the run."""
+    return Path(table.trained) if table.trained else run / "teachers" / str(index)
+
+
+def read_teacher(folder: Path, model: str | None = None) -> TeacherRecord:
+    """A teacher's record; a ``UserError`` where there is none, where it is not a ``model``, or
+    where a file of the folder is not the one that ``teach`` wrote.
     """
+    if not (folder / RECORD).exists():
+        raise UserError(
+            f"{folder}: no trained teacher{f' ({model})' if model else ''}; run mobilekd teach with"
+            " the same recipe first"
+        )
     record = read_document(folder / RECORD, TeacherRecord, "teacher", REMEDY)
+    if model not in (None, record.model):
+        raise UserError(
+            f"{folder}: holds a {record.model}, the recipe asks for a {model}; use another name, or"
+            " remove that folder"
+        )
     check_seal(folder / RECORD, "teacher", REMEDY)
     hashes = dict(record.files)
     if (folder / WEIGHTS).exists() or not (folder / LOGITS).exists():

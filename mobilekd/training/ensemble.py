@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable
 from mobilekd.formats.runs import TeacherSummary
-from mobilekd.formats.teacher import RECORD, REMEDY, WEIGHTS, TeacherRecord, read_teacher
+from mobilekd.formats.teacher import WEIGHTS, TeacherRecord, read_teacher, teacher_folder
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
@@ -239,31 +238,8 @@ class TeacherEnsemble:
         return {}
 
 
-def teacher_folder(table: TeacherTable, folder: Path, index: int) -> Path:
-    """Where teacher ``index`` of the run at ``folder`` lies: where its table says, else in the
-    run.
-    """
-    return Path(table.trained) if table.trained else folder / "teachers" / str(index)
-
-
-def check_taught(table: TeacherTable, place: Path) -> None:
-    """A ``UserError`` unless ``place`` holds a teacher of the table's model."""
-    if not (place / RECORD).exists():
-        raise UserError(
-            f"{place}: no trained teacher ({table.model}); run mobilekd teach with the same recipe"
-            " first"
-        )
-    record = read_document(place / RECORD, TeacherRecord, "teacher", REMEDY)
-    if record.model != table.model:
-        raise UserError(
-            f"{place}: holds a {record.model}, the recipe asks for a {table.model}; use another"
-            " name, or remove that folder"
-        )
-
-
 def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world: World) -> Member:
-    check_taught(table, place)
-    record = read_teacher(place)
+    record = read_teacher(place, table.model)
     if record.split_hash != experiment.split.hash():
         raise UserError(
             f"{place}: trained under another split, so it may know the test photographs; teach it"
