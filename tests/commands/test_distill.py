@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from fixtures.run import prepared
-from fixtures.teachers import believe
+from fixtures.teachers import believe, reseal
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -24,10 +24,9 @@ from mobilekd.cli import main
 from mobilekd.commands.distill import control_of, distill
 from mobilekd.commands.teach import teach
 from mobilekd.data import load
-from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import Recipe, load_recipe
 from mobilekd.formats.runs import open_run
-from mobilekd.formats.teacher import LOGITS, RECORD, TeacherRecord, read_teacher, write_teacher
+from mobilekd.formats.teacher import LOGITS, write_teacher
 from mobilekd.students import build
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
@@ -397,13 +396,13 @@ def test_a_kept_teacher_that_misses_photographs_or_is_cut_off_is_refused(
     kept: StoredLogits, tmp_path: Path
 ) -> None:
     dataclasses.replace(kept, train_ids=("other", *kept.train_ids[1:])).write()
-    write_teacher(kept.path.parent, read_teacher(kept.path.parent))
+    reseal(kept.path.parent)
     with pytest.raises(UserError, match=f"nothing of 1 photographs \\({kept.train_ids[0]}\\)"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
     kept.path.write_bytes(kept.path.read_bytes()[:500])
     with pytest.raises(UserError, match=r"logits.npz: changed since it was written"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
-    write_teacher(kept.path.parent, read_document(kept.path.parent / RECORD, TeacherRecord, ""))
+    reseal(kept.path.parent)
     with pytest.raises(UserError, match="not readable logits"):
         distill(taught_by(kept), tmp_path / "runs", control=False)
 
