@@ -46,6 +46,7 @@ PARTS = (
     "calibration.json",
     METRICS,
     "teacher_logits.safetensors",
+    "training_hashes.json",
 )
 
 REMEDY = "copy the run's folder whole, or distil it again"
