@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mobilekd.runners.native.build import cache_folder
+from mobilekd.support.files import cache_folder
 
 PACKAGES = {
     "onnxruntime": (

@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilekd.android.maven import cache, classpath
+from mobilekd.android.maven import classpath
 from mobilekd.android.runtime import MIN_SDK, Runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, sha256_file, write_text
+from mobilekd.support.files import cache_folder, new_folder, sha256_file, write_text
 
 TARGET_SDK = 34
 PACKAGE = "org.mobilekd.demo"
@@ -133,7 +133,7 @@ def app_classes(runtime: Runtime, version: str, tools: Toolchain) -> Path:
         "".join(sha256_file(jar) for jar in runtime.jars).encode()
     ).hexdigest()
     key = hashlib.sha256(f"{source_hash()}\n{jars_hash}\n{version}".encode()).hexdigest()[:16]
-    folder = cache() / "android" / f"classes-{key}"
+    folder = cache_folder() / "android" / f"classes-{key}"
     if folder.is_dir():
         return folder
     with new_folder(folder, replace=True) as work:

@@ -10,23 +10,9 @@ from pathlib import Path
 from mobilekd.android.sources import demo_sources
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_text
+from mobilekd.support.files import cache_folder, write_text
 
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
-
-
-def cache() -> Path:
-    """The user's cache for builds: ``MOBILEKD_CACHE``, else ``XDG_CACHE_HOME``, else ``~/.cache``,
-    each with ``mobilekd``.
-    """
-    named = os.environ.get("MOBILEKD_CACHE")
-    folder = (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def classpath(profile: str, tools: Toolchain) -> list[Path]:
@@ -35,12 +21,12 @@ def classpath(profile: str, tools: Toolchain) -> list[Path]:
     """
     pom = demo_sources() / "pom.xml"
     key = hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
-    remembered = cache() / "maven" / f"{profile}-{key}.txt"
+    remembered = cache_folder() / "maven" / f"{profile}-{key}.txt"
     if remembered.is_file():
         jars = [Path(line) for line in remembered.read_text(encoding="utf-8").splitlines()]
         if all(jar.is_file() for jar in jars):
             return jars
-    output = cache() / "maven" / f"{profile}-{key}.classpath"
+    output = cache_folder() / "maven" / f"{profile}-{key}.classpath"
     output.parent.mkdir(exist_ok=True)
     run(
         [
@@ -67,7 +53,7 @@ def artifact(coordinates: str, tools: Toolchain) -> Path:
     """
     group, name, version, *packaging = coordinates.split(":")
     kind = packaging[0] if packaging else "jar"
-    folder = cache() / "maven" / "files"
+    folder = cache_folder() / "maven" / "files"
     kept = folder / f"{name}-{version}.{kind}"
     if kept.is_file():
         return kept

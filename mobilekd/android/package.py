@@ -16,14 +16,13 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from mobilekd.android.compile import KEEP, dex, resources
-from mobilekd.android.maven import cache
 from mobilekd.android.runtime import Runtime
 from mobilekd.android.sources import source_hash
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.preprocess import open_photograph
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder
+from mobilekd.support.files import cache_folder, new_folder
 
 #: Zip's earliest date; a build must not carry its own.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -53,7 +52,7 @@ def shell(
     key = hashlib.sha256(
         json.dumps([source_hash(KEEP), runtime.sha256, sorted(abis), name, version]).encode()
     ).hexdigest()[:16]
-    folder = cache() / "android" / f"shell-{key}"
+    folder = cache_folder() / "android" / f"shell-{key}"
     if not folder.is_dir():
         with new_folder(folder, replace=True) as work:
             resources(work, name, version, tools)
@@ -142,7 +141,7 @@ def sign(apk: Path, keystore: Path | None, tools: Toolchain) -> None:
 
 def debug_key(tools: Toolchain) -> Path:
     """The key for everything that is only tried out, made once; only its owner may read it."""
-    key = cache() / "android" / "debug.p12"
+    key = cache_folder() / "android" / "debug.p12"
     if not key.is_file():
         key.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=key.parent) as name:  # only the owner may enter it

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mobilekd.android.maven import artifact, cache
+from mobilekd.android.maven import artifact
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import new_folder, sha256_file, sha256_tree
+from mobilekd.support.files import cache_folder, new_folder, sha256_file, sha256_tree
 
 OFFICIAL = "org.pytorch:executorch-android"
 
@@ -136,7 +136,7 @@ def _from_aar(file: Path, name: str, version: str, tools: Toolchain) -> Runtime:
 
 
 def _community(tools: Toolchain) -> Runtime:
-    folder = cache() / "android" / f"{_NPM_NAME}-{_NPM_VERSION}"
+    folder = cache_folder() / "android" / f"{_NPM_NAME}-{_NPM_VERSION}"
     if not folder.is_dir():
         npm = shutil.which("npm")
         if npm is None:
@@ -198,7 +198,7 @@ def _with_fbjni(
 
 
 def _unpacked(aar: Path) -> Path:
-    folder = cache() / "android" / f"{aar.stem}-{sha256_file(aar)[:16]}"
+    folder = cache_folder() / "android" / f"{aar.stem}-{sha256_file(aar)[:16]}"
     if not folder.is_dir():
         try:
             with new_folder(folder) as work, zipfile.ZipFile(aar) as archive:

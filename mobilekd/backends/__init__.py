@@ -5,12 +5,12 @@ Files that start with ``_`` are shared by several backends. Never imports infere
 training: a backend lowers one graph and runs one file.
 """
 
-import difflib
 from importlib import import_module
 from pathlib import Path
 
 from mobilekd.backends.base import Backend, Lowered
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
 
 __all__ = ["Backend", "Lowered", "get", "names"]
 
@@ -28,11 +28,6 @@ def names() -> list[str]:
 def get(name: str) -> Backend:
     """The backend of that name."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), 1, 0.4)
-        raise UserError(
-            f"--backend {name}: unknown; "
-            + (f"did you mean {near[0]}? " if near else "")
-            + f"known: {', '.join(names())}"
-        )
+        raise UserError(unknown(f"--backend {name}", name, names()))
     backend: Backend = import_module(f"mobilekd.backends.{name.replace('-', '_')}").BACKEND
     return backend

@@ -3,11 +3,12 @@ with examples.
 """
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+from mobilekd.support.words import nearest, unknown
 
 
 class Answer(NamedTuple):
@@ -78,22 +79,17 @@ class Commands:
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The arguments; an unknown command or option exits with 2 and the nearest known one."""
         if argv and not argv[0].startswith("-") and argv[0] not in self.parsers:
-            self.root.error(f"no command {argv[0]}{nearest(argv[0], self.parsers)}")
-        arguments, unknown = self.root.parse_known_args(argv)
-        if unknown:
+            self.root.error(unknown(f"command {argv[0]}", argv[0], self.parsers))
+        arguments, extra = self.root.parse_known_args(argv)
+        if extra:
             parser = self.parsers.get(arguments.command, self.root)
             options = [option for action in parser._actions for option in action.option_strings]
-            parser.error(f"unexpected {unknown[0]}{nearest(unknown[0].partition('=')[0], options)}")
+            guess = nearest(extra[0].partition("=")[0], options)
+            parser.error(f"unexpected {extra[0]}" + (f", did you mean {guess}?" if guess else ""))
         if arguments.command is None:
             self.root.print_help()
             sys.exit(0)
         return arguments
-
-
-def nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """``", did you mean X?"`` for the nearest known word, else nothing."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from mobilekd.formats.integrity import check_files, check_seal, file_hashes, wri
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.lock import locked
+from mobilekd.support.words import unknown
 
 #: What a part of a split is for.
 Role = Literal["train", "validation", "test"]
@@ -189,9 +190,7 @@ def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
     if text.startswith("reference:"):
         wanted = text.removeprefix("reference:")
         if wanted not in references():
-            raise UserError(
-                f"{text}: no such reference; shipped are: {', '.join(references()) or 'none'}"
-            )
+            raise UserError(unknown(text, wanted, references()))
         return _open(Path(str(files("mobilekd"))) / "reference" / wanted, reference=True)
     for folder in (Path(name), root / text):
         if (folder / "run.json").exists():

@@ -5,7 +5,6 @@ Every loss stays a pure function; what has state lives here and is never exporte
 without a label (target -1) take part in every loss but the supervised ones.
 """
 
-import difflib
 import inspect
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from mobilekd.losses.registry import FEATURE_LOSSES, LOSSES, SUPERVISED_LOSSES
 from mobilekd.losses.taps import Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say
+from mobilekd.support.words import unknown
 
 #: Losses between logits that look at the target as well, so that a photograph without a label is
 #: left out.
@@ -177,17 +177,11 @@ class Objective(nn.Module):
 def check_loss(table: LossTable) -> None:
     """A loss or option that does not exist is named with its nearest neighbour."""
     if table.name not in LOSSES:
-        near = difflib.get_close_matches(table.name, LOSSES, 1, 0.4)
-        raise UserError(
-            f"losses: unknown loss {table.name}; "
-            + (f"did you mean {near[0]}?" if near else f"known: {', '.join(LOSSES)}")
-        )
+        raise UserError(unknown(f"loss {table.name}", table.name, LOSSES))
     known = list(inspect.signature(LOSSES[table.name]).parameters)[3:]
     for option, value in table.options.items():
         if option not in known:
-            near = difflib.get_close_matches(option, known, 1, 0.4)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
-            raise UserError(f"losses: {table.name} has no option {option}; {hint}")
+            raise UserError(unknown(f"option {option} of loss {table.name}", option, known))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise UserError(
                 f"losses: {table.name}: {option} is {value!r}, not a number; write for example"

@@ -1,6 +1,5 @@
 """Look at layers inside a network by name while it runs."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,8 @@ class Taps:
         known = dict(model.named_modules())
         for name in layers:
             if name not in known:
-                near = ", ".join(difflib.get_close_matches(name, list(known), 3, 0.3)) or ", ".join(
-                    list(known)[1:6]
-                )
-                raise UserError(f"layer {name}: not in {type(model).__name__}; near are: {near}")
+                layer = f"layer {name} of {type(model).__name__}"
+                raise UserError(unknown(layer, name, filter(None, known)))
         self._layers = {name: known[name] for name in layers}
 
     def __enter__(self) -> "Taps":

@@ -32,6 +32,7 @@ from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
 from mobilekd.support.progress import say
+from mobilekd.support.words import unknown
 
 if TYPE_CHECKING:
     from mobilekd.lowering.checks import Export, ParityReport
@@ -57,10 +58,10 @@ def lower_run(
     """
     lowering = get(backend)
     if precision not in lowering.precisions:
-        raise UserError(f"--precision {precision}: {backend} has {', '.join(lowering.precisions)}")
-    unknown = sorted(set(verify) - {"arm"})
-    if unknown:
-        raise UserError(f"--verify {unknown[0]}: unknown; the only one is arm")
+        given = f"--precision {precision} of {backend}"
+        raise UserError(unknown(given, precision, lowering.precisions))
+    for word in sorted(set(verify) - {"arm"}):
+        raise UserError(unknown(f"--verify {word}", word, ["arm"]))
     foreign = [text for text in overrides if text.split(".")[0] not in OPEN_TABLES]
     if foreign:
         raise UserError(

@@ -18,6 +18,7 @@ from mobilekd.formats.artifact import MALIGNANT, MELANOMA, Calibration, Interval
 from mobilekd.metrics import weighted
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
 
 #: Draws are made in blocks of this many weights, which bounds memory at about 100 MB whatever the
 #: set's size.
@@ -182,7 +183,7 @@ def named_metric(name: str, keys: Sequence[str]) -> Metric:
         if indices
     }
     if name not in known:
-        raise UserError(f"{name}: no such metric; known are: {', '.join(known)}")
+        raise UserError(unknown(f"metric {name}", name, known))
     return known[name]
 
 

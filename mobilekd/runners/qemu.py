@@ -16,6 +16,7 @@ from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.provenance import utc_now
+from mobilekd.support.words import unknown
 
 # Without dot product, with it (two designs), with SVE. `max` adds SME, under which XNNPACK's int8
 # answers were found wrong.
@@ -72,7 +73,7 @@ def _emulator(cpu: str) -> str:
         raise CannotRunHere(f"qemu:{cpu}: no qemu-aarch64 on this machine; {build.INSTALL}")
     name, *features = cpu.split(",")
     if name not in PROCESSORS:
-        raise UserError(f"qemu:{cpu}: unknown processor; use one of {', '.join(PROCESSORS)}")
+        raise UserError(unknown(f"qemu:{cpu}", cpu, PROCESSORS))
     if any(feature.replace("=", "").isalnum() is False for feature in features):
         raise UserError(f"qemu:{cpu}: features are written as sve=off")
     return emulator

@@ -4,7 +4,6 @@
 A new student is one new file, registered in ``NAMES``. Never imports data, losses or backends.
 """
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
 from mobilekd.students.weights import check_weights, hub_state, keep_what_fits, read_state
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
 
 __all__ = ["NAMES", "Deployable", "build", "check_student", "load"]
 
@@ -35,11 +35,7 @@ def check_student(table: StudentTable) -> None:
 def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None]:
     """The network, and timm's name of its weights where the table asks for a hub's."""
     if table.model not in NAMES:
-        near = difflib.get_close_matches(table.model, NAMES, 1, 0.4)
-        raise UserError(
-            f"student.model {table.model}: unknown; "
-            + (f"did you mean {near[0]}?" if near else f"known: {', '.join(NAMES)}")
-        )
+        raise UserError(unknown(f"student.model {table.model}", table.model, NAMES))
     if table.model == "lesionnet":
         if table.adapt or table.weights == "hub":
             raise UserError(

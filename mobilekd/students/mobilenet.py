@@ -7,7 +7,6 @@ on modules and the state dict keeps timm's own names. Convolutions pad symmetric
 that into the convolution, TensorFlow's 'same' becomes a pad operator.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from mobilekd.students.bounds import NORM_EPS, bound_bottlenecks
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
 
 
 class Relu6Gate(nn.Module):
@@ -214,11 +214,7 @@ def adapt(spec: Spec, names: tuple[str, ...]) -> Spec:
     for text in names:
         name, colon, value = text.partition(":")
         if name not in ADAPTATIONS:
-            near = difflib.get_close_matches(name, ADAPTATIONS, 1, 0.4)
-            raise UserError(
-                f"student.adapt {text}: unknown; "
-                + (f"did you mean {near[0]}?" if near else f"known: {', '.join(ADAPTATIONS)}")
-            )
+            raise UserError(unknown(f"student.adapt {text}", name, ADAPTATIONS))
         edit, takes_number = ADAPTATIONS[name]
         if takes_number != bool(colon):
             raise UserError(

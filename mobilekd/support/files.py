@@ -21,6 +21,24 @@ from mobilekd.support.errors import UserError
 PARTIAL, REPLACED, WHOLE = "partial", "replaced", "whole"
 
 
+def cache_folder() -> Path:
+    """The user's cache, made if need be: ``MOBILEKD_CACHE``, else ``mobilekd`` below
+    ``XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    own, shared = os.environ.get("MOBILEKD_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = Path(own) if own else Path(shared or "~/.cache") / "mobilekd"
+        folder = folder.expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # without a home ~ stands for nothing
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"cache {own or shared or '~/.cache'}: cannot be made ({reason}); set MOBILEKD_CACHE to"
+            " a folder that you may write to"
+        ) from None
+    return folder
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the whole new one, never a
     part. What a killed process left of an earlier attempt is removed.

@@ -1,11 +1,14 @@
 """Answers to an unknown word: what was given, all that is known, a guess only when it is near."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Least share of letters that two words have in common (difflib's ratio) to be called near: one
 #: letter of four may be wrong.
 NEAR = 0.75
+
+#: Words that a message lists; of more, the nearest stand for all.
+MOST = 40
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -13,22 +16,35 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     Case, and whether parts are joined by ``-`` or ``_``, make no difference.
     """
-    by_spelling = {_plain(one): one for one in known}
-    near = difflib.get_close_matches(_plain(word), list(by_spelling), 1, NEAR)
-    return by_spelling[near[0]] if near else None
+    near = _nearest(word, list(known), 1, NEAR)
+    return near[0] if near else None
 
 
 def choices(word: str, known: Iterable[str]) -> str:
-    """``did you mean xnnpack? known: portable, xnnpack``, without the guess where none is near."""
-    known = list(known)
-    guess = nearest(word, known)
-    listed = f"known: {', '.join(known) or 'none'}"
+    """``did you mean xnnpack? known: portable, xnnpack``; no guess where none is near.
+
+    Of more than ``MOST`` known words only the nearest are listed, after their number.
+    """
+    words = list(known)
+    if len(words) > MOST:
+        listed = f"{len(words)} are known, the nearest: {', '.join(_nearest(word, words, 3, 0.0))}"
+    else:
+        listed = f"known: {', '.join(words) or 'none'}"
+    guess = nearest(word, words)
     return f"did you mean {guess}? {listed}" if guess else listed
 
 
-def unknown(what: str, word: str, known: Iterable[str]) -> str:
-    """``no backend xnpack; did you mean xnnpack? known: portable, xnnpack``."""
-    return f"no {what} {word or '(nothing given)'}; {choices(word, known)}"
+def unknown(given: str, word: str, known: Iterable[str]) -> str:
+    """``--backend xnpack: unknown; did you mean xnnpack? known: portable, xnnpack``: ``given`` is
+    how the word was given, in the user's terms.
+    """
+    return f"{given}: unknown; {choices(word, known)}"
+
+
+def _nearest(word: str, known: Sequence[str], most: int, least: float) -> list[str]:
+    by_spelling = {_plain(one): one for one in known}
+    near = difflib.get_close_matches(_plain(word), list(by_spelling), most, least)
+    return [by_spelling[one] for one in near]
 
 
 def _plain(word: str) -> str:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from mobilekd.android.compile import app_classes, kotlin, platform
 from mobilekd.android.maven import artifact as maven_file
-from mobilekd.android.maven import cache, classpath
+from mobilekd.android.maven import classpath
 from mobilekd.android.runtime import COMMUNITY, Runtime, runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
@@ -25,7 +25,7 @@ from mobilekd.commands.predict import predict
 from mobilekd.data.synthetic import load
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, sha256_tree
+from mobilekd.support.files import cache_folder, new_folder, sha256_tree
 
 JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -76,7 +76,7 @@ def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
     key = hashlib.sha256(
         f"{source_hash()}{sha256_tree(tests)}{chosen.sha256}".encode()
     ).hexdigest()[:16]
-    folder = cache() / "android" / f"tests-{key}"
+    folder = cache_folder() / "android" / f"tests-{key}"
     if folder.is_dir():
         return folder
     app = app_classes(chosen, "0.1.0", tools)

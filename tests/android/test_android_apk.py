@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from mobilekd.android import package, toolchain
-from mobilekd.android.maven import cache
 from mobilekd.android.proof import EXPORTED, PAGE, alignments, prove
 from mobilekd.android.runtime import Runtime, may_meet
 from mobilekd.commands.apk import apk
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import cache_folder
 
 ABIS = ("arm64-v8a", "x86_64")
 
@@ -97,9 +97,9 @@ def test_the_shipped_reference_s_own_app(tools, community, reference, tmp_path):
 @pytest.mark.long
 def test_compiling_everything_again_gives_the_same(built, artifact, tmp_path, monkeypatch):
     """Without the cached shell: Kotlin, R8, aapt and zip, all of it once more."""
-    cached = cache()
+    cached = cache_folder()
     monkeypatch.setenv("MOBILEKD_CACHE", str(tmp_path / "cache"))
-    cache()
+    cache_folder()
     (tmp_path / "cache/maven").symlink_to(cached / "maven")
     again = apk(artifact, aar="community", output=tmp_path / "again.apk")
     first, second = (

@@ -81,7 +81,7 @@ def test_help_costs_at_most_6_bare_starts():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["distil"], "no command distil, did you mean distill?"),
+        (["distil"], "command distil: unknown; did you mean distill?"),
         (["distill", "demo", "--rsume"], "unexpected --rsume, did you mean --resume?"),
         (["distill"], "RECIPE"),
         (["bench", "x", "--threads", "none"], "none is not a whole number above 0"),

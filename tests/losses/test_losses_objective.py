@@ -252,7 +252,10 @@ def test_taps_see_a_students_layers_and_leave_nothing_behind() -> None:
         ({"name": "hinton", "options": {"temperature": "hot"}}, "'hot', not a number"),
         ({"name": "hinton", "options": {"temperature": 0}}, "must be above 0"),
         ({"name": "fitnets", "student_layer": None}, "give student_layer and teacher_layer"),
-        ({"name": "fitnets", "student_layer": "sten"}, "layer sten: not in Net; near are: stem"),
+        (
+            {"name": "fitnets", "student_layer": "sten"},
+            "layer sten of Net: unknown; did you mean stem?",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named_with_its_remedy(

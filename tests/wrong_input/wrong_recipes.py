@@ -45,7 +45,7 @@ def mixup_with_cached_views(here: Path) -> list[str]:
     return ["distill", "demo", "--set", "train.mixup=0.2", "--set", "train.views=2"]
 
 
-@kind("unknown loss hintonn", "hinton")
+@kind("loss hintonn: unknown", "did you mean hinton?")
 def unknown_loss(here: Path) -> list[str]:
     return ["distill", "demo", *SMALL, "--set", "losses.0.name=hintonn"]
 

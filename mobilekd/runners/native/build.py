@@ -8,7 +8,6 @@ and flags; the same inputs give the same bytes.
 
 import hashlib
 import importlib.util
-import os
 import platform
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mobilekd.support.errors import CannotRunHere
-from mobilekd.support.files import new_folder, sha256_file, write_json
+from mobilekd.support.files import cache_folder, new_folder, sha256_file, write_json
 from mobilekd.support.progress import say
 
 SOURCES = Path(__file__).resolve().parent
@@ -84,18 +83,6 @@ class Toolchain:
         if not path.is_absolute():
             raise CannotRunHere(f"{name}: {self.compiler} has none to bundle; {INSTALL}")
         return path.resolve()
-
-
-def cache_folder() -> Path:
-    """Where bundles and the arm64 wheel are kept: ``MOBILEKD_CACHE``, else the user's cache
-    folder.
-    """
-    own = os.environ.get("MOBILEKD_CACHE")
-    return (
-        Path(own)
-        if own
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilekd"
-    )
 
 
 def machine() -> str:

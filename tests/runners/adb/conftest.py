@@ -11,7 +11,7 @@ import pytest
 from fixtures.bench import tiny_artifact
 from pretend_phone import Phone
 
-from mobilekd.runners.native.build import cache_folder
+from mobilekd.support.files import cache_folder
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from mobilekd.lowering import checks as checks_module
 from mobilekd.runners import qemu
 from mobilekd.runners.native import build
 from mobilekd.support.errors import GateError, UserError
-from mobilekd.support.files import sha256_file
+from mobilekd.support.files import cache_folder, sha256_file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -220,7 +220,7 @@ def test_the_build_is_reproducible(tmp_path, monkeypatch):
     """Another cache folder, so another path of the wheel too: the same bytes."""
     first = sha256_file(build.arm_bundle() / build.PROGRAM)
     shutil.copytree(
-        build.cache_folder() / f"executorch-{build.executorch_version()}-aarch64",
+        cache_folder() / f"executorch-{build.executorch_version()}-aarch64",
         tmp_path / "wheel",
     )
     monkeypatch.setattr(build, "arm_wheel", lambda: tmp_path / "wheel" / "executorch")
