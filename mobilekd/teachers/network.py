@@ -5,7 +5,6 @@ Several teachers are one: the (weighted) mean of their probabilities (arXiv 2009
 as its logarithm, so that whatever takes one teacher's logits takes an ensemble's.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from mobilekd.students.weights import check_weights, read_state
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say
+from mobilekd.support.words import choices
 from mobilekd.teachers.surgery import (
     avoid_onednn_overflow,
     drop_imagenet_parts,
@@ -42,8 +42,7 @@ def check_teacher(table: TeacherTable) -> None:
         known = timm.is_model(name)
     if not known:
         names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
-        near = ", ".join(difflib.get_close_matches(name, names, 3, 0.4))
-        raise UserError(f"teacher {table.model}: not a {library} model; near are: {near or 'none'}")
+        raise UserError(f"teacher {table.model}: not a {library} model; {choices(name, names)}")
     check_weights(table.weights)
 
 

@@ -55,7 +55,7 @@ def unknown_student(here: Path) -> list[str]:
     return ["distill", "demo", *SMALL, "--set", "student.model=mobilenetv9"]
 
 
-@kind("torchvision:mobilnet_v2", "near are")
+@kind("torchvision:mobilnet_v2", "did you mean mobilenet_v2?")
 def unknown_teacher(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "teachers.0.model=torchvision:mobilnet_v2"]
 
