@@ -21,7 +21,8 @@ from mobilekd.support.files import sha256_json
 from mobilekd.support.words import choices
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
+#: Counts; what is above the bound is a slip of the keyboard, and fits no array.
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Scale = Annotated[float, Field(gt=0)]
 #: At most what a TOML integer holds; every generator takes it.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -50,7 +51,7 @@ class SplitTable(Document):
     by: Literal["lesion", "photograph", "lists"] = "lesion"
     validation: Fraction = 0.1
     test: Fraction = 0.2
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
     lists: str | None = Field(
         None, description="lists: a JSON file {train: [ids], validation: [ids], test: [ids]}"
     )
@@ -107,12 +108,13 @@ class TrainTable(Document):
     views: int = Field(
         0,
         ge=0,
+        lt=2**31,
         description="0 draws fresh views; n draws epoch % n of n fixed views and caches teachers",
     )
     compile: Literal["auto", "yes", "no"] = Field(
         "auto", description="torch.compile; auto on a CPU when the run is long enough to pay"
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves it to torch")
+    threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0 leaves it to torch")
 
 
 class TeacherTable(Document):

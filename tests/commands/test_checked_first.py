@@ -3,6 +3,7 @@ comes before an epoch.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ from safetensors.torch import load_file, save_file
 
 from mobilekd.commands import sweep as sweeping
 from mobilekd.commands.distill import distill
+from mobilekd.commands.export import export
 from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.formats.teacher import read_teacher
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
+from mobilekd.support.lock import locked
 from mobilekd.training.loop import Trainer
 from mobilekd.training.state import CHECKPOINT, read_checkpoint
 
@@ -343,3 +346,20 @@ def test_what_a_run_says_of_its_teachers_is_checked(place: Path) -> None:
     write_json(folder / "teacher.json", {"model": "test_resnet"})
     with pytest.raises(UserError, match=r"teacher.json: not a valid teacher"):
         read_teacher(folder)
+
+
+def test_a_folder_that_another_command_works_in_is_refused(place: Path) -> None:
+    """Whoever came first goes on undisturbed, and the message says who it is."""
+    runs, recipe = place / "runs", small(place / "photographs")
+    commands: list[Callable[[], object]] = [
+        lambda: teach(recipe, runs),
+        lambda: distill(recipe, runs),
+        lambda: export(runs / "demo", output=place / "artifact"),
+    ]
+    words = rf"mobilekd distill demo \(process {os.getpid()}, since .*Z\) is working on it"
+    with locked(runs / "demo", "distill demo"):
+        for command in commands:
+            refused(command, runs, words)
+    with locked(runs / "demo-control", "distill demo"):
+        refused(lambda: distill(recipe, runs), runs, words)
+    assert len(teach(recipe, runs)) == 1

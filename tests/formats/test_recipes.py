@@ -81,6 +81,9 @@ def test_a_recipe_that_an_editor_began_with_a_byte_order_mark_is_read(tmp_path: 
 def test_a_seed_that_no_generator_takes_is_refused() -> None:
     """TOML's own limit; every generator takes what is below."""
     assert load_recipe("demo", [f"seed={2**63 - 1}"]).seed == 2**63 - 1
-    for key in ("seed", "data.seed"):
+    for key in ("seed", "data.seed", "split.seed"):
         with pytest.raises(UserError, match=rf"{key}: .*less than {2**63}"):
             load_recipe("demo", [f"{key}={2**63}"])
+    for key in ("train.epochs", "train.batch_size", "train.views", "train.threads", "data.count"):
+        with pytest.raises(UserError, match=rf"{key}: .*less than"):
+            load_recipe("demo", [f"{key}={10**18}"])
