@@ -152,7 +152,7 @@ def test_timms_names_with_a_colon_are_handed_on_whole(tmp_path: Path) -> None:
     """``local-dir:`` and ``hf-hub:`` belong to timm's own names; only ours are taken off."""
     (tmp_path / "config.json").write_text('{"architecture": "test_resnet", "num_classes": 10}')
     network = build_teacher(TeacherTable(model=f"local-dir:{tmp_path}"), 3)
-    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    assert network.eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     assert type(build_teacher(TeacherTable(model="timm:test_resnet"), 3)) is type(network)
     with pytest.raises(UserError, match=r"teacher local-dir:/nowhere: cannot be made .*config"):
         build_teacher(TeacherTable(model="local-dir:/nowhere"), 3)

@@ -5,6 +5,7 @@ artifact already.
 import shutil
 from pathlib import Path
 
+from fixtures.run import reseal_run
 from wrong_kinds import kind
 
 # ---- runs
@@ -30,6 +31,7 @@ def student_with_nan_weights(here: Path) -> list[str]:
     name = next(name for name in state if name.endswith("weight"))
     state[name][:] = float("nan")
     save_file(state, path)
+    reseal_run(path.parent)
     return ["evaluate", "demo", "--output", "found"]
 
 
@@ -39,14 +41,14 @@ def export_of_nan_weights(here: Path) -> list[str]:
     return ["export", "demo", "--output", "made"]
 
 
-@kind("student.safetensors", "not a readable")
+@kind("student.safetensors", "changed since it was written")
 def truncated_student(here: Path) -> list[str]:
     path = here / "runs/demo/student.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     return ["evaluate", "demo", "--output", "found"]
 
 
-@kind("student.safetensors", "missing from the run", "distil it again")
+@kind("student.safetensors", "missing from the folder", "distil it again")
 def run_without_its_student(here: Path) -> list[str]:
     (here / "runs/demo/student.safetensors").unlink()
     return ["evaluate", "demo", "--output", "found"]
@@ -57,14 +59,34 @@ def other_recipe_under_the_same_name(here: Path) -> list[str]:
     return ["distill", "demo", "--smoke", "--set", "student.width=0.5"]
 
 
-@kind("checkpoint", "another recipe", "remove")
+@kind("checkpoint", "another recipe", "another name")
 def stale_checkpoint(here: Path) -> list[str]:
+    return with_checkpoint(
+        here,
+        identity="of another recipe",
+        epoch=1,
+        model={},
+        average={},
+        objective={},
+        optimizer={},
+        seconds=1.0,
+        images=1,
+        metrics="",
+    )
+
+
+@kind("checkpoint", "not a whole checkpoint (model: missing)", "remove")
+def checkpoint_without_its_weights(here: Path) -> list[str]:
+    return with_checkpoint(here, identity="of this recipe", epoch=1)
+
+
+def with_checkpoint(here: Path, **content: object) -> list[str]:
     shutil.rmtree(here / "runs/demo/teachers/0")
     work = here / "runs/demo/teachers/.0.training"
     work.mkdir()
     import torch
 
-    torch.save({"identity": "of another recipe", "epoch": 1}, work / "checkpoint.pt")
+    torch.save(content, work / "checkpoint.pt")
     return ["teach", "demo", "--smoke", "--resume"]
 
 
