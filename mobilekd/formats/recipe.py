@@ -273,8 +273,8 @@ def shape(table: Document) -> dict[str, Any]:
     counts as ``"file"``.
     """
     document = table.model_dump(mode="json", exclude=set(PLACES | RESOURCES))
-    if document.get("weights") not in (None, "hub"):
-        document["weights"] = "file"
+    if "weights" in document and document["weights"] != "hub":
+        document["weights"] = "file" if document["weights"] else None
     return document
 
 

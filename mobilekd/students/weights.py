@@ -36,18 +36,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def weights_hash(weights: str | None) -> str | None:
-    """What a recipe's weights key stands for: the hash of its file; ``hub`` and None are
-    themselves.
+    """What a recipe's weights key stands for: the hash of its file, ``hub``, or None where nothing
+    is loaded (an empty key, too).
     """
-    if weights in (None, "hub"):
-        return weights
+    if not weights or weights == "hub":
+        return weights or None
     check_weights(weights)
     return sha256_file(Path(weights))
 
 
 def check_weights(weights: str | None) -> None:
-    """A ``UserError`` unless a recipe's weights key is None, ``hub`` or a file."""
-    if weights not in (None, "hub") and not Path(weights).is_file():
+    """A ``UserError`` unless a recipe's weights key is empty, ``hub`` or a file."""
+    if weights and weights != "hub" and not Path(weights).is_file():
         raise UserError(
             f"{weights}: no such weights file, or none that you may read; check the recipe's"
             " weights key, or write hub"

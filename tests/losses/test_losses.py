@@ -384,17 +384,16 @@ def test_every_loss_names_its_paper(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-@pytest.mark.parametrize("both", [False, True])
-def test_outputs_that_are_all_equal_have_a_finite_gradient(name: str, both: bool) -> None:
+def test_outputs_that_are_all_equal_have_a_finite_gradient(name: str) -> None:
     """A student that says the same of every class and every photograph must be able to learn."""
     maps = name in ("fitnets", "attention_transfer")
     shape = (6, 5, 2, 2) if maps else (6, 5)
     student = torch.full(shape, 0.3, requires_grad=True)
-    teacher = student.detach() if both else torch.randn(shape, generator=torch.manual_seed(0))
-    value = LOSSES[name](student, teacher, torch.arange(6) % 5).mean()
-    (gradient,) = torch.autograd.grad(value, student, allow_unused=True)
-    assert torch.isfinite(value)
-    assert torch.isfinite(gradient).all()
+    for teacher in (student.detach(), torch.randn(shape, generator=torch.manual_seed(0))):
+        value = LOSSES[name](student, teacher, torch.arange(6) % 5).mean()
+        (gradient,) = torch.autograd.grad(value, student)
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
 
 
 def test_a_deviation_above_rounding_is_divided_out_as_before() -> None:

@@ -88,15 +88,16 @@ def test_a_machine_that_cannot_compile_trains_eagerly(
             "#!/bin/sh\necho 'fatal error: Python.h: No such file or directory' >&2\nexit 1\n"
         )
         compiler.chmod(0o755)
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (str(compiler),))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     x = torch.rand(2, 3, 8, 8)
     wanted = copy.deepcopy(model)(x)
-    forward = compiled_or_eager(model, "demo")
-    assert torch.equal(forward(x), wanted)
-    forward(x)
+    torch._dynamo.reset()
+    broken = {"cpp.cxx": (str(compiler),), "force_disable_caches": True}
+    with torch._inductor.config.patch(broken):
+        forward = compiled_or_eager(model, "demo")
+        assert torch.equal(forward(x), wanted)
+        forward(x)
     said = capsys.readouterr().err
     assert said.count("demo: eager, because torch.compile failed here (") == 1
     assert "mobilekd doctor" in said
