@@ -6,6 +6,7 @@ its model to the module of this folder that it belongs to, and read it with ``re
 key that later versions bring needs a default, so that files written before are still read.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,7 +85,13 @@ def _refusal(error: ValidationError, kind: Any, what: str, remedy: str) -> str:
     problems = error.errors(include_url=False)
     for problem in problems:
         given, read = problem["input"], problem.get("ctx", {}).get("expected", "")
-        if problem["loc"] == ("schema_version",) and type(given) is int and given > int(read):
+        known = [int(number) for number in re.findall(r"\d+", str(read))]
+        if (
+            problem["loc"] == ("schema_version",)
+            and type(given) is int
+            and known
+            and given > max(known)
+        ):
             return f"{what} of version {given}, this mobilekd reads version {read}; update mobilekd"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"not a valid {what}: {explain(problems[0], kind)}{more}; {remedy}"

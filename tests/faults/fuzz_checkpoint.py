@@ -56,7 +56,8 @@ def trainer(folder: Path) -> Callable[[], object]:
         )
         images = TrainingImages(tuple("abcd"), targets, pixels)
         with contextlib.redirect_stderr(io.StringIO()):
-            return trainer.fit(images, Validation(pixels, targets), None, resume=True)
+            trainer.restore()
+            return trainer.fit(images, Validation(pixels, targets), None)
 
     return go
 

@@ -9,6 +9,7 @@ bytes also choose edits of a valid document: values of another kind, keys too ma
 """
 
 import copy
+import io
 import json
 import mmap
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import atheris
+import numpy as np
 
 #: Feeds one input; returns or raises.
 Target = Callable[[bytes], object]
@@ -101,13 +103,23 @@ def flipped(raw: bytes, data: bytes) -> bytes:
     return bytes(changed)
 
 
+def unsealed(document: Any) -> Any:
+    """A document as it was before documents carried hashes."""
+    if isinstance(document, dict) and {"sha256", "files"} & document.keys():
+        empty = {"files": {}} if "sha256" in document and "files" in document else {}
+        return {key: value for key, value in document.items() if key != "sha256"} | empty
+    return document
+
+
 def _as_text(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=True).encode()
 
 
 def _document(path: Path, read: Callable[[], object]) -> Target:
-    """Half of the inputs are the JSON file's text, half are edits of what stands there now."""
-    valid = json.loads(path.read_text(encoding="utf-8"))
+    """Half of the inputs are the JSON file's text, half are edits of what stands there now,
+    without the hashes that refuse all of them alike.
+    """
+    valid = unsealed(json.loads(path.read_text(encoding="utf-8")))
 
     def target(data: bytes) -> object:
         path.write_bytes(_as_text(edited(valid, data[1:])) if data[:1] > b"@" else data[1:])
@@ -178,6 +190,8 @@ def run(seeds: Path, work: Path) -> Target:
     with instrumented():
         from mobilekd.formats.runs import open_run
     folder = Path(shutil.copytree(seeds / "runs" / "small", work / "small"))
+    info = folder / "run.json"
+    info.write_bytes(_as_text(unsealed(json.loads(info.read_text(encoding="utf-8")))))
 
     def read() -> object:
         opened = open_run(folder)
@@ -199,20 +213,43 @@ def run(seeds: Path, work: Path) -> Target:
 
 def teacher(seeds: Path, work: Path) -> Target:
     with instrumented():
-        from mobilekd.teachers.network import read_weights
-        from mobilekd.teachers.stored_logits import LOGITS, read_stored_logits
+        from mobilekd.formats.teacher import LOGITS, read_teacher
+        from mobilekd.students.weights import read_state
+        from mobilekd.teachers.logit_cache import LogitCache
+        from mobilekd.teachers.stored_logits import read_stored_logits
     folder = Path(shutil.copytree(seeds / "runs" / "small" / "teachers" / "0", work / "0"))
-    weights, logits = folder / "weights.safetensors", folder / LOGITS
-    raw = weights.read_bytes()
-    view = next((seeds / "runs" / ".cache" / "teachers").glob("*/view-*.npz")).read_bytes()
+    record = _document(folder / "teacher.json", lambda: read_teacher(folder))
+    weights, logits = work / "odd.safetensors", work / "kept" / LOGITS
+    logits.parent.mkdir()
+    raw = (folder / "weights.safetensors").read_bytes()
+    cached = next((seeds / "runs" / ".cache" / "teachers").glob("*/view-*.npz"))
+    stored = io.BytesIO()
+    with np.load(cached) as view:
+        ids, table = view["ids"], view["logits"]
+    np.savez(
+        stored,
+        depends_on=np.array("{}"),
+        train_ids=ids,
+        train_views=table[None],
+        plain_ids=ids,
+        plain=table,
+    )
+    cache = LogitCache(work / "cache")
+    cache.folder.mkdir(parents=True)
 
     def target(data: bytes) -> object:
-        if data[:1] > b"@":
-            weights.write_bytes(flipped(raw[:4096] if data[:1] > b"\xa0" else raw, data[1:]))
-            return read_weights(weights)
-        weights.unlink(missing_ok=True)
-        logits.write_bytes(flipped(view, data[1:]))
-        return read_stored_logits(folder)
+        way, rest = data[:1], data[1:]
+        if way > b"\x90":
+            return record(rest)
+        if way > b"\x60":
+            weights.write_bytes(flipped(raw, rest))
+            return read_state(weights)
+        if way > b"\x30":
+            logits.write_bytes(flipped(stored.getvalue(), rest))
+            return read_stored_logits(logits.parent)
+        (cache.folder / "view-000.npz").write_bytes(flipped(cached.read_bytes(), rest))
+        fresh = LogitCache(work / "cache")
+        return fresh.has(0, [str(ids[0])]) and fresh.logits(0, [str(ids[0])])
 
     return target
 
@@ -258,7 +295,7 @@ def adb(seeds: Path, work: Path) -> Target:
             odd = text
         else:
             odd = program.JSON + json.dumps(edited(answer, rest)) + f"\n{program.END}\n"
-        told = program.document(program.Finished(0, odd, ""), "phone")
+        told = program.document(program.CompletedCommand(0, odd, ""), "phone")
         if which < b"\xb0":
             return program.answer_array(b"\0" * 24, told, "phone")
         if which < b"\xd0":

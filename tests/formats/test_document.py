@@ -119,6 +119,16 @@ def test_a_newer_file_names_the_version_to_get(tmp_path: Path):
         open_run(path.parent)
 
 
+@pytest.mark.parametrize("version", [1 << 63, 1 << 70])
+def test_a_version_that_no_machine_counts_to_is_the_users_mistake(tmp_path: Path, version: int):
+    """Found by tests/faults/test_fuzz.py: pydantic gives no expected value for such a number."""
+    shipped = open_run(f"reference:{references()[0]}").folder / "run.json"
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(read_json(shipped, "run") | {"schema_version": version}))
+    with pytest.raises(UserError, match=r"run\.json: not a valid run: schema_version"):
+        open_run(path.parent)
+
+
 def test_nothing_is_converted_in_silence():
     assert loads(b'["\\u00e9", 1e3, -9223372036854775808]') == ["é", 1000.0, -(2**63)]
     assert loads('"\\ud83d\\ude00"') == "😀"
