@@ -10,7 +10,7 @@ import pytest
 from fault_trials import CACHE, Outcome, Scenario, Server, copied, digest, link
 from PIL import Image
 
-from mobilekd.android.maven import cache
+from mobilekd.support.files import cache_folder
 from mobilekd.android.toolchain import missing
 
 RECIPE = """
@@ -145,7 +145,7 @@ class Workshop:
             outcome = self.server.run(filled, scenario.words)
             assert outcome.code == 0, outcome.err
             for part in ("android", "maven"):
-                link(cache() / part, folder / CACHE / part)
+                link(cache_folder() / part, folder / CACHE / part)
         return folder
 
     def undisturbed(self, scenario: Scenario) -> Outcome:

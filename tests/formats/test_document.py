@@ -125,7 +125,7 @@ def test_a_version_that_no_machine_counts_to_is_the_users_mistake(tmp_path: Path
     shipped = open_run(f"reference:{references()[0]}").folder / "run.json"
     path = tmp_path / "run.json"
     path.write_text(json.dumps(read_json(shipped, "run") | {"schema_version": version}))
-    with pytest.raises(UserError, match=r"run\.json: not a valid run: schema_version"):
+    with pytest.raises(UserError, match=r"run\.json: not a .*run"):
         open_run(path.parent)
 
 
