@@ -10,8 +10,8 @@ import pytest
 from fault_trials import CACHE, Outcome, Scenario, Server, copied, digest, link
 from PIL import Image
 
-from mobilekd.support.files import cache_folder
 from mobilekd.android.toolchain import missing
+from mobilekd.support.files import cache_folder
 
 RECIPE = """
 name = "small"

@@ -75,6 +75,7 @@ def fuzz(workshop: Workshop, parser: str, seed: int, *limits: str) -> Tally:
             "-timeout=60",
             "-rss_limit_mb=6000",
             "-max_len=4096",
+            "-len_control=0",  # long inputs from the start
             f"-artifact_prefix={work}/",
             str(corpus),
         ],
