@@ -35,7 +35,11 @@ def register(commands: Commands) -> None:
         choices=("ham10000", "isic", "folder", "synthetic"),
         help="judge on this kind of data instead",
     )
-    parser.add_argument("--root", metavar="DIR", help="its folder of photographs")
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        help="its folder of photographs; without --data, where the run's own lie now",
+    )
     parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
     parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
     parser.add_argument(
@@ -124,6 +128,7 @@ def data_table(arguments: Namespace) -> DataTable | None:
         if getattr(arguments, name)
     }
     if arguments.data is None:
+        options.pop("root", None)  # where the run's own photographs lie now
         if options or arguments.map:
             raise UserError(
                 f"--{next(iter(options), 'map')}: needs --data; name the kind of the photographs,"
@@ -142,17 +147,21 @@ def evaluate(arguments: Namespace) -> Answer:
     found = run(
         arguments.target,
         data=data_table(arguments),
+        root=arguments.root,
         mapping=mapping or None,
         output=arguments.output,
         runs=arguments.runs,
     )
     judged = found["data"]
+    counts = judged["left_out"] | {"unmapped": sum(judged["left_out"]["unmapped"].values())}
     left_out = ", ".join(
-        f"{count} {reason}"
-        for reason, count in judged["left_out"].items()
+        f"{count} {reason.replace('_', ' ')}"
+        for reason, count in counts.items()
         if isinstance(count, int) and count
     )
-    leak = ", LEAKY split by photograph" if judged["leaky"] else ""
+    leak = {True: ", LEAKY split by photograph", None: ", overlap with training UNKNOWN"}.get(
+        judged["leaky"], ""
+    )
     judges = f"{judged['photographs']} photographs of {judged['lesions']} lesions"
     head = f"{found['target']['name']}: {judges} ({judged['kind']}, {judged['role']}{leak})"
     figures = table(

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from mobilekd.data import training_hashes
 from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe, same_but_for_places
 from mobilekd.formats.runs import Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
@@ -262,6 +263,7 @@ class Trial:
                 folder / "teacher_logits.safetensors",
                 safetensors.torch.save({"test": torch.from_numpy(judged).half()}),
             )
+        write_json(folder / "training_hashes.json", training_hashes(dataset, experiment.split))
         info = RunInfo(
             name=recipe.name,
             recipe_hash=recipe.hash(),
@@ -283,6 +285,7 @@ class Trial:
             versions=versions(),
             commit=commit(),
             command=shlex.join(["mobilekd", *sys.argv[1:]]),
+            notes=dataset.notes,
         )
         write_run_info(folder, info)
         (folder / CHECKPOINT).unlink(missing_ok=True)

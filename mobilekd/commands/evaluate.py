@@ -6,7 +6,7 @@ photographs that trained or calibrated the student are left out and counted.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from mobilekd import figures
 from mobilekd.data import (
     Dataset,
     inputs,
+    join_copies,
     load,
     map_classes,
-    overlap_hashes,
     overlapping,
+    training_hashes,
 )
+from mobilekd.data.dataset import Notes, some
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.recipe import DataTable
@@ -56,25 +58,31 @@ class EvaluatedData:
     ids: tuple[str, ...]
     role: str  # test, or all
     left_out: dict[str, Any]
+    leaky: bool | None  # None: nobody can know whether it saw them in training
 
 
 def evaluate(
     target: str | Path,
     *,
     data: DataTable | None = None,
+    root: str | Path | None = None,
     mapping: Mapping[str, str] | None = None,
     output: Path | None = None,
     runs: Path = Path("runs"),
 ) -> dict[str, Any]:
     """Judge a run, ``reference:NAME`` or an artifact; returns what ``metrics.json`` holds.
 
-    Without ``data`` on the test split of the recipe, else on all labelled photographs of ``data``
-    with classes mapped by ``mapping`` (theirs to ours). Writes metrics.json, predictions.csv and
+    Without ``data`` on the test split of the recipe, whose photographs may lie below another
+    ``root`` by now; else on all labelled photographs of ``data`` with classes mapped by
+    ``mapping`` (theirs to ours). Data that prove to be its own, by what they hold, are its own
+    wherever they lie: then the test split alone judges. Writes metrics.json, predictions.csv and
     figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
     not to be written to.
     """
     predictor = open_predictor(target, runs)
-    judged = _test_split(predictor) if data is None else _other_data(predictor, data, mapping or {})
+    if data is None and root is not None:
+        data = _moved(predictor.recipe.data, Path(root))
+    judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
     say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
     answers = Predictions(
@@ -89,7 +97,7 @@ def evaluate(
     document = _document(predictor, judged, answers, teacher)
     if missing:
         document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
-    with new_folder(output or _place(predictor, data), replace=True) as folder:
+    with new_folder(output or _place(predictor, judged), replace=True) as folder:
         write_predictions(folder / "predictions.csv", answers)
         if teacher is not None:
             write_predictions(folder / "teacher_predictions.csv", teacher)
@@ -99,9 +107,9 @@ def evaluate(
     return document
 
 
-def _place(predictor: Predictor, data: DataTable | None) -> Path:
+def _place(predictor: Predictor, judged: EvaluatedData) -> Path:
     """Inside a run, but nowhere inside an artifact or the installed package."""
-    ending = "" if data is None else f"-{data.kind}"
+    ending = "" if judged.role == "test" else f"-{judged.dataset.kind}"
     if predictor.kind == "run":
         return predictor.folder / f"evaluation{ending}"
     return Path("results") / "evaluations" / f"{predictor.folder.name}{ending}"
@@ -111,7 +119,31 @@ def _test_split(predictor: Predictor) -> EvaluatedData:
     """The recipe's own test photographs. A split that is not at hand is made again and must have
     the recorded hash.
     """
-    own = _own_data(predictor)
+    try:
+        own = _own_data(predictor)
+    except UserError as error:
+        raise UserError(
+            f"{error}; --root says where they lie now, --data names other photographs"
+        ) from None
+    return _of_split(predictor, own, overlap=0)
+
+
+def _own_data(
+    predictor: Predictor, roles: Sequence[Role] = ("test",), dataset: Dataset | None = None
+) -> EvaluationSet:
+    """The data that trained it; ``UserError`` where it is not here, or ``dataset`` is not it."""
+    return open_evaluation_set(
+        predictor.recipe,
+        predictor.labels,
+        predictor.split,
+        predictor.split_hash,
+        roles=roles,
+        dataset=dataset,
+    )
+
+
+def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> EvaluatedData:
+    """Its own test split, of which it has seen nothing; ``overlap`` photographs were left out."""
     rows = own.dataset.rows(own.split.test)
     ids = tuple(
         name
@@ -122,31 +154,50 @@ def _test_split(predictor: Predictor) -> EvaluatedData:
         raise UserError(
             f"{predictor.name}: its test split is empty; evaluate on other photographs with --data"
         )
-    left_out = {"unlabelled": len(own.split.test) - len(ids), "unmapped": {}, "overlap": 0}
-    return EvaluatedData(own.dataset, ids, "test", left_out)
+    left_out = {
+        "unlabelled": len(own.split.test) - len(ids),
+        "unmapped": {},
+        "overlap": overlap,
+    }
+    leaky = predictor.recipe.split.by == "photograph"
+    return EvaluatedData(own.dataset, ids, "test", left_out, leaky)
 
 
-def _own_data(predictor: Predictor, roles: Sequence[Role] = ("test",)) -> EvaluationSet:
-    """The data that trained it; ``UserError`` where it is not here any more."""
-    try:
-        return open_evaluation_set(
-            predictor.recipe,
-            predictor.labels,
-            predictor.split,
-            predictor.split_hash,
-            roles=roles,
-        )
-    except UserError as error:
-        raise UserError(f"{error}, or other photographs with --data") from None
+def _moved(table: DataTable, root: Path) -> DataTable:
+    """The same data below another root; tables of it that lay below the old one have moved, too."""
+    changed = {"root": str(root)}
+    for name in ("labels", "metadata"):
+        file = getattr(table, name)
+        if file and table.root and Path(file).is_relative_to(table.root):
+            changed[name] = str(root / Path(file).relative_to(table.root))
+    return table.model_copy(update=changed)
 
 
-def _other_data(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedData:
-    """All labelled photographs of ``data`` whose class has a place, without those that the student
-    has seen.
+def _given(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedData:
+    """``data``: where it proves to be what it was trained on, its test split; else all labelled
+    photographs whose class has a place, without those that it has seen.
     """
-    dataset = load(data)
+    dataset = load(data, part=True)
+    if dataset.hash == predictor.data_hash and not mapping:
+        try:
+            own = _own_data(predictor, dataset=dataset)
+        except UserError as error:
+            say(f"evaluate: {error}")
+        else:
+            say("evaluate: this is the data that it was trained on, so its test split judges")
+            seen = len(own.split.train) + len(own.split.validation)
+            return _of_split(predictor, own, overlap=seen)
+    return _other_data(predictor, dataset, mapping)
+
+
+def _other_data(
+    predictor: Predictor, dataset: Dataset, mapping: Mapping[str, str]
+) -> EvaluatedData:
+    """All labelled photographs whose class has a place, without those that it has seen."""
     labelled = int((dataset.targets >= 0).sum())
     mapped, unmapped = map_classes(dataset, mapping, predictor.labels)
+    mapped = join_copies(mapped)
+    notes = Notes(mapped.notes)
     left_out: dict[str, Any] = {
         "unlabelled": len(dataset.ids) - labelled,
         "unmapped": unmapped,
@@ -154,23 +205,41 @@ def _other_data(predictor: Predictor, data: DataTable, mapping: Mapping[str, str
     }
     seen = np.zeros(len(mapped.ids), bool)
     trained = predictor.training_hashes() or _hash_training_data(predictor)
-    if trained is None:
-        left_out["reason"] = (
-            "the training photographs are not here and no hashes of them travel along, so overlap"
-            " is unknown"
-        )
-        say(f"evaluate: {left_out['reason']}")
-    else:
+    if trained is not None:
         salt, hashes = trained
         seen = overlapping(mapped, mapped.ids, hashes, salt)
         left_out["overlap"] = int(seen.sum())
+    else:
+        left_out["reason"] = _unknown_overlap(predictor)
+        if predictor.split is not None:
+            used = {*predictor.split.train, *predictor.split.validation}
+            seen = np.array([name in used for name in mapped.ids], dtype=bool)
+            left_out["overlap_by_name"] = int(seen.sum())
+        notes.add(f"evaluate: {left_out['reason']}")
+    if seen.any():
+        names = [name for name, was_seen in zip(mapped.ids, seen, strict=True) if was_seen]
+        notes.add(f"evaluate: {some(names, 'photograph')} used in training left out")
     ids = tuple(name for name, was_seen in zip(mapped.ids, seen, strict=True) if not was_seen)
     if not ids:
         raise UserError(
             f"{predictor.name}: every labelled photograph of this data was trained on; evaluate on"
             " other photographs"
         )
-    return EvaluatedData(mapped, ids, "all", left_out)
+    leaky = None if left_out["overlap"] is None else False
+    return EvaluatedData(replace(mapped, notes=tuple(notes)), ids, "all", left_out, leaky)
+
+
+def _unknown_overlap(predictor: Predictor) -> str:
+    known = (
+        "photographs are compared by name alone"
+        if predictor.split is not None
+        else "nothing can be compared"
+    )
+    return (
+        "the training photographs are not here and no hashes of them travel along, so"
+        f" {known} and overlap with training is unknown; this may be a result on photographs that"
+        " were trained on"
+    )
 
 
 def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
@@ -178,9 +247,8 @@ def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
         own = _own_data(predictor, ("train", "validation"))
     except UserError:
         return None
-    return predictor.split_hash, overlap_hashes(
-        own.dataset, (*own.split.train, *own.split.validation), predictor.split_hash
-    )
+    made = training_hashes(own.dataset, own.split)
+    return made["salt"], made["hashes"]
 
 
 def _no_teacher(predictor: Predictor, judged: EvaluatedData) -> str | None:
@@ -229,7 +297,6 @@ def _document(
     columns = {
         name: [column[row] for row in rows] for name, column in judged.dataset.metadata.items()
     }
-    leaky = judged.role == "test" and predictor.recipe.split.by == "photograph"
     document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "evaluation",
@@ -243,9 +310,10 @@ def _document(
             "left_out": judged.left_out,
             "split_by": predictor.recipe.split.by,
             "split_hash": predictor.split_hash,
-            "leaky": leaky,
+            "leaky": judged.leaky,
             "hash": judged.dataset.hash,
             "licence": judged.dataset.licence,
+            "notes": list(judged.dataset.notes),
         },
         "labels": [label.model_dump() for label in predictor.labels],
         "calibration": calibration.model_dump(mode="json"),

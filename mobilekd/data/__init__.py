@@ -7,12 +7,13 @@ or anything that trains.
 
 from importlib import import_module
 
+from mobilekd.data.copies import join_copies
 from mobilekd.data.dataset import Dataset
 from mobilekd.data.decode import check_photographs, inputs
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes
-from mobilekd.data.overlap import overlap_hashes, overlapping
+from mobilekd.data.overlap import overlap_hashes, overlapping, training_hashes
 from mobilekd.data.split import make_split
 from mobilekd.formats.recipe import DataTable
 
@@ -21,19 +22,26 @@ __all__ = [
     "check_photographs",
     "difference",
     "inputs",
+    "join_copies",
     "load",
     "load_unlabelled",
     "make_split",
     "map_classes",
     "overlap_hashes",
     "overlapping",
+    "training_hashes",
     "with_pixels",
 ]
 
 
-def load(table: DataTable) -> Dataset:
+def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of a recipe, its labels and files checked against each other; photographs are
     not decoded yet.
+
+    ``part`` is for judging: a table of labels (``data.labels``) may list a part of the
+    photographs, and the others are left out, which is said.
     """
-    dataset: Dataset = import_module(f"{__name__}.{table.kind}").load(table)
+    loader = import_module(f"{__name__}.{table.kind}").load
+    listed = part and table.kind == "isic" and table.labels
+    dataset: Dataset = loader(table, part=True) if listed else loader(table)
     return dataset

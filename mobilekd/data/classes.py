@@ -2,6 +2,8 @@
 calls them.
 """
 
+import unicodedata
+
 from mobilekd.formats.artifact import Label
 
 #: Every known class, in the order in which a data set lists those that it has.
@@ -20,6 +22,18 @@ NAMES = {
 HAM10000 = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
+def normal(name: str) -> str:
+    """``name`` in the one form in which names are kept (Unicode's NFC): what looks the same is
+    the same.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """``name`` as it is compared where case does not matter."""
+    return normal(normal(name).casefold())
+
+
 def labels(keys: tuple[str, ...]) -> tuple[Label, ...]:
     """Labels with names in words; a key that is not known here is its own name."""
-    return tuple(Label(key=key, text=NAMES.get(key.lower(), key.replace("_", " "))) for key in keys)
+    return tuple(Label(key=key, text=NAMES.get(folded(key), key.replace("_", " "))) for key in keys)

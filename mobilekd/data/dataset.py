@@ -13,11 +13,19 @@ from PIL import Image
 
 from mobilekd.formats.artifact import Label
 from mobilekd.formats.preprocess import open_photograph
+from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
+from mobilekd.support.progress import say
 
-#: What Pillow decodes here and cameras and archives write, in lower case.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+class Notes(list[str]):
+    """What a loader left out, joined or could not match, in the order in which it was said."""
+
+    def add(self, text: str) -> None:
+        """Say ``text`` and keep it for the results."""
+        say(text)
+        self.append(text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,10 @@ class Dataset:
     hash: str  # over ids, labels, lesions and file sizes
     # generates photograph i where there are no paths
     draw: Callable[[int], Image.Image] | None = None
+    # what was left out, joined or not matched, as it was said
+    notes: tuple[str, ...] = ()
+    # where the data comes split already: the role of each photograph
+    roles: tuple[Role, ...] | None = None
     # by id, what photograph_hashes decoded already: hash, and its file's size and time
     pixel_hashes: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
@@ -82,6 +94,7 @@ class Dataset:
                 name: tuple(column[i] for i in kept) for name, column in self.metadata.items()
             },
             draw=None if draw is None else lambda n: draw(kept[n]),
+            roles=None if self.roles is None else tuple(self.roles[i] for i in kept),
             hash=sha256_json([self.hash, [self.ids[i] for i in kept]]),
         )
 
@@ -108,6 +121,8 @@ def assemble(
     files: dict[str, tuple[Path, int]],
     metadata: Mapping[str, Sequence[Any]],
     licence: str,
+    notes: Sequence[str] = (),
+    roles: Sequence[Role] | None = None,
 ) -> Dataset:
     """Check what a loader read and sort it by id.
 
@@ -156,5 +171,7 @@ def assemble(
         paths=tuple(files[name][0] for name in sorted_ids),
         metadata={name: tuple(column[i] for i in order) for name, column in metadata.items()},
         licence=licence,
+        notes=tuple(notes),
+        roles=None if roles is None else tuple(roles[i] for i in order),
         hash=sha256_json([[label.key for label in classes], rows]),
     )

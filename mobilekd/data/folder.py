@@ -1,80 +1,168 @@
 """One's own photographs: one sub-folder per class, its name the class; and folders of photographs
 without labels.
 
-An optional CSV (``data.metadata``: ``image, lesion_id[, age, sex, site]``, image being
-``class/name`` without suffix) keeps the photographs of one lesion together in the split.
+The sub-folders may lie in ``train``, ``validation`` and ``test``: then that is the split. An
+optional CSV (``data.metadata``: ``image, lesion_id[, age, sex, site]``, image being
+``class/name``) keeps the photographs of one lesion together in the split.
 """
 
+import os
+from collections import defaultdict
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import SUFFIXES, Dataset, assemble, some
+from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import no_metadata, photographs_in, read_metadata, root_of
+from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 
 LICENCE = "not stated: the user's own photographs"
 
+#: Names of sub-folders that are the parts of a split, in lower case.
+PARTS: dict[str, Role] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
 
 def load(table: DataTable) -> Dataset:
     """Photographs of ``table.root/<class>/``; ids are ``class/name``, classes in alphabetical
-    order.
+    order. Of ``table.root/<part>/<class>/`` they are ``part/class/name``, and the parts are the
+    split.
     """
     root = root_of(table.root, "folder")
-    if loose := sorted(photographs_in([root])):
+    notes = Notes()
+    if loose := sorted(photographs_in([root], notes, documents=False)):
         raise UserError(
             f"{root}: {some(loose, 'photograph')} without a label; move each into the sub-folder of"
             " its class"
         )
-    folders = sorted(
-        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-    if len(folders) < 2:
-        raise UserError(
-            f"{root}: {some([path.name for path in folders], 'sub-folder')}; give one for each"
-            " class, at least two"
-        )
-    inside = sorted(path for folder in folders for path in folder.glob("*/*"))
-    if deeper := [
-        path.relative_to(root).as_posix() for path in inside if path.suffix.lower() in SUFFIXES
-    ]:
-        raise UserError(
-            f"{root}: {some(deeper, 'photograph')} below a class's sub-folder; move each up into it"
-        )
+    parts = _parts(root)
+    folders = [folder for part in parts for folder in _sub_folders(part)] or _sub_folders(root)
+    names = _class_names(root, folders)
+    _refuse_deeper(root, folders)
     files = {
-        f"{folder.name}/{stem}": entry
+        f"{classes.normal(folder.relative_to(root).as_posix())}/{stem}": entry
         for folder in folders
-        for stem, entry in photographs_in([folder]).items()
+        for stem, entry in photographs_in([folder], notes).items()
     }
     ids = list(files)
     lesions, columns = (
-        read_metadata(Path(table.metadata), ids) if table.metadata else no_metadata(root, ids)
+        read_metadata(Path(table.metadata), ids, notes)
+        if table.metadata
+        else no_metadata(root, ids, notes)
     )
+    if parts:
+        named = ", ".join(part.name for part in parts)
+        notes.add(f"{root}: its sub-folders {named} are taken as the split")
     return assemble(
         "folder",
         root,
         ids=ids,
-        keys=[name.split("/")[0] for name in ids],
+        keys=[name.split("/")[-2] for name in ids],
         lesions=lesions,
-        classes=classes.labels(tuple(folder.name for folder in folders)),
+        classes=classes.labels(names),
         files=files,
         metadata=columns,
         licence=LICENCE,
+        notes=notes,
+        roles=[PARTS[name.split("/")[0].lower()] for name in ids] if parts else None,
     )
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def _parts(root: Path) -> list[Path]:
+    """The parts of a split, where all sub-folders are such and hold sub-folders; else none."""
+    folders = _sub_folders(root)
+    parts = [folder for folder in folders if folder.name.lower() in PARTS and _sub_folders(folder)]
+    if not parts:
+        return []
+    if others := [folder.name for folder in folders if folder not in parts]:
+        raise UserError(
+            f"{root}: {', '.join(part.name for part in parts)} beside"
+            f" {some(others, 'other sub-folder')}; keep the parts of a split in a folder of their"
+            " own, or give one of them as the root"
+        )
+    roles = [PARTS[part.name.lower()] for part in parts]
+    if len(set(roles)) < len(roles) or "train" not in roles or len(roles) < 2:
+        raise UserError(
+            f"{root}: {some([part.name for part in parts], 'sub-folder')} of classes, which make"
+            " no split; keep train and test, or train, validation and test, or give the folder"
+            " that holds the classes"
+        )
+    if loose := sorted(name for part in parts for name in photographs_in([part])):
+        raise UserError(
+            f"{root}: {some(loose, 'photograph')} without a label; move each into the sub-folder of"
+            " its class"
+        )
+    return parts
+
+
+def _class_names(root: Path, folders: list[Path]) -> tuple[str, ...]:
+    """The classes, sorted; ``UserError`` for fewer than two and for names that only look
+    different to a computer.
+    """
+    written: dict[str, set[str]] = defaultdict(set)
+    for folder in folders:
+        written[classes.folded(folder.name)].add(folder.name)
+    if len(written) < 2:
+        given = sorted(name for names in written.values() for name in names)
+        raise UserError(
+            f"{root}: {some(given, 'sub-folder')}; give one for each class, at least two"
+        )
+    if clash := [name for names in written.values() if len(names) > 1 for name in sorted(names)]:
+        seen = {classes.normal(name) for name in clash}
+        how = "in case" if len(seen) == len(clash) else "in Unicode's form, which cannot be seen"
+        raise UserError(
+            f"{root}: {some(clash, 'sub-folder')} whose names differ only {how}; give each class"
+            " one name, or move the photographs into one"
+        )
+    return tuple(sorted(classes.normal(name) for names in written.values() for name in names))
+
+
+def _refuse_deeper(root: Path, folders: list[Path]) -> None:
+    readable = readable_suffixes()
+    deeper = sorted(
+        (Path(place) / name).relative_to(root).as_posix()
+        for folder in folders
+        for inner in _sub_folders(folder)
+        for place, _, names in os.walk(inner)
+        for name in names
+        if Path(name).suffix.lower() in readable and not name.startswith(".")
+    )
+    if deeper:
+        raise UserError(
+            f"{root}: {some(deeper, 'photograph')} below the sub-folder of a class; where"
+            f" {Path(deeper[0]).parts[0]} is the class, move them up into it, else give the folder"
+            " whose sub-folders are the classes"
+        )
 
 
 def load_unlabelled(root: Path) -> Dataset:
     """Every photograph below ``root``, sub-folders included: targets -1, no classes, each its own
     lesion.
     """
+    notes = Notes()
     folders = [
         root_of(str(root), "unlabelled"),
         *sorted(path for path in root.rglob("*") if path.is_dir()),
     ]
     files = {
-        (folder.relative_to(root) / stem).as_posix(): entry
+        classes.normal((folder.relative_to(root) / stem).as_posix()): entry
         for folder in folders
-        for stem, entry in photographs_in([folder]).items()
+        for stem, entry in photographs_in([folder], notes, documents=False).items()
     }
     return assemble(
         "unlabelled",
@@ -86,4 +174,5 @@ def load_unlabelled(root: Path) -> Dataset:
         files=files,
         metadata={},
         licence=LICENCE,
+        notes=notes,
     )

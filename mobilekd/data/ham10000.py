@@ -7,7 +7,7 @@ Tschandl et al., "The HAM10000 dataset", Scientific Data 2018, doi 10.1038/sdata
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import Dataset, assemble
+from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import known, photographs_in, read_csv, root_of, years
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
@@ -43,20 +43,27 @@ def load(table: DataTable) -> Dataset:
             f"{root}: no HAM10000_metadata.csv; set data.root to the folder that holds it"
         )
     rows = read_csv(path, ("lesion_id", "image_id", "dx"))
+    notes = Notes()
+    if alone := sorted(row["image_id"] for row in rows if not known(row["lesion_id"])):
+        notes.add(
+            f"{path}: {some(alone, 'photograph')} without a known lesion_id, each counted as a"
+            " lesion of its own"
+        )
     return assemble(
         "ham10000",
         path,
         ids=[row["image_id"] for row in rows],
         keys=[row["dx"].lower() for row in rows],
-        lesions=[row["lesion_id"] or row["image_id"] for row in rows],
+        lesions=[row["lesion_id"] if known(row["lesion_id"]) else row["image_id"] for row in rows],
         classes=classes.labels(classes.HAM10000),
-        files=photographs_in(_folders(root)),
+        files=photographs_in(_folders(root), notes, documents=False),
         metadata={
             "age": [years(row.get("age"), path) for row in rows],
             "sex": [known(row.get("sex")) for row in rows],
             "site": [known(row.get("localization")) for row in rows],
         },
         licence=LICENCE,
+        notes=notes,
     )
 
 

@@ -9,11 +9,17 @@ names are kept. Layouts: https://challenge.isic-archive.com/data/.
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import Dataset, assemble, some
-from mobilekd.data.tables import no_metadata, photographs_in, read_csv, read_metadata, root_of
+from mobilekd.data.dataset import Dataset, Notes, assemble, some
+from mobilekd.data.tables import (
+    DOWNSAMPLED,
+    no_metadata,
+    photographs_in,
+    read_csv,
+    read_metadata,
+    root_of,
+)
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
-from mobilekd.support.progress import say
 
 LICENCE = "CC BY-NC 4.0 (ISIC challenge archive; HAM10000, BCN20000, MSK)"
 
@@ -37,22 +43,29 @@ UNKNOWN = "UNK"
 #: Columns of the 2019 test's ground truth that are no classes.
 WEIGHTS = frozenset({"score_weight", "validation_weight"})
 
-#: The 2019 archive appends this to the names of photographs that it shrank.
-DOWNSAMPLED = "_downsampled"
 
-
-def load(table: DataTable) -> Dataset:
+def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of ``table.root`` and ``table.labels``; ``UserError`` with count and first names
     for whatever is wrong.
+
+    A photograph without a row is wrong too, unless ``part`` says that the table may list a part of
+    them: then the others are left out, and their count and first names said.
     """
     root = root_of(table.root, "isic")
+    notes = Notes()
     path = Path(table.labels) if table.labels else _ground_truth(root)
     keys, truth = _one_hot(path)
     if unknown := sorted(name for name, key in truth if key is None):
-        say(f"{path}: {some(unknown, 'photograph')} of class {UNKNOWN} left out")
+        notes.add(f"{path}: {some(unknown, 'photograph')} of class {UNKNOWN} left out")
     ids = [name for name, key in truth if key is not None]
+    files = _files(_photographs(root, path), [name for name, _ in truth], set(unknown), notes)
+    if part and (extra := sorted(files.keys() - set(ids))):
+        notes.add(f"{path}: {some(extra, 'photograph')} without a row left out")
+        files = {name: entry for name, entry in files.items() if name in set(ids)}
     metadata = Path(table.metadata) if table.metadata else _metadata_beside(path, root)
-    lesions, columns = read_metadata(metadata, ids) if metadata else no_metadata(path, ids)
+    lesions, columns = (
+        read_metadata(metadata, ids, notes) if metadata else no_metadata(path, ids, notes)
+    )
     return assemble(
         "isic",
         path,
@@ -60,9 +73,10 @@ def load(table: DataTable) -> Dataset:
         keys=[key for _, key in truth if key is not None],
         lesions=lesions,
         classes=classes.labels(keys),
-        files=_files(_photographs(root, path), [name for name, _ in truth], set(unknown)),
+        files=files,
         metadata=columns,
         licence=LICENCE,
+        notes=notes,
     )
 
 
@@ -103,15 +117,17 @@ def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]
     return tuple(key for key in classes.NAMES if key in key_of.values()), truth
 
 
-def _files(folder: Path, listed: list[str], unknown: set[str]) -> dict[str, tuple[Path, int]]:
+def _files(
+    folder: Path, listed: list[str], unknown: set[str], notes: Notes
+) -> dict[str, tuple[Path, int]]:
     """Photographs by the name that the CSV gives them, with or without ``_downsampled``; those of
     UNK are left out.
     """
     listed_name = {name.removesuffix(DOWNSAMPLED): name for name in listed}
-    found = photographs_in([folder])
+    photographs = photographs_in([folder], notes, documents=False)
     named = {
         listed_name.get(stem.removesuffix(DOWNSAMPLED), stem): entry
-        for stem, entry in found.items()
+        for stem, entry in photographs.items()
     }
     return {name: entry for name, entry in named.items() if name not in unknown}
 

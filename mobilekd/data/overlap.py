@@ -14,7 +14,9 @@ import numpy as np
 
 from mobilekd.data.dataset import Dataset
 from mobilekd.data.decode import photograph_hashes
-from mobilekd.data.isic import DOWNSAMPLED
+from mobilekd.data.tables import DOWNSAMPLED
+from mobilekd.formats.artifact import TrainingHashes
+from mobilekd.formats.runs import Split
 
 #: 48 bits: among 25,000 photographs against 20,000 hashes a chance match has probability 2e-6.
 DIGITS = 12
@@ -28,6 +30,13 @@ def overlap_hashes(dataset: Dataset, ids: Sequence[str], salt: str) -> list[str]
     artifact to carry.
     """
     return sorted({value for marks in _marks(dataset, ids, salt) for value in marks})
+
+
+def training_hashes(dataset: Dataset, split: Split) -> TrainingHashes:
+    """``training_hashes.json``: salt and hashes of all that trained, chose and calibrated."""
+    salt = split.hash()
+    ids = (*split.train, *split.validation)
+    return TrainingHashes(salt=salt, hashes=tuple(overlap_hashes(dataset, ids, salt)))
 
 
 def overlapping(
@@ -47,23 +56,25 @@ def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
         return hashlib.sha256(f"{salt}\0{what}\0{value}".encode()).hexdigest()[:DIGITS]
 
     rows = [int(i) for i in dataset.rows(ids)]
+    own = frozenset(dataset.ids)
     return [
-        {mark("pixels", pixels), *(mark("name", name) for name in _names(dataset, i))}
+        {mark("pixels", pixels), *(mark("name", name) for name in _names(dataset, i, own))}
         for i, pixels in zip(rows, photograph_hashes(dataset, ids), strict=True)
     ]
 
 
-def _names(dataset: Dataset, i: int) -> set[str]:
+def _names(dataset: Dataset, i: int, own: Collection[str]) -> set[str]:
     """Names under which photograph ``i`` may be met elsewhere: the archive's id and the lesion's.
 
     A photograph without a known lesion is its own. In folders of one's own, IMG_0001 says nothing
-    elsewhere, so there only lesions that a CSV names and file names of the ISIC archive count.
+    elsewhere, so there only lesions that a CSV names (not those of copies, which are called like
+    one of ``own``) and file names of the ISIC archive count.
     """
     name, lesion = dataset.ids[i], dataset.lesions[i]
     if dataset.kind in ("folder", "unlabelled"):
         file = name.rpartition("/")[2]
-        found = {file} if ARCHIVE.match(file) else set()
-        found |= {lesion} if lesion != name else set()
+        names = {file} if ARCHIVE.match(file) else set()
+        names |= {lesion} if lesion != name and lesion not in own else set()
     else:
-        found = {name, lesion}
-    return {text.removesuffix(DOWNSAMPLED) for text in found}
+        names = {name, lesion}
+    return {text.removesuffix(DOWNSAMPLED) for text in names}

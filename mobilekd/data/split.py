@@ -4,6 +4,7 @@ unless asked otherwise.
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -32,18 +33,27 @@ def make_split(dataset: Dataset, table: SplitTable) -> Split:
         )
     if table.by == "lists":
         return _from_lists(dataset, table)
+    if dataset.roles is not None and table.by == "lesion":
+        return _from_folders(dataset, dataset.roles, table)
+    if dataset.roles is not None:
+        say("split: by photograph, so the sub-folders train and test of the data do not count")
     if table.validation + table.test >= 1:
         raise UserError(
             f"split: validation {table.validation} and test {table.test} leave nothing to train on;"
             " lower one"
         )
+    return _split(dataset, table, _drawn(dataset, table, range(len(dataset))))
+
+
+def _drawn(dataset: Dataset, table: SplitTable, rows: Iterable[int]) -> dict[str, list[str]]:
+    """Ids by role, of the photographs ``rows``."""
     groups = dataset.lesions if table.by == "lesion" else dataset.ids
     members: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(groups):
-        members[name].append(i)
+    for i in rows:
+        members[groups[i]].append(i)
     strata: dict[int, list[str]] = defaultdict(list)
-    for name, rows in members.items():
-        votes = Counter(int(dataset.targets[i]) for i in rows)
+    for name, photographs in members.items():
+        votes = Counter(int(dataset.targets[i]) for i in photographs)
         strata[min(votes, key=lambda target: (-votes[target], target))].append(name)
     parts: dict[str, list[str]] = {role: [] for role in ROLES}
     for target, names in sorted(strata.items()):
@@ -61,7 +71,7 @@ def make_split(dataset: Dataset, table: SplitTable) -> Split:
                 f"split: class {dataset.classes[target].key} has {len(names)} {table.by}(s), so"
                 f" none in {' and '.join(absent)}"
             )
-    return _split(dataset, table, parts)
+    return parts
 
 
 def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:
@@ -109,21 +119,46 @@ def _from_lists(dataset: Dataset, table: SplitTable) -> Split:
         raise UserError(
             f"{path}: {some(twice, 'id')} listed more than once; a photograph has one role"
         )
-    lesion_of = dict(zip(dataset.ids, dataset.lesions, strict=True))
-    sides: dict[str, set[str]] = defaultdict(set)
-    for role in ROLES:
-        for name in document[role]:
-            sides[lesion_of[name]].add(role)
-    if leaks := sorted(lesion for lesion, found in sides.items() if len(found) > 1):
-        raise UserError(
-            f"{path}: {some(leaks, 'lesion')} on both sides of the split; keep a lesion's"
-            " photographs together"
-        )
+    _refuse_leaks(dataset, document, str(path))
     if not document["train"]:
         raise UserError(f"{path}: nobody to train on; list some ids under train")
     if unused := len(dataset) - len(listed):
         say(f"{path}: {unused} of {len(dataset)} photographs are in no list and stay unused")
     return _split(dataset, table, document)
+
+
+def _from_folders(dataset: Dataset, roles: Sequence[Role], table: SplitTable) -> Split:
+    """The parts as the folders have them; validation or test that they lack is drawn from train."""
+    parts: dict[str, list[str]] = {role: [] for role in ROLES}
+    for name, role in zip(dataset.ids, roles, strict=True):
+        parts[role].append(name)
+    lacking = {
+        role: share
+        for role, share in (("validation", table.validation), ("test", table.test))
+        if not parts[role] and share
+    }
+    if lacking:
+        wanted = {"validation": 0.0, "test": 0.0} | lacking
+        rows = [i for i, role in enumerate(roles) if role == "train"]
+        drawn = _drawn(dataset, table.model_copy(update=wanted), rows)
+        parts |= {role: drawn[role] for role in ("train", *lacking)}
+        say(f"split: {' and '.join(lacking)} drawn from the sub-folder of training, by lesion")
+    _refuse_leaks(dataset, parts, "the data's sub-folders")
+    taken = _split(dataset, table, parts)
+    return taken.model_copy(update={"by": "lists"})
+
+
+def _refuse_leaks(dataset: Dataset, parts: Mapping[str, Sequence[str]], where: str) -> None:
+    lesion_of = dict(zip(dataset.ids, dataset.lesions, strict=True))
+    sides: dict[str, set[str]] = defaultdict(set)
+    for role in ROLES:
+        for name in parts[role]:
+            sides[lesion_of[name]].add(role)
+    if leaks := sorted(lesion for lesion, roles in sides.items() if len(roles) > 1):
+        raise UserError(
+            f"{where}: {some(leaks, 'lesion')} on both sides of the split; keep a lesion's"
+            " photographs together"
+        )
 
 
 def _split(dataset: Dataset, table: SplitTable, parts: dict[str, list[str]]) -> Split:

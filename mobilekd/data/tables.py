@@ -5,14 +5,19 @@ metadata cells.
 import csv
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilekd.data.dataset import SUFFIXES, some
+from mobilekd.data.classes import folded, normal
+from mobilekd.data.dataset import Notes, some
+from mobilekd.formats.preprocess import HEIF, readable_suffixes
 from mobilekd.support.errors import UserError
-from mobilekd.support.progress import say
+
+#: The ISIC archive of 2019 appends this to the names of photographs that it shrank.
+DOWNSAMPLED = "_downsampled"
 
 #: Cells that mean "not known".
 EMPTY = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
@@ -26,7 +31,7 @@ def root_of(root: str | None, kind: str) -> Path:
     if not folder.is_dir():
         what = "a file, not a folder" if folder.is_file() else "no such folder"
         raise UserError(
-            f"{folder}: {what}; set data.root, or --root, to the folder of the data set"
+            f"{folder}: {what}; give the folder of the data set as its root (data.root)"
         )
     return folder
 
@@ -59,29 +64,43 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
             f"{path}: {some(ragged, 'line')} with another number of cells than the header's"
             f" {len(header)}; mend them"
         )
-    return [dict(zip(header, (cell.strip() for cell in row), strict=True)) for _, row in table]
+    return [
+        dict(zip(header, (normal(cell.strip()) for cell in row), strict=True)) for _, row in table
+    ]
 
 
-def photographs_in(folders: Iterable[Path]) -> dict[str, tuple[Path, int]]:
-    """Photographs by id (the file's name without suffix) -> (path, bytes).
+def photographs_in(
+    folders: Iterable[Path], notes: Notes | None = None, *, documents: bool = True
+) -> dict[str, tuple[Path, int]]:
+    """Photographs by id (the file's name without suffix, in Unicode's NFC) -> (path, bytes).
 
     An id found twice, a link that leads nowhere and a name that is not UTF-8 are ``UserError``s.
+    Files that cannot be read as photographs are left out, which ``notes`` says; with
+    ``documents`` False not of the tables and texts that an archive ships beside its photographs.
+    Hidden files never count.
     """
-    found: dict[str, tuple[Path, int]] = {}
+    files: dict[str, tuple[Path, int]] = {}
+    others: list[str] = []
+    readable = readable_suffixes()
     for folder in folders:
         twice: list[str] = []
         lost: list[str] = []
         nameless: list[str] = []
-        for entry in _named_as_photographs(folder):
+        for entry in _visible(folder):
             path = Path(entry.path)
-            if entry.is_symlink() and not path.exists():  # which is False for a loop of links, too
+            suffix = path.suffix.lower()
+            if suffix not in readable:
+                if entry.is_file() and (documents or suffix not in DOCUMENTS):
+                    others.append(os.fsencode(entry.name).decode(errors="replace"))
+            elif entry.is_symlink() and not path.exists():  # False for a loop of links, too
                 lost.append(entry.name)
             elif not _is_text(entry.path):
                 nameless.append(os.fsencode(entry.name).decode(errors="replace"))
             elif entry.is_file():
-                if path.stem in found:
-                    twice.append(path.stem)
-                found[path.stem] = path, entry.stat().st_size
+                name = normal(path.stem)
+                if name in files:
+                    twice.append(name)
+                files[name] = path, entry.stat().st_size
         if lost:
             raise UserError(
                 f"{folder}: {some(sorted(lost), 'link')} to no file; mend or remove them"
@@ -93,16 +112,28 @@ def photographs_in(folders: Iterable[Path]) -> dict[str, tuple[Path, int]]:
                 f"{folder}: {some(sorted(twice), 'photograph')} present more than once; keep one"
                 " file for each id"
             )
-    return found
+        if others and notes is not None:
+            notes.add(_left_out(folder, sorted(others)))
+        others.clear()
+    return files
 
 
-def _named_as_photographs(folder: Path) -> list[os.DirEntry[str]]:
+#: Files that archives ship beside their photographs.
+DOCUMENTS = frozenset(
+    {".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".rtf", ".tab", ".tsv"}
+    | {".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ""}
+)
+
+
+def _left_out(folder: Path, names: list[str]) -> str:
+    heic = any(Path(name).suffix.lower() in HEIF for name in names)
+    remedy = "; pip install 'mobilekd[heic]' reads HEIC" if heic else ""
+    return f"{folder}: {some(names, 'file')} left out, not readable as photographs{remedy}"
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return [
-            entry
-            for entry in entries
-            if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-        ]
+        return [entry for entry in entries if not entry.name.startswith(".")]
 
 
 def _is_text(name: str) -> bool:
@@ -132,32 +163,152 @@ def years(cell: str | None, where: Path) -> float | None:
     return age
 
 
-def read_metadata(path: Path, ids: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """Lesions and metadata columns in the order of ``ids`` from a CSV ``image, lesion_id[, age,
+def read_metadata(
+    path: Path, ids: Sequence[str], notes: Notes
+) -> tuple[list[str], dict[str, list[Any]]]:
+    """Lesions and metadata columns in the order of ``ids`` from a CSV ``image[, lesion_id, age,
     sex, site]``.
 
-    ISIC's names (``age_approx``, ``anatom_site_general``) are read too. A photograph without a row,
-    or with an empty ``lesion_id``, is its own lesion; rows of other photographs are ignored,
-    because archives ship one file for all.
+    ISIC's names (``age_approx``, ``anatom_site_general``) are read too. ``image`` may be written
+    with or without suffix and folders, with either slash, in any case. A photograph without a
+    row, or whose ``lesion_id`` is empty or says that it is not known, is its own lesion, which
+    ``notes`` says. ``UserError`` where no row names a photograph, where one names several, or
+    where two rows give one photograph different lesions. Rows of other photographs are left out
+    and counted, because archives ship one file for all.
     """
-    rows = {row["image"]: row for row in read_csv(path, ("image", "lesion_id"))}
-    found = [rows.get(name, {}) for name in ids]
+    table = read_csv(path, ("image",))
+    rows, unused = _joined(path, table, ids)
+    grouped = bool(table) and "lesion_id" in table[0]
     lesions = [
         row["lesion_id"] if known(row.get("lesion_id")) else name
-        for name, row in zip(ids, found, strict=True)
+        for name, row in zip(ids, rows, strict=True)
     ]
+    without = [name for name, row in zip(ids, rows, strict=True) if not row]
+    unknown = [
+        name
+        for name, row in zip(ids, rows, strict=True)
+        if row and grouped and not known(row["lesion_id"])
+    ]
+    if unused:
+        notes.add(f"{path}: {some(unused, 'row')} of photographs that are not here left out")
+    if not grouped:
+        notes.add(f"{path}: no column lesion_id, so every photograph counts as a lesion of its own")
+    if without:
+        notes.add(
+            f"{path}: {some(without, 'photograph')} without a row, each counted as a lesion of its"
+            " own"
+        )
+    if unknown:
+        notes.add(
+            f"{path}: {some(unknown, 'photograph')} without a known lesion_id, each counted as a"
+            " lesion of its own"
+        )
     return lesions, {
-        "age": [years(row.get("age", row.get("age_approx")), path) for row in found],
-        "sex": [known(row.get("sex")) for row in found],
-        "site": [known(row.get("site", row.get("anatom_site_general"))) for row in found],
+        "age": [years(row.get("age", row.get("age_approx")), path) for row in rows],
+        "sex": [known(row.get("sex")) for row in rows],
+        "site": [known(row.get("site", row.get("anatom_site_general"))) for row in rows],
     }
 
 
-def no_metadata(where: Path, ids: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
+def _joined(
+    path: Path, table: list[dict[str, str]], ids: Sequence[str]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The row of each of ``ids``, empty where there is none, and the rows that name none."""
+    places: list[dict[str, list[str]]] = [defaultdict(list) for _ in SPELLINGS]
+    for name in ids:
+        for spell, place in zip(SPELLINGS, places, strict=True):
+            place[spell(name, False)].append(name)
+    row_of: dict[str, dict[str, str]] = {}
+    unused: list[str] = []
+    clashing: list[str] = []
+    unclear: list[str] = []
+    for row in table:
+        written = row["image"]
+        named = next(
+            (
+                names
+                for spell, place in zip(SPELLINGS, places, strict=True)
+                if (names := place.get(spell(written, True), []))
+            ),
+            [],
+        )
+        if not named:
+            unused.append(written)
+        elif len(named) > 1:
+            unclear.append(written)
+        elif _lesion(row_of.setdefault(named[0], row)) != _lesion(row):
+            clashing.append(named[0])
+    if clashing:
+        raise UserError(
+            f"{path}: {some(sorted(set(clashing)), 'photograph')} in several rows with different"
+            " lesion_id; keep one row of each"
+        )
+    if unclear:
+        raise UserError(
+            f"{path}: {some(unclear, 'image')} could be more than one photograph; write each as it"
+            f" lies in its folder, for example {ids[0]}"
+        )
+    if not row_of:
+        raise UserError(
+            f"{path}: none of its {some(unused, 'row')} names one of the"
+            f" {some(list(ids), 'photograph')}; write image as the photographs are called"
+        )
+    return [row_of.get(name, {}) for name in ids], unused
+
+
+def _lesion(row: dict[str, str]) -> str | None:
+    lesion = row.get("lesion_id")
+    return lesion if known(lesion) else None
+
+
+def _as_written(name: str, _: bool) -> str:
+    return name
+
+
+def _path(name: str, in_table: bool) -> str:
+    """The whole id in lower case; of a table's path, its suffix removed."""
+    parts = [part for part in folded(name).replace("\\", "/").split("/") if part not in ("", ".")]
+    return "/".join([*parts[:-1], _bare(parts[-1], in_table)]) if parts else ""
+
+
+def _in_folder(name: str, in_table: bool) -> str:
+    """The last folder and the name."""
+    return "/".join(_path(name, in_table).split("/")[-2:])
+
+
+def _base(name: str, in_table: bool) -> str:
+    """The name alone."""
+    return _path(name, in_table).rpartition("/")[2]
+
+
+def _loose(name: str, in_table: bool) -> str:
+    """The name alone, whichever of space, hyphen and underscore separate its parts."""
+    return re.sub(r"[\s_-]+", "_", _base(name, in_table).removesuffix(DOWNSAMPLED))
+
+
+def _bare(name: str, in_table: bool) -> str:
+    stem, _, suffix = name.rpartition(".")
+    known_suffix = f".{suffix}" in readable_suffixes() or f".{suffix}" in HEIF
+    return stem if in_table and stem and known_suffix else name
+
+
+#: How a table may write a photograph's name, from the strictest on: the first that matches counts.
+SPELLINGS: tuple[Callable[[str, bool], str], ...] = (
+    _as_written,
+    _path,
+    _in_folder,
+    _base,
+    _loose,
+)
+
+
+def no_metadata(
+    where: Path, ids: Sequence[str], notes: Notes
+) -> tuple[list[str], dict[str, list[Any]]]:
     """What :func:`read_metadata` returns when there is no file; says that a split by lesion cannot
     group then.
     """
-    say(
+    notes.add(
         f"{where}: no lesion ids, so every photograph counts as a lesion of its own; data.metadata"
         " takes a CSV image,lesion_id"
     )

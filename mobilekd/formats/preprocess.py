@@ -7,12 +7,14 @@ uint8 RGB, height x width x 3. Mean and standard deviation belong to the exporte
 leaves here is 0..255.
 """
 
+import threading
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -25,6 +27,20 @@ HUGE = 12_000_000
 #: Width or height in pixels of a model's input; far above what a phone's model takes, far below
 #: what exhausts memory unasked.
 Side = Annotated[int, Field(ge=1, le=4096)]
+#: Pixels up to which Pillow decodes any file that asks for it; its own limit, twice 2^28 / 3.
+BOMB = 2 * (1024 * 1024 * 1024 // 4 // 3)
+
+#: Pixels beyond which nothing is decoded, whatever its bytes.
+LARGEST = 1_000_000_000
+
+#: Pillow's names of the formats in which photographs are kept.
+FORMATS = frozenset(
+    {"AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF"}
+    | {"WEBP"}
+)
+
+#: What iPhones write; Pillow reads it by the extra ``heic`` alone.
+HEIF = frozenset({".heic", ".heif", ".hif"})
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -79,32 +95,128 @@ def subsampling(width: int, height: int) -> int:
 
 
 def open_photograph(path: Path) -> Image.Image:
-    """Decode a photograph upright as RGB. A missing, broken or truncated file is a ``UserError``
-    that names it.
+    """Decode a photograph upright as RGB, of several frames the first. A missing, broken or
+    truncated file is a ``UserError`` that names it.
+
+    What a phone makes is read, of 200 million pixels too, JPEG reduced while it is decoded. A
+    file too small for the pixels that it claims is refused before they are decoded.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
+            _refuse_bomb(image, path.stat().st_size)
             factor = subsampling(*image.size)
-            if factor > 1:
-                if image.format == "JPEG":
+            if isinstance(image, JpegImagePlugin.JpegImageFile):  # MPO of phones is one, too
+                if factor > 1:
                     image.draft("RGB", (-(-image.width // factor), -(-image.height // factor)))
-                else:
-                    image = image.reduce(factor)  # type: ignore[assignment]
+                image.load()
+                return to_rgb(ImageOps.exif_transpose(image))
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            # Reduced in colour: the numbers of a palette, or 16 bits, cannot be averaged.
+            upright = ImageOps.exif_transpose(image)
+            return to_rgb(upright) if factor == 1 else to_rgb(upright).reduce(factor)
     except FileNotFoundError:
         raise UserError(f"{path}: no such photograph; check the path") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"{path}: not a readable photograph ({error}); replace or remove it"
-        ) from None
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable photograph ({error}){_remedy(path)}") from None
+
+
+@cache
+def readable_suffixes() -> frozenset[str]:
+    """Suffixes, in lower case, of the photographs that this machine's Pillow decodes; HEIC where
+    pillow-heif is installed.
+    """
+    _register_heif()
+    Image.init()
+    known = Image.registered_extensions()
+    return frozenset(
+        suffix for suffix, kind in known.items() if kind in FORMATS and kind in Image.OPEN
+    )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB; transparent pixels are laid over white."""
+    """Any Pillow mode -> RGB; transparent pixels are laid over white.
+
+    Grey levels of more than 8 bits are scaled to 0..255, never cut off. 16-bit integers by their
+    full range (65535 is white), as PNG and TIFF define them. Of 32-bit integers and floats no
+    file says what is white: it is the least of 255, 65535 and 2^31 - 1, for floats the least of
+    1, 255 and 65535, that no pixel exceeds. ``ValueError`` for negative, larger or undefined
+    values.
+    """
     if image.mode == "RGB":
         return image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _grey(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or floats -> RGB; see :func:`to_rgb`."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all() or (low := values.min(initial=0)) < 0:
+        wrong = f"grey levels down to {low:g}" if np.isfinite(values).all() else "NaN or infinity"
+        raise ValueError(f"{wrong} in it, which are no brightness")
+    high = values.max(initial=0)
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    else:
+        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0, 2.0**31 - 1)
+        white = next((top for top in ranges if high <= top), 0.0)
+        if not white:
+            raise ValueError(f"grey levels up to {high:g}, of which none is known to be white")
+    levels = np.rint(values * (255 / white)).astype(np.uint8)
+    if isinstance(clear := image.info.get("transparency"), int):
+        levels[values == clear] = 255
+    return Image.fromarray(levels).convert("RGB")
+
+
+#: Pillow's limit is one setting of the whole process, so it is lifted for one opening at a time.
+_LIMIT = threading.Lock()
+
+
+def _opened(path: Path) -> Image.Image:
+    """The file's header read, without Pillow's limit: :func:`_refuse_bomb` is ours."""
+    if path.suffix.lower() in HEIF:
+        _register_heif()
+    with _LIMIT:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_bomb(image: Image.Image, size: int) -> None:
+    """Beyond Pillow's own limit (179 million pixels) a photograph needs the bytes of one, and no
+    phone makes more than ``LARGEST``.
+    """
+    pixels = image.width * image.height
+    if pixels <= BOMB:
+        return
+    reduced = isinstance(image, JpegImagePlugin.JpegImageFile)
+    least = pixels // (1000 if reduced else 20)
+    if pixels > LARGEST or size < least:
+        raise Image.DecompressionBombError(
+            f"{image.width} x {image.height} pixels in {size:,} bytes; could be a decompression"
+            " bomb"
+        )
+
+
+def _register_heif() -> bool:
+    """Let Pillow decode HEIC, where pillow-heif is installed (the extra ``heic``)."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    if "HEIF" not in Image.OPEN:
+        register_heif_opener()
+    return True
+
+
+def _remedy(path: Path) -> str:
+    if path.suffix.lower() in HEIF and not _register_heif():
+        return "; pip install 'mobilekd[heic]' reads HEIC, or convert it to JPEG"
+    return "; replace or remove it"

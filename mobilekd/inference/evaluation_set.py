@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.data import Dataset, difference, inputs, load, make_split
+from mobilekd.data import Dataset, difference, inputs, join_copies, load, make_split
 from mobilekd.data.split import ROLES
 from mobilekd.formats.artifact import Label
 from mobilekd.formats.preprocess import Preprocess
@@ -89,13 +89,15 @@ def open_evaluation_set(
     split_hash: str,
     *,
     roles: Sequence[Role] = ROLES,
+    dataset: Dataset | None = None,
 ) -> EvaluationSet:
     """A recipe's data; a split that is not at hand is made again. ``UserError`` where it is not
     the data that the run was trained on, by all that :func:`mobilekd.data.difference` compares.
 
-    ``roles`` are those whose photographs will be asked for: their pixels are compared.
+    ``roles`` are those whose photographs will be asked for: their pixels are compared. A
+    ``dataset`` read already stands for the recipe's: the place does not count.
     """
-    dataset = load(recipe.data)
+    dataset = dataset or load(recipe.data)
     keys = [label.key for label in labels]
     if [label.key for label in dataset.classes] != keys:
         raise UserError(
@@ -103,10 +105,23 @@ def open_evaluation_set(
             f" {', '.join(label.key for label in dataset.classes)}, in that order; give the data"
             " that it was trained on"
         )
-    split = split or make_split(dataset, recipe.split)
+    split = split or _made_again(dataset, recipe, split_hash)
     if changed := difference(dataset, split, split_hash, roles):
         raise UserError(
             f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
             f" trained on ({changed}); give that"
         )
-    return EvaluationSet(dataset, split, recipe.preprocess.to_preprocess())
+    hashed = [name for role in roles if role in split.pixels for name in getattr(split, role)]
+    return EvaluationSet(
+        join_copies(dataset, hashed, strict=False), split, recipe.preprocess.to_preprocess()
+    )
+
+
+def _made_again(dataset: Dataset, recipe: Recipe, split_hash: str) -> Split:
+    """The split by the recipe. Copies were not always one lesion, and finding them costs a decoding
+    of every photograph, so the split without them is tried first.
+    """
+    split = make_split(dataset, recipe.split)
+    if split.hash() == split_hash or recipe.split.by == "photograph":
+        return split
+    return make_split(join_copies(dataset, strict=False), recipe.split)

@@ -40,6 +40,7 @@ class Predictor:
     # None where the split is not at hand: make it from the recipe and check the hash
     split: Split | None
     split_hash: str
+    data_hash: str  # of the data set that it was trained on
     folder: Path
     forward: Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, H, W] -> probabilities [N, C]
     # backend, precision, model, parameters, MACs, bytes
@@ -110,6 +111,7 @@ def _run(run: Run) -> Predictor:
         recipe=recipe,
         split=run.split,
         split_hash=run.info.split_hash,
+        data_hash=run.info.data_hash,
         folder=run.folder,
         forward=forward,
         facts={
@@ -144,6 +146,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
         recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
         split=read_split(split) if split.exists() else None,
         split_hash=manifest.provenance.split_hash,
+        data_hash=manifest.provenance.data_hash,
         folder=artifact.folder,
         forward=forward,
         facts={

@@ -277,12 +277,8 @@ def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> Training
         return read_document(kept, TrainingHashes, "list of training hashes")
     if evaluation_set is None:
         return None
-    from mobilekd.data import overlap_hashes
+    from mobilekd.data import training_hashes
 
-    salt = run.info.split_hash
-    seen = (*evaluation_set.split.train, *evaluation_set.split.validation)
-    made = TrainingHashes(
-        salt=salt, hashes=tuple(overlap_hashes(evaluation_set.dataset, seen, salt))
-    )
+    made = training_hashes(evaluation_set.dataset, evaluation_set.split)
     write_json(kept, made.model_dump(mode="json"))
     return made

@@ -21,6 +21,7 @@ from mobilekd.data import (
     check_photographs,
     difference,
     inputs,
+    join_copies,
     load,
     load_unlabelled,
     make_split,
@@ -184,6 +185,11 @@ def prepare(
     split = make_split(dataset, split_table)
     refuse_empty_parts(dataset, split, split_table)
     check_photographs(dataset)
+    joined = join_copies(dataset)
+    if joined.lesions != dataset.lesions:
+        split = make_split(joined, split_table)
+        refuse_empty_parts(joined, split, split_table)
+    dataset = joined
     split = with_pixels(dataset, split)
     for folder in folders:
         path = folder / SPLIT
