@@ -66,7 +66,9 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photograph files")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="photographs, or folders of them"
+    )
     add_runs(parser)
 
     parser = commands.add(
@@ -175,8 +177,12 @@ def predict(arguments: Namespace) -> Answer:
     """Classes of photographs."""
     from mobilekd.cli.text import table
     from mobilekd.commands.predict import predict as run
+    from mobilekd.data.dataset import some
+    from mobilekd.support.progress import say
 
-    found = run(arguments.target, arguments.images, runs=arguments.runs)
+    answers = run(arguments.target, arguments.images, runs=arguments.runs)
+    read = [item for item in answers if item.error is None]
+    unread = [item for item in answers if item.error is not None]
     rows = [
         (
             item.image,
@@ -184,11 +190,17 @@ def predict(arguments: Namespace) -> Answer:
             ", ".join(f"{key} {share:.2f}" for key, share in list(item.probabilities.items())[:3]),
             ", ".join(item.quality),
         )
-        for item in found
+        for item in answers
     ]
-    return Answer(
-        {"predictions": found}, table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows)
-    )
+    if unread:
+        say(f"mobilekd predict: {some([item.image for item in unread], 'file')} not answered:")
+    for item in unread:
+        say(f"  {item.error}")
+    document: dict[str, object] = {"predictions": read}
+    if unread:
+        document["unread"] = [{"image": item.image, "error": item.error} for item in unread]
+    text = table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows)
+    return Answer(document, text, 2 if unread else 0)
 
 
 def compare(arguments: Namespace) -> Answer:

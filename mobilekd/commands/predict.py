@@ -2,18 +2,24 @@
 sure".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mobilekd.data.dataset import some
 from mobilekd.formats.artifact import Quality
-from mobilekd.inference.predictor import open_predictor
+from mobilekd.formats.preprocess import readable_suffixes
+from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics.calibrate import picture_quality
 from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say, track
 
 NOT_SURE = "not sure"
+
+#: The answer to a file that is no readable photograph.
+NOT_READ = "not read"
 
 
 @dataclass(frozen=True)
@@ -21,32 +27,72 @@ class Prediction:
     """The answer for one photograph."""
 
     image: str
-    answer: str  # a class key, or "not sure"
+    answer: str  # a class key, "not sure", or "not read"
     text: str  # the same in words
     sure: bool
     probabilities: dict[str, float]  # by class key, most probable first
     quality: tuple[str, ...]  # what is wrong with the picture: blurred, too dark, too bright
+    error: str | None = None  # why the file could not be read
 
 
 def predict(
     target: str | Path, images: Sequence[Path], *, runs: Path = Path("runs")
 ) -> list[Prediction]:
-    """Ask a run, ``reference:NAME`` or an artifact about photograph files, in their order.
+    """Ask a run, ``reference:NAME`` or an artifact about photographs, in their order; a folder
+    stands for all that lie below it.
 
     Below the threshold that validation fixed the answer is "not sure"; a picture beyond
-    validation's limits is said to be blurred or badly exposed. An unreadable file is a
-    ``UserError``. This is a research demonstration, not a diagnosis.
+    validation's limits is said to be blurred or badly exposed. A file that cannot be read is
+    answered "not read" with the reason in ``error``; ``UserError`` where that is all of them.
+    This is a research demonstration, not a diagnosis.
     """
     if not images:
-        raise UserError("predict: no photographs; name at least one file")
+        raise UserError("predict: no photographs; name at least one file or folder")
     predictor = open_predictor(target, runs)
-    # uint8 [N, 3, H, W]
-    pictures = np.stack(
-        [predictor.preprocess.load(Path(image)).transpose(2, 0, 1) for image in images]
-    )
-    complaints = quality_words(pictures, predictor.calibration.quality)
-    found = []
-    for image, row, words in zip(images, predictor.answer(pictures), complaints, strict=True):
+    files = [file for image in images for file in _files(Path(image))]
+    pictures: dict[int, np.ndarray] = {}
+    errors: dict[int, str] = {}
+    for i, file in enumerate(track(files, "reading photographs")):
+        try:
+            pictures[i] = predictor.preprocess.load(file).transpose(2, 0, 1)
+        except UserError as error:
+            errors[i] = str(error)
+    if not pictures:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise UserError(f"{errors[0]}{more}")
+    answered = dict(zip(pictures, _answers(predictor, list(pictures.values())), strict=True))
+    return [
+        Prediction(str(file), *answered[i])
+        if i in answered
+        else Prediction(str(file), NOT_READ, NOT_READ, False, {}, (), errors[i])
+        for i, file in enumerate(files)
+    ]
+
+
+def _files(image: Path) -> list[Path]:
+    """The photographs below a folder; of anything else it is itself, to be read or refused."""
+    if not image.is_dir():
+        return [image]
+    inside = sorted(path for path in image.rglob("*") if not path.is_dir())
+    visible = [
+        path for path in inside if not any(p.startswith(".") for p in path.relative_to(image).parts)
+    ]
+    photographs = [path for path in visible if path.suffix.lower() in readable_suffixes()]
+    if not photographs:
+        raise UserError(f"{image}: no photographs in this folder; name another")
+    kept = frozenset(photographs)
+    if others := [path.relative_to(image).as_posix() for path in visible if path not in kept]:
+        say(f"{image}: {some(others, 'file')} left out, not readable as photographs")
+    return photographs
+
+
+def _answers(
+    predictor: Predictor, pictures: Sequence[np.ndarray]
+) -> Iterator[tuple[str, str, bool, dict[str, float], tuple[str, ...]]]:
+    """What a :class:`Prediction` says of each picture uint8 ``[3, H, W]``."""
+    batch = np.stack(pictures)
+    complaints = quality_words(batch, predictor.calibration.quality)
+    for row, words in zip(predictor.answer(batch), complaints, strict=True):
         best = int(row.argmax())
         sure = bool(row[best] >= predictor.calibration.threshold)
         label = predictor.labels[best]
@@ -54,8 +100,7 @@ def predict(
             predictor.labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")
         }
         answer, text = (label.key, label.text) if sure else (NOT_SURE, NOT_SURE)
-        found.append(Prediction(str(image), answer, text, sure, probabilities, words))
-    return found
+        yield answer, text, sure, probabilities, words
 
 
 def quality_words(pictures: np.ndarray, limits: Quality | None) -> list[tuple[str, ...]]:

@@ -155,7 +155,10 @@ def _metadata_beside(labels: Path, root: Path) -> Path | None:
 
 def _photographs(root: Path, labels: Path) -> Path:
     """The folder that belongs to ``labels`` by the archive's naming (``..._Input``), else the root
-    itself.
+    itself, or its only ``..._Input`` where it holds no photographs.
     """
     archive = root / labels.stem.replace("GroundTruth", "Input")
-    return archive if archive.is_dir() else root
+    if archive.is_dir():
+        return archive
+    inputs = [path for path in root.glob("*_Input") if path.is_dir()]
+    return inputs[0] if len(inputs) == 1 and not photographs_in([root]) else root

@@ -183,12 +183,12 @@ def read_metadata(
         row["lesion_id"] if known(row.get("lesion_id")) else name
         for name, row in zip(ids, rows, strict=True)
     ]
-    without = [name for name, row in zip(ids, rows, strict=True) if not row]
-    unknown = [
+    without = sorted(name for name, row in zip(ids, rows, strict=True) if not row)
+    unknown = sorted(
         name
         for name, row in zip(ids, rows, strict=True)
         if row and grouped and not known(row["lesion_id"])
-    ]
+    )
     if unused:
         notes.add(f"{path}: {some(unused, 'row')} of photographs that are not here left out")
     if not grouped:
