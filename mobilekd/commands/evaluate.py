@@ -49,7 +49,7 @@ TEACHER_LOGITS = "teacher_logits.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluatedData:
+class EvaluatedPhotographs:
     """The photographs that judge: labelled, mapped onto the student's classes, unseen in
     training.
     """
@@ -107,7 +107,7 @@ def evaluate(
     return document
 
 
-def _place(predictor: Predictor, judged: EvaluatedData) -> Path:
+def _place(predictor: Predictor, judged: EvaluatedPhotographs) -> Path:
     """Inside a run, but nowhere inside an artifact or the installed package."""
     ending = "" if judged.role == "test" else f"-{judged.dataset.kind}"
     if predictor.kind == "run":
@@ -115,7 +115,7 @@ def _place(predictor: Predictor, judged: EvaluatedData) -> Path:
     return Path("results") / "evaluations" / f"{predictor.folder.name}{ending}"
 
 
-def _test_split(predictor: Predictor) -> EvaluatedData:
+def _test_split(predictor: Predictor) -> EvaluatedPhotographs:
     """The recipe's own test photographs. A split that is not at hand is made again and must have
     the recorded hash.
     """
@@ -142,7 +142,7 @@ def _own_data(
     )
 
 
-def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> EvaluatedData:
+def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> EvaluatedPhotographs:
     """Its own test split, of which it has seen nothing; ``overlap`` photographs were left out."""
     rows = own.dataset.rows(own.split.test)
     ids = tuple(
@@ -160,7 +160,7 @@ def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> Evaluat
         "overlap": overlap,
     }
     leaky = predictor.recipe.split.by == "photograph"
-    return EvaluatedData(own.dataset, ids, "test", left_out, leaky)
+    return EvaluatedPhotographs(own.dataset, ids, "test", left_out, leaky)
 
 
 def _moved(table: DataTable, root: Path) -> DataTable:
@@ -173,7 +173,7 @@ def _moved(table: DataTable, root: Path) -> DataTable:
     return table.model_copy(update=changed)
 
 
-def _given(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedData:
+def _given(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedPhotographs:
     """``data``: where it proves to be what it was trained on, its test split; else all labelled
     photographs whose class has a place, without those that it has seen.
     """
@@ -192,7 +192,7 @@ def _given(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) ->
 
 def _other_data(
     predictor: Predictor, dataset: Dataset, mapping: Mapping[str, str]
-) -> EvaluatedData:
+) -> EvaluatedPhotographs:
     """All labelled photographs whose class has a place, without those that it has seen."""
     labelled = int((dataset.targets >= 0).sum())
     mapped, unmapped = map_classes(dataset, mapping, predictor.labels)
@@ -226,7 +226,7 @@ def _other_data(
             " other photographs"
         )
     leaky = None if left_out["overlap"] is None else False
-    return EvaluatedData(replace(mapped, notes=tuple(notes)), ids, "all", left_out, leaky)
+    return EvaluatedPhotographs(replace(mapped, notes=tuple(notes)), ids, "all", left_out, leaky)
 
 
 def _unknown_overlap(predictor: Predictor) -> str:
@@ -251,7 +251,7 @@ def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
     return made["salt"], made["hashes"]
 
 
-def _no_teacher(predictor: Predictor, judged: EvaluatedData) -> str | None:
+def _no_teacher(predictor: Predictor, judged: EvaluatedPhotographs) -> str | None:
     """Why the teachers' answers to the judged photographs are not at hand; None where they are."""
     if not predictor.recipe.teachers:
         return "no teacher taught it"
@@ -262,7 +262,7 @@ def _no_teacher(predictor: Predictor, judged: EvaluatedData) -> str | None:
     return None
 
 
-def _teacher(predictor: Predictor, judged: EvaluatedData, answers: Predictions) -> Predictions:
+def _teacher(predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions) -> Predictions:
     """The teachers' answers on the test split, as the run kept them: ``test`` ``[N, C]`` logits in
     the split's order.
     """
@@ -281,7 +281,7 @@ def _teacher(predictor: Predictor, judged: EvaluatedData, answers: Predictions) 
 
 
 def _document(
-    predictor: Predictor, judged: EvaluatedData, answers: Predictions, teacher: Predictions | None
+    predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions, teacher: Predictions | None
 ) -> dict[str, Any]:
     calibration = predictor.calibration
     truth, probabilities = answers.truth, answers.probabilities

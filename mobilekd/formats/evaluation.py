@@ -43,6 +43,9 @@ class LeftOut(Sparse):
     overlap: NonNegativeInt | None = Field(
         None, description="seen in training; null where that is not known"
     )
+    overlap_by_name: NonNegativeInt | None = Field(
+        None, description="where the overlap is not known: called as a photograph of training"
+    )
     reason: str | None = Field(None, description="why the overlap is not known")
 
 
@@ -57,9 +60,14 @@ class EvaluatedData(Document):
     left_out: LeftOut
     split_by: str
     split_hash: str
-    leaky: bool
+    leaky: bool | None = Field(
+        description="whether lesions of training are among them; null where that is not known"
+    )
     hash: str
     licence: str = ""
+    notes: tuple[str, ...] = Field(
+        (), description="what was left out, joined or not matched, as it was said"
+    )
 
 
 class Subgroup(Document):

@@ -10,13 +10,14 @@ import pytest
 from fixtures.evaluation import make_run
 from PIL import Image, ImageFilter
 
+from mobilekd.cli import main
 from mobilekd.commands.evaluate import evaluate
-from mobilekd.commands.predict import NOT_SURE, predict, quality_words
+from mobilekd.commands.predict import NOT_READ, NOT_SURE, predict, quality_words
 from mobilekd.data import load
 from mobilekd.formats.recipe import DataTable
 from mobilekd.metrics.predictions import read_predictions
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_json
+from mobilekd.support.files import sha256_tree, write_json
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,56 @@ def test_unreadable_photographs_end_in_one_line(
         predict(run, [tmp_path / "gone.png"])
     with pytest.raises(UserError, match="no photographs"):
         predict(run, [])
+
+
+def test_the_good_are_answered_and_the_bad_are_named(
+    run: Path, photograph: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cut.png").write_bytes(photograph.read_bytes()[:200])
+    alone = predict(run, [photograph])
+    found = predict(run, [tmp_path / "cut.png", photograph, tmp_path / "gone.png"])
+    assert found[1] == alone[0]
+    assert [item.answer for item in found] == [NOT_READ, alone[0].answer, NOT_READ]
+    assert "cut.png: not a readable photograph" in (found[0].error or "")
+    assert "gone.png: no such photograph" in (found[2].error or "")
+
+
+def test_a_folder_stands_for_all_that_lie_below_it(
+    run: Path, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("b.png", "a.png", "deep/c.png"):
+        (tmp_path / "photos" / name).write_bytes(photograph.read_bytes())
+    (tmp_path / "photos" / "d.dng").write_bytes(b"raw")
+    (tmp_path / "photos" / "e.png").symlink_to(tmp_path / "nowhere")
+    found = predict(run, [tmp_path / "photos"])
+    names = [Path(item.image).name for item in found]
+    assert names == ["a.png", "b.png", "c.png", "e.png"]
+    assert [item.error is None for item in found] == [True, True, True, False]
+    assert "1 file (d.dng) left out" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no photographs in this folder"):
+        predict(run, [tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_answers_and_ends_with_2(
+    run: Path, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    (tmp_path / "cut.png").write_bytes(b"")
+    words = ["predict", str(run), str(tmp_path / "cut.png"), str(photograph)]
+    before = sha256_tree(run)
+    assert main([*words, "--json"] if as_json else words) == 2
+    out, err = capsys.readouterr()
+    assert "1 file" in err
+    assert "cut.png" in err
+    if as_json:
+        document = json.loads(out)
+        assert [item["image"] for item in document["predictions"]] == [str(photograph)]
+        assert [item["image"] for item in document["unread"]] == [str(tmp_path / "cut.png")]
+    else:
+        assert str(photograph) in out
+    assert main(["predict", str(run), str(photograph)]) == 0
+    with pytest.raises(UserError):
+        predict(run, [tmp_path / "cut.png"])
+    assert sha256_tree(run) == before, "predict writes nothing, refused or not"
