@@ -263,7 +263,8 @@ class Trial:
                 folder / "teacher_logits.safetensors",
                 safetensors.torch.save({"test": torch.from_numpy(judged).half()}),
             )
-        write_json(folder / "training_hashes.json", training_hashes(dataset, experiment.split))
+        seen = training_hashes(dataset, experiment.split)
+        write_json(folder / "training_hashes.json", seen.model_dump(mode="json"))
         info = RunInfo(
             name=recipe.name,
             recipe_hash=recipe.hash(),

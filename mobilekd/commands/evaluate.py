@@ -173,7 +173,9 @@ def _moved(table: DataTable, root: Path) -> DataTable:
     return table.model_copy(update=changed)
 
 
-def _given(predictor: Predictor, data: DataTable, mapping: Mapping[str, str]) -> EvaluatedPhotographs:
+def _given(
+    predictor: Predictor, data: DataTable, mapping: Mapping[str, str]
+) -> EvaluatedPhotographs:
     """``data``: where it proves to be what it was trained on, its test split; else all labelled
     photographs whose class has a place, without those that it has seen.
     """
@@ -248,7 +250,7 @@ def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
     except UserError:
         return None
     made = training_hashes(own.dataset, own.split)
-    return made["salt"], made["hashes"]
+    return made.salt, list(made.hashes)
 
 
 def _no_teacher(predictor: Predictor, judged: EvaluatedPhotographs) -> str | None:
@@ -262,7 +264,9 @@ def _no_teacher(predictor: Predictor, judged: EvaluatedPhotographs) -> str | Non
     return None
 
 
-def _teacher(predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions) -> Predictions:
+def _teacher(
+    predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions
+) -> Predictions:
     """The teachers' answers on the test split, as the run kept them: ``test`` ``[N, C]`` logits in
     the split's order.
     """
@@ -281,7 +285,10 @@ def _teacher(predictor: Predictor, judged: EvaluatedPhotographs, answers: Predic
 
 
 def _document(
-    predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions, teacher: Predictions | None
+    predictor: Predictor,
+    judged: EvaluatedPhotographs,
+    answers: Predictions,
+    teacher: Predictions | None,
 ) -> dict[str, Any]:
     calibration = predictor.calibration
     truth, probabilities = answers.truth, answers.probabilities

@@ -31,9 +31,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
             Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     data = {"kind": "folder", "root": str(root / "photographs")}
     run = make_run(root / "runs", steps=3, data=data)
-    write_json(
-        run.folder / "training_hashes.json", training_hashes(load(run.recipe.data), parts(run))
-    )
+    seen = training_hashes(load(run.recipe.data), parts(run))
+    write_json(run.folder / "training_hashes.json", seen.model_dump(mode="json"))
     return run, root / "photographs"
 
 
