@@ -16,13 +16,13 @@ from fixtures.data import (
     photograph,
     write_csv,
 )
+from fixtures.run import prepared
 from PIL import Image
 
 from mobilekd.data import Dataset, join_copies, load, load_unlabelled, make_split, map_classes
 from mobilekd.formats.artifact import Label
 from mobilekd.formats.recipe import DataTable, Recipe, SplitTable
 from mobilekd.support.errors import UserError
-from mobilekd.training.experiment import prepare
 
 
 def load_folder(root: Path, **options: str) -> Dataset:
@@ -196,7 +196,7 @@ def test_copies_are_one_lesion(tmp_path: Path, capsys: pytest.CaptureFixture[str
         data=DataTable(kind="folder", root=str(root)),
         split=SplitTable(validation=0.2, test=0.3),
     )
-    experiment = prepare(recipe)
+    experiment = prepared(recipe)
     role_of = {
         name: role
         for role in ("train", "validation", "test")
@@ -238,7 +238,7 @@ def test_one_picture_with_two_labels_is_refused(tmp_path: Path) -> None:
         r"1 picture \(benign/IMG_1: benign and malignant/other: malignant\) with more than one"
     )
     with pytest.raises(UserError, match=message):
-        prepare(Recipe(name="torn", data=DataTable(kind="folder", root=str(root))))
+        prepared(Recipe(name="torn", data=DataTable(kind="folder", root=str(root))))
 
 
 # Layouts
@@ -280,7 +280,7 @@ def test_copies_over_the_folders_are_a_leak(tmp_path: Path) -> None:
     image = Image.open(root / "train" / "mel" / "train0.png")
     image.save(root / "test" / "mel" / "again.png")
     with pytest.raises(UserError, match=r"1 lesion .* on both sides of the split"):
-        prepare(Recipe(name="leak", data=DataTable(kind="folder", root=str(root))))
+        prepared(Recipe(name="leak", data=DataTable(kind="folder", root=str(root))))
 
 
 def test_parts_beside_classes_are_told(tmp_path: Path) -> None:
