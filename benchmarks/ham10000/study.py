@@ -7,7 +7,7 @@ plan, several at a time.
 A plan is a list of ``[[job]]``: ``name`` (of the run), ``do`` (teach, control, distill),
 ``recipe``, ``set`` (overrides, or names of lists of them under ``[sets]``), ``after``, the jobs
 that must be finished first, ``control``, the job that it stands beside, which students may share,
-and ``seeds``: 0 stands for the recipe's own, every other is a job of its own (NAME-s1,
+and ``seeds``: 0 keeps the job's name, every other is a job of its own (NAME-s1,
 NAME-s1-control) beside its own control. What is finished is left alone, what was stopped
 (``--minutes``) goes on from its checkpoint.
 """
@@ -109,7 +109,7 @@ def read_plan(path: Path) -> list[Job]:
 def _seeded(job: Job, seed: int) -> Job:
     """The job with a seed of its own, beside the control of that seed."""
     if not seed:
-        return job
+        return replace(job, set=(*job.set, "seed=0"))
 
     def named(name: str) -> str:
         student = name.removesuffix("-control")

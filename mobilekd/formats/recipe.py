@@ -1,11 +1,17 @@
 """A recipe is the whole experiment, typed. TOML on disk, strictly validated; the field docs are the
 reference.
 
-``load_recipe("ham10000-035", ["train.epochs=3"])`` finds a shipped recipe by name or a file by
-path, applies the overrides and returns a frozen :class:`Recipe`. A recipe's ``[smoke]`` table is
-the reduction that a test runs.
+``load_recipe("ham10000", ["train.epochs=3"])`` finds a shipped recipe by name or a file by path,
+applies the overrides and returns a frozen :class:`Recipe`. A recipe's ``[smoke]`` table is the
+reduction that a test runs.
+
+A recipe may stand on another: ``base = "ham10000"`` names a shipped recipe, or a file beside it.
+What it does not say itself it takes from there, tables key by key (``[smoke]`` too); a list, such
+as ``[[teachers]]`` or ``[[losses]]``, is taken whole or replaced whole. Name, title and cost are
+always its own. The resolved recipe, which runs keep and hash, does not say how it was written.
 """
 
+import os
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -293,6 +299,10 @@ def _shaped(value: Any) -> Any:
     return [_shaped(item) for item in value] if isinstance(value, tuple) else value
 
 
+#: Recipes in a chain of bases, the first included.
+MOST_BASES = 8
+
+
 def shipped() -> list[str]:
     """Names of the recipes inside the package."""
     return sorted(
@@ -306,28 +316,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     """Read a recipe by shipped name or path; ``overrides`` are ``key=value`` with dotted keys and
     TOML values.
     """
-    path = Path(name_or_path)
-    if name_or_path in shipped():
-        text, where = (
-            (files("mobilekd.recipes") / f"{name_or_path}.toml").read_text(encoding="utf-8"),
-            name_or_path,
-        )
-    elif path.is_file():
-        try:
-            text, where = path.read_text(encoding="utf-8-sig"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{path}: not a readable recipe ({error}); save it as UTF-8 text"
-            ) from None
-    else:
-        raise UserError(
-            f"{name_or_path}: neither a recipe file nor a shipped recipe;"
-            f" {choices(name_or_path, shipped())}"
-        )
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where}: not valid TOML ({error}); mend that line") from None
+    document, where, text = _document(name_or_path)
     if smoke:
         for key, value in document.get("smoke", {}).items():
             _set(document, key, value, where)
@@ -339,6 +328,72 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
             )
         _set(document, key.strip(), _toml_value(value.strip()), f"--set {override}")
     return from_dict(document, where, text)
+
+
+def _document(name_or_path: str) -> tuple[dict[str, Any], str, str]:
+    """A recipe with its bases laid under it, the place to name in messages, and its own text."""
+    document, where, text, folder = _read(name_or_path, None)
+    chain = [where]
+    base = document.pop("base", None)
+    while base is not None:
+        if not isinstance(base, str):
+            raise UserError(f'{chain[-1]}: base: not a name (given: {base!r}); write base = "demo"')
+        if "name" not in document:
+            raise UserError(f"{where}: name: missing; a recipe with a base has a name of its own")
+        below, place, _, folder = _read(base, folder)
+        way = " -> ".join((*chain, place))
+        if place in chain:
+            raise UserError(f"{where}: its base leads back to itself ({way}); take one base out")
+        if len(chain) == MOST_BASES:
+            raise UserError(f"{where}: more than {MOST_BASES - 1} bases ({way}); write them as one")
+        chain.append(place)
+        base = below.pop("base", None)
+        for key in ("name", "title", "cost"):
+            below.pop(key, None)
+        document = _laid_over(below, document)
+    return document, where, text
+
+
+def _read(name_or_path: str, beside: Path | None) -> tuple[dict[str, Any], str, str, Path | None]:
+    """A recipe's own keys, the place to name in messages, its text, and its folder (None: shipped).
+
+    ``beside`` is the folder of the recipe that names this one as its base.
+    """
+    if name_or_path in shipped():
+        where = name_or_path
+        text = (files("mobilekd.recipes") / f"{where}.toml").read_text(encoding="utf-8")
+        return _parsed(text, where), where, text, None
+    path = Path(name_or_path).expanduser()
+    if beside is not None:
+        path = Path(os.path.normpath(beside / path))
+    if not path.is_file():
+        raise UserError(
+            f"{name_or_path}: neither a recipe file nor a shipped recipe;"
+            f" {choices(name_or_path, shipped())}"
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable recipe ({error}); save it as UTF-8 text") from None
+    return _parsed(text, str(path)), str(path), text, path.parent
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deep"
+        raise UserError(f"{where}: not valid TOML ({reason}); mend that line") from None
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``: tables key by key, everything else, lists included, as a whole."""
+    made = dict(below)
+    for key, value in above.items():
+        lower = made.get(key)
+        both = isinstance(value, dict) and isinstance(lower, dict)
+        made[key] = _laid_over(lower, value) if both else value  # type: ignore[arg-type]
+    return made
 
 
 def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

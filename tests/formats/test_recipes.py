@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mobilekd.cli import main
-from mobilekd.formats.recipe import from_dict, load_recipe, shipped
+from mobilekd.formats.recipe import from_dict, load_recipe, same_but_for_places, shipped
+from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 
 
@@ -18,6 +19,109 @@ def test_shipped_recipe_is_valid_and_named_after_its_file(name):
     assert recipe.name == name
     assert recipe.title
     assert from_dict(recipe.to_dict(), name).hash() == recipe.hash()
+
+
+#: Hashes of the resolved recipes, whole and reduced, as they were before recipes had bases.
+HASHES = {
+    "demo": (
+        "91052c983b34876f6b2d09032548cf655ca408eed15291bc255b5be14731920a",
+        "e4967d49519e8ee38b503bac77888716a4903c2506f1cf8ce7177a801c4efb72",
+    ),
+    "function-matching": (
+        "a5a34963e12fe1b610edefebeba169a40ed505ac74421638844cb6ce5c21ffdf",
+        "f4833f50a0551a62d01bf4d2887210fe42a5819e68087ad118230aa0c7d7a41c",
+    ),
+    "ham10000": (
+        "9a2ad138974f62e598534777eef5ca9afb03241edaaea3f07a88fbe1fc9b7a54",
+        "1d34604898b56de987578f87a6b6469d137169120130e500bfa74a3006a6e10d",
+    ),
+    "ham10000-lesionnet": (
+        "5ca99bdde5f100ffef808bbc85cd943cd92aafae722a46b319669c90aa49b108",
+        "3f4998f6696f21019814b2c9128f21610622ad7177ad79e49d4d384b07d55c04",
+    ),
+    "self-distillation": (
+        "93b5df4addf97a5f90101b5d3669419b46367d7016cb7bebf13d74519f47a9c5",
+        "6c3397616c3461bc17c633c6f001b26efc3b723f5591a4dc8c1e05f916dc0f2d",
+    ),
+    "several-teachers": (
+        "23e70410a5d98f6c0febfaee213c0041955e25c47c005de84b91e6a5f1b144b4",
+        "42079f916fdb5cecbd77a74a5e56d2f8b64083cac30cd9ada53542ae5fbfeb32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_a_base_changes_no_resolved_recipe(name):
+    """LesionNet's recipe has taken the seed of its shipped student since; all else is as it was."""
+    asked = ["seed=0"] if name == "ham10000-lesionnet" else []
+    resolved = [load_recipe(name, asked, smoke=smoke).hash() for smoke in (False, True)]
+    assert tuple(resolved) == HASHES[name]
+
+
+@pytest.mark.parametrize("name", references())
+def test_a_shipped_student_is_the_recipe_of_its_name(name):
+    """But for names, for where its teachers lay, and for whether the compiler was used."""
+    paces = ["train.compile=no", "teach.compile=no"] if "mobilenetv2" in name else []
+    recipe, trained = load_recipe(name, paces), open_run(f"reference:{name}").recipe
+    assert same_but_for_places(recipe, trained)
+    assert recipe.seed == trained.seed
+    assert recipe.student == trained.student
+    differing = {key for key, value in recipe.to_dict().items() if value != trained.to_dict()[key]}
+    assert differing <= {"name", "title", "cost", "smoke", "teachers"}
+
+
+def written(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+def test_a_base_is_laid_under_a_recipe_table_by_table(tmp_path: Path):
+    written(
+        tmp_path,
+        mine='base = "middle.toml"\nname = "mine"\n[train]\nlr = 0.5\n[smoke]\n"train.views" = 2\n',
+        middle='base = "demo"\nname = "middle"\n[train]\nepochs = 7\n'
+        '[[teachers]]\nmodel = "test_resnet"\n',
+    )
+    mine, demo = load_recipe(str(tmp_path / "mine.toml")), load_recipe("demo")
+    assert (mine.name, mine.title, mine.cost) == ("mine", "", "")
+    assert (mine.train.lr, mine.train.epochs) == (0.5, 7)
+    assert mine.train.batch_size == demo.train.batch_size
+    assert [table.model for table in mine.teachers] == ["test_resnet"]
+    assert mine.losses == demo.losses
+    assert mine.smoke == {**demo.smoke, "train.views": 2}
+    assert load_recipe(str(tmp_path / "mine.toml"), smoke=True).train.views == 2
+    assert from_dict(mine.to_dict(), "mine") == mine
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (
+            {"mine": 'base = "mine.toml"\nname = "a"'},
+            r"leads back to itself \(.*mine.toml -> .*mine",
+        ),
+        (
+            {"mine": 'base = "b.toml"\nname = "a"', "b": 'base = "./mine.toml"\nname = "b"'},
+            "leads back to itself",
+        ),
+        ({"mine": 'base = "dem"\nname = "a"'}, "dem: neither .* did you mean demo"),
+        ({"mine": 'base = 3\nname = "a"'}, r"base: not a name \(given: 3\)"),
+        ({"mine": 'base = "demo"'}, "name: missing; a recipe with a base has a name of its own"),
+        ({"mine": 'base = "b.toml"\nname = "a"', "b": "[train"}, "b.toml: not valid TOML"),
+        (
+            {
+                "mine": 'base = "b0.toml"\nname = "a"',
+                **{f"b{i}": f'base = "b{i + 1}.toml"' for i in range(20)},
+            },
+            "more than 7 bases",
+        ),
+    ],
+)
+def test_a_base_that_cannot_be_is_one_line(texts: dict[str, str], said: str, tmp_path: Path):
+    written(tmp_path, **texts)
+    with pytest.raises(UserError, match=said) as caught:
+        load_recipe(str(tmp_path / "mine.toml"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", shipped())
