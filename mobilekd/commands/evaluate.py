@@ -6,6 +6,7 @@ photographs that trained or calibrated the student are left out and counted.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from mobilekd.metrics.shapes import (
 )
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 
@@ -77,9 +79,27 @@ def evaluate(
     ``mapping`` (theirs to ours). Data that prove to be its own, by what they hold, are its own
     wherever they lie: then the test split alone judges. Writes metrics.json, predictions.csv and
     figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
-    not to be written to.
+    not to be written to. A run is held until the end, so that nobody trains in it meanwhile.
     """
     predictor = open_predictor(target, runs)
+    with _held(predictor, writes=output is None):
+        return _evaluate(predictor, data, root, mapping, output)
+
+
+def _held(predictor: Predictor, *, writes: bool) -> AbstractContextManager[None]:
+    """A run's lock; artifacts and references are only read, by whomever."""
+    if predictor.kind != "run":
+        return nullcontext()
+    return locked(predictor.folder, f"evaluate {predictor.name}", shared=not writes)
+
+
+def _evaluate(
+    predictor: Predictor,
+    data: DataTable | None,
+    root: str | Path | None,
+    mapping: Mapping[str, str] | None,
+    output: Path | None,
+) -> dict[str, Any]:
     if data is None and root is not None:
         data = _moved(predictor.recipe.data, Path(root))
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})

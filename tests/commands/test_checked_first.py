@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from mobilekd.commands import sweep as sweeping
 from mobilekd.commands.distill import distill
+from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.export import export
 from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe import Recipe
@@ -354,6 +355,8 @@ def test_a_folder_that_another_command_works_in_is_refused(place: Path) -> None:
     commands: list[Callable[[], object]] = [
         lambda: teach(recipe, runs),
         lambda: distill(recipe, runs),
+        lambda: evaluate(runs / "demo"),
+        lambda: evaluate(runs / "demo", output=place / "evaluation"),
         lambda: export(runs / "demo", output=place / "artifact"),
     ]
     words = rf"mobilekd distill demo \(process {os.getpid()}, since .*Z\) is working on it"
