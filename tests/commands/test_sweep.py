@@ -83,7 +83,7 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
         COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     done = tmp_path / "runs/demo-width0.25-s0/run.json"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not done.exists():
         assert first.poll() is None, "ended before it was killed"
         assert time.monotonic() < deadline
@@ -190,10 +190,9 @@ def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path)
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 300
-    while not list((tmp_path / "runs").glob("*/checkpoint.pt")) and not list(
-        (tmp_path / "runs").glob("*/run.json")
-    ):
+    taught = "runs/teachers-*/teachers/0/teacher.json"
+    deadline = time.monotonic() + 900
+    while not list(tmp_path.glob(taught)):
         assert sweeping.poll() is None, "ended before it was stopped"
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -202,7 +201,7 @@ def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path)
     assert sweeping.returncode == 130
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "mobilekd sweep: stopped; what was finished is kept"
-    assert list((tmp_path / "runs").glob("teachers-*/teachers/*/teacher.json"))
+    assert list(tmp_path.glob(taught))
     assert not list((tmp_path / "runs").glob(".*.lock")), "a cell goes on, or was not let unwind"
 
 
