@@ -6,16 +6,17 @@ import hashlib
 import html
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mobilekd.android.maven import classpath
 from mobilekd.android.runtime import MIN_SDK, Runtime
 from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, run
+from mobilekd.support.cache import kept_file, kept_folder
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import cache_folder, new_folder, sha256_file, write_text
+from mobilekd.support.files import sha256_file, write_text
 
 TARGET_SDK = 34
 PACKAGE = "org.mobilekd.demo"
@@ -133,56 +134,41 @@ def app_classes(runtime: Runtime, version: str, tools: Toolchain) -> Path:
         "".join(sha256_file(jar) for jar in runtime.jars).encode()
     ).hexdigest()
     key = hashlib.sha256(f"{source_hash()}\n{jars_hash}\n{version}".encode()).hexdigest()[:16]
-    folder = cache_folder() / "android" / f"classes-{key}"
-    if folder.is_dir():
-        return folder
-    with new_folder(folder, replace=True) as work:
-        resources(work, None, version, tools)
-        classes = work / "classes"
-        classes.mkdir()
-        run(
-            [
-                tools.javac,
-                "-nowarn",
-                "-encoding",
-                "UTF-8",
-                "-d",
-                classes,
-                *(work / "java").rglob("*.java"),
-            ],
-            "javac, compiling R",
-        )
-        jars = [platform(tools), *classpath("app", tools), *runtime.jars, classes]
-        kotlin([demo_sources() / "app/src/main/kotlin"], jars, classes, tools)
-        shutil.rmtree(work / "res")
-    return folder
+    return kept_folder(f"android/classes-{key}", partial(_compile_app, runtime, version, tools))
+
+
+def _compile_app(runtime: Runtime, version: str, tools: Toolchain, work: Path) -> None:
+    resources(work, None, version, tools)
+    classes = work / "classes"
+    classes.mkdir()
+    command: list[str | Path] = [tools.javac, "-nowarn", "-encoding", "UTF-8", "-d", classes]
+    run([*command, *(work / "java").rglob("*.java")], "javac, compiling R")
+    jars = [platform(tools), *classpath("app", tools), *runtime.jars, classes]
+    kotlin([demo_sources() / "app/src/main/kotlin"], jars, classes, tools)
+    shutil.rmtree(work / "res")
 
 
 def dex(runtime: Runtime, version: str, tools: Toolchain) -> Path:
-    """The app with its libraries as one shrunk ``classes.dex``, cached."""
+    """The app with its libraries as one shrunk dex file, cached."""
     built = app_classes(runtime, version, tools)
-    rules = demo_sources() / KEEP
-    kept = built / f"{sha256_file(rules)[:16]}.dex"
-    if kept.is_file():
-        return kept
+    rules = sha256_file(demo_sources() / KEEP)[:16]
+    return kept_file(
+        f"android/{built.name}-{rules}.dex", partial(_shrink, built, runtime.jars, tools)
+    )
+
+
+def _shrink(built: Path, jars: Sequence[Path], tools: Toolchain, place: Path) -> None:
+    """R8 over the app's classes and libraries, to ``place``."""
     r8 = os.pathsep.join(map(str, classpath("build", tools)))
-    with tempfile.TemporaryDirectory(dir=built.parent) as name:
-        work = Path(name)
-        own = work / "app.jar"
-        shutil.make_archive(str(own.with_suffix("")), "zip", built / "classes")
-        own.with_suffix(".zip").rename(own)
-        command: list[str | Path] = [
-            tools.java,
-            *_JVM,
-            "-cp",
-            r8,
-            "com.android.tools.r8.R8",
-            "--release",
-            "--min-api",
-            str(MIN_SDK),
-        ]
-        command += ["--lib", platform(tools), "--output", work, "--thread-count", "1"]
-        command += ["--pg-conf", rules, "--pg-conf", built / "resources.pro"]
-        run([*command, own, *classpath("app", tools), *runtime.jars], "R8, shrinking")
-        (work / "classes.dex").replace(kept)
-    return kept
+    rules = demo_sources() / KEEP
+    work = place.parent / "r8"
+    work.mkdir()
+    own = work / "app.jar"
+    shutil.make_archive(str(own.with_suffix("")), "zip", built / "classes")
+    own.with_suffix(".zip").rename(own)
+    command: list[str | Path] = [tools.java, *_JVM, "-cp", r8, "com.android.tools.r8.R8"]
+    command += ["--release", "--min-api", str(MIN_SDK)]
+    command += ["--lib", platform(tools), "--output", work, "--thread-count", "1"]
+    command += ["--pg-conf", rules, "--pg-conf", built / "resources.pro"]
+    run([*command, own, *classpath("app", tools), *jars], "R8, shrinking")
+    (work / "classes.dex").replace(place)

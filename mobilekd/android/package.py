@@ -7,10 +7,10 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -21,8 +21,9 @@ from mobilekd.android.sources import source_hash
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.preprocess import open_photograph
+from mobilekd.support.cache import adopt, kept_file, kept_folder
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import cache_folder, new_folder
+from mobilekd.support.process import run_bounded
 
 #: Zip's earliest date; a build must not carry its own.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -37,6 +38,7 @@ _THUMBNAIL = 192
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _PASSWORD = "MOBILEKD_KEYSTORE_PASSWORD"
+SIGNING = 300.0  # seconds
 
 
 def shell(
@@ -52,23 +54,32 @@ def shell(
     key = hashlib.sha256(
         json.dumps([source_hash(KEEP), runtime.sha256, sorted(abis), name, version]).encode()
     ).hexdigest()[:16]
-    folder = cache_folder() / "android" / f"shell-{key}"
-    if not folder.is_dir():
-        with new_folder(folder, replace=True) as work:
-            resources(work, name, version, tools)
-            entries = {"classes.dex": dex(runtime, version, tools).read_bytes()}
-            with zipfile.ZipFile(work / "resources.apk") as packed:
-                entries |= {item.filename: packed.read(item) for item in packed.infolist()}
-            for abi in sorted(abis):
-                entries |= {
-                    f"lib/{abi}/{file}": path.read_bytes()
-                    for file, path in runtime.libraries[abi].items()
-                }
-            with zipfile.ZipFile(work / "shell.zip", "w") as archive:
-                _add(archive, entries)
-            for part in ("res", "java"):
-                shutil.rmtree(work / part)
+    folder = kept_folder(
+        f"android/shell-{key}", partial(_fill_shell, runtime, abis, name, version, tools)
+    )
     return folder / "shell.zip"
+
+
+def _fill_shell(
+    runtime: Runtime,
+    abis: Sequence[str],
+    name: str | None,
+    version: str,
+    tools: Toolchain,
+    work: Path,
+) -> None:
+    resources(work, name, version, tools)
+    entries = {"classes.dex": dex(runtime, version, tools).read_bytes()}
+    with zipfile.ZipFile(work / "resources.apk") as packed:
+        entries |= {item.filename: packed.read(item) for item in packed.infolist()}
+    for abi in sorted(abis):
+        entries |= {
+            f"lib/{abi}/{file}": path.read_bytes() for file, path in runtime.libraries[abi].items()
+        }
+    with zipfile.ZipFile(work / "shell.zip", "w") as archive:
+        _add(archive, entries)
+    for part in ("res", "java"):
+        shutil.rmtree(work / part)
 
 
 def unsigned(
@@ -124,15 +135,11 @@ def sign(apk: Path, keystore: Path | None, tools: Toolchain) -> None:
         "true",
         str(apk),
     ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env={**os.environ, _PASSWORD: password},
-        stdin=subprocess.DEVNULL,
+    done = run_bounded(
+        command, timeout=SIGNING, who="apksigner", env={**os.environ, _PASSWORD: password}
     )
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+    if done.code != 0:
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.code}"]
         raise UserError(
             f"--keystore {key}: apksigner cannot sign with it ({said[0][:200]}); set {_PASSWORD} to"
             " its password"
@@ -141,37 +148,17 @@ def sign(apk: Path, keystore: Path | None, tools: Toolchain) -> None:
 
 def debug_key(tools: Toolchain) -> Path:
     """The key for everything that is only tried out, made once; only its owner may read it."""
-    key = cache_folder() / "android" / "debug.p12"
-    if not key.is_file():
-        key.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=key.parent) as name:  # only the owner may enter it
-            made = Path(name) / key.name
-            command: list[str | Path] = [
-                tools.keytool,
-                "-genkeypair",
-                "-keystore",
-                made,
-                "-storetype",
-                "PKCS12",
-            ]
-            command += [
-                "-storepass",
-                "android",
-                "-alias",
-                "debug",
-                "-keyalg",
-                "RSA",
-                "-keysize",
-                "3072",
-                "-validity",
-                "10950",
-                "-dname",
-                "CN=mobilekd debug",
-            ]
-            run(command, "keytool, making the debug key")
-            made.chmod(0o600)
-            made.replace(key)
-    return key
+    name = "android/debug.p12"
+    adopt(name)  # phones keep an app's key in mind: an earlier version's is not made again
+    return kept_file(name, partial(_make_debug_key, tools))
+
+
+def _make_debug_key(tools: Toolchain, place: Path) -> None:
+    command: list[str | Path] = [tools.keytool, "-genkeypair", "-keystore", place]
+    command += ["-storetype", "PKCS12", "-storepass", "android", "-alias", "debug"]
+    command += ["-keyalg", "RSA", "-keysize", "3072", "-validity", "10950"]
+    run([*command, "-dname", "CN=mobilekd debug"], "keytool, making the debug key")
+    place.chmod(0o600)
 
 
 def _carried(artifact: Artifact) -> list[str]:

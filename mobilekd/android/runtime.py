@@ -2,19 +2,19 @@
 build asked for by name.
 """
 
-import base64
-import hashlib
 import re
 import shutil
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from mobilekd.android.maven import artifact
 from mobilekd.android.toolchain import Toolchain, run
+from mobilekd.support.cache import kept_folder
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import cache_folder, new_folder, sha256_file, sha256_tree
+from mobilekd.support.files import sha256_file, sha256_tree
 
 OFFICIAL = "org.pytorch:executorch-android"
 
@@ -24,9 +24,7 @@ _FBJNI = "com.facebook.fbjni:fbjni:0.7.0:aar"
 #: The name under which the community build is asked for, and what it is.
 COMMUNITY = "community"
 _NPM_NAME, _NPM_VERSION = "react-native-executorch", "0.9.3"
-_NPM_INTEGRITY = (
-    "eanpDe8sFFxbKfCh0lqrSVyU4/deiF1pZWtZOjZSV+w+qfuNsdrkQkoscxvhMwJOnvXNkBt4BXAr8pAlGOXStA=="
-)
+_NPM_SHA256 = "70a20a865b82f47ac46c82711d93c2038cf99eccbb9b287494219063f2217622"
 
 #: Built from ExecuTorch 1.2; its answers to files of these exporters were found equal to the Python
 #: runtime's.
@@ -136,36 +134,7 @@ def _from_aar(file: Path, name: str, version: str, tools: Toolchain) -> Runtime:
 
 
 def _community(tools: Toolchain) -> Runtime:
-    folder = cache_folder() / "android" / f"{_NPM_NAME}-{_NPM_VERSION}"
-    if not folder.is_dir():
-        npm = shutil.which("npm")
-        if npm is None:
-            raise CannotRunHere(
-                f"--aar {COMMUNITY}: npm not found; apt install npm, or take the official runtime"
-            )
-        with new_folder(folder) as work:
-            run(
-                [npm, "pack", f"{_NPM_NAME}@{_NPM_VERSION}", "--pack-destination", work],
-                f"npm, fetching {_NPM_NAME}",
-                cwd=work,
-            )
-            package = work / f"{_NPM_NAME}-{_NPM_VERSION}.tgz"
-            digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
-            if digest != _NPM_INTEGRITY:
-                raise UserError(
-                    f"{_NPM_NAME} {_NPM_VERSION}: the download is not the one that was examined"
-                    f" (sha512 {digest[:16]}...); do not use it"
-                )
-            wanted = [
-                "package/android/libs/classes.jar",
-                "package/third-party/android/libs/executorch",
-            ]
-            run(
-                ["tar", "-xzf", package, "--no-same-owner", *wanted],
-                f"tar, unpacking {_NPM_NAME}",
-                cwd=work,
-            )
-            package.unlink()
+    folder = kept_folder(f"android/{_NPM_NAME}-{_NPM_VERSION}", _fetch_community)
     root = folder / "package"
     libraries = _libraries(root / "third-party/android/libs/executorch")
     jar = root / "android/libs/classes.jar"
@@ -179,6 +148,33 @@ def _community(tools: Toolchain) -> Runtime:
         sha256_tree(root),
         tools,
     )
+
+
+def _fetch_community(work: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise CannotRunHere(
+            f"--aar {COMMUNITY}: npm not found; apt install npm, or take the official runtime"
+        )
+    run(
+        [npm, "pack", f"{_NPM_NAME}@{_NPM_VERSION}", "--pack-destination", work],
+        f"npm, fetching {_NPM_NAME}",
+        cwd=work,
+    )
+    package = work / f"{_NPM_NAME}-{_NPM_VERSION}.tgz"
+    digest = sha256_file(package)
+    if digest != _NPM_SHA256:
+        raise UserError(
+            f"{_NPM_NAME} {_NPM_VERSION}: the download is not the one that was examined"
+            f" (sha256 {digest[:16]}...); do not use it"
+        )
+    wanted = ["package/android/libs/classes.jar", "package/third-party/android/libs/executorch"]
+    run(
+        ["tar", "-xzf", package, "--no-same-owner", *wanted],
+        f"tar, unpacking {_NPM_NAME}",
+        cwd=work,
+    )
+    package.unlink()
 
 
 def _with_fbjni(
@@ -198,13 +194,14 @@ def _with_fbjni(
 
 
 def _unpacked(aar: Path) -> Path:
-    folder = cache_folder() / "android" / f"{aar.stem}-{sha256_file(aar)[:16]}"
-    if not folder.is_dir():
+    def unpack(folder: Path) -> None:
         try:
-            with new_folder(folder) as work, zipfile.ZipFile(aar) as archive:
-                archive.extractall(work)
-        except zipfile.BadZipFile:
-            raise UserError(f"{aar}: not an AAR (no zip archive); fetch it again") from None
+            with zipfile.ZipFile(aar) as archive:
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, zlib.error):
+            raise UserError(f"{aar}: not an AAR (no whole zip archive); fetch it again") from None
+
+    folder = kept_folder(f"android/{aar.stem}-{sha256_file(aar)[:16]}", unpack)
     if not (folder / "classes.jar").is_file():
         raise UserError(f"{aar}: not an AAR (no classes.jar); check the file")
     return folder

@@ -5,12 +5,12 @@ command that brings them.
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.process import OutOfBoundsError, run_bounded
 
 #: Program -> its package on Debian or Ubuntu.
 PACKAGES = {
@@ -89,31 +89,19 @@ def run(
     """Run a program and give its standard output; a failure is one line with the program's own last
     words.
     """
-    words = [str(part) for part in command]
+    program = Path(str(command[0])).name
     try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-        )
+        done = run_bounded(command, timeout=timeout, cwd=cwd)
     except FileNotFoundError:
-        program = Path(words[0]).name
         raise CannotRunHere(
-            f"{what}: {words[0]} not found; install {PACKAGES.get(program, program)}"
+            f"{what}: {command[0]} not found; install {PACKAGES.get(program, program)}"
         ) from None
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"{what}: {Path(words[0]).name} did not end within {timeout:.0f} s; try again on a less"
-            " busy machine"
-        ) from None
-    if done.returncode != 0:
+    except OutOfBoundsError as error:
+        raise UserError(f"{what}: {error}; a less busy machine may help") from None
+    if done.code != 0:
         said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         errors = [line for line in said if "error" in line.lower()] or said[-1:]
         raise UserError(
-            f"{what}: {Path(words[0]).name} failed:"
-            f" {' | '.join(errors[:3])[:600] or f'exit code {done.returncode}'}"
+            f"{what}: {program} failed: {' | '.join(errors[:3])[:600] or f'exit code {done.code}'}"
         )
     return done.stdout

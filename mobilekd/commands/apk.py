@@ -3,8 +3,6 @@ proven before it appears.
 """
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +13,15 @@ from mobilekd.android.proof import Proof, prove
 from mobilekd.android.runtime import Runtime, may_meet, runtime
 from mobilekd.android.toolchain import find, toolchain
 from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.support.cache import clear_work, scratch
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file, write_json
+from mobilekd.support.process import OutOfBoundsError, printable, run_bounded
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import VERSION
 
 ABIS = ("arm64-v8a", "x86_64")
+INSTALLING = 300.0  # seconds for each step on the phone
 
 
 def apk(
@@ -51,6 +52,7 @@ def apk(
     Raises:
         UserError: what is wrong and the remedy; nothing is left behind then
     """
+    clear_work()
     tools = toolchain()
     opened = open_artifact(artifact)
     exporter = _exporter(opened)
@@ -64,8 +66,8 @@ def apk(
     apk_file.parent.mkdir(parents=True, exist_ok=True)
     say(f"apk: {chosen.name} {chosen.version} for {', '.join(abi)}")
     base = shell(chosen, abi, name, VERSION, tools)
-    with tempfile.TemporaryDirectory(dir=apk_file.parent, prefix=f".{apk_file.name}.") as folder:
-        work = Path(folder) / apk_file.name
+    with scratch(apk_file) as folder:
+        work = folder / apk_file.name
         unsigned(base, opened, chosen, samples, work, tools)
         unsigned_sha256 = sha256_file(work)
         sign(work, keystore, tools)
@@ -134,23 +136,14 @@ def _install(apk_file: Path, serial: str) -> None:
     ]
     for step in (["install", "-r", str(apk_file)], start):
         try:
-            done = subprocess.run(
-                [*phone, *step],
-                capture_output=True,
-                text=True,
-                timeout=300,
-                stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"apk --install: adb {step[0]} did not end within 5 minutes; look at the phone's"
-                " screen"
-            ) from None
+            done = run_bounded([*phone, *step], timeout=INSTALLING, who=f"adb {step[0]}")
+        except OutOfBoundsError as error:
+            raise UserError(f"apk --install: {error}; look at the phone's screen") from None
         said = (done.stdout + done.stderr).strip()
         wanted = "Success" if step is not start else "mobilekd-started"
-        if done.returncode != 0 or wanted not in said:  # a connection lost in mid-shell ends with 0
+        if done.code != 0 or wanted not in said:  # a connection lost in mid-shell ends with 0
             raise UserError(
                 f"apk --install: adb {step[0]} failed:"
-                f" {' '.join(said.split())[-300:] or 'no answer'}; the APK is {apk_file}"
+                f" {printable(said)[-300:] or 'no answer'}; the APK is {apk_file}"
             )
     say(f"apk: installed and started on {serial or 'the phone'}")

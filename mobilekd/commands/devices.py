@@ -10,6 +10,7 @@ from mobilekd.runners.host import HostRunner
 from mobilekd.runners.native.build import arm_bundle, host_bundle
 from mobilekd.runners.qemu import TRUSTED, QemuRunner
 from mobilekd.support.errors import UserError
+from mobilekd.support.process import printable
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,16 @@ def _phones() -> list[DeviceStatus]:
 
 
 def _phone(serial: str, state: str) -> DeviceStatus:
+    device = f"adb:{printable(serial)}"
     if state != "device":
-        advice = remedy(state)
+        advice, state = remedy(state), printable(state)
         return DeviceStatus(
-            f"adb:{serial}", False, advice if state in advice else f"{state}: {advice}", "a phone"
+            device, False, advice if state in advice else f"{state}: {advice}", "a phone"
         )
     try:
         text = Adb(serial).ask(android_state.HARDWARE_SCRIPT)
     except UserError as error:
-        return DeviceStatus(f"adb:{serial}", False, str(error), "a phone")
+        return DeviceStatus(device, False, str(error), "a phone")
     about = android_state.device(text, serial)
     name = f"{about.maker} {about.model}, {about.soc}, {about.os}" + (
         " (emulated)" if about.emulated else ""

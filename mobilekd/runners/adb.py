@@ -20,15 +20,16 @@ from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
+from mobilekd.support.process import CompletedCommand, printable
 
 PLACE = "/data/local/tmp"  # where adb's user may write and execute
 RUN = 600.0  # seconds for one process
 BACK = 30.0  # seconds to wait for a phone that vanished, to clean up
 
 
-def _said(finished: program.CompletedCommand) -> str:
+def _said(finished: CompletedCommand) -> str:
     """A failed command's own words, in one line."""
-    return " ".join((finished.stderr or finished.stdout).split())[:200] or f"code {finished.code}"
+    return printable(finished.stderr or finished.stdout) or f"code {finished.code}"
 
 
 class Workspace:
@@ -162,8 +163,9 @@ class AdbRunner:
         answer = self._run(program.golden_arguments(f"{name}.pte", f"{name}.u8", f"{name}.out"))
         with tempfile.TemporaryDirectory() as work:
             target = Path(work) / "answers"
-            self.adb.pull(f"{self._folder()}/{name}.out.0", target)
-            return program.answer_array(target.read_bytes(), answer, self.adb.name)
+            self.adb.pull(f"{self._folder()}/{name}.out.0", target, program.MOST_ANSWERS)
+            raw = program.read_answers(target, self.adb.name)
+            return program.answer_array(raw, answer, self.adb.name)
 
     def measure(
         self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
@@ -177,7 +179,7 @@ class AdbRunner:
         name = self._names[artifact.folder]
         arguments = program.measure_arguments(f"{name}.pte", f"{name}.u8", setting)
         return program.reading(
-            self._run(arguments, timeout=RUN + setting.seconds, on_line=on_line),
+            self._run(arguments, seconds=setting.seconds, on_line=on_line),
             setting,
             self.adb.name,
         )
@@ -200,7 +202,7 @@ class AdbRunner:
         self,
         arguments: list[str],
         *,
-        timeout: float = RUN,
+        seconds: float = 0.0,
         on_line: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         words = " ".join(shlex.quote(word) for word in arguments)
@@ -209,6 +211,10 @@ class AdbRunner:
             f"cd {self._folder()} && {{ {start} & echo $! >pid; wait $!; code=$?; rm -f pid; exit"
             " $code; }"
         )
-        return program.document(
-            self.adb.shell(command, timeout=timeout, on_line=on_line), self.adb.name
+        finished = self.adb.shell(
+            command,
+            timeout=RUN + seconds,
+            on_line=on_line,
+            limit=program.most_said(seconds),
         )
+        return program.document(finished, self.adb.name)

@@ -11,7 +11,6 @@ import re
 import secrets
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,11 +19,13 @@ from pathlib import Path
 
 from mobilekd.runners import program
 from mobilekd.runners.base import DeviceError
-from mobilekd.runners.program import CompletedCommand
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.process import CompletedCommand, Growing, printable
 
 QUICK = 30.0  # seconds for a command that asks something
 TRANSFER = 300.0  # seconds for a push
+SHORT = 1 << 20  # bytes of an answer to a question
+MOST_DEVICES = 100
 REMEDIES = (
     (
         "unauthorized",
@@ -94,7 +95,7 @@ def executable() -> str:
 
 def listed() -> list[Listed]:
     """All devices that the adb server knows."""
-    finished = program.run([executable(), "devices"], timeout=QUICK, who="adb")
+    finished = program.run([executable(), "devices"], timeout=QUICK, limit=SHORT, who="adb")
     if finished.code != 0:
         raise DeviceError(
             f"adb: its server does not start ({_last(finished.stderr or finished.stdout)}); adb"
@@ -102,6 +103,11 @@ def listed() -> list[Listed]:
         )
     lines = finished.stdout.partition("List of devices attached")[2].splitlines()
     rows = [line.rpartition("\t") for line in lines if "\t" in line]
+    if len(rows) > MOST_DEVICES:
+        raise DeviceError(
+            f"adb: its server names {len(rows)} devices, which cannot be; adb kill-server, then run"
+            " again"
+        )
     # "no permissions (user in plugdev group; are your udev rules wrong?); see [http://...]"
     return [Listed(serial, re.split(r"[;(]", state)[0].strip()) for serial, _, state in rows]
 
@@ -112,16 +118,16 @@ def choose(serial: str) -> str:
     if serial:
         state = next((item.state for item in known if item.serial == serial), "not found")
         if state != "device":
-            raise DeviceError(f"adb:{serial}: {remedy(state)}")
+            raise DeviceError(f"adb:{printable(serial)}: {remedy(state)}")
         return serial
     usable = [item for item in known if item.state == "device"]
     if len(usable) > 1:
-        names = ", ".join(item.serial for item in usable)
+        names = ", ".join(printable(item.serial) for item in usable)
         raise UserError(
             f"adb: several devices are connected ({names}); choose one with --device adb:SERIAL"
         )
     if not usable and known:
-        raise DeviceError(f"adb:{known[0].serial}: {remedy(known[0].state)}")
+        raise DeviceError(f"adb:{printable(known[0].serial)}: {remedy(known[0].state)}")
     if not usable:
         raise DeviceError(
             "adb: no phone is connected; plug one in with USB debugging on, then see mobilekd"
@@ -142,7 +148,7 @@ def remedy(text: str) -> str:
 
 def _last(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else ""
+    return printable(lines[-1]) if lines else ""
 
 
 class Adb:
@@ -155,10 +161,15 @@ class Adb:
     @property
     def name(self) -> str:
         """How messages call it."""
-        return f"adb:{self.serial}"
+        return f"adb:{printable(self.serial)}"
 
     def shell(
-        self, command: str, *, timeout: float = QUICK, on_line: Callable[[str], None] | None = None
+        self,
+        command: str,
+        *,
+        timeout: float = QUICK,
+        on_line: Callable[[str], None] | None = None,
+        limit: int = SHORT,
     ) -> CompletedCommand:
         """Run a POSIX shell command on the device to its very end, or raise ``DeviceError``.
 
@@ -168,13 +179,17 @@ class Adb:
         marker = f"mobilekd-end-{secrets.token_hex(6)}"
         wrapped = f"( {command}\n); printf '\\n%s %s\\n' {marker} $?"
         finished = program.run(
-            [*self._command, "shell", wrapped], timeout=timeout, on_line=on_line, who=self.name
+            [*self._command, "shell", wrapped],
+            timeout=timeout,
+            on_line=on_line,
+            who=self.name,
+            limit=limit,
         )
         text = finished.stdout.replace("\r\n", "\n")
         ends = list(re.finditer(rf"^{marker} (\d+)$", text, re.MULTILINE))
         if ends:
             return CompletedCommand(
-                int(ends[-1][1]), text[: ends[-1].start()].removesuffix("\n"), finished.stderr
+                int(ends[-1][1][:9]), text[: ends[-1].start()].removesuffix("\n"), finished.stderr
             )
         if finished.code != 0 and finished.stderr.strip():
             raise DeviceError(f"{self.name}: {remedy(finished.stderr)}")
@@ -195,15 +210,24 @@ class Adb:
         # so that no name starts with a dash; links keep their names
         sources = [str(file.absolute()) for file in files]
         finished = program.run(
-            [*self._command, "push", *sources, f"{folder}/"], timeout=TRANSFER, who=self.name
+            [*self._command, "push", *sources, f"{folder}/"],
+            timeout=TRANSFER,
+            who=self.name,
+            limit=SHORT,
         )
         if finished.code != 0:
             raise DeviceError(f"{self.name}: {remedy(finished.stdout + finished.stderr)}")
 
-    def pull(self, path: str, target: Path) -> None:
-        """Copy one file from the device; a cut connection ends with exit code 1 and no word."""
+    def pull(self, path: str, target: Path, most: int) -> None:
+        """Copy one file of at most ``most`` bytes from the device; a cut connection ends with exit
+        code 1 and no word.
+        """
         finished = program.run(
-            [*self._command, "pull", path, str(target)], timeout=TRANSFER, who=self.name
+            [*self._command, "pull", path, str(target)],
+            timeout=TRANSFER,
+            who=self.name,
+            limit=SHORT,
+            growing=Growing(target, most),
         )
         if finished.code != 0 or not target.is_file():
             raise DeviceError(
@@ -242,5 +266,5 @@ class Adb:
             return False
 
     def _quietly(self, command: list[str]) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run(command, capture_output=True, timeout=QUICK, stdin=subprocess.DEVNULL)
+        with suppress(DeviceError):
+            program.run(command, timeout=QUICK, limit=SHORT, who="adb")

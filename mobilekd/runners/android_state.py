@@ -13,6 +13,7 @@ from typing import Any
 
 from mobilekd.formats.measurement import Conditions, Device
 from mobilekd.runners import linux_state
+from mobilekd.support.process import printable
 from mobilekd.support.provenance import utc_now
 
 # Android 8, the first with sha256sum (AOSP system/core/shell_and_utilities/README.md)
@@ -26,8 +27,9 @@ HARDWARE_SCRIPT = "getprop; " + linux_state.read_script(linux_state.HARDWARE_FIL
 
 
 def properties(text: str) -> dict[str, str]:
-    """``getprop``'s lines."""
-    return dict(re.findall(r"^\[([^\]]+)\]: \[(.*)\]$", text, re.MULTILINE))
+    """``getprop``'s lines, fit for a message."""
+    pairs = re.findall(r"^\[([^\]\n]{1,200})\]: \[(.*)\]$", text, re.MULTILINE)
+    return {key: printable(value) for key, value in pairs}
 
 
 def problem(props: dict[str, str]) -> str | None:
@@ -39,7 +41,7 @@ def problem(props: dict[str, str]) -> str | None:
             f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a"
             " 64-bit phone, or --via app"
         )
-    if api.isdigit() and int(api) < OLDEST_API:
+    if re.fullmatch(r"[0-9]{1,6}", api) and int(api) < OLDEST_API:
         release = props.get("ro.build.version.release", "?")
         return (
             f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer"
@@ -55,7 +57,7 @@ def device(text: str, serial: str) -> Device:
     props = properties(text)
     files = linux_state.parse(text)
     maker, model = props.get("ro.product.manufacturer", ""), props.get("ro.product.model", "")
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{maker}-{model}".lower()).strip("-") or "phone"
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{maker}-{model}".lower())[:80].strip("-") or "phone"
     mark = hashlib.sha256((props.get("ro.serialno") or serial).encode()).hexdigest()[:4]
     release, api = (
         props.get("ro.build.version.release", "?"),
@@ -74,16 +76,30 @@ def device(text: str, serial: str) -> Device:
     )
 
 
+def _parts(text: str) -> dict[str, str]:
+    """``STATE_SCRIPT``'s output by the titles that it prints."""
+    parts: dict[str, list[str]] = {}
+    title = ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            title = line.removeprefix("## ").strip()
+        else:
+            parts.setdefault(title, []).append(line)
+    return {name: "\n".join(lines) for name, lines in parts.items()}
+
+
 def conditions(text: str) -> Conditions:
     """``Conditions`` from ``STATE_SCRIPT``'s output; Android's own word on the battery goes before
     the kernel's.
     """
-    parts = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    parts = _parts(text)
     fields: dict[str, Any] = linux_state.state(linux_state.parse(parts.get("kernel", "")))
-    battery = dict(re.findall(r"^\s+([\w ]+): (\S+)\s*$", parts.get("battery", ""), re.MULTILINE))
+    # Bounded repeats: what a device prints must not cost more time than its length.
+    pattern = r"^[ \t]{1,16}(\w[\w ]{0,63}): (\S{1,100})[ \t]*$"
+    battery = dict(re.findall(pattern, parts.get("battery", ""), re.MULTILINE))
 
     def number(key: str) -> int | None:
-        return int(battery[key]) if re.fullmatch(r"-?\d+", battery.get(key, "")) else None
+        return linux_state.whole_number(battery.get(key))
 
     level, scale, tenths, status = (
         number("level"),
@@ -95,8 +111,8 @@ def conditions(text: str) -> Conditions:
     fields |= {"battery_celsius": tenths / 10} if tenths is not None else {}
     fields |= {"charging": status in (2, 5)} if status is not None else {}
     fields |= {"charge_uah": number("Charge counter"), "voltage_mv": number("voltage")}
-    thermal = re.search(r"^Thermal Status: (\d+)", parts.get("thermal", ""), re.MULTILINE)
+    thermal = re.search(r"^Thermal Status: ([0-9]{1,4})\b", parts.get("thermal", ""), re.MULTILINE)
     fields |= {"thermal_status": int(thermal[1])} if thermal else {}
-    wake = re.search(r"mWakefulness=(\w+)", parts.get("power", ""))
+    wake = re.search(r"mWakefulness=(\w{1,40})", parts.get("power", ""))
     fields |= {"screen_on": wake[1] == "Awake"} if wake else {}
     return Conditions(utc=utc_now(), **fields)

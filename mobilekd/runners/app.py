@@ -8,7 +8,6 @@ and run instead. The answers' format is the contract in ``benchmarks/app.md``: o
 """
 
 import base64
-import binascii
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -32,9 +31,9 @@ from mobilekd.runners import android_state
 from mobilekd.runners.adb import BACK, RUN, AdbRunner, Workspace
 from mobilekd.runners.adb_client import Adb, choose
 from mobilekd.runners.base import DeviceError, Kind, Reading, Setting, parse_answer
-from mobilekd.runners.program import WARMUP_LIMIT, judged
-from mobilekd.support import strict_json
+from mobilekd.runners.program import WARMUP_LIMIT, answer_array, json_object, judged, most_said
 from mobilekd.support.errors import UserError
+from mobilekd.support.process import printable
 
 PACKAGE = "org.mobilekd.demo"
 INSTRUMENTATION = f"{PACKAGE}/.BenchInstrumentation"
@@ -68,10 +67,11 @@ class AppRunner:
     def versions(self) -> dict[str, str]:
         """App, runtime inside it and APK, once the app has answered."""
         versions = {
-            f"{key} (app)": str(value) for key, value in self._identity.get("versions", {}).items()
+            printable(f"{key} (app)"): printable(str(value))
+            for key, value in self._identity.get("versions", {}).items()
         }
         apk = self._identity.get("apk_sha256")
-        return versions | ({"apk sha256": apk} if apk else {})
+        return versions | ({"apk sha256": printable(str(apk))} if apk else {})
 
     def big_cores(self) -> str:
         """None: an app may not bind itself to cores."""
@@ -135,12 +135,9 @@ class AppRunner:
         self._same_model(answer, artifact)
         try:
             raw = base64.b64decode(answer["answers"], validate=True)
-            return (
-                np.frombuffer(raw, "<f4")
-                .reshape(int(answer["count"]), int(answer["classes"]))
-                .astype(np.float32)
-            )
-        except (KeyError, ValueError, TypeError, binascii.Error):
+            shape = {"count": answer["count"], "widths": [answer["classes"]]}
+            return answer_array(raw, shape, self.adb.name)
+        except (KeyError, ValueError, TypeError, DeviceError):
             raise DeviceError(
                 f"{self.adb.name}: the app's answers cannot be read; install the app again"
                 " (mobilekd apk --install)"
@@ -165,7 +162,7 @@ class AppRunner:
             **{key: str(value) for key, value in numbers.items()},
             **self._extras[artifact.folder],
         }
-        answer = self._ask(extras, timeout=RUN + setting.seconds)
+        answer = self._ask(extras, seconds=setting.seconds)
         self._same_model(answer, artifact)
 
         def part(kind: type[Kind], key: str) -> Kind:
@@ -192,44 +189,44 @@ class AppRunner:
                 " the app again"
             )
 
-    def _ask(self, extras: dict[str, str], timeout: float = RUN) -> dict[str, Any]:
+    def _ask(self, extras: dict[str, str], seconds: float = 0.0) -> dict[str, Any]:
         """Run the instrumentation and read its document; where the phone refuses it, the
         activity.
         """
         words = " ".join(f"-e {key} {shlex.quote(value)}" for key, value in extras.items())
         text = self.adb.shell(
-            f"am instrument -w -r {words} {INSTRUMENTATION}", timeout=timeout
+            f"am instrument -w -r {words} {INSTRUMENTATION}",
+            timeout=RUN + seconds,
+            limit=most_said(seconds),
         ).stdout
         results = dict(
             re.findall(r"^INSTRUMENTATION_RESULT: (mobilekd_\w+)=(.*)$", text, re.MULTILINE)
         )
         if "mobilekd_error" in results:
             raise DeviceError(
-                f"{self.adb.name}: the app says: {results['mobilekd_error'].strip()[:300]}"
+                f"{self.adb.name}: the app says: {printable(results['mobilekd_error'], 300)}"
             )
         if "mobilekd_json" in results:
-            return self._document(
-                base64.b64decode(results["mobilekd_json"].strip() + "==").decode(errors="replace")
-            )
+            return self._document(_decoded(results["mobilekd_json"]))
         if "mobilekd_file" in results:
-            return self._document(
-                self.adb.ask(f"cat {shlex.quote(results['mobilekd_file'].strip())}")
-            )
+            file = shlex.quote(results["mobilekd_file"].strip())
+            return self._document(self.adb.shell(f"cat {file}", limit=most_said(seconds)).stdout)
         if "Process crashed" in text or "INSTRUMENTATION_ABORTED" in text:
             raise DeviceError(
                 f"{self.adb.name}: the app crashed while it measured; send us adb logcat -d"
             )
-        return self._ask_activity(extras, timeout)
+        return self._ask_activity(extras, seconds)
 
-    def _ask_activity(self, extras: dict[str, str], timeout: float) -> dict[str, Any]:
+    def _ask_activity(self, extras: dict[str, str], seconds: float) -> dict[str, Any]:
         words = " ".join(f"--es {key} {shlex.quote(value)}" for key, value in extras.items())
+        timeout = RUN + seconds
         tries = max(1, int(timeout))
         wait = f"for i in $(seq {tries}); do [ -f {FILE} ] && break; sleep 1; done"
         command = (
             f"rm -f {FILE}; am start -W -n {ACTIVITY} {words} >/dev/null && {wait}; cat {FILE};"
             f" code=$?; rm -f {FILE}; exit $code"
         )
-        finished = self.adb.shell(command, timeout=timeout + 30)
+        finished = self.adb.shell(command, timeout=timeout + 30, limit=most_said(seconds))
         if finished.code != 0:
             raise DeviceError(
                 f"{self.adb.name}: the app's benchmark cannot be started; install it again"
@@ -238,15 +235,25 @@ class AppRunner:
         return self._document(finished.stdout)
 
     def _document(self, text: str) -> dict[str, Any]:
-        try:
-            answer = strict_json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or answer.get("mobilekd_app") != CONTRACT:
-            raise DeviceError(
-                f"{self.adb.name}: the app's answer cannot be read; install the app of this version"
-                " (mobilekd apk --install)"
-            )
+        complaint = (
+            f"{self.adb.name}: the app's answer cannot be read; install the app of this version"
+            " (mobilekd apk --install)"
+        )
+        answer = json_object(text, complaint)
+        if answer.get("mobilekd_app") != CONTRACT or not isinstance(
+            answer.get("versions", {}), dict
+        ):
+            raise DeviceError(complaint)
         if "error" in answer:
-            raise DeviceError(f"{self.adb.name}: the app says: {str(answer['error'])[:300]}")
+            raise DeviceError(
+                f"{self.adb.name}: the app says: {printable(str(answer['error']), 300)}"
+            )
         return answer
+
+
+def _decoded(text: str) -> str:
+    """Base64 as text; what is no base64 is an empty text, which no document is."""
+    try:
+        return base64.b64decode(text.strip() + "==").decode(errors="replace")
+    except ValueError:
+        return ""

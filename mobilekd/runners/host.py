@@ -2,7 +2,6 @@
 
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
 from mobilekd.runners import linux_state, program
-from mobilekd.runners.base import DeviceError, Reading, Setting
+from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.provenance import utc_now
 
@@ -89,7 +88,7 @@ class HostRunner:
             str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting
         )
         return program.reading(
-            _run(arguments, timeout=TIMEOUT + setting.seconds, on_line=on_line), setting, "host"
+            _run(arguments, seconds=setting.seconds, on_line=on_line), setting, "host"
         )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
@@ -112,31 +111,32 @@ def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndar
         answer = _run(
             program.golden_arguments(str(model), str(pictures), str(result), floats=floats)
         )
-        return program.answer_array(Path(f"{result}.0").read_bytes(), answer, "host")
+        raw = program.read_answers(Path(f"{result}.0"), "host")
+        return program.answer_array(raw, answer, "host")
 
 
 def _run(
-    arguments: list[str], *, timeout: float = TIMEOUT, on_line: Callable[[str], None] | None = None
+    arguments: list[str], *, seconds: float = 0.0, on_line: Callable[[str], None] | None = None
 ) -> dict:
     command: list[str | Path] = [build.host_bundle() / build.PROGRAM, *arguments]
-    return program.document(
-        program.run(command, timeout=timeout, on_line=on_line, who="host"), "host"
+    finished = program.run(
+        command,
+        timeout=TIMEOUT + seconds,
+        on_line=on_line,
+        who="host",
+        limit=program.most_said(seconds),
     )
+    return program.document(finished, "host")
 
 
 def _read(files: str) -> dict[str, str]:
-    try:
-        answer = subprocess.run(
-            ["sh", "-c", linux_state.read_script(files)], capture_output=True, text=True, timeout=20
-        )
-    except subprocess.TimeoutExpired:
-        raise DeviceError(
-            "host: the kernel's state files do not answer within 20 s; run again"
-        ) from None
+    answer = program.run(
+        ["sh", "-c", linux_state.read_script(files)], timeout=20, who="host: the kernel's state"
+    )
     return linux_state.parse(answer.stdout)
 
 
 def _sysctl(name: str) -> str:
     if sys.platform != "darwin":
         return ""
-    return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True).stdout.strip()
+    return program.run(["sysctl", "-n", name], timeout=20, who="host: sysctl").stdout.strip()

@@ -10,6 +10,8 @@ loadavg as in proc(5).
 import re
 from typing import Any
 
+from mobilekd.support.process import printable
+
 _CPU = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 STATE_FILES = (
     f"{_CPU}/scaling_cur_freq {_CPU}/scaling_governor /sys/class/thermal/thermal_zone*/type"
@@ -46,15 +48,16 @@ def parse(text: str) -> dict[str, str]:
     return {path: "\n".join(lines).strip() for path, lines in files.items()}
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+def whole_number(text: str | None) -> int | None:
+    """An integer of at most 15 digits; nothing that a kernel or a phone tells has more."""
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text) else None
 
 
 def _by_cpu(files: dict[str, str], name: str) -> dict[int, int]:
     values = {}
     for path, content in files.items():
-        match = re.fullmatch(rf"/sys/devices/system/cpu/cpu(\d+)/cpufreq/{name}", path)
-        value = _number(content)
+        match = re.fullmatch(rf"/sys/devices/system/cpu/cpu([0-9]{{1,4}})/cpufreq/{name}", path)
+        value = whole_number(content)
         if match and value is not None:
             values[int(match[1])] = value
     return dict(sorted(values.items()))
@@ -71,10 +74,10 @@ def state(files: dict[str, str]) -> dict[str, Any]:
         }
     )
     if governors:
-        fields["governor"] = ",".join(governors)
+        fields["governor"] = printable(",".join(governors))
     celsius = []
     for path, content in files.items():
-        value = _number(content)
+        value = whole_number(content)
         if re.fullmatch(r"/sys/class/thermal/thermal_zone\d+/temp", path) and value is not None:
             kind = files.get(path.removesuffix("temp") + "type", "")
             # a sensor that is off says 0 or nonsense
@@ -90,8 +93,8 @@ def state(files: dict[str, str]) -> dict[str, Any]:
         ):
             place = path.removesuffix("type")
             percent, tenths, status = (
-                _number(files.get(place + "capacity")),
-                _number(files.get(place + "temp")),
+                whole_number(files.get(place + "capacity")),
+                whole_number(files.get(place + "temp")),
                 files.get(place + "status"),
             )
             fields |= {"battery_percent": float(percent)} if percent is not None else {}
@@ -102,7 +105,7 @@ def state(files: dict[str, str]) -> dict[str, Any]:
                 else {}
             )
     load = files.get("/proc/loadavg", "").split()
-    if load and re.fullmatch(r"\d+(\.\d+)?", load[0]):
+    if load and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", load[0]):
         fields["load"] = float(load[0])
     return fields
 
@@ -111,10 +114,12 @@ def hardware(files: dict[str, str]) -> dict[str, Any]:
     """Fields of ``Device`` from cpuinfo and meminfo."""
     cpuinfo = files.get("/proc/cpuinfo", "")
     features = re.search(r"^(?:Features|flags)\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", files.get("/proc/meminfo", ""), re.MULTILINE)
+    memory = re.search(
+        r"^MemTotal:\s*([0-9]{1,15}) kB", files.get("/proc/meminfo", ""), re.MULTILINE
+    )
     return {
         "cores": len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)),
-        "cpu_features": tuple(sorted(features[1].split())) if features else (),
+        "cpu_features": tuple(map(printable, sorted(features[1].split()))) if features else (),
         "memory_bytes": int(memory[1]) * 1024 if memory else None,
     }
 
@@ -124,10 +129,10 @@ def processor_name(files: dict[str, str]) -> str:
     cpuinfo = files.get("/proc/cpuinfo", "")
     name = re.search(r"^model name\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
     if name:
-        return name[1].strip()
+        return printable(name[1])
     makers = re.findall(r"^CPU implementer\s*:\s*(\S+)", cpuinfo, re.MULTILINE)
     parts = sorted(set(re.findall(r"^CPU part\s*:\s*(\S+)", cpuinfo, re.MULTILINE)))
-    return f"implementer {makers[0]}, parts {', '.join(parts)}" if makers else ""
+    return printable(f"implementer {makers[0]}, parts {', '.join(parts)}") if makers else ""
 
 
 def big_cores(files: dict[str, str]) -> str:

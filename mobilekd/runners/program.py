@@ -2,18 +2,25 @@
 every device.
 """
 
-import subprocess
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
+from mobilekd.formats.document import Document
 from mobilekd.formats.measurement import Cold, Memory, Series, Sustained
 from mobilekd.runners.base import BindError, DeviceError, Kind, Reading, Setting, parse_answer
 from mobilekd.support import strict_json
+from mobilekd.support.process import (
+    LIMIT,
+    CompletedCommand,
+    Growing,
+    OutOfBoundsError,
+    printable,
+    run_bounded,
+)
 
 JSON = "mobilekd-runner-json "
 STEADY = "mobilekd-runner-steady"
@@ -22,15 +29,21 @@ FAILURE = "mobilekd-runner: "
 REMEDY = "check the cable and run again"
 DAMAGED = f"the runner's answer arrived damaged; {REMEDY}"
 WARMUP_LIMIT = 200
+#: Bytes that a runner may print: every inference of a sustained part is two numbers in its answer,
+#: at most so many bytes a second, and so many in all.
+SAID, SAID_A_SECOND, MOST_SAID = 8 << 20, 1 << 20, 256 << 20
+#: Bytes that a runner's answers to a golden set may have.
+MOST_ANSWERS = 64 << 20
+
+#: A count that an answer of ``MOST_ANSWERS`` may have.
+Count = Annotated[int, Field(strict=True, gt=0, le=MOST_ANSWERS)]
 
 
-@dataclass(frozen=True)
-class CompletedCommand:
-    """A program that ended: its exit code (negative: the signal that ended it) and both streams."""
+class AnswerShape(Document):
+    """How many inputs were answered, and the width of every output."""
 
-    code: int
-    stdout: str
-    stderr: str
+    count: Count
+    widths: tuple[Count, ...] = Field(min_length=1, max_length=100)
 
 
 def golden_arguments(model: str, inputs: str, outputs: str, *, floats: bool = False) -> list[str]:
@@ -67,18 +80,12 @@ def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
     lines = finished.stdout.splitlines()
     answers = [line[len(JSON) :] for line in lines if line.startswith(JSON)]
     if finished.code == 0 and answers and END in lines:
-        try:
-            answer = strict_json.loads(answers[-1])
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise DeviceError(f"{who}: {DAMAGED}")
-        return answer
+        return json_object(answers[-1], f"{who}: {DAMAGED}")
     said = [*lines, *finished.stderr.splitlines()]  # phones without shell_v2 merge the streams
     reasons = [line[len(FAILURE) :] for line in said if line.startswith(FAILURE)]
     if reasons:
         kind = BindError if reasons[-1].startswith("--cores ") else DeviceError
-        raise kind(f"{who}: {reasons[-1]}")
+        raise kind(f"{who}: {printable(reasons[-1], 500)}")
     if finished.code in (-9, 137):
         raise DeviceError(
             f"{who}: the runner was killed by the system (signal 9, out of memory?); close other"
@@ -91,7 +98,7 @@ def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
         )
     if finished.code:
         words = [line for line in said if line.strip() and "cpuinfo_utils" not in line]
-        last = f": {words[-1][:200]}" if words else ""
+        last = f": {printable(words[-1])}" if words else ""
         raise DeviceError(
             f"{who}: the runner failed with code {finished.code}{last}; run again, and report it if"
             " it stays"
@@ -101,18 +108,57 @@ def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
     )
 
 
+def json_object(text: str, complaint: str) -> dict[str, Any]:
+    """A JSON object from a device.
+
+    Raises:
+        DeviceError: ``complaint``, for anything else: what is nested too deeply, or has numbers
+            that JSON does not have.
+    """
+    try:
+        answer = strict_json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise DeviceError(complaint)
+    return answer
+
+
+def answer_shape(answer: dict[str, Any], who: str) -> AnswerShape:
+    """The shape that a runner says its answers have, where such answers can be."""
+    told = {key: answer.get(key) for key in AnswerShape.model_fields}
+    shape = parse_answer(told, AnswerShape, who, REMEDY)
+    if shape.count * sum(shape.widths) * 4 > MOST_ANSWERS:
+        raise DeviceError(f"{who}: {DAMAGED}")
+    return shape
+
+
 def answer_array(raw: bytes, answer: dict[str, Any], who: str) -> np.ndarray:
     """Float32 [N, C] from the file the runner wrote."""
-    try:
-        count, width = int(answer["count"]), int(answer["widths"][0])
-    except (KeyError, TypeError, ValueError, IndexError):
-        raise DeviceError(f"{who}: {DAMAGED}") from None
+    shape = answer_shape(answer, who)
+    count, width = shape.count, shape.widths[0]
     if len(raw) != count * width * 4:
         raise DeviceError(
             f"{who}: the answers' file has {len(raw)} bytes, {count * width * 4} were written;"
             " check the storage and run again"
         )
     return np.frombuffer(raw, "<f4").reshape(count, width).astype(np.float32)
+
+
+def read_answers(path: Path, who: str) -> bytes:
+    """The file of one output's answers, where it is not larger than any can be."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise DeviceError(
+            f"{who}: the runner left no answers; check the storage and run again"
+        ) from None
+    if size > MOST_ANSWERS:
+        raise DeviceError(
+            f"{who}: the answers' file has {size} bytes, more than any golden set's; check the"
+            " storage and run again"
+        )
+    return path.read_bytes()
 
 
 def reading(answer: dict[str, Any], setting: Setting, who: str) -> Reading:
@@ -158,47 +204,18 @@ def run(
     timeout: float,
     on_line: Callable[[str], None] | None = None,
     who: str = "",
+    limit: int = LIMIT,
+    growing: Growing | None = None,
 ) -> CompletedCommand:
-    """Run a local program to its end, handing each line of stdout to ``on_line`` as it comes; it
-    may not hang.
-    """
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        errors="replace",
-    )
-    watchdog = threading.Timer(timeout, process.kill)
-    watchdog.start()
-    errors: list[str] = []
-    reader = threading.Thread(
-        target=lambda: errors.append(process.stderr.read() if process.stderr else "")
-    )
-    reader.start()
-    lines: list[str] = []
+    """Run a local program to its end within its bounds; what it exceeds is a ``DeviceError``."""
     try:
-        for line in process.stdout or ():
-            lines.append(line)
-            if on_line is not None:
-                on_line(line.rstrip("\n"))
-        code = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        timed_out = not watchdog.is_alive()
-        watchdog.cancel()
-        reader.join()
-        if process.stdout:
-            process.stdout.close()
-    if timed_out:
-        name = who or Path(str(command[0])).name
-        raise DeviceError(
-            f"{name}: no end after {timeout:.0f} s; it hangs or is far too slow, check it and run"
-            " again"
+        return run_bounded(
+            command, timeout=timeout, on_line=on_line, who=who, limit=limit, growing=growing
         )
-    return CompletedCommand(code, "".join(lines), "".join(errors))
+    except OutOfBoundsError as error:
+        raise DeviceError(str(error)) from None
+
+
+def most_said(seconds: float) -> int:
+    """Bytes that a runner may print whose sustained part has so many seconds."""
+    return min(MOST_SAID, SAID + int(SAID_A_SECOND * seconds))

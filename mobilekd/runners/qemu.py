@@ -58,12 +58,17 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
         finished = program.run(
             [*command, *program.golden_arguments(str(model_path), str(pictures), str(result))],
             timeout=1800,
+            who=f"qemu:{cpu}",
         )
         answer = program.document(finished, f"qemu:{cpu}")
-        count = int(answer["count"])
+        widths = program.answer_shape(answer, f"qemu:{cpu}").widths
         return [
-            np.fromfile(f"{result}.{i}", "<f4").reshape(count, width)
-            for i, width in enumerate(answer["widths"])
+            program.answer_array(
+                program.read_answers(Path(f"{result}.{number}"), f"qemu:{cpu}"),
+                answer | {"widths": [width]},
+                f"qemu:{cpu}",
+            )
+            for number, width in enumerate(widths)
         ]
 
 

@@ -173,14 +173,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     if path.exists() and not replace:
         raise UserError(f"{path}: exists already; remove it or choose another --output")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}."))
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be made ({error.strerror}); choose a folder you may write to"
-        ) from None
-    try:
-        with _held(work):
+        with working_folder(path) as work:
             yield work
             for file in work.rglob("*"):
                 if file.is_file():
@@ -193,6 +186,24 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); free some space or choose"
             " another folder"
         ) from None
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to work in; at the end it is removed where it still has its name.
+    What a killed process left of an earlier one is removed.
+    """
+    clear_leftovers(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}."))
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be made ({error.strerror}); choose a folder you may write to"
+        ) from None
+    try:
+        with _held(work):
+            yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)  # it is gone when all went well
 

@@ -18,6 +18,7 @@ from mobilekd.runners.base import DeviceError, Setting
 from mobilekd.runners.native import build
 from mobilekd.runners.session import Plan, compare_golden, energy, settings, too_hot
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.process import CompletedCommand
 
 
 @pytest.fixture(scope="session")
@@ -123,18 +124,104 @@ GOOD = '{"count":1}'
         (137, "", "Killed\n", "killed by the system"),
         (132, "", "Illegal instruction\n", "lacks an instruction"),
         (5, "mobilekd-runner: boom\n", "", "D: boom"),
+        (5, "mobilekd-runner: \x1b[31mred\u202e\n", "", r"D: \\x1b\[31mred\\u202e$"),
+        (5, "mobilekd-runner: " + "x" * 10**6, "", r"D: x{100,600}\.\.\.$"),
         (1, "", "linker: no such file\n", "code 1: linker: no such file"),
     ],
 )
 def test_a_failed_run_is_one_line(code, stdout, stderr, line):
     with pytest.raises(DeviceError, match=line) as caught:
-        program.document(program.CompletedCommand(code, stdout, stderr), "D")
+        program.document(CompletedCommand(code, stdout, stderr), "D")
     assert "\n" not in str(caught.value)
+
+
+HOSTILE = {
+    "nested": "[" * 10**6,
+    "an object nested": '{"count":' * 10**5,
+    "infinite": '{"count": Infinity}',
+    "infinite by its exponent": '{"count": 1e999}',
+    "not a number": '{"count": NaN}',
+    "huge": '{"count": ' + "9" * 5000 + "}",
+    "a list": "[1]",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_json_that_is_none_is_damaged(name):
+    text = f"{program.JSON}{HOSTILE[name]}\n{program.END}\n"
+    with pytest.raises(DeviceError, match=r"^D: the runner's answer arrived damaged"):
+        program.document(CompletedCommand(0, text, ""), "D")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"count": -1, "widths": [7]},
+        {"count": 2, "widths": [-7]},
+        {"count": 2, "widths": []},
+        {"count": 2, "widths": {}},
+        {"count": 2, "widths": 7},
+        {"count": 0, "widths": [7]},
+        {"count": 2.5, "widths": [7]},
+        {"count": "2", "widths": [7]},
+        {"count": True, "widths": [7]},
+        {"count": 2**62, "widths": [2**62]},
+        {"count": 1, "widths": [1] * 1000},
+        {"count": 1, "widths": [[1]]},
+        {"widths": [7]},
+        {},
+    ],
+)
+def test_a_shape_that_cannot_be_is_damaged(answer):
+    with pytest.raises(DeviceError, match=r"^D: .*check the cable and run again$"):
+        program.answer_array(bytes(8), answer, "D")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples_ns": [-1]},
+        {"samples_ns": [2**63]},
+        {"samples_ns": None},
+        {"samples_ns": [[1]]},
+        {"samples_ns": {}},
+        {"first_inference_ns": -1},
+        {"steady_rule": 3},
+        {"threads_in_effect": "many"},
+    ],
+)
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_reading_that_cannot_be_is_damaged(change, seconds):
+    answer = {
+        "file_load_ns": 1,
+        "method_load_ns": 1,
+        "first_inference_ns": 1,
+        "threads_in_effect": 1,
+        "warmup_ns": [],
+        "steady_rule": "",
+        "offsets_ns": [0],
+        "samples_ns": [1],
+    }
+    setting = Setting(threads=1, samples=1, seconds=seconds)
+    assert program.reading(answer, setting, "D")
+    if seconds and change.keys() & {"steady_rule", "threads_in_effect"}:
+        return  # a sustained part has neither
+    with pytest.raises(DeviceError, match=r"^D: .*check the cable and run again$"):
+        program.reading(answer | change, setting, "D")
+
+
+def test_an_answers_file_without_end_is_not_read(tmp_path):
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(DeviceError, match="more than any golden set's"):
+        program.read_answers(tmp_path / "big", "D")
+    with pytest.raises(DeviceError, match="left no answers"):
+        program.read_answers(tmp_path / "none", "D")
 
 
 def test_foreign_lines_are_passed_over():
     text = f"WARNING: x\n{program.JSON}{GOOD}\nnoise\n{program.END}\n"
-    assert program.document(program.CompletedCommand(0, text, ""), "D") == {"count": 1}
+    assert program.document(CompletedCommand(0, text, ""), "D") == {"count": 1}
 
 
 @pytest.mark.parametrize("device", ["hosts", "qemu", "qemu:", "qemu:z80", "phone", ""])

@@ -12,14 +12,16 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mobilekd.support.errors import CannotRunHere
-from mobilekd.support.files import cache_folder, new_folder, sha256_file, write_json
+from mobilekd.support.cache import kept_folder, scratch
+from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import sha256_file, write_json
+from mobilekd.support.process import run_bounded
 from mobilekd.support.progress import say
 
 SOURCES = Path(__file__).resolve().parent
@@ -56,6 +58,17 @@ FLAGS = (
     "-DET_USE_THREADPOOL",
 )
 INSTALL = "apt-get install g++-aarch64-linux-gnu qemu-user"
+DOWNLOAD = 900.0  # seconds for the arm64 wheel
+COMPILE = 600.0
+#: SHA-256 of the arm64 wheels that were examined.
+WHEELS = {
+    f"executorch-1.5.1-{python}-{python}-manylinux_2_28_aarch64.whl": digest
+    for python, digest in {
+        "cp311": "8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a",
+        "cp312": "2c177f7922354a8a0d6111628c954519b87549598640e5e0042bef137b4cb83c",
+        "cp313": "685a8d85b319fc99f2611a5e0ecf598755a91cf5d39a536e057dea60cd8e9682",
+    }.items()
+}
 
 
 @dataclass(frozen=True)
@@ -141,12 +154,13 @@ def _installed_wheel() -> Path:
 def arm_wheel() -> Path:
     """Headers and libraries of the aarch64 wheel of the installed version, fetched once by pip."""
     number = executorch_version()
-    place = cache_folder() / f"executorch-{number}-aarch64"
-    if place.is_dir():
-        return place / "executorch"
+    return kept_folder(f"executorch-{number}-aarch64", partial(_fetch_wheel, number)) / "executorch"
+
+
+def _fetch_wheel(number: str, folder: Path) -> None:
     say(f"fetching the arm64 wheel of executorch {number} (once, 18 MB)")
-    with tempfile.TemporaryDirectory() as work:
-        command = [
+    with scratch() as work:
+        command: list[str | Path] = [
             sys.executable,
             "-m",
             "pip",
@@ -156,27 +170,34 @@ def arm_wheel() -> Path:
             "--only-binary=:all:",
             "--dest",
             work,
-        ]
-        command += [
             "--platform=manylinux_2_28_aarch64",
             f"--python-version={sys.version_info.major}.{sys.version_info.minor}",
+            f"executorch=={number}",
         ]
-        answer = subprocess.run([*command, f"executorch=={number}"], capture_output=True, text=True)
-        wheels = list(Path(work).glob("*.whl"))
-        if answer.returncode != 0 or not wheels:
+        answer = run_bounded(command, timeout=DOWNLOAD, who="pip")
+        wheels = list(work.glob("*.whl"))
+        if answer.code != 0 or not wheels:
             lines = answer.stderr.strip().splitlines() or ["no reason given"]
             raise CannotRunHere(
                 f"arm64 runner: pip cannot fetch executorch {number} for aarch64 ({lines[-1]}); go"
                 " online once"
             )
-        with new_folder(place, replace=True) as folder, zipfile.ZipFile(wheels[0]) as archive:
+        digest, pinned = sha256_file(wheels[0]), WHEELS.get(wheels[0].name)
+        if pinned not in (None, digest):
+            raise UserError(
+                f"{wheels[0].name}: the download is not the wheel that was examined (sha256"
+                f" {digest[:16]}...); do not use it, see where pip fetches from (pip config list)"
+            )
+        if pinned is None:
+            say(f"{wheels[0].name}: not a wheel that was examined; pip checked it by its index")
+        with zipfile.ZipFile(wheels[0]) as archive:
             wanted = [
-                n
-                for n in archive.namelist()
-                if n.startswith(("executorch/lib/lib", "executorch/include/")) or "/licenses/" in n
+                name
+                for name in archive.namelist()
+                if name.startswith(("executorch/lib/lib", "executorch/include/"))
+                or "/licenses/" in name
             ]
             archive.extractall(folder, wanted)
-    return place / "executorch"
 
 
 def _shared(wheel: Path, component: str) -> Path:
@@ -208,13 +229,13 @@ def _bundle(toolchain: Toolchain) -> Path:
         total.update(f"{component} {sha256_file(_shared(toolchain.wheel, component))}\n".encode())
     total.update(f"{toolchain.arch} {toolchain.describe()} {toolchain.portable}".encode())
     kind = "portable-" if toolchain.portable else ""
-    place = cache_folder() / f"runner-{toolchain.arch}-{kind}{total.hexdigest()[:16]}"
-    if not place.is_dir():
+
+    def build(folder: Path) -> None:
         say(f"building the {toolchain.arch} runner (once, about 15 s)")
-        with new_folder(place, replace=True) as folder:
-            _compile(toolchain, sources, folder / PROGRAM)
-            _collect(toolchain, folder)
-    return place
+        _compile(toolchain, sources, folder / PROGRAM)
+        _collect(toolchain, folder)
+
+    return kept_folder(f"runner-{toolchain.arch}-{kind}{total.hexdigest()[:16]}", build)
 
 
 def _compile(toolchain: Toolchain, sources: list[Path], output: Path) -> None:
@@ -229,8 +250,8 @@ def _compile(toolchain: Toolchain, sources: list[Path], output: Path) -> None:
     # relative, so that no path of this machine gets into the program
     command += [file.name for file in sources]
     command += ["-o", str(output), f"-L{toolchain.wheel / 'lib'}", *_link_flags(toolchain)]
-    answer = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True)
-    if answer.returncode != 0:
+    answer = run_bounded(command, timeout=COMPILE, cwd=SOURCES)
+    if answer.code != 0:
         lines = answer.stderr.splitlines() or ["no message"]
         errors = [line for line in lines if "error" in line] or lines
         raise CannotRunHere(

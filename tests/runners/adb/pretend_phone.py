@@ -41,6 +41,7 @@ class Faults:
     away: float = 1.0  # ... for so many seconds
     garbage: bytes = b""  # on standard output before a command's own
     kill: bool = False  # the system kills the runner with signal 9
+    endless_pull: bool = False  # a pulled file has no end
     stall: float = 0.0  # seconds before a shell command begins: far too slow
     on: str = ""  # shell faults strike only commands that hold this text
 

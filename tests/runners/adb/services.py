@@ -187,7 +187,8 @@ class Sync:
     def receive(self, path: str) -> None:
         try:
             with open(path, "rb") as file:
-                while data := file.read(65536):
+                endless = self.phone.faults.endless_pull
+                while data := bytes(65536) if endless else file.read(65536):
                     self.stream.write(b"DATA" + struct.pack("<I", len(data)) + data)
             self.stream.write(b"DONE" + struct.pack("<I", 0))
         except OSError as error:

@@ -113,6 +113,10 @@ def test_wrong_answers_of_the_app(app, artifact, tmp_path):
         ("measure.json", "{}", "the app's answer cannot be read"),
         ("measure.json", '{"mobilekd_app": 1, "model_sha256": "?"}', "the app ran another model"),
         ("golden.json", "not json", "the app's answer cannot be read"),
+        ("golden.json", "[" * 100_000, "the app's answer cannot be read"),
+        ("golden.json", '{"mobilekd_app": Infinity}', "the app's answer cannot be read"),
+        ("identify.json", '{"mobilekd_app": 1, "versions": 3}', "the app's answer cannot be read"),
+        ("measure.error", "a\x1b[2Jb", "the app says: a\\x1b[2Jb"),
     ],
 )
 def test_a_failing_app_is_one_line(app, artifact, tmp_path, file, text, line):
@@ -120,6 +124,25 @@ def test_a_failing_app_is_one_line(app, artifact, tmp_path, file, text, line):
     (folder / file).write_text(text, encoding="utf-8")
     assert line in refused(artifact, tmp_path)
     assert list(phone.storage.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "line"),
+    [
+        ("golden", {"count": -6}, "the app's answers cannot be read"),
+        ("golden", {"count": 10**18}, "the app's answers cannot be read"),
+        ("golden", {"classes": 0}, "the app's answers cannot be read"),
+        ("golden", {"answers": 3}, "the app's answers cannot be read"),
+        ("measure", {"cold": [1]}, "the app's measurement cannot be read"),
+        ("measure", {"series": {"samples_ns": [-1]}}, "the app's measurement cannot be read"),
+        ("measure", {"memory": "much"}, "the app's measurement cannot be read"),
+        ("measure", {"pipeline": 4}, "the app's measurement cannot be read"),
+    ],
+)
+def test_an_app_that_answers_nonsense_is_one_line(app, artifact, tmp_path, mode, fields, line):
+    _, _, say = app
+    say(mode, **fields)
+    assert line in refused(artifact, tmp_path)
 
 
 def test_a_lost_app_is_stopped_and_leaves_nothing(app, artifact, tmp_path):
