@@ -27,6 +27,24 @@ sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
 
 can_make_environments() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
+# Another apt, as every freshly started Ubuntu has, is waited for.
+apt_get() {
+    local end=$((SECONDS + ${APT_WAIT:-300})) said="" words
+    until words=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1); do
+        if ! grep -qE "Could not get lock|Unable to (lock|acquire the dpkg)" <<<"$words"; then
+            echo "$words" | tail -n 3
+            return 1
+        fi
+        if [ "$SECONDS" -ge "$end" ]; then
+            echo "setup: another apt still holds the lock; run this again when it has ended"
+            return 1
+        fi
+        [ -n "$said" ] || echo "setup: another apt is at work; waiting up to 5 minutes for it"
+        said=1
+        sleep 3
+    done
+}
+
 base=${MOBILEKD_VENV:-}
 if [ -z "$base" ]; then
     python=$(find_python) ||
@@ -35,8 +53,7 @@ if [ -z "$base" ]; then
     if ! can_make_environments "$python"; then
         if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
             echo "setup: installing python3-venv"
-            export DEBIAN_FRONTEND=noninteractive
-            apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+            apt_get update && apt_get install -y python3-venv
         fi
         can_make_environments "$python" || die "$python cannot make virtual environments; install" \
             "python3-venv (Debian: apt-get install python3-venv)"

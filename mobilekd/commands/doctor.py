@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from mobilekd.android.toolchain import build_tools, find
 from mobilekd.support.errors import UserError
+from mobilekd.support.process import printable, run_bounded
 from mobilekd.support.progress import say
 
 
@@ -87,6 +89,11 @@ TOOLS = (
     ),
 )
 
+#: What apt says where another one holds a lock: of the package lists, or of dpkg.
+APT_LOCKED = re.compile(r"Could not get lock|Unable to lock|Unable to acquire the dpkg")
+#: Seconds to wait for another apt, between two tries, and for one command of apt.
+APT_WAIT, APT_POLL, APT_TIMEOUT = 300.0, 3.0, 3600.0
+
 #: Least free space for training runs and the app's build, in bytes.
 LEAST_SPACE = 4 << 30
 
@@ -117,27 +124,43 @@ def install() -> None:
         return
     say(f"doctor: installing {names} with apt")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    _apt(["update"], environment)
-    _apt(
+    apt_get(["update"], environment)
+    apt_get(
         ["install", "-y", "--no-install-recommends", *(_debian_package(tool) for tool in missing)],
         environment,
     )
 
 
-def _apt(arguments: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["apt-get", "-qq", *arguments], env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        lines = (
-            [line for line in done.stderr.splitlines() if line.startswith("E:")]
-            or done.stderr.splitlines()
-            or ["no message"]
+def apt_get(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run apt-get; another one, as every freshly started Ubuntu has, is waited for and that is
+    said.
+    """
+    end, told = time.monotonic() + APT_WAIT, False
+    while True:
+        done = run_bounded(
+            ["apt-get", "-qq", *arguments],
+            timeout=APT_TIMEOUT,
+            limit=64 << 20,
+            env={**environment, "LC_ALL": "C"},
         )
-        raise UserError(
-            f"apt-get {arguments[0]}: {lines[-1]}; mend that, then run mobilekd doctor --install"
-            " again"
-        )
+        if done.code == 0:
+            return
+        lines = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+        words = printable((lines or done.stderr.splitlines() or ["no message"])[-1])
+        locked = next((line for line in lines if APT_LOCKED.search(line)), None)
+        if locked is None or time.monotonic() > end:
+            remedy = "mend that" if locked is None else "wait for the other apt to end"
+            raise UserError(
+                f"apt-get {arguments[0]}: {printable(locked or words)}; {remedy}, then run mobilekd"
+                " doctor --install again"
+            )
+        if not told:
+            told = True
+            say(
+                f"doctor: another apt is at work ({printable(locked)}); waiting up to"
+                f" {APT_WAIT:.0f} s for it"
+            )
+        time.sleep(min(APT_POLL, max(0.0, end - time.monotonic())))
 
 
 def _debian_package(tool: Tool) -> str:

@@ -4,6 +4,7 @@ everything.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from mobilekd.commands import doctor as module
 from mobilekd.commands.doctor import TOOLS, doctor, install
+from mobilekd.support.errors import UserError
 
 
 def test_every_tool_of_the_issue_is_looked_for():
@@ -73,3 +75,86 @@ def test_torch_and_executorch_must_meet(monkeypatch: pytest.MonkeyPatch, exporte
     check = module.exporter_matches_torch()
     assert check.ok is fits
     assert "pip install" in check.fix
+
+
+HOLD = """
+import fcntl, os, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def held_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The real apt-get in folders of its own, whose lists another process has locked until the file
+    ``over`` exists.
+    """
+    if shutil.which("apt-get") is None:
+        pytest.skip("apt-get is not on this machine; a Debian or Ubuntu machine runs this")
+    for folder in ("state/lists/partial", "cache/archives/partial", "etc"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("state/status", "etc/sources.list"):
+        (tmp_path / file).touch()
+    lines = (
+        f'Dir::State "{tmp_path}/state/";',
+        f'Dir::State::status "{tmp_path}/state/status";',
+        f'Dir::Cache "{tmp_path}/cache/";',
+        f'Dir::Etc "{tmp_path}/etc/";',
+    )
+    (tmp_path / "apt.conf").write_text("\n".join(lines))
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    lock = tmp_path / "state/lists/lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, lock, tmp_path / "over"], stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    yield tmp_path / "over"
+    holder.kill()
+    holder.wait()
+
+
+def test_another_apt_is_waited_for_and_that_is_said(monkeypatch, held_lists: Path):
+    monkeypatch.setattr(module, "APT_POLL", 0.1)
+    said = []
+
+    def say(line):
+        said.append(line)
+        held_lists.touch()
+
+    monkeypatch.setattr(module, "say", say)
+    module.apt_get(["update"], dict(os.environ))
+    (line,) = said
+    assert line.startswith("doctor: another apt is at work (E: Could not get lock")
+    assert "waiting up to 300 s" in line
+
+
+def test_another_apt_that_does_not_end_is_one_line(monkeypatch, held_lists: Path):
+    monkeypatch.setattr(module, "APT_POLL", 0.1)
+    monkeypatch.setattr(module, "APT_WAIT", 0.5)
+    monkeypatch.setattr(module, "say", lambda line: None)
+    with pytest.raises(UserError, match=r"^apt-get update: E: Could not get lock .*; wait for the"):
+        module.apt_get(["update"], dict(os.environ))
+
+
+def test_other_troubles_of_apt_are_not_waited_for(monkeypatch, held_lists: Path):
+    monkeypatch.setattr(module, "say", lambda line: pytest.fail(line))
+    with pytest.raises(UserError, match=r"^apt-get nonsense: E: Invalid operation"):
+        module.apt_get(["nonsense"], dict(os.environ))
+
+
+def test_setup_waits_for_another_apt(held_lists: Path, checkout: Path):
+    """Its function alone, because the rest of it installs gigabytes."""
+    text = (checkout / "tools/setup.sh").read_text(encoding="utf-8")
+    function = text[text.index("apt_get() {") : text.index("base=${MOBILEKD_VENV:-}")]
+    waiting = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", f"{function}\napt_get update; echo done"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stdout.readline().startswith("setup: another apt is at work; waiting")
+    held_lists.touch()
+    assert waiting.communicate()[0] == "done\n"
+    assert waiting.returncode == 0
