@@ -12,8 +12,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from mobilekd.support.files import cache_folder
 
+from mobilekd.support.files import cache_folder
 
 PACKAGES = {
     "onnxruntime": (

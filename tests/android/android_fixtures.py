@@ -24,8 +24,9 @@ from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
 from mobilekd.commands.predict import predict
 from mobilekd.data.synthetic import load
 from mobilekd.formats.recipe import DataTable
+from mobilekd.support.cache import kept_folder
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import cache_folder, new_folder, sha256_tree
+from mobilekd.support.files import sha256_tree
 
 JVM = ("-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -76,11 +77,9 @@ def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
     key = hashlib.sha256(
         f"{source_hash()}{sha256_tree(tests)}{chosen.sha256}".encode()
     ).hexdigest()[:16]
-    folder = cache_folder() / "android" / f"tests-{key}"
-    if folder.is_dir():
-        return folder
     app = app_classes(chosen, "0.1.0", tools)
-    with new_folder(folder, replace=True) as work:
+
+    def fill(work: Path) -> None:
         classes = work / "classes"
         classes.mkdir()
         sources = sorted((tests / "java").rglob("*.java"))
@@ -97,7 +96,8 @@ def compiled_tests(tools: Toolchain, chosen: Runtime) -> Path:
             platform(tools),
         ]
         kotlin([tests / "kotlin"], jars, classes, tools)
-    return folder
+
+    return kept_folder(f"android/tests-{key}", fill)
 
 
 def configure_robolectric(work: Path, app: Path, assets: Path) -> Path:

@@ -81,6 +81,38 @@ def test_a_second_build_is_the_same_before_signing_and_takes_seconds(built, arti
     assert first["unsigned_sha256"] == second["unsigned_sha256"]
 
 
+def newest(pattern):
+    """The part of the cache that the last build used."""
+    places = cache_folder().glob(f"android/{pattern}")
+    return max(places, key=lambda path: path.stat().st_mtime)
+
+
+def test_a_flipped_byte_in_the_cache_is_made_again(built, artifact, tmp_path, capfd):
+    """Packed and signed, it would be a broken app on somebody's phone."""
+    shell = newest("shell-*/shell.zip")
+    data = bytearray(shell.read_bytes())
+    data[len(data) // 2] ^= 1
+    shell.write_bytes(data)
+    again = apk(artifact, aar="community", output=tmp_path / "again.apk")
+    said = capfd.readouterr().err
+    assert f"cache: {shell.parent} is not as it was made (shell.zip differs); making it" in said
+    first, second = (
+        json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again)
+    )
+    assert first["unsigned_sha256"] == second["unsigned_sha256"]
+
+
+def test_what_a_killed_build_left_is_removed(built, artifact, tmp_path):
+    """Beside the APK, and in the cache."""
+    left = [tmp_path / ".again.apk.partial.abcd1234", cache_folder() / ".work.partial.abcd1234"]
+    for place in left:
+        place.mkdir()
+        (place / "half").write_text("")
+    apk(artifact, aar="community", output=tmp_path / "again.apk")
+    assert not [place for place in left if place.exists()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.apk", "again.apk.json"]
+
+
 def test_the_shipped_reference_s_own_app(tools, community, reference, tmp_path):
     """What a user makes first; ``apk`` proves it before it appears, and once more here."""
     made = apk(reference, aar="community", output=tmp_path / "reference.apk")

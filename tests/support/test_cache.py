@@ -9,6 +9,7 @@ import pytest
 
 from mobilekd.support import cache
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +114,7 @@ def test_what_cannot_be_made_again_leaves_everything(said):
 
     with pytest.raises(UserError, match="no network"):
         cache.kept_folder("android/part", fail)
-    names = sorted(path.name for path in cache.cache_folder().rglob("*"))
+    names = sorted(path.name for path in cache_folder().rglob("*"))
     assert "half" not in names
     assert not [name for name in names if name.startswith(".work")]
     part.get()
@@ -135,7 +136,7 @@ def test_a_single_file_is_a_part_too(said):
 
 
 def test_an_earlier_versions_part_can_be_adopted(said):
-    file = cache.cache_folder() / "debug.p12"
+    file = cache_folder() / "debug.p12"
     file.parent.mkdir()
     file.write_text("mine")
     cache.adopt("debug.p12")
@@ -145,7 +146,9 @@ def test_an_earlier_versions_part_can_be_adopted(said):
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(UserError, match=r"cannot be written \(.*MOBILEKD_CACHE$") as caught:
+    with pytest.raises(
+        UserError, match=r"^cache .*: cannot be made \(.*MOBILEKD_CACHE"
+    ) as caught:
         Part().get()
     assert "\n" not in str(caught.value)
 
@@ -189,7 +192,7 @@ def test_a_killed_process_s_folder_goes_with_the_next_start_and_a_living_one_s_s
 
 
 def test_the_cache_s_own_work_is_cleared():
-    place = cache.cache_folder() / ".work.partial.abcd1234"
+    place = cache_folder() / ".work.partial.abcd1234"
     place.mkdir(parents=True)
     cache.clear_work()
     assert not place.exists()

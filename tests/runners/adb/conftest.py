@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from fixtures.bench import tiny_artifact
 from pretend_phone import Phone
-from mobilekd.support.files import cache_folder
 
+from mobilekd.support.files import cache_folder
 
 
 @pytest.fixture(scope="session")
