@@ -137,7 +137,7 @@ def test_a_single_file_is_a_part_too(said):
 
 def test_an_earlier_versions_part_can_be_adopted(said):
     file = cache_folder() / "debug.p12"
-    file.parent.mkdir()
+    file.parent.mkdir(exist_ok=True)
     file.write_text("mine")
     cache.adopt("debug.p12")
     assert cache.kept_file("debug.p12", lambda place: place.write_text("other")) == file
@@ -193,7 +193,7 @@ def test_a_killed_process_s_folder_goes_with_the_next_start_and_a_living_one_s_s
 
 def test_the_cache_s_own_work_is_cleared():
     place = cache_folder() / ".work.partial.abcd1234"
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     cache.clear_work()
     assert not place.exists()
 

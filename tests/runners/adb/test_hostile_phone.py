@@ -99,7 +99,7 @@ def test_a_serial_with_control_characters_is_escaped_where_it_is_named(tmp_path,
     serials = ("a\x1b[2Jb", "\u202eright", "x" * 5000)
     listing = "List of devices attached\n" + "".join(f"{one}\tdevice\n" for one in serials)
     (tmp_path / "listing").write_text(listing)
-    stand_in(tmp_path, monkeypatch, f"[ $1 = devices ] && cat {tmp_path}/listing; exit 1")
+    stand_in(tmp_path, monkeypatch, f"[ $1 = devices ] || exit 1; cat {tmp_path}/listing")
     with pytest.raises(UserError, match="several devices") as caught:
         adb_client.choose("")
     assert str(caught.value).isprintable()
