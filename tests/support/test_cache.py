@@ -146,9 +146,7 @@ def test_an_earlier_versions_part_can_be_adopted(said):
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(
-        UserError, match=r"^cache .*: cannot be made \(.*MOBILEKD_CACHE"
-    ) as caught:
+    with pytest.raises(UserError, match=r"^cache .*: cannot be made \(.*MOBILEKD_CACHE") as caught:
         Part().get()
     assert "\n" not in str(caught.value)
 
