@@ -60,7 +60,7 @@ def test_refused_and_located_under_other_titles(reword, tmp_path):
         export(run_folder(), output=tmp_path / "out", overrides=["gates.sqnr_db=199"])
     text = str(caught.value)
     assert text.startswith(f"{GateId.SQNR.title}: ")
-    assert f"'{StageId.LOWERED_GRAPH.title}'" in text or f"'{StageId.SAVED_FILE.title}'" in text
+    assert f"in stage '{StageId.EAGER.title}'" in text
 
 
 def row(stage: StageId, sqnr_db: float, part: Part = Part.PROBABILITIES, cpu: str = "") -> Stage:
