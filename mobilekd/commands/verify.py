@@ -177,16 +177,23 @@ def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:
 def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]:
     golden = artifact.golden()
     wanted = [golden.probabilities] + ([golden.cam] if golden.cam is not None else [])
-    error = max(
-        parity.max_error(given.reshape(want.shape), want)
-        for given, want in zip(answers, wanted, strict=True)
-    )
+    error = _largest_error(answers, wanted)
     return (
         error <= golden.index.max_error,
         (
             f"{golden.index.count} photographs, max error {error:.2g}, at most"
             f" {golden.index.max_error:g}"
         ),
+    )
+
+
+def _largest_error(given: list[np.ndarray], wanted: list[np.ndarray]) -> float:
+    """Over every output; ``parity.UNBOUNDED`` where their numbers or sizes differ."""
+    if [output.size for output in given] != [output.size for output in wanted]:
+        return parity.UNBOUNDED
+    return max(
+        parity.max_error(one.reshape(other.shape), other)
+        for one, other in zip(given, wanted, strict=True)
     )
 
 
@@ -231,10 +238,7 @@ def _student(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     x = golden.inputs.astype(np.float32)
     wanted = _eager(artifact, run, x)
     given = get(manifest.backend).run(artifact.model, x)
-    error = max(
-        parity.max_error(one.reshape(other.shape), other)
-        for one, other in zip(given, wanted, strict=True)
-    )
+    error = _largest_error(given, wanted)
     said = f"{len(x)} photographs, max error {error:.2g} from the student in floating point"
     if manifest.precision not in ("fp32", "fp16"):
         raise CannotRunHere(

@@ -14,7 +14,7 @@ files do not match the manifest's hashes. Golden set on disk (all little-endian,
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -24,6 +24,7 @@ from pydantic import (
     PlainValidator,
     PositiveInt,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -210,6 +211,17 @@ class Manifest(Document):
     )
     provenance: Provenance
 
+    @field_validator("accuracy")
+    @classmethod
+    def _figures(cls, accuracy: dict[str, Any]) -> dict[str, Any]:
+        """The count ``n``, and figures that are Intervals; kept as they were written."""
+        for name, figure in accuracy.items():
+            if name != "n":
+                Interval.model_validate(figure)
+            elif type(figure) is not int:
+                raise ValueError(f"n: not a count of photographs (given: {figure!r})")
+        return accuracy
+
 
 class LayerCost(Document):
     """One row of ``layers.json``: a convolution or linear layer, in the order of execution."""
@@ -293,7 +305,19 @@ class Artifact:
         A file that does not hold what ``golden.json`` says is a ``UserError``.
         """
         place = self.folder / "golden"
-        index = read_document(place / "golden.json", GoldenIndex, "golden set", "export again")
+        path, manifest = place / "golden.json", self.manifest
+        index = read_document(path, GoldenIndex, "golden set", "export again")
+        size = (manifest.preprocess.height, manifest.preprocess.width)
+        if (index.height, index.width, index.classes) != (*size, len(manifest.labels)):
+            raise UserError(
+                f"{path}: photographs of {index.width} x {index.height} in {index.classes} classes,"
+                f" the manifest has {size[1]} x {size[0]} and {len(manifest.labels)}; export again"
+            )
+        if (index.cam is None) == ("cam" in manifest.outputs):
+            raise UserError(
+                f"{path}: its activation maps ({index.cam}) are not what the manifest's outputs say"
+                f" ({', '.join(manifest.outputs)}); export again"
+            )
         shape = (index.count, 3, index.height, index.width)
         return Golden(
             index,
@@ -319,11 +343,22 @@ def _numbers(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     return numbers
 
 
+def _leaves_the_folder(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or not path.parts or ".." in path.parts
+
+
 def open_artifact(folder: Path) -> Artifact:
     """Open an artifact and check every file against the manifest."""
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")
+    listed = [*manifest.files, manifest.model_file]
+    if outside := [name for name in listed if _leaves_the_folder(name)]:
+        raise UserError(f"{manifest_file}: {outside[0]!r} lies outside the artifact; export again")
+    model = manifest.model_file
+    if not any(name == model or name.startswith(f"{model}/") for name in manifest.files):
+        raise UserError(f"{manifest_file}: no hash of its model file {model}; export again")
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from fixtures.run import exported, run_folder
 
+from mobilekd.backends import get
+from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import verify
-from mobilekd.formats.artifact import hashes
+from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
@@ -133,3 +135,118 @@ def test_what_needs_data_is_said_to_be_undecided(copy, monkeypatch):
     assert decisions.passed is None
     assert "no such folder" in decisions.detail
     assert result.passed
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Other values for keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def other_size(folder: Path) -> None:
+    edit(folder / "golden" / "golden.json", height=16)
+
+
+def other_classes(folder: Path) -> None:
+    edit(folder / "golden" / "golden.json", classes=3)
+
+
+def fewer_photographs(folder: Path) -> None:
+    edit(folder / "golden" / "golden.json", count=1)
+
+
+def photographs_elsewhere(folder: Path) -> None:
+    images = json.loads((folder / "golden" / "golden.json").read_text())["images"]
+    edit(folder / "golden" / "golden.json", images=[f"../{images[0]}", *images[1:]])
+
+
+def a_map_that_is_none(folder: Path) -> None:
+    edit(folder / "golden" / "golden.json", cam=[1, 1])
+
+
+def answers_cut_short(folder: Path) -> None:
+    path = folder / "golden" / "probabilities.f32"
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def answers_that_are_no_numbers(folder: Path) -> None:
+    path = folder / "golden" / "probabilities.f32"
+    np.full(path.stat().st_size // 4, np.nan, "<f4").tofile(path)
+
+
+def no_inputs(folder: Path) -> None:
+    (folder / "golden" / "inputs.u8").unlink()
+
+
+def a_photograph_of_words(folder: Path) -> None:
+    next((folder / "golden").glob("*.png")).write_text("no photograph")
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (other_size, "golden.json"),
+        (other_classes, "golden.json"),
+        (fewer_photographs, "golden.json"),
+        (photographs_elsewhere, "golden.json"),
+        (a_map_that_is_none, "golden.json"),
+        (answers_cut_short, "probabilities.f32"),
+        (answers_that_are_no_numbers, "probabilities.f32"),
+        (no_inputs, "inputs.u8"),
+        (a_photograph_of_words, ".png"),
+    ],
+)
+def test_a_broken_golden_set_is_one_line(copy, fault, named):
+    """Sealed again, so that no hash gives it away."""
+    fault(copy)
+    seal(copy)
+    with pytest.raises(UserError, match=named.replace(".", r"\.")) as caught:
+        verify(copy, runs=run_folder().parent)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"accuracy": {"balanced_accuracy": 0.5}}, "accuracy"),
+        ({"accuracy": {"n": "many"}}, "accuracy"),
+        ({"model_file": "../model.pte"}, "outside the artifact"),
+        ({"model_file": "other.pte"}, "no hash of its model file"),
+        ({"outputs": ["probabilities", "cam"]}, "activation maps"),
+        ({"backend": "nope"}, "nope"),
+        ({"gates": [{"name": "luck"}]}, "gates"),
+        ({"parity": [{"stage": "saved in a dream", "against": "saved file"}]}, "parity"),
+    ],
+)
+def test_a_broken_manifest_is_one_line(copy, changes, named):
+    seal(copy, **changes)
+    with pytest.raises(UserError, match=named) as caught:
+        verify(copy, runs=run_folder().parent)
+    assert "\n" not in str(caught.value)
+
+
+def test_hashes_of_files_elsewhere_are_refused(copy):
+    seal(copy)
+    document = json.loads((copy / "manifest.json").read_text())
+    document["files"]["../elsewhere"] = "0" * 64
+    (copy / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match="outside the artifact"):
+        open_artifact(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("layers.json", '[{"layer": 1}]'), ("sensitivity.json", '["conv"]')]
+)
+def test_a_broken_table_is_one_line_of_inspect(copy, name, text):
+    (copy / name).write_text(text)
+    seal(copy)
+    with pytest.raises(UserError, match=rf"{name}: not a valid .*export again"):
+        inspect(copy)
+
+
+def test_a_file_that_gives_other_outputs_fails_the_golden_set(copy, monkeypatch):
+    backend = type(get("xnnpack"))
+    sound = backend.run
+    monkeypatch.setattr(backend, "run", lambda *given: [sound(*given)[0][:, :-1]])
+    assert outcomes(copy)["golden set"] is False
+    monkeypatch.setattr(backend, "run", lambda *given: [sound(*given)[0]] * 2)
+    assert outcomes(copy)["golden set"] is False

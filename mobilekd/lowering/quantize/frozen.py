@@ -70,9 +70,9 @@ def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
     photographs; in place.
     """
     nodes = {node.name: node for node in _ranged(converted)}
-    shapes = {name: value.shape for name, value in _tensors(converted).items()}
+    shapes = {name: (value.shape, value.dtype) for name, value in _tensors(converted).items()}
     if nodes.keys() != frozen.ranges.keys() or shapes != {
-        name: value.shape for name, value in frozen.tensors.items()
+        name: (value.shape, value.dtype) for name, value in frozen.tensors.items()
     }:
         made = ", ".join(f"{name} {version}" for name, version in (frozen.versions or {}).items())
         raise UserError(
