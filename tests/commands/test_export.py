@@ -17,6 +17,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_artifact, schema
 from mobilekd.formats.golden import draw, photograph
+from mobilekd.formats.parity_names import Part
 from mobilekd.formats.preprocess import Preprocess, open_photograph
 from mobilekd.formats.recipe import with_overrides
 from mobilekd.formats.runs import open_run
@@ -239,7 +240,7 @@ def test_core_ml_goes_through_the_same_gates():
     artifact = open_artifact(exported("int8", "coreml"))
     manifest = artifact.manifest
     assert manifest.least_ios == 16
-    assert [(stage.stage, stage.verified) for stage in manifest.parity] == [
+    assert [(str(stage.stage), stage.verified) for stage in manifest.parity] == [
         ("eager fp32", True),
         ("eager with decoded weights", True),
         ("lowered graph", False),
@@ -249,7 +250,7 @@ def test_core_ml_goes_through_the_same_gates():
     ]
     assert all(stage.reason for stage in manifest.parity if not stage.verified)
     assert {"max_error", "sqnr_db", "delegated layers", "int8 layers", "agreement"} <= {
-        gate.name for gate in manifest.gates if gate.passed
+        str(gate.name) for gate in manifest.gates if gate.passed
     }
     checks = {
         check.name: check.passed
@@ -274,15 +275,15 @@ def test_cam_is_a_second_output_with_its_own_parity(tmp_path):
         == golden.index.cam
     )
     maps = {
-        stage.stage: stage
+        str(stage.stage): stage
         for stage in artifact.manifest.parity
-        if stage.stage.endswith("activation map")
+        if stage.stage.part is Part.MAP
     }
     assert list(maps) == [
         f"{stage}, activation map" for stage in ("eager fp32", "lowered graph", "saved file")
     ]
     assert all(stage.max_error < 1e-3 and stage.agreement == 1 for stage in maps.values())
-    assert {"activation map"} <= {gate.name for gate in artifact.manifest.gates}
+    assert {"activation map"} <= {str(gate.name) for gate in artifact.manifest.gates}
 
 
 def test_golden_photographs_are_awkward_and_the_same_everywhere(tmp_path):
