@@ -142,7 +142,7 @@ def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path):
     ("arguments", "message"),
     [
         ({"backend": "xnpack"}, "did you mean xnnpack"),
-        ({"precision": "int4"}, "xnnpack has fp32, int8, int8-qat, mixed"),
+        ({"precision": "int4"}, "did you mean int8. known: fp32, int8, int8-qat, mixed"),
         ({"verify": ("leg",)}, "the only one is arm"),
         ({"backend": "vulkan", "verify": ("arm",)}, "vulkan does not run on a processor alone"),
         (
