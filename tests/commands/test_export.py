@@ -143,7 +143,7 @@ def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path):
     [
         ({"backend": "xnpack"}, "did you mean xnnpack"),
         ({"precision": "int4"}, "did you mean int8. known: fp32, int8, int8-qat, mixed"),
-        ({"verify": ("leg",)}, "the only one is arm"),
+        ({"verify": ("leg",)}, "--verify leg: unknown; known: arm"),
         ({"backend": "vulkan", "verify": ("arm",)}, "vulkan does not run on a processor alone"),
         (
             {"backend": "coreml", "precision": "fp16", "verify": ("arm",)},
@@ -188,7 +188,7 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
     assert sha256_tree(place) == first, "freezing again gave other bytes"
     with_data = pte.read(open_artifact(exported("int8")).model)
 
-    def nowhere(*_: object) -> None:
+    def nowhere(*_: object, **__: object) -> None:
         raise UserError("data: no such folder; give it")
 
     monkeypatch.setattr(pipeline, "open_evaluation_set", nowhere)

@@ -126,7 +126,7 @@ def test_golden_inputs_that_were_not_preprocessed_so_are_found(copy):
 def test_what_needs_data_is_said_to_be_undecided(copy, monkeypatch):
     from mobilekd.commands import verify as module
 
-    def nowhere(*_: object) -> None:
+    def nowhere(*_: object, **__: object) -> None:
         raise UserError("data: no such folder; give it")
 
     monkeypatch.setattr(module, "open_evaluation_set", nowhere)

@@ -39,7 +39,7 @@ def test_recorded_and_read_again_under_other_titles(reword, monkeypatch, tmp_pat
     assert [gate["name"] for gate in record["gates"]] == ["agreement", "balanced accuracy"]
     assert [stage["stage"] for stage in record["stages"]] == ["saved file, decisions"]
 
-    def nowhere(*_: object) -> None:
+    def nowhere(*_: object, **__: object) -> None:
         raise UserError("data: no such folder; give it")
 
     monkeypatch.setattr(pipeline, "open_evaluation_set", nowhere)
