@@ -268,6 +268,8 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     test = evaluation_set.test()
     x = test.inputs.astype(np.float32)
     given = get(manifest.backend).run(artifact.model, x)[0]
+    if given.shape != (len(x), len(manifest.labels)):
+        return False, f"answers of shape {given.shape} to {len(x)} photographs"
     accuracy = float(
         weighted.balanced_accuracy(test.truth, given.astype(float), np.ones((1, len(x))))[0]
     )
