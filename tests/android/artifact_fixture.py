@@ -115,6 +115,7 @@ def make_artifact(
             student=Student(model="small", parameters=1, macs=1),
             preprocess=preprocess.to_dict(),
             labels=LABELS,
+            outputs=("probabilities", "cam") if cam else ("probabilities",),
             calibration=calibration,
             provenance=Provenance(
                 run="small",
