@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long reliability clean
+.PHONY: help setup system demo check format quick test test-long reliability architecture clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -48,6 +48,9 @@ test-long: system ## minutes more: arm64 emulated, everything compiled once more
 
 reliability: system ## hours: kills, full disks, flipped bytes, fuzzing; leaves docs/reliability.md; SHARE=0.1 does a tenth
 	@$(PYTEST) -m long --reliability $(CURDIR)/benchmarks/results/reliability.json --share $(or $(SHARE),1) $(CURDIR)/tests/faults
+
+architecture: setup ## draw docs/architecture.svg from the imports, and write the floors into docs/architecture.md
+	@$(BIN)/python -B docs/architecture.py
 
 clean: ## remove what make made inside the checkout
 	rm -rf .venv build mobilekd.egg-info demo
