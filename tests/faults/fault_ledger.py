@@ -72,6 +72,7 @@ class Ledger:
                 "harmless": tally.harmless,
                 "wrong": len(tally.wrong),
                 "detail": tally.detail,
+                "what_was_wrong": [one[:1000] for one in tally.wrong[:5]],
                 "seed": seed,
                 "seconds": round(seconds),
                 "commit": commit_of(self.checkout, self.file),

@@ -39,6 +39,7 @@ VOLATILE = frozenset(
         "run.json",
         "teacher.json",
         "MODEL_CARD.md",
+        "sha256",  # a document's own, over its times too
     }
 )
 
