@@ -83,7 +83,7 @@ def edited(document: Any, data: bytes) -> Any:
         elif what == 4 and isinstance(parent[key], list):
             parent[key] *= choice.ConsumeIntInRange(0, 3)
         else:
-            parent[key] = choice.PickValueInList(list(ODD))
+            parent[key] = copy.deepcopy(choice.PickValueInList(list(ODD)))
     return holder[""]
 
 

@@ -93,7 +93,9 @@ def fuzz(workshop: Workshop, parser: str, seed: int, *limits: str) -> Tally:
     tally = Tally(refused, harmless, detail=f"{covered[-1] if covered else 0} branches reached")
     if done.returncode:
         # the interpreter's own words stand before libFuzzer's
-        told = done.stderr.partition("Uncaught Python exception")[2] or done.stderr[-2000:]
+        told = (done.stdout + done.stderr).partition("Uncaught Python exception")[2] or done.stderr[
+            -2000:
+        ]
         kept = [str(path) for path in work.iterdir() if path.is_file()]
         tally.wrong.append(f"code {done.returncode}, input {kept}: {told[:3000]}")
     else:
