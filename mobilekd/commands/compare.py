@@ -12,7 +12,7 @@ from mobilekd.commands.evaluate import evaluate
 from mobilekd.figures.comparison import charts, markdown
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.runs import Run, open_run
-from mobilekd.metrics.entries import evaluation_folder, read_entry
+from mobilekd.metrics.entries import read_entry
 from mobilekd.metrics.paired import compare_entries
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.progress import say
@@ -30,7 +30,7 @@ def compare(
     """
     opened = _with_controls([open_run(name, runs) for name in names], runs)
     for run in opened:
-        if not (evaluation_folder(run) / "predictions.csv").exists():
+        if not (run.evaluation_folder / "predictions.csv").exists():
             say(f"compare: evaluating {run.info.name} first")
             evaluate(f"reference:{run.folder.name}" if run.reference else run.folder, runs=runs)
     comparison = compare_entries([read_entry(run) for run in opened]).model_copy(

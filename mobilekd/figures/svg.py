@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from mobilekd.support.text import cut, visible
+
 WIDTH = 360
 #: Width of a character at the charts' font size, in units; as wide as in the wider of the usual
 #: fonts, so that no name is cut.
@@ -123,7 +125,9 @@ class Chart:
 
     def text(self, x: float, y: float, words: str, *, css: str = "") -> None:
         """One line of text at its baseline."""
-        self.marks.append(f'<text x="{x:.1f}" y="{y:.1f}"{_class(css)}>{escape(words)}</text>')
+        self.marks.append(
+            f'<text x="{x:.1f}" y="{y:.1f}"{_class(css)}>{escape(visible(words))}</text>'
+        )
 
     def segment(
         self, x1: float, y1: float, x2: float, y2: float, *, css: str, width: float | None = None
@@ -177,7 +181,7 @@ class Chart:
         )
         shade = f' fill-opacity="{opacity:g}"' if opacity < 1 else ""
         inside = (
-            f"><title>{escape(hover)}</title></{shapes[series % 4][1:].split()[0]}>"
+            f"><title>{escape(visible(hover))}</title></{shapes[series % 4][1:].split()[0]}>"
             if hover
             else "/>"
         )
@@ -252,8 +256,8 @@ class Chart:
         size = f'viewBox="0 0 {self.width:g} {self.height:g}"'
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img"'
-            f" {size}><title>{escape(self.title)}</title>"
-            f"<desc>{escape(self.description)}</desc>{style if alone else ''}"
+            f" {size}><title>{escape(visible(self.title))}</title>"
+            f"<desc>{escape(visible(self.description))}</desc>{style if alone else ''}"
             f"{''.join(self.marks)}</svg>"
         )
 
@@ -272,11 +276,7 @@ def shorten(name: str, room: float) -> str:
     """``name``; where it is wider than ``room`` units its middle is left out, because what tells
     names apart often ends them.
     """
-    most = max(4, int((room - 8) / CHARACTER))
-    if len(name) <= most:
-        return name
-    end = (most - 1) // 2
-    return f"{name[: most - 1 - end]}…{name[-end:]}"
+    return cut(visible(name), max(4, int((room - 8) / CHARACTER)))
 
 
 def _class(css: str) -> str:

@@ -2,11 +2,16 @@
 figures are written.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mobilekd.formats.artifact import Interval
+from mobilekd.support.text import visible
+
+#: Where Markdown would begin an HTML tag; a lone ``<`` of a comparison is none.
+TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,14 @@ class Table:
 
     def markdown(self) -> str:
         """A GitHub table with its caption in bold above and its note below."""
-        lines = [f"**{self.caption}**", "", _line(self.header), "|" + "---|" * len(self.header)]
+        lines = [
+            f"**{inline(self.caption)}**",
+            "",
+            _line(self.header),
+            "|" + "---|" * len(self.header),
+        ]
         lines += [_line(f"{cell.text} {cell.minor}".strip() for cell in row) for row in self.rows]
-        return "\n".join([*lines, *(["", self.note] if self.note else [])])
+        return "\n".join([*lines, *(["", inline(self.note)] if self.note else [])])
 
 
 def table(
@@ -130,5 +140,10 @@ def milliseconds(value: float) -> str:
     )
 
 
+def inline(text: str) -> str:
+    """A text inside a line of Markdown: no line break, no HTML, nothing that cannot be seen."""
+    return TAG.sub("&lt;", visible(" ".join(text.splitlines())))
+
+
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(inline(cell).replace("|", "\\|") for cell in cells) + " |"

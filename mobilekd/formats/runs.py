@@ -169,6 +169,13 @@ class Run:
         return read_document(self.folder / "calibration.json", Calibration, "calibration")
 
     @property
+    def evaluation_folder(self) -> Path:
+        """Where ``evaluate`` puts its judgement of the run's own test split."""
+        if self.reference:
+            return Path("results") / "evaluations" / self.folder.name
+        return self.folder / "evaluation"
+
+    @property
     def weights(self) -> Path:
         """The student's weights."""
         return self.folder / "student.safetensors"

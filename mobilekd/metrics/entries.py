@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path
 
 from mobilekd.formats.comparison import Facts, Loss
 from mobilekd.formats.runs import Run
@@ -34,15 +33,6 @@ class Entry:
     facts: Facts = field(default_factory=Facts)
 
 
-def evaluation_folder(run: Run) -> Path:
-    """Where ``evaluate`` puts a run's judgement of its own test split."""
-    return (
-        Path("results") / "evaluations" / run.folder.name
-        if run.reference
-        else run.folder / "evaluation"
-    )
-
-
 def recipe_group(run: Run) -> str:
     """The same text for runs that differ in their seed and name alone."""
     document = {key: value for key, value in run.recipe.to_dict().items() if key not in PERSONAL}
@@ -54,7 +44,7 @@ def recipe_group(run: Run) -> str:
 
 def read_entry(run: Run) -> Entry:
     """Read an evaluated run; ``UserError`` when its evaluation is missing or broken."""
-    folder, recipe, info = evaluation_folder(run), run.recipe, run.info
+    folder, recipe, info = run.evaluation_folder, run.recipe, run.info
     teacher = folder / "teacher_predictions.csv"
     return Entry(
         name=info.name,

@@ -11,9 +11,11 @@ from mobilekd.page.inputs import TrainedRun
 from mobilekd.support.errors import UserError
 
 
-def comparisons(runs: Sequence[TrainedRun], given: Sequence[Comparison]) -> list[Comparison]:
+def comparisons(
+    runs: Sequence[TrainedRun], given: Sequence[Comparison], left_out: list[str]
+) -> list[Comparison]:
     """One comparison per split of the evaluated runs, and those that were given as files for other
-    splits or runs.
+    splits or runs; what gives way is noted in ``left_out``.
 
     No comparison is shown beside a larger one of the same runs: among more claims the same
     difference may have another verdict.
@@ -26,12 +28,13 @@ def comparisons(runs: Sequence[TrainedRun], given: Sequence[Comparison]) -> list
         compare_entries([read_entry(one.run) for one in _one_each(members)])
         for members in by_split.values()
     ]
-    others = [
-        document for document in given if not any(_names(document) <= _names(one) for one in made)
-    ]
-    return [
-        document for document in made if not any(_within(document, one) for one in others)
-    ] + others
+    others = [one for one in given if not any(_names(one) <= _names(new) for new in made)]
+    if len(others) < len(given):
+        left_out.append(
+            f"{len(given) - len(others)} of {len(given)} comparison files: their runs are here and"
+            " are compared anew"
+        )
+    return [one for one in made if not any(_within(one, other) for other in others)] + others
 
 
 def _names(comparison: Comparison) -> set[tuple[str, str]]:
@@ -46,11 +49,10 @@ def _within(small: Comparison, large: Comparison) -> bool:
 
 
 def _one_each(members: Sequence[TrainedRun]) -> list[TrainedRun]:
-    found = {one.name: one for one in members}
-    if len(found) < len(members):
-        names = [one.name for one in members]
+    names = [one.name for one in members]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
         raise UserError(
-            f"report: two runs are called {max(names, key=names.count)}; give each a name of"
-            " its own"
+            f"report: two runs are called {twice[0]}; give each a name of its own, or report one"
         )
-    return list(found.values())
+    return list(members)

@@ -1,13 +1,13 @@
 """What a report is made of, in memory."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.runs import Run
+from mobilekd.formats.training_log import Epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +15,7 @@ class TrainedRun:
     """A run with what it left beside its weights."""
 
     run: Run
-    epochs: tuple[dict[str, Any], ...]  # lines of metrics.jsonl
+    epochs: tuple[Epoch, ...]
     evaluation: Evaluation | None  # of its own test split
 
     @property
@@ -24,20 +24,14 @@ class TrainedRun:
         return self.run.info.name
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Inputs:
-    """Everything found."""
+    """Everything that the page shows, and what it does not."""
 
-    runs: list[TrainedRun] = field(default_factory=list)
-    artifacts: list[Artifact] = field(default_factory=list)
-    measurements: list[Measurement] = field(default_factory=list)
-    # of artifacts, and of runs on other data
-    evaluations: list[Evaluation] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)  # files that are none of these
-
-    def empty(self) -> bool:
-        """Nothing to report."""
-        return not (
-            self.runs or self.artifacts or self.measurements or self.evaluations or self.comparisons
-        )
+    runs: tuple[TrainedRun, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()  # of artifacts, and of runs on other data
+    comparisons: tuple[Comparison, ...] = ()
+    ignored: tuple[str, ...] = ()  # names of JSON files that are none of these
+    left_out: tuple[str, ...] = ()  # one line each: what is not shown, and why

@@ -1,7 +1,7 @@
 """Where every figure comes from: versions, commits, hashes, commands, devices."""
 
 from mobilekd.figures.tables import Cell, table
-from mobilekd.page.blocks import Block, Section, Text, section_of
+from mobilekd.page.blocks import Block, Notice, Section, Text, section_of
 from mobilekd.page.devices import way
 from mobilekd.page.inputs import Inputs
 
@@ -68,11 +68,15 @@ def section(inputs: Inputs) -> Section | None:
                 "Provenance", ("what", "when, UTC", "commit", "versions", "hash", "made by"), rows
             ),
         )
+    if inputs.left_out:
+        blocks.append(
+            Notice(f"Left out: {len(inputs.left_out)}.", ". ".join(inputs.left_out) + ".")
+        )
     if inputs.ignored:
         blocks.append(
             Text(
-                "Left aside, because they are none of what a report is made of:"
-                f" {', '.join(inputs.ignored)}."
+                f"Left aside, because they are none of what a report is made of:"
+                f" {', '.join(inputs.ignored)} ({len(inputs.ignored)})."
             )
         )
     return section_of("provenance", "Where every figure comes from", blocks)

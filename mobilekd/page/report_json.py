@@ -41,7 +41,8 @@ def report_json(inputs: Inputs) -> dict[str, Any]:
             name: [{**vars(one), "accuracy": one.accuracy.model_dump()} for one in points]
             for name, points in placed(inputs).items()
         },
-        "ignored": inputs.ignored,
+        "ignored": list(inputs.ignored),
+        "left_out": list(inputs.left_out),
     }
 
 

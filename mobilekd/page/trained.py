@@ -147,10 +147,9 @@ def _curves(runs: Sequence[TrainedRun]) -> Block | None:
             lambda one: recipe_group(one.run),
         ):
             values: dict[int, list[float]] = {}
-            for line in (
-                line for one in seeds for line in one.epochs if "balanced_accuracy" in line
-            ):
-                values.setdefault(line["epoch"], []).append(100 * line["balanced_accuracy"])
+            for epoch in (epoch for one in seeds for epoch in one.epochs):
+                if epoch.balanced_accuracy is not None:
+                    values.setdefault(epoch.epoch, []).append(100 * epoch.balanced_accuracy)
             if len(values) > 1:
                 series[group_name([one.name for one in seeds])] = [
                     (epoch, sum(each) / len(each)) for epoch, each in sorted(values.items())

@@ -1,0 +1,40 @@
+"""A result file as what it is: measurement, evaluation or comparison, recognised by its content and
+never by its name. No torch.
+"""
+
+from pathlib import Path
+
+from mobilekd.formats.comparison import Comparison, parse_comparison
+from mobilekd.formats.evaluation import Evaluation, parse_evaluation
+from mobilekd.formats.measurement import Measurement, read_measurement
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
+
+Result = Measurement | Evaluation | Comparison
+
+#: Larger files are no results: the largest that was measured has 3 MB.
+MOST_BYTES = 256_000_000
+
+
+def read_result(path: Path) -> Result | str | None:
+    """The result at ``path``; for other JSON the ``kind`` that it names itself, or None.
+
+    A file that cannot be read, or says what it is and is not, is a ``UserError``.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not a regular file; give a result's own file")
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path}: over {MOST_BYTES // 10**6} MB, which no result has; take it out")
+    document = read_json(path, "JSON file")
+    if not isinstance(document, dict):
+        return None
+    if {"artifact_sha256", "golden", "device"} <= document.keys():
+        return read_measurement(path)
+    match document.get("kind"):
+        case "evaluation":
+            return parse_evaluation(document, str(path))
+        case "comparison":
+            return parse_comparison(document, str(path))
+        case str() as kind:
+            return kind
+    return None
