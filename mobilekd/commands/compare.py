@@ -14,9 +14,11 @@ from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.metrics.entries import read_entry
 from mobilekd.metrics.paired import compare_entries
+from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
+from mobilekd.support.text import listed
 
 
 def compare(
@@ -29,6 +31,7 @@ def compare(
     (``UserError``).
     """
     opened = _with_controls([open_run(name, runs) for name in names], runs)
+    _check_one_split(opened)
     for run in opened:
         if not (run.evaluation_folder / "predictions.csv").exists():
             say(f"compare: evaluating {run.info.name} first")
@@ -47,16 +50,41 @@ def compare(
 
 def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
     """``opened`` without repeats, and the controls that they name where those are finished, beside
-    their students or in ``runs``.
+    their students or in ``runs``; one that is nowhere is said.
     """
-    runs_by_name = {run.info.name: run for run in opened}
+    by_name: dict[str, Run] = {}
     for run in opened:
+        other = by_name.setdefault(run.info.name, run)
+        if other.folder.resolve() != run.folder.resolve():
+            raise UserError(
+                f"compare: {other.folder} and {run.folder} are both called {run.info.name}; give"
+                " one of them, or runs of other names"
+            )
+    alone = []
+    for run in list(by_name.values()):
         control = run.info.control
-        places = [
-            place
-            for place in (run.folder.parent, runs)
-            if control and (place / control / "run.json").exists()
-        ]
-        if control and control not in runs_by_name and places:
-            runs_by_name[control] = open_run(places[0] / control)
-    return list(runs_by_name.values())
+        if not control or control in by_name:
+            continue
+        places = [run.folder.parent / control, runs / control]
+        finished = [place for place in places if (place / "run.json").exists()]
+        if finished:
+            by_name[control] = open_run(finished[0])
+        else:
+            alone.append(run.info.name)
+    if alone:
+        say(
+            f"compare: {len(alone)} without their control, which is not beside them or in {runs}:"
+            f" {listed(alone)}"
+        )
+    return list(by_name.values())
+
+
+def _check_one_split(opened: Sequence[Run]) -> None:
+    """Before minutes are spent on evaluating what cannot be compared."""
+    for run in opened[1:]:
+        if run.info.split_hash != opened[0].info.split_hash:
+            raise UserError(
+                f"compare: {run.info.name} has another split ({run.info.split_hash[:12]}) than"
+                f" {opened[0].info.name} ({opened[0].info.split_hash[:12]}); compare runs of one"
+                " split only"
+            )

@@ -8,7 +8,9 @@ from itertools import takewhile
 from mobilekd.formats.comparison import Facts, Loss
 from mobilekd.formats.runs import Run
 from mobilekd.metrics.predictions import Predictions, read_predictions
+from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
+from mobilekd.support.text import listed
 
 #: What may differ between seeds of one recipe; teachers count by their weights, not by how those
 #: were come by.
@@ -46,6 +48,13 @@ def read_entry(run: Run) -> Entry:
     """Read an evaluated run; ``UserError`` when its evaluation is missing or broken."""
     folder, recipe, info = run.evaluation_folder, run.recipe, run.info
     teacher = folder / "teacher_predictions.csv"
+    predictions = read_predictions(folder / "predictions.csv")
+    strangers = [] if run.split is None else sorted(set(predictions.ids) - set(run.split.test))
+    if strangers:
+        raise UserError(
+            f"{folder / 'predictions.csv'}: {len(strangers)} photographs are not in the run's test"
+            f" split: {listed(strangers)}; evaluate {info.name} again"
+        )
     return Entry(
         name=info.name,
         recipe=recipe_group(run),
@@ -54,7 +63,7 @@ def read_entry(run: Run) -> Entry:
         control=info.control,
         split_hash=info.split_hash,
         leaky=info.split_by == "photograph",
-        predictions=read_predictions(folder / "predictions.csv"),
+        predictions=predictions,
         teacher_predictions=read_predictions(teacher) if teacher.exists() else None,
         facts=Facts(
             model=recipe.student.model,

@@ -14,6 +14,7 @@ from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.stats import holm, verdict
 from mobilekd.support.errors import UserError
+from mobilekd.support.text import listed
 
 #: The primary metric and the secondary one, with the sign that a better student gives its
 #: difference.
@@ -92,27 +93,56 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
 
 
 def _aligned(entries: Sequence[Entry]) -> Entry:
+    """The first entry, once all are known to have judged what it judged."""
     if not entries:
         raise UserError("compare: nothing to compare; name at least one run")
-    first = entries[0]
-    for one in entries[1:]:
-        if one.name == first.name:
-            raise UserError(
-                f"compare: two runs are called {one.name}; each needs a name of its own"
-            )
-        if one.split_hash != first.split_hash or set(one.predictions.ids) != set(
-            first.predictions.ids
-        ):
-            raise UserError(
-                f"compare: {one.name} was judged on another split ({one.split_hash[:12]}) than"
-                f" {first.name} ({first.split_hash[:12]}); compare runs of one split only"
-            )
-        if one.predictions.keys != first.predictions.keys:
-            raise UserError(
-                f"compare: {one.name} has other classes than {first.name}; compare runs of one data"
-                " set only"
-            )
-    return first
+    names = [one.name for one in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"compare: two runs are called {name}; each needs a name of its own")
+    for one in entries:
+        _check_alike(one, entries[0])
+        if one.teacher_predictions is not None:
+            _check_photographs(f"{one.name}'s teacher", one.teacher_predictions, one.predictions)
+    return entries[0]
+
+
+def _check_alike(one: Entry, first: Entry) -> None:
+    if one.split_hash != first.split_hash:
+        raise UserError(
+            f"compare: {one.name} was judged on another split ({one.split_hash[:12]}) than"
+            f" {first.name} ({first.split_hash[:12]}); compare runs of one split only"
+        )
+    if one.predictions.keys != first.predictions.keys:
+        raise UserError(
+            f"compare: {one.name} has other classes than {first.name}; compare runs of one data"
+            " set only"
+        )
+    _check_photographs(one.name, one.predictions, first.predictions)
+
+
+def _check_photographs(name: str, answers: Predictions, wanted: Predictions) -> None:
+    """The same photographs with the same labels and lesions, in whatever order."""
+    missing = sorted(set(wanted.ids) - set(answers.ids))
+    extra = sorted(set(answers.ids) - set(wanted.ids))
+    if missing or extra:
+        which = f"lack {len(missing)}" if missing else f"have {len(extra)} more"
+        raise UserError(
+            f"compare: {name}: its predictions {which} of {len(wanted.ids)} photographs:"
+            f" {listed(missing or extra)}; evaluate it again"
+        )
+    aligned = answers.aligned(wanted.ids)
+    other = [
+        wanted.ids[row]
+        for row in range(len(wanted.ids))
+        if answers.keys[aligned.truth[row]] != wanted.keys[wanted.truth[row]]
+        or aligned.lesions[row] != wanted.lesions[row]
+    ]
+    if answers.keys != wanted.keys or other:
+        raise UserError(
+            f"compare: {name}: its predictions have other classes, labels or lesions than the"
+            f" others'{f' for {len(other)}: {listed(other)}' if other else ''}; evaluate it again"
+        )
 
 
 def _figure(name: str, draws: Draws) -> Interval:

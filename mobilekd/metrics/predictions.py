@@ -12,6 +12,8 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
 
 COLUMNS = ("image", "lesion", "truth")
+#: How far a row's probabilities may sum from 1: quantised models answer in steps of 1/256.
+SLACK = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,23 +55,48 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """The inverse of :func:`write_predictions`; a file of another form is a ``UserError``."""
+    """The inverse of :func:`write_predictions`; a file of another form is a ``UserError`` that
+    names the line.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        if tuple(header[:3]) != COLUMNS or not rows:
-            raise ValueError(
-                "its columns are not image, lesion, truth and the classes, or it is empty"
-            )
-        keys = tuple(header[3:])
-        return Predictions(
-            keys,
-            tuple(row[0] for row in rows),
-            tuple(row[1] for row in rows),
-            np.array([keys.index(row[2]) for row in rows], np.int64),
-            np.array([[float(value) for value in row[3:]] for row in rows]),
-        )
+            lines = list(csv.reader(file))
+        return _parsed(lines)
     except FileNotFoundError:
         raise UserError(f"{path}: no such predictions; run mobilekd evaluate first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a predictions file ({error}); evaluate again") from None
+
+
+def _parsed(lines: Sequence[Sequence[str]]) -> Predictions:
+    """The rows below the header; ``ValueError`` for the first line that is something else."""
+    if len(lines) < 2 or tuple(lines[0][:3]) != COLUMNS:
+        raise ValueError("its columns are not image, lesion, truth and the classes, or it is empty")
+    keys, rows = tuple(lines[0][3:]), lines[1:]
+    if len(set(keys)) < len(keys) or not all(keys):
+        raise ValueError("a class without a name, or two of one name")
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(lines[0]):
+            raise ValueError(f"line {number} has {len(row)} columns, the header {len(lines[0])}")
+        if row[2] not in keys:
+            raise ValueError(f"line {number}: no class is called {row[2][:40]!r}")
+        if row[0] in seen:
+            raise ValueError(f"line {number}: {row[0][:80]} is there twice")
+        seen.add(row[0])
+        _check_probabilities(number, row[3:])
+    return Predictions(
+        keys,
+        tuple(row[0] for row in rows),
+        tuple(row[1] for row in rows),
+        np.array([keys.index(row[2]) for row in rows], np.int64),
+        np.array([[float(value) for value in row[3:]] for row in rows]),
+    )
+
+
+def _check_probabilities(number: int, texts: Sequence[str]) -> None:
+    values = [float(text) for text in texts]
+    if not all(0 <= value <= 1 + SLACK for value in values):
+        raise ValueError(f"line {number}: {', '.join(texts)[:80]} are no probabilities")
+    if abs(sum(values) - 1) > SLACK:
+        raise ValueError(f"line {number}: its probabilities sum to {sum(values):.4g}, not to 1")

@@ -3,6 +3,8 @@ verdicts.
 """
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,13 +128,40 @@ def test_not_worse_than_the_teacher_is_a_bound(comparison: Comparison) -> None:
 
 def test_other_splits_and_double_names_are_refused() -> None:
     a, b = entry("a", "a", 1, 0), entry("b", "b", 1, 1)
-    other = Entry("b", "b", 1, True, None, "f" * 64, False, b.predictions)
-    with pytest.raises(UserError, match="judged on another split"):
-        compare_entries([a, other])
+    c = replace(b, name="c")
+    with pytest.raises(UserError, match="b was judged on another split"):
+        compare_entries([a, replace(b, split_hash="f" * 64)])
     with pytest.raises(UserError, match="two runs are called a"):
         compare_entries([a, a])
+    with pytest.raises(UserError, match="two runs are called b"):
+        compare_entries([a, b, b])
     with pytest.raises(UserError, match="nothing to compare"):
         compare_entries([])
+    with pytest.raises(
+        UserError, match=r"c: its predictions lack 2 of 400 photographs: p398, p399"
+    ):
+        compare_entries(
+            [a, b, replace(c, predictions=b.predictions.aligned(b.predictions.ids[:-2]))]
+        )
+
+
+def test_the_same_photographs_have_the_same_labels_and_lesions() -> None:
+    a, b = entry("a", "a", 1, 0), entry("b", "b", 1, 1)
+    truth = b.predictions.truth.copy()
+    truth[3] = (truth[3] + 1) % 3
+    for wrong in (
+        replace(b.predictions, truth=truth),
+        replace(b.predictions, lesions=("x", *b.predictions.lesions[1:])),
+    ):
+        with pytest.raises(UserError, match=r"b: its predictions have other .* for 1: p[03]"):
+            compare_entries([a, replace(b, predictions=wrong)])
+
+
+def test_a_teacher_that_lacks_photographs_is_one_line() -> None:
+    a = entry("a", "a", 1, 0)
+    few = a.predictions.aligned(a.predictions.ids[:-1])
+    with pytest.raises(UserError, match=r"a's teacher: its predictions lack 1 of 400 .*p399"):
+        compare_entries([replace(a, teacher_predictions=few)])
 
 
 @pytest.mark.parametrize(
@@ -185,6 +214,19 @@ def test_runs_are_evaluated_and_their_controls_join(tmp_path: Path) -> None:
         .startswith("**Students, controls and teachers**")
     )
     assert (tmp_path / "out" / "differences.svg").exists()
+
+
+def test_what_cannot_be_compared_is_refused_before_it_is_evaluated(tmp_path, capsys):
+    one = make_run(tmp_path / "runs", "one", control="nowhere")
+    other = make_run(tmp_path / "runs", "other", split="photograph")
+    twin = Path(shutil.copytree(one, tmp_path / "elsewhere" / "one"))
+    with pytest.raises(UserError, match="other has another split"):
+        compare([one, other], output=tmp_path / "out")
+    with pytest.raises(UserError, match=r"are both called one; give one of them"):
+        compare([one, twin], output=tmp_path / "out")
+    assert not (one / "evaluation").exists()
+    assert not (tmp_path / "out").exists()
+    assert "compare: 1 without their control" in capsys.readouterr().err
 
 
 def test_seeds_pool_by_their_teachers_weights_and_not_by_how_those_were_trained(tmp_path):
