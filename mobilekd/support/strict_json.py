@@ -16,12 +16,18 @@ def loads(text: str | bytes) -> Any:
     """The value that ``text`` spells; bytes are UTF-8, with or without a byte order mark.
 
     ``ValueError``, with the reason as its text, for broken JSON, for the tokens ``NaN`` and
-    ``Infinity``, numbers that no float or 64-bit integer holds, nesting deeper than ``DEEPEST``,
-    and characters that are halves of others (lone surrogates).
+    ``Infinity``, numbers that no float or 64-bit integer holds, a key given twice, nesting
+    deeper than ``DEEPEST``, and characters that are halves of others (lone surrogates).
     """
     try:
         words = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        value = json.loads(words, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
+        value = json.loads(
+            words,
+            parse_constant=_no_number,
+            parse_float=_float,
+            parse_int=_integer,
+            object_pairs_hook=_object,
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8 text") from None
     except RecursionError:
@@ -29,6 +35,16 @@ def loads(text: str | bytes) -> Any:
     _check_nesting(value)
     if "\\ud" in words.lower():
         _check_characters(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Other readers take the first of two equal keys, Python the last."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:40]!r} is there twice")
     return value
 
 
