@@ -9,6 +9,10 @@ from mobilekd.formats.evaluation import Evaluation
 from mobilekd.metrics.entries import recipe_group
 from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
+from mobilekd.support.text import listed
+
+#: Recipes in one picture, and students with pictures of their own.
+MOST = 4
 
 
 def section(inputs: Inputs) -> Section | None:
@@ -18,8 +22,24 @@ def section(inputs: Inputs) -> Section | None:
     blocks: list[Block | None] = []
     for comparison in inputs.comparisons:
         blocks += [Charts((_recalls(comparison),)), comparison_figures.recalls(comparison)]
-    for evaluation in pictured(inputs):
+        if (count := len(comparison.groups)) > MOST:
+            blocks.append(Text(f"The picture has the first {MOST} of {count}, the table all."))
+    shown = pictured(inputs)
+    for evaluation in shown:
         blocks += _one(evaluation)
+    names = [evaluation.target.name for evaluation in shown]
+    others = [
+        one.name
+        for one in inputs.runs
+        if one.evaluation and not one.run.info.is_control and one.name not in names
+    ]
+    if others:
+        blocks.append(
+            Text(
+                f"One seed of a recipe, and {MOST} recipes at most, have pictures here; without"
+                f" them, {len(others)}: {listed(others)}."
+            )
+        )
     return section_of("classes", "By class, and how sure", blocks)
 
 
@@ -37,12 +57,12 @@ def pictured(inputs: Inputs) -> list[Evaluation]:
         students = [
             evaluation for evaluation in inputs.evaluations if evaluation.data.role == "test"
         ][:1]
-    return students[:4]
+    return students[:MOST]
 
 
 def _recalls(comparison: Comparison) -> figures.Chart:
     keys = [key for key in comparison.labels if f"recall.{key}" in comparison.groups[0].metrics]
-    groups = comparison.groups[:4]
+    groups = comparison.groups[:MOST]
     rows = [
         Row(key if index == 0 else "", group.metrics[f"recall.{key}"], index)
         for key in keys

@@ -16,6 +16,7 @@ from mobilekd.page.devices import by_way, device_name
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_ratios import latency_ratios
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, ranges, spread, timed
+from mobilekd.support.text import listed
 
 INVALID = "invalid"
 #: Curves in one picture: as many as there are dashes and colours.
@@ -29,7 +30,7 @@ def section(inputs: Inputs) -> Section | None:
     shown = [one for one in inputs.measurements if timed(one)]
     if not shown:
         return None
-    blocks: list[Block | None] = [_doubts(shown)]
+    blocks: list[Block | None] = [_without(inputs.measurements), _doubts(shown)]
     groups = by_way(shown)
     blocks += _side_by_side(groups)
     for name, members in groups.items():
@@ -47,6 +48,24 @@ def section(inputs: Inputs) -> Section | None:
     return section_of("latency", "How fast, and does it stay so", blocks)
 
 
+def _without(measurements: Sequence[Measurement]) -> Block | None:
+    """Measurements that have no latency to show, and why."""
+    why = [
+        f"{one.artifact} on {device_name(one.device)} ({_no_latency(one)})"
+        for one in measurements
+        if not timed(one)
+    ]
+    if not why:
+        return None
+    return Text(f"Without latency, {len(why)} of {len(measurements)}: {listed(why)}.")
+
+
+def _no_latency(one: Measurement) -> str:
+    if one.device.emulated:
+        return "emulated"
+    return "no samples" if one.golden.passed else "answers wrongly"
+
+
 def _doubts(shown: Sequence[Measurement]) -> Block | None:
     reasons = [
         f"{one.artifact} on {device_name(one.device)}:"
@@ -57,7 +76,9 @@ def _doubts(shown: Sequence[Measurement]) -> Block | None:
     if not reasons:
         return None
     return Notice(
-        "Invalid measurements.", "Kept and marked, no verdict rests on them. " + " ".join(reasons)
+        "Invalid measurements.",
+        f"{len(reasons)} of {len(shown)}, kept and marked; no verdict rests on them. "
+        + " ".join(reasons),
     )
 
 

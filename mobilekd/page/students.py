@@ -3,6 +3,7 @@
 from mobilekd.figures import comparison as comparison_figures
 from mobilekd.page.blocks import Block, Charts, Heading, Notice, Section, section_of
 from mobilekd.page.inputs import Inputs
+from mobilekd.support.text import listed
 
 
 def section(inputs: Inputs) -> Section | None:
@@ -13,8 +14,8 @@ def section(inputs: Inputs) -> Section | None:
     if waiting:
         blocks.append(
             Notice(
-                "Not evaluated.",
-                f"No figures for {', '.join(waiting)}; mobilekd evaluate gives them.",
+                f"Not evaluated: {len(waiting)}.",
+                f"No figures for {listed(waiting)}; mobilekd evaluate gives them.",
             )
         )
     for comparison in comparisons:

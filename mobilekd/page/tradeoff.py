@@ -9,10 +9,11 @@ from mobilekd import figures
 from mobilekd.figures.tables import Cell, milliseconds, percent, table
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.measurement import thread_words
-from mobilekd.page.blocks import Block, Charts, Heading, Section, section_of
+from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
 from mobilekd.page.devices import by_way
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_samples import latency_samples, trusted
+from mobilekd.support.text import listed
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,28 @@ def section(inputs: Inputs) -> Section | None:
         words = f"median ms with {thread_words(threads)}, logarithmic"
         blocks.append(Charts((figures.pareto(marks, words, kinds),)))
         blocks.append(_table(points))
+    blocks.append(_not_placed(inputs, places) if blocks else None)
     return section_of("tradeoff", "Accuracy against latency", blocks)
+
+
+def _not_placed(inputs: Inputs, places: dict[str, list[Placed]]) -> Block | None:
+    """Measured artifacts that have no point here, and why."""
+    placed_here = {point.name for points in places.values() for point in points}
+    known = accuracies(inputs)
+    unknown, untimed = [], []
+    for one in inputs.measurements:
+        if one.artifact not in placed_here:
+            (untimed if one.artifact_sha256 in known else unknown).append(one.artifact)
+    reasons = (
+        ("whose accuracy is not known here (give the artifact or its evaluation)", unknown),
+        ("without a valid latency on all cores", untimed),
+    )
+    parts = [
+        f"{len(set(names))} {reason}: {listed(list(dict.fromkeys(names)))}"
+        for reason, names in reasons
+        if names
+    ]
+    return Text(f"Measured and not here: {'; '.join(parts)}.") if parts else None
 
 
 def _table(points: Sequence[Placed]) -> Block:

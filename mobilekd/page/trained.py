@@ -6,9 +6,12 @@ from mobilekd import figures
 from mobilekd.figures.tables import Cell, count, duration, percent, table
 from mobilekd.formats.recipe import Recipe
 from mobilekd.metrics.entries import group_name, recipe_group
-from mobilekd.page.blocks import Block, Charts, Notice, Section, section_of
+from mobilekd.page.blocks import Block, Charts, Notice, Section, Text, section_of
 from mobilekd.page.inputs import Inputs, TrainedRun
+from mobilekd.support.text import listed
 
+#: Curves in one picture: as many as there are dashes and colours.
+CURVES = len(figures.DASHES)
 LEAK = (
     "The split is by photograph, so photographs of one lesion may sit on both sides. Its figures"
     " are too good to be believed as they stand and are shown only for comparison with work that"
@@ -25,7 +28,7 @@ def section(inputs: Inputs) -> Section | None:
     if any(one.run.info.split_by == "photograph" for one in runs):
         names = ", ".join(one.name for one in runs if one.run.info.split_by == "photograph")
         blocks.append(Notice("Leaky split.", f"{names}: {LEAK}"))
-    blocks += [_data(runs), _networks(runs), _teachers(runs), _curves(runs)]
+    blocks += [_data(runs), _networks(runs), _teachers(runs), *_curves(runs)]
     return section_of("trained", "What was trained on what", blocks)
 
 
@@ -135,11 +138,11 @@ def _teachers(runs: Sequence[TrainedRun]) -> Block | None:
     )
 
 
-def _curves(runs: Sequence[TrainedRun]) -> Block | None:
+def _curves(runs: Sequence[TrainedRun]) -> list[Block]:
     """Balanced accuracy on validation by epoch: one line per recipe, the mean of its seeds; one
     picture per split.
     """
-    charts = []
+    charts, undrawn = [], []
     for members in _same(runs, lambda one: one.run.info.split_hash):
         series = {}
         for seeds in _same(
@@ -155,9 +158,15 @@ def _curves(runs: Sequence[TrainedRun]) -> Block | None:
                     (epoch, sum(each) / len(each)) for epoch, each in sorted(values.items())
                 ]
         if series:
-            shown = dict(list(series.items())[:6])
+            shown = dict(list(series.items())[:CURVES])
             charts.append(figures.curve("Validation while training", "balanced accuracy, %", shown))
-    return Charts(tuple(charts)) if charts else None
+            undrawn += list(series)[CURVES:]
+    blocks: list[Block] = [Charts(tuple(charts))] if charts else []
+    if undrawn:
+        blocks.append(
+            Text(f"Without a curve, because no more fit, {len(undrawn)}: {listed(undrawn)}.")
+        )
+    return blocks
 
 
 def _same(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.evaluation import make_run
-from fixtures.report import make_artifact, make_measurement
+from fixtures.report import EMULATED, PHONE, make_artifact, make_measurement
 
 from mobilekd.commands.report import report
 from mobilekd.page.collect import collect
@@ -167,3 +167,29 @@ def test_names_in_other_writings_stay_what_they_are(measurement: dict, tmp_path:
     device = {**measurement["device"], "model": "Größe 7 – 写真"}
     write_json(tmp_path / "m.json", measurement | {"device": device})
     assert "Größe 7 – 写真" in report([tmp_path], tmp_path / "report.html").read_text("utf-8")
+
+
+def test_what_has_no_place_in_a_table_is_named_with_its_count(run: Path, tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "a", run, "fp32", 16_000)
+    known = make_measurement(artifact, 4.0)
+    stranger = known.model_copy(update={"artifact": "stranger", "artifact_sha256": "f" * 64})
+    for number, one in enumerate(
+        (
+            known,
+            stranger,
+            make_measurement(artifact, 4.0, device=PHONE, valid=False),
+            make_measurement(artifact, 4.0, device=EMULATED),
+            make_measurement(artifact, 4.0, device=PHONE, passed=False),
+        )
+    ):
+        write_json(tmp_path / f"{number}.json", one.model_dump(mode="json"))
+    page = report([run, tmp_path], tmp_path / "report.html").read_text("utf-8")
+    for words in (
+        "Not evaluated: 1.",
+        "No figures for tiny;",
+        "Without latency, 2 of 5: tiny-xnnpack-fp32 on",
+        "1 of 3, kept and marked",
+        "Measured and not here: 1 whose accuracy is not known here",
+        "): stranger.",
+    ):
+        assert words in page, words
