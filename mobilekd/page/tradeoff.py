@@ -123,7 +123,8 @@ def _not_placed(inputs: Inputs, places: dict[str, list[Placed]]) -> Block | None
     """Measured artifacts that have no point here, and why."""
     placed_here = {point.name for points in places.values() for point in points}
     known = accuracies(inputs)
-    unknown, untimed = [], []
+    unknown: list[str] = []
+    untimed: list[str] = []
     for one in inputs.measurements:
         if one.artifact not in placed_here:
             (untimed if one.artifact_sha256 in known else unknown).append(one.artifact)
