@@ -269,7 +269,9 @@ def test_one_difference_has_one_verdict_on_a_page(everything: Path, tmp_path: Pa
     elsewhere = small.model_copy(update={"split_hash": "f" * 64})
     for comparison, kept in ((large, [large]), (small, [small]), (elsewhere, [small, elsewhere])):
         write_json(tmp_path / "comparison.json", comparison.model_dump(mode="json"))
-        assert collect([everything / "runs", tmp_path / "comparison.json"]).comparisons == kept
+        assert (
+            list(collect([everything / "runs", tmp_path / "comparison.json"]).comparisons) == kept
+        )
 
 
 def test_the_first_screen_says_no_more_than_the_claims(everything: Path, page: str) -> None:
