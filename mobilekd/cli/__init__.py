@@ -8,7 +8,6 @@ loads neither torch nor pydantic.
 Add here a command's options and what it prints. Everything it does stands in ``commands``.
 """
 
-import errno
 import os
 import signal
 import sys
@@ -19,25 +18,13 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from mobilekd.cli import machine, shipping, studying, training
 from mobilekd.cli.parser import Answer, Commands
 from mobilekd.support.errors import UserError
+from mobilekd.support.progress import accept_any_text
 from mobilekd.support.provenance import VERSION
 
 DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step,
 measure them on the phone.
 
 A research demonstration, not a medical device."""
-
-#: Failures of the file system that the user can mend, with the remedy.
-REMEDIES = {
-    errno.ENOSPC: "free some space or choose another folder",
-    errno.EDQUOT: "free some space or choose another folder",
-    errno.EFBIG: "raise the file size limit (ulimit -f) or choose another folder",
-    errno.EACCES: "choose a folder you may write to, or mend its permissions",
-    errno.EPERM: "choose a folder you may write to, or mend its permissions",
-    errno.EROFS: "choose a folder that can be written",
-    errno.ENOTDIR: "choose another path",
-    errno.EISDIR: "name a file, not a folder",
-    errno.ENAMETOOLONG: "choose a shorter name",
-}
 
 
 def commands() -> Commands:
@@ -55,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # unwinds, so that unfinished folders are removed
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _hush()
+    accept_any_text()
     try:
         with chatter_to_stderr():
             answer = arguments.run(arguments)
@@ -104,12 +92,22 @@ def chatter_to_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+def _can_say(text: str) -> bool:
+    """Whether standard output's encoding holds every character."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _print(answer: Answer, *, as_json: bool) -> int:
     if int(os.environ.get("RANK", "0")) == 0:  # under torchrun one rank speaks for all
         if as_json:
             from mobilekd.cli.text import to_json
 
-            print(to_json(answer.document))
+            text = to_json(answer.document)
+            print(text if _can_say(text) else to_json(answer.document, ascii_only=True))
         else:
             print(answer.text)
         sys.stdout.flush()
@@ -118,9 +116,12 @@ def _print(answer: Answer, *, as_json: bool) -> int:
 
 def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
     """One line for a failure: the user's mistake with 2, ours with 1 and a saved traceback."""
-    if isinstance(error, OSError) and error.errno in REMEDIES:
-        reason = (error.strerror or str(error)).lower()
-        error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
+    if isinstance(error, OSError):
+        from mobilekd.support.files import REMEDIES
+
+        if error.errno in REMEDIES:
+            reason = (error.strerror or str(error)).lower()
+            error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
     if isinstance(error, UserError):
         line, code = " ".join(str(error).split()), 2
     else:
@@ -136,7 +137,9 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
     if as_json:
         import json
 
-        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+        document = {"error": line, "exit_code": code}
+        text = json.dumps(document, ensure_ascii=False)
+        print(text if _can_say(text) else json.dumps(document))
     return code
 
 
@@ -148,7 +151,12 @@ def _save_traceback(error: Exception) -> str:
         traceback.format_exception(error)
     )
     with tempfile.NamedTemporaryFile(
-        "w", prefix="mobilekd-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+        "w",
+        prefix="mobilekd-",
+        suffix=".traceback.txt",
+        delete=False,
+        encoding="utf-8",
+        errors="backslashreplace",
     ) as file:
         file.write(text)
     return file.name

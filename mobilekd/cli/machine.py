@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from mobilekd.cli.parser import Answer, Commands
+from mobilekd.cli.parser import Answer, Commands, path
 
 
 def register(commands: Commands) -> None:
@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("demo"),
         metavar="DIR",
         help="folder for all of it (default: demo)",

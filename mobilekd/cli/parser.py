@@ -105,11 +105,19 @@ def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
+def path(text: str) -> Path:
+    """A path as people write it: ``~`` is their home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error} Write the folder out") from None
+
+
 def add_runs(parser: Parser) -> None:
     """The folder that finished runs live in."""
     parser.add_argument(
         "--runs",
-        type=Path,
+        type=path,
         default=Path("runs"),
         metavar="DIR",
         help="folder of the runs (default: runs)",

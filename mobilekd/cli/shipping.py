@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import statistics
 from argparse import ArgumentTypeError, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import Answer, Commands, add_runs
+from mobilekd.cli.parser import Answer, Commands, add_runs, path
 
 if TYPE_CHECKING:
     from mobilekd.commands.devices import DeviceStatus
@@ -49,7 +48,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="the artifact's folder (default: artifacts/NAME-BACKEND-PRECISION)",
     )
@@ -79,7 +78,7 @@ def register(commands: Commands) -> None:
         verify,
         ["artifacts/ham10000-xnnpack-int8 --arm"],
     )
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
     parser.add_argument("--arm", action="store_true", help="on emulated Arm processors too")
     add_runs(parser)
 
@@ -94,7 +93,7 @@ def register(commands: Commands) -> None:
         ],
     )
     parser.add_argument(
-        "artifacts", nargs="+", type=Path, metavar="ARTIFACT", help="several are interleaved"
+        "artifacts", nargs="+", type=path, metavar="ARTIFACT", help="several are interleaved"
     )
     parser.add_argument(
         "--device",
@@ -131,12 +130,12 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)",
     )
     parser.add_argument(
-        "--baseline", type=Path, metavar="FILE", help="compare with this measurement"
+        "--baseline", type=path, metavar="FILE", help="compare with this measurement"
     )
     parser.add_argument(
         "--fail-above",
@@ -165,14 +164,14 @@ def register(commands: Commands) -> None:
             "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install",
         ],
     )
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
     parser.add_argument(
         "--aar",
         metavar="FILE|community",
         help="ExecuTorch runtime: a local file, or the community build (default: the official one)",
     )
     parser.add_argument(
-        "--keystore", type=Path, metavar="FILE", help="sign with this key instead of the debug key"
+        "--keystore", type=path, metavar="FILE", help="sign with this key instead of the debug key"
     )
     parser.add_argument(
         "--abi",
@@ -181,10 +180,10 @@ def register(commands: Commands) -> None:
         metavar="A,B",
         help="default: arm64-v8a,x86_64",
     )
-    parser.add_argument("--samples", type=Path, metavar="DIR", help="photographs to build in")
+    parser.add_argument("--samples", type=path, metavar="DIR", help="photographs to build in")
     parser.add_argument("--name", metavar="TEXT", help="the app's name on the phone")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="the APK (default: ARTIFACT.apk)"
+        "--output", type=path, metavar="FILE", help="the APK (default: ARTIFACT.apk)"
     )
     parser.add_argument(
         "--install", nargs="?", const="", metavar="SERIAL", help="install over adb and start it"

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import Answer, Commands, add_runs, pairs
+from mobilekd.cli.parser import Answer, Commands, add_runs, pairs, path
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import DataTable
@@ -51,7 +51,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder for metrics.json, predictions.csv and figures",
     )
@@ -67,7 +67,7 @@ def register(commands: Commands) -> None:
         "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
     )
     parser.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="photographs, or folders of them"
+        "images", nargs="+", type=path, metavar="IMAGE", help="photographs, or folders of them"
     )
     add_runs(parser)
 
@@ -79,7 +79,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument("names", nargs="+", metavar="RUN", help="runs by name or folder")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for the table and the picture"
+        "--output", type=path, metavar="DIR", help="folder for the table and the picture"
     )
     add_runs(parser)
 
@@ -92,13 +92,13 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "paths",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="PATH",
         help="runs, artifacts, measurements, or folders of them",
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("report.html"),
         metavar="FILE",
         help="the page; .md and .json appear beside it",
@@ -110,12 +110,12 @@ def register(commands: Commands) -> None:
         inspect,
         ["artifacts/ham10000-xnnpack-int8 --profile"],
     )
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
     parser.add_argument(
         "--profile", action="store_true", help="run it here and show the time of each operator"
     )
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw the cost of each layer into this SVG"
+        "--picture", type=path, metavar="FILE", help="draw the cost of each layer into this SVG"
     )
 
 

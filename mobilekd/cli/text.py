@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 
-def to_json(document: Any) -> str:
-    """One JSON document; pydantic nouns, dataclasses, paths and numpy values included. NaN becomes
+def to_json(document: Any, *, ascii_only: bool = False) -> str:
+    """One JSON document; pydantic models, dataclasses, paths and numpy values included. NaN becomes
     null.
     """
-    return json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(document), indent=1, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

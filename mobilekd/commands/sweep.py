@@ -25,7 +25,7 @@ from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for
 from mobilekd.formats.runs import open_run
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
-from mobilekd.support.progress import say
+from mobilekd.support.progress import accept_any_text, say
 
 #: A cell's process. The working folder is not on its path (-P), and this package's own place comes
 #: last, so that no module of the user's can stand for one of a library's.
@@ -307,6 +307,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: nothing half stays
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
+    accept_any_text()
     answer, sys.stdout = sys.stdout, sys.stderr
     try:
         _work(job)

@@ -101,7 +101,12 @@ def _shown(value: Any) -> str:
     """A value for a message; empty where it is a whole table or list."""
     if isinstance(value, (dict, list, tuple)) and value:
         return ""
-    text = repr(value)
+    text = repr(value) if isinstance(value, (str, int, float, type(None))) else str(value)
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """At most 60 characters of a text, for a message."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -11,6 +11,7 @@ as ``[[teachers]]`` or ``[[losses]]``, is taken whole or replaced whole. Name, t
 always its own. The resolved recipe, which runs keep and hash, does not say how it was written.
 """
 
+import json
 import os
 import tomllib
 from collections.abc import Sequence
@@ -18,34 +19,57 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from mobilekd.formats.document import Document, explain
+from mobilekd.formats.document import Document, explain, shortened
 from mobilekd.formats.preprocess import Preprocess, Side
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 from mobilekd.support.words import choices
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 #: Counts; what is above the bound is a slip of the keyboard, and fits no array.
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Scale = Annotated[float, Field(gt=0)]
+Positive = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
+Scale = Annotated[float, Field(strict=True, gt=0, le=1e6)]
 #: At most what a TOML integer holds; every generator takes it.
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Pixels = Annotated[Side, Field(strict=True)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+def _home(text: str) -> str:
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~") else text
+    except RuntimeError as error:
+        raise ValueError(f"{str(error).lower()} write the folder out") from None
+
+
+def _json_only(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(options, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("dates, NaN and infinity are no options; give numbers and texts") from None
+    return options
+
+
+#: A file or folder; ``~`` is the user's home.
+Place = Annotated[str, AfterValidator(_home)]
+Options = Annotated[dict[str, Any], AfterValidator(_json_only)]
 
 
 class DataTable(Document):
     """Where the photographs are. Paths are relative to the working folder."""
 
     kind: Literal["ham10000", "isic", "folder", "synthetic"]
-    root: str | None = Field(None, description="folder of the data set (synthetic needs none)")
-    labels: str | None = Field(None, description="isic: the one-hot ground truth CSV")
-    metadata: str | None = Field(None, description="isic, folder: the metadata CSV with lesion_id")
-    unlabelled: str | None = Field(
+    root: Place | None = Field(None, description="folder of the data set (synthetic needs none)")
+    labels: Place | None = Field(None, description="isic: the one-hot ground truth CSV")
+    metadata: Place | None = Field(
+        None, description="isic, folder: the metadata CSV with lesion_id"
+    )
+    unlabelled: Place | None = Field(
         None, description="a folder of photographs without labels, added to distillation"
     )
     count: Positive = Field(600, description="synthetic: photographs to generate")
-    size: Side = Field(96, description="synthetic: their width and height in pixels")
+    size: Pixels = Field(96, description="synthetic: their width and height in pixels")
     seed: Seed = Field(0, description="synthetic: the generator's seed")
 
 
@@ -57,8 +81,8 @@ class SplitTable(Document):
     by: Literal["lesion", "photograph", "lists"] = "lesion"
     validation: Fraction = 0.1
     test: Fraction = 0.2
-    seed: int = Field(0, ge=-(2**63), lt=2**63)
-    lists: str | None = Field(
+    seed: int = Field(0, strict=True, ge=-(2**63), lt=2**63)
+    lists: Place | None = Field(
         None, description="lists: a JSON file {train: [ids], validation: [ids], test: [ids]}"
     )
 
@@ -66,8 +90,8 @@ class SplitTable(Document):
 class PreprocessTable(Document):
     """The model's input; the graph normalises 0..255 by ``(x / 255 - mean) / std``."""
 
-    width: Side = 128
-    height: Side = 128
+    width: Pixels = 128
+    height: Pixels = 128
     #: A whole pixel level, so that every pixel lies on a step of int8; half way between two (0.5)
     #: it would lose half a level.
     mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
@@ -83,7 +107,9 @@ class AugmentTable(Document):
     change.
     """
 
-    rotation: float = Field(180.0, ge=0, le=180, description="largest rotation in degrees")
+    rotation: float = Field(
+        180.0, strict=True, ge=0, le=180, description="largest rotation in degrees"
+    )
     scale: Fraction = Field(0.2, description="zoom between 1 - scale and 1 + scale")
     translate: Fraction = Field(0.08, description="shift as a share of the side")
     brightness: Fraction = 0.15
@@ -98,21 +124,30 @@ class TrainTable(Document):
     epochs: Positive = 20
     batch_size: Positive = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
-    warmup_epochs: float = Field(1.0, ge=0)
+    lr: float = Field(1e-3, strict=True, gt=0, le=1000)
+    weight_decay: float = Field(0.02, strict=True, ge=0, le=1000)
+    warmup_epochs: float = Field(1.0, strict=True, ge=0, lt=2**31)
     ema: float = Field(
-        0.99, ge=0, lt=1, description="decay of the moving average of the weights; 0 turns it off"
+        0.99,
+        strict=True,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights; 0 turns it off",
     )
     label_smoothing: Fraction = 0.0
     mixup: float = Field(
-        0.0, ge=0, description="alpha of the Beta distribution; 0 turns it off; needs views = 0"
+        0.0,
+        strict=True,
+        ge=0,
+        le=1000,
+        description="alpha of the Beta distribution; 0 turns it off; needs views = 0",
     )
     balance: Literal["none", "weighted", "sampling", "sqrt_sampling", "logit_adjustment"] = Field(
         "sqrt_sampling", description="how class imbalance is handled"
     )
     views: int = Field(
         0,
+        strict=True,
         ge=0,
         lt=2**31,
         description="0 draws fresh views; n draws epoch % n of n fixed views and caches teachers",
@@ -120,7 +155,9 @@ class TrainTable(Document):
     compile: Literal["auto", "yes", "no"] = Field(
         "auto", description="torch.compile; auto on a CPU when the run is long enough to pay"
     )
-    threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0 leaves it to torch")
+    threads: int = Field(
+        0, strict=True, ge=0, le=4096, description="CPU threads; 0 leaves it to torch"
+    )
 
 
 class TeacherTable(Document):
@@ -129,14 +166,14 @@ class TeacherTable(Document):
     """
 
     model: str = Field(description="timm name, or torchvision:NAME")
-    weights: str | None = Field(
+    weights: Place | None = Field(
         None, description="hub, or a local weights file; nothing starts from random"
     )
-    weight: float = Field(1.0, gt=0, description="its share among several teachers")
-    options: dict[str, Any] = Field(
+    weight: Scale = Field(1.0, description="its share among several teachers")
+    options: Options = Field(
         default_factory=dict, description="arguments for the model's constructor"
     )
-    trained: str | None = Field(
+    trained: Place | None = Field(
         None, description="a folder written by teach, instead of training here"
     )
 
@@ -147,8 +184,8 @@ class StudentTable(Document):
     model: str = Field(
         "mobilenetv2", description="mobilenetv2, mobilenetv3_small, mobilenetv3_large, lesionnet"
     )
-    width: float = Field(0.35, gt=0, le=2)
-    weights: str | None = Field(
+    width: float = Field(0.35, strict=True, gt=0, le=2)
+    weights: Place | None = Field(
         None, description="hub, or a local weights file; nothing starts from random"
     )
     dropout: Fraction = 0.1
@@ -163,9 +200,9 @@ class LossTable(Document):
     """
 
     name: str
-    weight: float = 1.0
+    weight: float = Field(1.0, strict=True, ge=0, le=1e6)
     schedule: Literal["constant", "linear_down", "linear_up", "warmup"] = "constant"
-    options: dict[str, Any] = Field(
+    options: Options = Field(
         default_factory=dict, description="the loss function's keyword arguments"
     )
     student_layer: str | None = Field(
@@ -196,7 +233,7 @@ class QuantizeTable(Document):
         ),
     )
     qat_epochs: Positive = 3
-    qat_lr: float = Field(1e-5, gt=0)
+    qat_lr: float = Field(1e-5, strict=True, gt=0, le=1000)
 
 
 class GatesTable(Document):
@@ -204,14 +241,23 @@ class GatesTable(Document):
 
     max_error: float = Field(
         1e-3,
+        strict=True,
         gt=0,
+        le=1e6,
         description="largest difference of probabilities, saved file against its eager source",
     )
     max_error_quantized: float = Field(
-        0.05, gt=0, description="the same where the file computes in int8 or fp16"
+        0.05,
+        strict=True,
+        gt=0,
+        le=1e6,
+        description="the same where the file computes in int8 or fp16",
     )
     sqnr_db: float = Field(
         20.0,
+        strict=True,
+        ge=-200,
+        le=200,
         description="least signal to quantisation noise in dB, saved file against its eager source",
     )
     agreement: Fraction = Field(0.98, description="least top-1 agreement with the fp32 student")
@@ -244,7 +290,7 @@ class Recipe(Document):
     teach: TrainTable = TrainTable()
     quantize: QuantizeTable = QuantizeTable()
     gates: GatesTable = GatesTable()
-    smoke: dict[str, Any] = Field(
+    smoke: Options = Field(
         default_factory=dict, description="overrides (dotted keys) that make a run of seconds"
     )
 
@@ -320,14 +366,8 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     if smoke:
         for key, value in document.get("smoke", {}).items():
             _set(document, key, value, where)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise UserError(
-                f"--set {override}: not key=value; write for example --set train.epochs=3"
-            )
-        _set(document, key.strip(), _toml_value(value.strip()), f"--set {override}")
-    return from_dict(document, where, text)
+    _override(document, overrides)
+    return from_dict(document, where, text, overrides)
 
 
 def _document(name_or_path: str) -> tuple[dict[str, Any], str, str]:
@@ -381,8 +421,8 @@ def _read(name_or_path: str, beside: Path | None) -> tuple[dict[str, Any], str, 
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        reason = error if isinstance(error, tomllib.TOMLDecodeError) else "nested too deep"
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
         raise UserError(f"{where}: not valid TOML ({reason}); mend that line") from None
 
 
@@ -399,33 +439,41 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe with ``key=value`` overrides applied, validated again."""
     document = recipe.to_dict()
+    _override(document, overrides)
+    return from_dict(document, recipe.name, overrides=overrides)
+
+
+def _override(document: dict[str, Any], overrides: Sequence[str]) -> None:
     for override in overrides:
         key, equals, value = override.partition("=")
-        if not equals:
+        if not (key.strip() and equals):
             raise UserError(
-                f"--set {override}: not key=value; write for example --set gates.agreement=0.97"
+                f"--set {override}: not key=value; write for example --set train.epochs=3"
             )
         _set(document, key.strip(), _toml_value(value.strip()), f"--set {override}")
-    return from_dict(document, recipe.name)
 
 
-def from_dict(document: dict[str, Any], where: str, text: str = "") -> Recipe:
-    """Validate a document; every mistake names the key, the file with its line, and what is
-    allowed.
+def from_dict(
+    document: dict[str, Any], where: str, text: str = "", overrides: Sequence[str] = ()
+) -> Recipe:
+    """Validate a document; every mistake names the key, what is allowed, and where the value came
+    from: the last override of that key, else the file with its line.
     """
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
         raise UserError(
-            "; ".join(_explain(item, where, text) for item in error.errors()[:3])
+            "; ".join(_explain(item, where, text, overrides) for item in error.errors()[:3])
         ) from None
 
 
 def _toml_value(text: str) -> Any:
+    """The value that a text spells in TOML; what spells none is that text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return document["value"] if len(document) == 1 else text
 
 
 def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -453,12 +501,31 @@ def _index(items: list[Any], text: str, key: str, where: str) -> int:
     return int(text)
 
 
-def _explain(item: Any, where: str, text: str) -> str:
-    last = str(next((part for part in reversed(item["loc"]) if isinstance(part, str)), ""))
+def _explain(item: Any, where: str, text: str, overrides: Sequence[str]) -> str:
+    location = tuple(item["loc"])
+    said = explain(item, Recipe)
+    override = _override_of(".".join(map(str, location)), overrides)
+    if override:
+        key, _, value = override.partition("=")
+        if item["type"] == "string_type":
+            said += f"; write it as a text: --set '{key.strip()}=\"{shortened(value.strip())}\"'"
+        return f"--set {shortened(override)}: {said}"
+    last = str(next((part for part in reversed(location) if isinstance(part, str)), ""))
     lines = [
         number
         for number, line in enumerate(text.splitlines(), 1)
         if line.split("=")[0].strip().strip('"') == last
     ]
     place = f"{where}, line {lines[0]}" if len(lines) == 1 else where
-    return f"{place}: {explain(item, Recipe)}"
+    return f"{place}: {said}"
+
+
+def _override_of(key: str, overrides: Sequence[str]) -> str:
+    """The last override that set ``key``, a table around it or a value below it; empty where none
+    did.
+    """
+    for override in reversed(overrides):
+        own = override.partition("=")[0].strip()
+        if own == key or key.startswith(f"{own}.") or own.startswith(f"{key}."):
+            return override
+    return ""

@@ -13,6 +13,7 @@
     evaluation/                    metrics.json, predictions.csv, figures
 """
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
@@ -194,6 +195,8 @@ def references() -> list[str]:
 def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
     """Open ``reference:NAME``, a run's folder, or a run's name below ``root``."""
     text = str(name)
+    if text.startswith("~"):
+        name = text = os.path.expanduser(text)
     if text.startswith("reference:"):
         wanted = text.removeprefix("reference:")
         if wanted not in references():

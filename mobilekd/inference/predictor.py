@@ -2,6 +2,7 @@
 any backend.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class Predictor:
 
 def open_predictor(target: str | Path, runs: Path = Path("runs")) -> Predictor:
     """A run by name or folder, ``reference:NAME``, or an artifact's folder."""
+    target = os.path.expanduser(target)
     folder = Path(target)
     if folder.name == "manifest.json" or (folder / "manifest.json").is_file():
         return _artifact(open_artifact(folder), runs)

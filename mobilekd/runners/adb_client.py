@@ -51,7 +51,10 @@ REMEDIES = (
         "couldn't read from device",
         "the connection was lost while a file was pushed; check the cable and run again",
     ),
-    ("more than one device", "several devices are connected; choose one with --device adb:SERIAL"),
+    (
+        "more than one device",
+        "several devices are connected; set ANDROID_SERIAL, or bench with --device adb:SERIAL",
+    ),
     (
         "no devices",
         "no phone is connected; plug one in with USB debugging on, then see mobilekd devices",

@@ -39,13 +39,13 @@ def problem(props: dict[str, str]) -> str | None:
     if "arm64-v8a" not in abis.split(","):
         return (
             f"wrong ABI: it runs {abis or 'an unknown one'}, the runner needs arm64-v8a; use a"
-            " 64-bit phone, or --via app"
+            " 64-bit phone, or bench with --via app"
         )
     if re.fullmatch(r"[0-9]{1,6}", api) and int(api) < OLDEST_API:
         release = props.get("ro.build.version.release", "?")
         return (
             f"Android is too old: {release} (API {api}), API {OLDEST_API} is the least; use a newer"
-            " phone, or --via app"
+            " phone, or bench with --via app"
         )
     return None
 

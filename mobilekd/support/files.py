@@ -2,6 +2,7 @@
 finished, hashes.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,30 @@ from mobilekd.support.errors import UserError
 #: Marks of what is being written, and of a folder that is being replaced, in their names; the name
 #: of that folder inside.
 PARTIAL, REPLACED, WHOLE = "partial", "replaced", "whole"
+
+
+#: Failures of the file system that the user can mend, with the remedy.
+REMEDIES = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EFBIG: "raise the file size limit (ulimit -f) or choose another folder",
+    errno.EACCES: "choose a folder you may write to, or mend its permissions",
+    errno.EPERM: "choose a folder you may write to, or mend its permissions",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EEXIST: "a file is where a folder should be; choose another path, or move it",
+    errno.ENOTDIR: "a file is where a folder should be; choose another path, or move it",
+    errno.EISDIR: "a folder is where a file should be; name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link leads back to itself; mend it or choose another path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "check the disk, or choose another folder",
+}
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to say of a file or folder that cannot be written: which, why, and the remedy."""
+    remedy = REMEDIES.get(error.errno or 0, "choose another folder")
+    return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 def cache_folder() -> Path:
@@ -43,10 +68,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the whole new one, never a
     part. What a killed process left of an earlier attempt is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path)
     name = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}.")
         with os.fdopen(handle, "wb") as file:
             _hold(handle)
@@ -56,10 +81,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free some space or choose another"
-            " folder"
-        ) from None
+        raise unwritable(path, error) from None
     finally:
         if name is not None:
             with suppress(OSError):  # it is gone when all went well
@@ -68,7 +90,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Atomic text file in UTF-8."""
-    write_bytes(path, text.encode())
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        near = text[max(0, error.start - 20) : error.end + 20].split("\n")[-1]
+        raise UserError(
+            f"{path}: cannot be written: {near!r} holds a name that is no UTF-8 text; rename that"
+            " file or class"
+        ) from None
+    write_bytes(path, data)
 
 
 #: Characters that an object of numbers, and any other object or array of scalars, may have to stand
@@ -171,7 +201,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     clear_leftovers(path)
     if path.exists() and not replace:
-        raise UserError(f"{path}: exists already; remove it or choose another --output")
+        raise UserError(f"{path}: exists already; remove it or choose another folder")
     try:
         with working_folder(path) as work:
             yield work
@@ -182,10 +212,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             work.chmod(0o755)
             _move_in(work, path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or choose"
-            " another folder"
-        ) from None
+        raise unwritable(path, error) from None
 
 
 @contextmanager
@@ -198,9 +225,7 @@ def working_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{PARTIAL}."))
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be made ({error.strerror}); choose a folder you may write to"
-        ) from None
+        raise unwritable(path, error) from None
     try:
         with _held(work):
             yield work

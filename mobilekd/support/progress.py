@@ -2,12 +2,22 @@
 silence when asked.
 """
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def accept_any_text() -> None:
+    """Let standard output and error write what their encoding cannot hold as ``\\xe9``: a name in
+    another alphabet ends no command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilekd.cli import main
+from mobilekd.cli import commands, main
 from mobilekd.formats.recipe import from_dict, load_recipe, same_but_for_places, shipped
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
@@ -191,3 +191,76 @@ def test_a_seed_that_no_generator_takes_is_refused() -> None:
     for key in ("train.epochs", "train.batch_size", "train.views", "train.threads", "data.count"):
         with pytest.raises(UserError, match=rf"{key}: .*less than"):
             load_recipe("demo", [f"{key}={10**18}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "data.root=2024-05-01",
+            "valid string (given: 2024-05-01); write it as a text: --set 'data",
+        ),
+        ("data.root=12:30:00", "valid string (given: 12:30:00)"),
+        ("name=5", "valid string (given: 5); write it as a text: --set 'name=\"5\"'"),
+        ("train.epochs=", "valid integer (given: '')"),
+        ("train.epochs=many", "valid integer (given: 'many')"),
+        ("train.epochs=nan", "valid integer (given: nan)"),
+        ("train.epochs=true", "valid integer (given: True)"),
+        ("train.epochs=3.0", "valid integer (given: 3.0)"),
+        ("train.epochs=" + "9" * 30, "less than 2147483648"),
+        ("train.epochs=" + "9" * 5000, "valid integer"),
+        ("train.epochs=1\nx=2", "valid integer"),
+        ("train={epochs=0}", "train.epochs: input should be greater than or equal to 1"),
+        ("train=3", "train: input should be a table of keys (given: 3)"),
+        ("train.epoch=3", "unknown key train.epoch; did you mean epochs?"),
+        ("teachers=[{modl='x'}]", "teachers.0.model: missing"),
+        ("teachers.0.weight=inf", "teachers.0.weight: input should be a finite number"),
+        ("losses.1.weight=-1", "losses.1.weight: input should be greater than or equal to 0"),
+        ("losses.0.options.x=nan", "NaN and infinity are no options"),
+        ("losses.0.options={x=2024-05-01}", "dates, NaN and infinity are no options"),
+        ("train.lr=1e30", "train.lr: input should be less than or equal to 1000"),
+        (f"seed={2**63}", "seed: input should be less than 9223372036854775808"),
+        ("data.root=~nobody-of-this-name/x", "home directory. write the folder out"),
+        ("=3", "not key=value"),
+        ("epochs", "not key=value"),
+    ],
+)
+def test_a_wrong_override_is_blamed_and_no_line_of_the_recipe(override: str, said: str):
+    with pytest.raises(UserError) as caught:
+        load_recipe("ham10000", [override])
+    assert str(caught.value).startswith(f"--set {override[:20]}")
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_every_number_of_a_recipe_has_bounds():
+    """Far outside of them lies nothing but a slip, and infinity ends in NaN."""
+    resolved = load_recipe("several-teachers").to_dict()
+
+    def numbers(value: object, key: str) -> list[str]:
+        if isinstance(value, dict):
+            return [one for name, item in value.items() for one in numbers(item, f"{key}.{name}")]
+        if isinstance(value, list):
+            return [one for i, item in enumerate(value) for one in numbers(item, f"{key}.{i}")]
+        return [key[1:]] if type(value) in (int, float) else []
+
+    free = ("smoke", "preprocess.mean", "losses.0.options", "losses.1.options")
+    keys = [key for key in numbers(resolved, "") if not key.startswith(free)]
+    assert len(keys) > 40
+    for key in keys:
+        for value in (10**40, -(10**40), "nan", "true"):
+            with pytest.raises(UserError, match=key.rpartition(".")[2]):
+                load_recipe("several-teachers", [f"{key}={value}"])
+
+
+def test_a_home_is_written_as_people_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    asked = ["data.root=~/skin", "teachers.0.trained=~/a", "student.weights=~/b"]
+    recipe = load_recipe("ham10000", asked)
+    assert recipe.data.root == str(tmp_path / "skin")
+    assert recipe.teachers[0].trained == str(tmp_path / "a")
+    assert recipe.student.weights == str(tmp_path / "b")
+    written(tmp_path, mine='base = "demo"\nname = "mine"')
+    assert load_recipe("~/mine.toml").name == "mine"
+    arguments = commands().parse(["evaluate", "x", "--runs", "~/runs", "--output", "~/o"])
+    assert (arguments.runs, arguments.output) == (tmp_path / "runs", tmp_path / "o")

@@ -163,7 +163,7 @@ def unknown_precision(here: Path) -> list[str]:
     return ["export", "demo", "--precision", "int4", "--output", "made"]
 
 
-@kind("exists already", "--output")
+@kind("exists already", "choose another folder")
 def output_that_exists(here: Path) -> list[str]:
     return ["export", "demo", "--precision", "int8", "--output", str(artifact(here))]
 

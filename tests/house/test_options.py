@@ -1,0 +1,100 @@
+"""Every option that a message names is one that the reader can give: it exists in the command whose
+file says it, and in some command where rooms below say it.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mobilekd
+from mobilekd.cli import commands
+
+PACKAGE = Path(mobilekd.__file__).parent
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+#: Options of other programs: adb's am, and glibc's loader.
+FOREIGN = {"--es", "--library-path"}
+
+
+def options_of(command: str) -> set[str]:
+    parser = commands().parsers[command]
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+ALL = {command: options_of(command) for command in commands().parsers}
+_NAMES = "|".join(ALL)
+#: ``mobilekd export``, or ``export``, ``export with`` and ``export FILE`` before an option.
+COMMAND = re.compile(rf"mobilekd ({_NAMES})\b|(?<![\w-])({_NAMES})(?: with| [A-Z]+)? (?=--)")
+
+
+def sentences(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of every string of more than one word, parts of f-strings joined; docstrings
+    and arguments of programs are no messages.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                inner.add(id(first.value))
+        if isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in node.values}
+    for node in ast.walk(tree):
+        if id(node) in inner:
+            continue
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        elif isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            text = "".join(map(str, parts))
+        else:
+            continue
+        if " " in text.strip() and not set("{<") & set(text):  # no style sheets, no drawings
+            yield node.lineno, text
+
+
+def unknown_options(path: Path, text: str) -> list[str]:
+    """Options in one message that its command does not have."""
+    named = ["".join(words) for words in COMMAND.findall(text)]
+    if path.parent.name == "commands" and path.stem in ALL:
+        named.append(path.stem)
+    known = set().union(*(ALL[command] for command in named or ALL))
+    return sorted(set(OPTION.findall(text)) - known - FOREIGN)
+
+
+def messages() -> list[tuple[Path, int, str]]:
+    return [
+        (path, line, text)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not {"__pycache__", "cli"} & set(path.parts)  # there the options are made
+        for line, text in sentences(path)
+        if OPTION.search(text)
+    ]
+
+
+def test_every_option_in_a_message_exists_where_it_is_said():
+    said = messages()
+    assert len(said) > 20
+    wrong = [
+        f"{path.relative_to(PACKAGE)}:{line}: {', '.join(options)} in {text[:80]!r}"
+        for path, line, text in said
+        if (options := unknown_options(path, text))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "wrong"),
+    [
+        ("commands/export.py", "give it with --root", ["--root"]),
+        ("commands/evaluate.py", "give it with --root", []),
+        ("data/folder.py", "give it with --rooot", ["--rooot"]),
+        ("data/folder.py", "mobilekd distill X --root", ["--root"]),
+    ],
+)
+def test_a_planted_option_is_found(file: str, text: str, wrong: list[str]):
+    assert unknown_options(PACKAGE / file, text) == wrong
