@@ -159,5 +159,7 @@ def test_timms_names_with_a_colon_are_handed_on_whole(tmp_path: Path) -> None:
 
 
 def test_an_unknown_library_is_an_unknown_model() -> None:
-    with pytest.raises(UserError, match="teacher other:test_resnet: not a timm model; did you mean"):
+    with pytest.raises(
+        UserError, match="teacher other:test_resnet: not a timm model; did you mean"
+    ):
         check_teacher(TeacherTable(model="other:test_resnet"))
