@@ -86,10 +86,13 @@ if [ ! -x .venv/bin/python ] || [ "$(cat .venv/base 2>/dev/null)" != "$base" ]; 
     echo "$packages" >"$own/locked-dependencies.pth"
     echo "$base" >.venv/base
 fi
-# Nothing to do where no file or folder that is built has changed since (ctime: old dates on new content do not deceive).
-sources=(mobilekd android_demo ios_export pyproject.toml setup.py MANIFEST.in README.md LICENSE tools/setup.sh)
+# Nothing to do where no file or folder that is built has changed since. Looks at ctime: old dates
+# on new content do not deceive.
+sources=(mobilekd android_demo ios_export pyproject.toml setup.py MANIFEST.in README.md LICENSE)
+sources+=(tools/setup.sh)
 if [ -e .venv/installed ] &&
-    [ -z "$(find "${sources[@]}" -name __pycache__ -prune -o -cnewer .venv/installed -print -quit)" ]; then
+    [ -z "$(find "${sources[@]}" -name __pycache__ -prune -o \
+        -cnewer .venv/installed -print -quit)" ]; then
     exit 0
 fi
 rm -f .venv/installed
