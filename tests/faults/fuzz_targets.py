@@ -349,7 +349,9 @@ def mil(seeds: Path, work: Path) -> Target:
 def pte(seeds: Path, work: Path) -> Target:
     with instrumented():
         from mobilekd.graphs import pte as reader
-    raw, path = (seeds / "artifact" / "model.pte").read_bytes(), work / "odd.pte"
+    model, path = seeds / "artifact" / "model.pte", work / "odd.pte"
+    raw = model.read_bytes()
+    reader.read(model)  # loads ExecuTorch, which is not to count as the first input's time
 
     def target(data: bytes) -> object:
         # weights follow the program: its tables are where odd bytes are read as something
