@@ -19,6 +19,7 @@ from mobilekd.commands.verify import verify
 from mobilekd.data import load
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_tree
 from mobilekd.training.state import CHECKPOINT
 
 
@@ -79,20 +80,28 @@ def test_evaluate_refuses_photographs_that_changed_behind_their_names(
 
 
 def test_export_refuses_them(swapped: tuple[Path, Path], tmp_path: Path) -> None:
+    before = sha256_tree(tmp_path)
     with pytest.raises(UserError, match=CHANGED):
         export(swapped[0], output=tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    for refused in ({"precision": "int3"}, {"overrides": ["train.epochs=1"]}, {"verify": ["moon"]}):
+        with pytest.raises(UserError):
+            export(swapped[0], output=tmp_path / "new", **refused)
+    assert sha256_tree(tmp_path) == before, "nothing is written before all is checked"
 
 
 def test_verify_does_not_judge_by_them(
-    trained: tuple[Run, Path], swapped: tuple[Path, Path]
+    trained: tuple[Run, Path], swapped: tuple[Path, Path], tmp_path: Path
 ) -> None:
     checks = {
         check.name: check for check in verify(trained[1], runs=trained[0].folder.parent).checks
     }
     assert checks["decisions"].passed is True
+    before = sha256_tree(tmp_path)
     checks = {check.name: check for check in verify(swapped[1], runs=swapped[0].parent).checks}
     assert checks["decisions"].passed is None
+    with pytest.raises(UserError):
+        verify(swapped[0])
+    assert sha256_tree(tmp_path) == before, "verify writes nothing, refused or not"
     assert CHANGED in checks["decisions"].detail
 
 
