@@ -33,21 +33,21 @@ format: setup ## put the code into the house's form: what ruff can mend, it mend
 	@$(BASE)/bin/ruff check -q --fix-only . && $(BASE)/bin/ruff format .
 
 quick: check ## check, and the tests that take seconds: what to run before every commit
-	@$(PYTEST) -q -m "not long" -n auto $(addprefix $(CURDIR)/tests/,$(QUICK))
+	@$(PYTEST) -q -m "not long and not reliability" -n auto $(addprefix $(CURDIR)/tests/,$(QUICK))
 
 ifdef T
 test: setup
-	@$(PYTEST) -q -m "not long" $(addprefix $(CURDIR)/,$(firstword $(T))) $(wordlist 2,99,$(T))
+	@$(PYTEST) -q -m "not long and not reliability" $(addprefix $(CURDIR)/,$(firstword $(T))) $(wordlist 2,99,$(T))
 else
 test: system check ## everything CI runs, files side by side; T="tests/cli/test_cli.py -k help" runs those alone, at once
-	@$(PYTEST) -q -m "not long" -n auto --durations=10 $(CURDIR)/tests
+	@$(PYTEST) -q -m "not long and not reliability" -n auto --durations=10 $(CURDIR)/tests
 endif
 
 test-long: system ## minutes more: arm64 emulated, everything compiled once more; leaves benchmarks/results/test-long.json
 	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(CURDIR)/tests
 
 reliability: system ## hours: kills, full disks, flipped bytes, fuzzing; leaves docs/reliability.md; SHARE=0.1 does a tenth
-	@$(PYTEST) -m long --reliability $(CURDIR)/benchmarks/results/reliability.json --share $(or $(SHARE),1) $(CURDIR)/tests/faults
+	@$(PYTEST) -m reliability --reliability $(CURDIR)/benchmarks/results/reliability.json --share $(or $(SHARE),1) $(CURDIR)/tests/faults
 
 architecture: setup ## draw docs/architecture.svg from the imports, and write the floors into docs/architecture.md
 	@$(BIN)/python -B docs/architecture.py

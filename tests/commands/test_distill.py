@@ -298,7 +298,7 @@ def test_a_diverging_run_stops_with_the_number_and_keeps_its_checkpoint(
     copy_teachers(taught, tmp_path)
     with pytest.raises(UserError, match=r"loss became|NaN"):
         distill(
-            tiny("train.lr=1e30", "train.optimizer=sgd", "train.warmup_epochs=0"),
+            tiny("train.lr=1000", "train.optimizer=sgd", "train.warmup_epochs=0"),
             tmp_path,
             control=False,
         )

@@ -96,7 +96,7 @@ def flip(workshop: Workshop, place: str, flips: int, seed: int) -> Tally:
     return tally
 
 
-@pytest.mark.long
+@pytest.mark.reliability
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_flipped_byte_is_refused_or_harmless(

@@ -54,7 +54,7 @@ def fill(workshop: Workshop, command: str, sizes: int) -> Tally:
     return tally
 
 
-@pytest.mark.long
+@pytest.mark.reliability
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("command", SCENARIOS)
 def test_a_full_disk_is_refused_and_costs_nothing(

@@ -110,7 +110,7 @@ def test_odd_input_is_answered_or_refused(workshop: Workshop, parser: str, seed:
     assert tally.tried
 
 
-@pytest.mark.long
+@pytest.mark.reliability
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("parser", PARSERS)
 def test_ten_minutes_of_odd_input(

@@ -67,7 +67,7 @@ def test_a_killed_command_leaves_nothing_half_made_and_ends_well_when_called_aga
     check(workshop, ledger, command, kills=12, in_a_row=4, seed=seed)
 
 
-@pytest.mark.long
+@pytest.mark.reliability
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("command", SCENARIOS)
 def test_forty_kills_of_each_command(
