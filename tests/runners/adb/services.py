@@ -63,6 +63,8 @@ def shell(connection: Connection, stream: Stream, name: str) -> None:
         connection.processes.discard(process)
         if not done.is_set() and v2:
             hang_up(process)
+            for pipe in filter(None, (process.stdout, process.stderr)):
+                pipe.close()  # a program that waits to print goes on for ever otherwise
         threading.Thread(target=process.wait, daemon=True).start()
 
 
