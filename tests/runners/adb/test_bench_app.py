@@ -133,10 +133,10 @@ def test_a_failing_app_is_one_line(app, artifact, tmp_path, file, text, line):
         ("golden", {"count": 10**18}, "the app's answers cannot be read"),
         ("golden", {"classes": 0}, "the app's answers cannot be read"),
         ("golden", {"answers": 3}, "the app's answers cannot be read"),
-        ("measure", {"cold": [1]}, "the app's measurement cannot be read"),
-        ("measure", {"series": {"samples_ns": [-1]}}, "the app's measurement cannot be read"),
-        ("measure", {"memory": "much"}, "the app's measurement cannot be read"),
-        ("measure", {"pipeline": 4}, "the app's measurement cannot be read"),
+        ("measure", {"cold": [1]}, "not a valid measurement: "),
+        ("measure", {"series": {"samples_ns": [-1]}}, "not a valid measurement: "),
+        ("measure", {"memory": "much"}, "not a valid measurement: "),
+        ("measure", {"pipeline": 4}, "not a valid measurement: "),
     ],
 )
 def test_an_app_that_answers_nonsense_is_one_line(app, artifact, tmp_path, mode, fields, line):
