@@ -8,7 +8,7 @@ neither torch nor any of its rooms; a function's module is loaded when the funct
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mobilekd.support.provenance import VERSION
+from mobilekd.support.version import VERSION
 
 if TYPE_CHECKING:
     from mobilekd.commands.apk import apk

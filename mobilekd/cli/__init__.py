@@ -19,7 +19,7 @@ from mobilekd.cli import machine, shipping, studying, training
 from mobilekd.cli.parser import Answer, Commands
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import accept_any_text
-from mobilekd.support.provenance import VERSION
+from mobilekd.support.version import VERSION
 
 DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step,
 measure them on the phone.

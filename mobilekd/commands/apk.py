@@ -18,7 +18,7 @@ from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file, write_json
 from mobilekd.support.process import OutOfBoundsError, printable, run_bounded
 from mobilekd.support.progress import say
-from mobilekd.support.provenance import VERSION
+from mobilekd.support.version import VERSION
 
 ABIS = ("arm64-v8a", "x86_64")
 INSTALLING = 300.0  # seconds for each step on the phone

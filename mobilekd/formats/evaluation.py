@@ -49,7 +49,7 @@ class LeftOut(Sparse):
     reason: str | None = Field(None, description="why the overlap is not known")
 
 
-class EvaluatedData(Document):
+class EvaluatedData(Sparse):
     """The photographs that count."""
 
     kind: str

@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-#: The version of this package; `pyproject.toml` says the same.
-VERSION = "0.1.0"
-
 PACKAGES = (
     "mobilekd",
     "torch",

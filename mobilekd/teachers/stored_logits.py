@@ -3,8 +3,9 @@ give.
 
 ::
 
-    teacher.json   what ``teach`` wrote about it logits.npz     in the weights' place: float16
-    logits by photograph id, over fixed views and over photographs as they are
+    teacher.json   what ``teach`` wrote about it
+    logits.npz     in the weights' place: float16 logits by photograph id, over fixed views and
+                   over photographs as they are
 
 Students distil from such a folder like from a trained one (``teachers.N.trained``), as long as they
 ask for views that were kept. The file holds what its numbers depend on, as a cache's name does, so

@@ -121,7 +121,7 @@ class Trainer:
         while self.epoch < self.table.epochs:
             began = time.monotonic()
             try:
-                losses = self._one_epoch(forward, images, key, teacher, steps)
+                losses = self.run_epoch(forward, images, key, teacher, steps)
             except LostRank as lost:
                 raise LostRank(f"{self.what}, epoch {self.epoch + 1}: {lost}") from None
             self.epoch += 1
@@ -139,7 +139,7 @@ class Trainer:
         self.model.load_state_dict(self.average.values)
         return self.model.eval()
 
-    def _one_epoch(
+    def run_epoch(
         self,
         forward: Callable[[Tensor], Tensor],
         images: TrainingImages,
@@ -147,6 +147,9 @@ class Trainer:
         teacher: TeacherFeed | None,
         steps: int,
     ) -> dict[str, float]:
+        """One pass over ``images`` in ``steps`` batches; each loss's mean over the batches, by its
+        name.
+        """
         self.model.train()
         order = epoch_order(images, self.table, self.classes, self.seed, self.epoch)
         view = self.epoch % self.table.views if self.table.views else self.epoch

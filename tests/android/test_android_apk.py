@@ -81,21 +81,20 @@ def test_a_second_build_is_the_same_before_signing_and_takes_seconds(built, arti
     assert first["unsigned_sha256"] == second["unsigned_sha256"]
 
 
-def newest(pattern):
-    """The part of the cache that the last build used."""
-    places = cache_folder().glob(f"android/{pattern}")
-    return max(places, key=lambda path: path.stat().st_mtime)
-
-
 def test_a_flipped_byte_in_the_cache_is_made_again(built, artifact, tmp_path, capfd):
     """Packed and signed, it would be a broken app on somebody's phone."""
-    shell = newest("shell-*/shell.zip")
-    data = bytearray(shell.read_bytes())
-    data[len(data) // 2] ^= 1
-    shell.write_bytes(data)
-    again = apk(artifact, aar="community", output=tmp_path / "again.apk")
+    before = {path: path.read_bytes() for path in cache_folder().glob("android/shell-*/shell.zip")}
+    for path, data in before.items():  # one of them is this app's, the others are earlier ones'
+        half = len(data) // 2
+        path.write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+    try:
+        again = apk(artifact, aar="community", output=tmp_path / "again.apk")
+    finally:
+        for path, data in before.items():
+            path.write_bytes(data)
     said = capfd.readouterr().err
-    assert f"cache: {shell.parent} is not as it was made (shell.zip differs); making it" in said
+    (made,) = (path for path in before if f"cache: {path.parent} is not as it was made" in said)
+    assert f"{made.parent} is not as it was made (shell.zip differs); making it" in said
     first, second = (
         json.loads(file.with_name(f"{file.name}.json").read_text()) for file in (built, again)
     )

@@ -59,29 +59,29 @@ def test_files_obey_the_published_schema(measured):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "words"),
     [
-        (("series", 0, "samples_ns", 3), -5),
-        (("series", 0, "samples_ns"), None),
-        (("cold", 0, "first_inference_ns"), "soon"),
-        (("sustained", "offsets_ns"), [1]),
-        (("via",), "guess"),
-        (("extra",), 1),
-        (("series", 0, "samples_ns", 0), 0),
-        (("before", "load"), float("nan")),
-        (("golden", "max_error"), float("inf")),
-        (("energy",), {"joules": "much"}),
-        (("energy",), {"watts": 3}),
+        (("series", 0, "samples_ns", 3), -5, "series"),
+        (("series", 0, "samples_ns"), None, "series"),
+        (("cold", 0, "first_inference_ns"), "soon", "cold"),
+        (("sustained", "offsets_ns"), [1], "unknown key sustained.offsets_ns"),
+        (("via",), "guess", "via"),
+        (("extra",), 1, "unknown key extra"),
+        (("series", 0, "samples_ns", 0), 0, "series"),
+        (("before", "load"), float("nan"), "NaN is no JSON number"),
+        (("golden", "max_error"), float("inf"), "Infinity is no JSON number"),
+        (("energy",), {"joules": "much"}, "energy"),
+        (("energy",), {"watts": 3}, "unknown key energy.watts"),
     ],
 )
-def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value):
+def test_a_damaged_file_is_refused_with_the_key(measured, tmp_path, key, value, words):
     document = json.loads((measured[1] / "tiny-xnnpack-fp32.json").read_text())
     place = document
     for part in key[:-1]:
         place = place[part]
     place[key[-1]] = value
     (tmp_path / "r.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=f"not a valid measurement: {key[0]}") as caught:
+    with pytest.raises(UserError, match=rf"not a (valid|readable) measurement.*{words}") as caught:
         read_measurement(tmp_path / "r.json")
     assert "\n" not in str(caught.value)
 
@@ -133,7 +133,7 @@ def test_a_sustained_part_of_version_1_is_summed_up_as_it_is_read(measured, tmp_
         (60, 40),
     ]
     load["offsets_ns"] = [0]
-    with pytest.raises(UserError, match=r"\(sustained: .*1 offsets for 3 samples"):
+    with pytest.raises(UserError, match="sustained: .*1 offsets for 3 samples"):
         read_measurement(written(document, tmp_path / "r.json", schema_version=1))
 
 
@@ -232,7 +232,7 @@ def written(document, path, **changes):
         ({"via": "app"}, "shell and app are never compared"),
         ({"artifact": "stranger-xnnpack-fp32"}, "which is not measured here"),
         ({"series": []}, "has no latency"),
-        ({"schema_version": 3}, "a measurement of version 3"),
+        ({"schema_version": 3}, "measurement of version 3"),
         (
             {"valid": False, "reasons": ["it was busy"]},
             r"marked invalid \(it was busy\), so --fail-above cannot judge",

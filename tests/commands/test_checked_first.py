@@ -68,7 +68,7 @@ def refused(command: Callable[[], object], runs: Path, words: str) -> None:
         raise AssertionError("an epoch was begun")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_one_epoch", epoch)
+        patch.setattr(Trainer, "run_epoch", epoch)
         with pytest.raises(UserError, match=words):
             command()
     assert contents(runs) == before

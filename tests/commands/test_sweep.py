@@ -189,6 +189,8 @@ def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # started in the background, this process ignores the signal, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     taught = "runs/teachers-*/teachers/0/teacher.json"
     deadline = time.monotonic() + 900

@@ -141,7 +141,7 @@ def test_a_full_disk_is_the_users_to_mend_and_leaves_no_weights(tmp_path: Path) 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(UserError, match="free some space"):
+        with pytest.raises(UserError, match="raise the file size limit"):
             save_teacher(small(), tmp_path / "weights.safetensors")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -28,13 +28,13 @@ def name_that_is_not_utf8(here: Path) -> list[str]:
     return on_folder(here)
 
 
-@kind("1 photograph", "nv/first-visit/nv9.jpg", "move each up")
+@kind("1 photograph", "nv/first-visit/nv9.jpg", "move them up")
 def photograph_too_deep(here: Path) -> list[str]:
     photograph(folder_data(here / "data") / "nv/first-visit/nv9.jpg")
     return on_folder(here)
 
 
-@kind("data", "a file, not a folder", "--root")
+@kind("data", "a file, not a folder", "as its root")
 def file_in_the_folders_place(here: Path) -> list[str]:
     (here / "data").write_text("no folder")
     return ["evaluate", "demo", "--data", "folder", "--root", "data", "--output", "found"]

@@ -17,7 +17,7 @@ def unknown_run(here: Path) -> list[str]:
     return ["evaluate", "nothing"]
 
 
-@kind("reference:nobody", "shipped are")
+@kind("reference:nobody", "known: ")
 def unknown_reference(here: Path) -> list[str]:
     return ["export", "reference:nobody"]
 
