@@ -133,7 +133,7 @@ def test_a_sustained_part_of_version_1_is_summed_up_as_it_is_read(measured, tmp_
         (60, 40),
     ]
     load["offsets_ns"] = [0]
-    with pytest.raises(UserError, match="sustained: .*1 offsets for 3 samples"):
+    with pytest.raises(UserError, match=r"sustained: .*1 offsets for 3 samples"):
         read_measurement(written(document, tmp_path / "r.json", schema_version=1))
 
 

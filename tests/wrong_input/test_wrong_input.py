@@ -63,9 +63,8 @@ LISTED = (
     "file_in_the_folders_place",
     "csv_with_a_column_twice",
     "csv_in_utf16",
-    # wrong_models.py
+    # wrong_models.py runs
     "checkpoint_without_its_weights",
- runs
     "unknown_run",
     "unknown_reference",
     "student_with_nan_weights",
