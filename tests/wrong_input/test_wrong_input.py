@@ -63,7 +63,7 @@ LISTED = (
     "file_in_the_folders_place",
     "csv_with_a_column_twice",
     "csv_in_utf16",
-    # wrong_models.py runs
+    # wrong_models.py: runs
     "checkpoint_without_its_weights",
     "unknown_run",
     "unknown_reference",
