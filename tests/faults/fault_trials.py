@@ -301,7 +301,7 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def enlarge(folder: Path, size: int) -> None:
+def resize(folder: Path, size: int) -> None:
     """Give the file system at ``folder`` ``size`` bytes."""
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 

@@ -145,13 +145,14 @@ def recipe(seeds: Path, work: Path) -> Target:
 
 def tables(seeds: Path, work: Path) -> Target:
     with instrumented():
+        from mobilekd.data.dataset import Notes
         from mobilekd.data.tables import read_csv, read_metadata
     path, ids = work / "odd.csv", ["ISIC_1", "ISIC_2", "ISIC_3"]
 
     def target(data: bytes) -> object:
         path.write_bytes(data[1:])
         if data[:1] > b"@":
-            return read_metadata(path, ids)
+            return read_metadata(path, ids, Notes())
         return read_csv(path, ["image", "MEL"])
 
     return target

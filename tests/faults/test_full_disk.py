@@ -1,5 +1,6 @@
 """Every command on a disk that fills up: a tmpfs of ten sizes, from none to spare to ample."""
 
+import shutil
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from fault_trials import (
     copied,
     differences,
     digest,
-    enlarge,
+    resize,
     half_made,
     small_disk,
     unfit,
@@ -26,19 +27,20 @@ def fill(workshop: Workshop, command: str, sizes: int) -> Tally:
     scenario, tally = SCENARIOS[command], Tally()
     workshop.undisturbed(scenario)
     wanted, start = workshop.digests[command], workshop.before(scenario)
-    taken = bytes_on_disk(start)
-    grown = bytes_on_disk(workshop.root / command) - taken
+    grown = bytes_on_disk(workshop.root / command) - bytes_on_disk(start)
     largest = max(path.stat().st_size for path in (workshop.root / command).rglob("*"))
     for step in range(sizes):
         folder = workshop.place()
         share = 1.3 * step / max(1, sizes - 1)
-        with small_disk(folder, int(taken + grown * share)) as mounted:
+        with small_disk(folder, AMPLE) as mounted:
             copied(start, folder)
+            if mounted:  # what is there takes other room on a tmpfs than where it was made
+                resize(folder, shutil.disk_usage(folder).used + int(grown * share))
             limit = None if mounted else int(largest * share)
             outcome = workshop.server.run(folder, scenario.words, largest=limit)
             wrong = unfit(outcome, (0, 2))
             if mounted:
-                enlarge(folder, AMPLE)
+                resize(folder, AMPLE)
             wrong += half_made(digest(folder, scenario), wanted, scenario.products)
             if outcome.code == 2:
                 again = workshop.server.run(folder, scenario.words)
