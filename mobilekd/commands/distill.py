@@ -70,6 +70,9 @@ def distill(
             for trial in trials:
                 trial.run(wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None)
         run = open_run(runs / recipe.name)
+        if world.leader:  # an earlier call may have been killed before it came to this
+            for one in wanted:
+                (runs / one.name / CHECKPOINT).unlink(missing_ok=True)
         # its control was left out before, and is there now
         if len(wanted) > 1 and run.info.control is None and world.leader:
             write_run_info(run.folder, run.info.model_copy(update={"control": wanted[0].name}))

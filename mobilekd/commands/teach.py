@@ -64,10 +64,13 @@ def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) ->
             for index, table in enumerate(recipe.teachers)
             if not table.trained
         ]
-        trainings = [training for training in trainings if not training.finished()]
-        for training in trainings:
+        unfinished = [training for training in trainings if not training.finished()]
+        for training in unfinished:
             training.make_ready(resume=resume)
         for training in trainings:
+            if training not in unfinished:
+                training.clear()
+        for training in unfinished:
             training.run()
     return [teacher_folder(table, folder, index) for index, table in enumerate(recipe.teachers)]
 
@@ -101,6 +104,11 @@ class _TeacherTraining:
             )
         say(f"{self.folder}: trained already")
         return True
+
+    def clear(self) -> None:
+        """Remove what an earlier call, killed after the teacher was whole, had no time to remove."""
+        if self.world.leader:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def make_ready(self, *, resume: bool) -> None:
         """Build the network with its pretrained weights, try it, and go on from its checkpoint if
