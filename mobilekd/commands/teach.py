@@ -106,7 +106,7 @@ class _TeacherTraining:
         return True
 
     def clear(self) -> None:
-        """Remove what an earlier call, killed after the teacher was whole, had no time to remove."""
+        """Remove what a call that was killed after the teacher was whole had no time to."""
         if self.world.leader:
             shutil.rmtree(self.work, ignore_errors=True)
 

@@ -11,8 +11,8 @@ from fault_trials import (
     copied,
     differences,
     digest,
-    resize,
     half_made,
+    resize,
     small_disk,
     unfit,
 )
