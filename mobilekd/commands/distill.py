@@ -17,14 +17,14 @@ from torch import nn
 
 from mobilekd.data import training_hashes
 from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe, same_but_for_places
-from mobilekd.formats.runs import Run, RunInfo, open_run, write_run_info
+from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
 from mobilekd.losses import SUPERVISED_LOSSES, Objective, check_loss
 from mobilekd.metrics.calibrate import calibrate
 from mobilekd.students import build, check_student
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_bytes, write_json
+from mobilekd.support.files import write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -260,6 +260,8 @@ class Trial:
         state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
         write_bytes(folder / "student.safetensors", safetensors.torch.save(state))
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
+        # once more: a kill after the last checkpoint may have come before its last line
+        write_text(folder / METRICS, trainer.metrics)
         if ensemble:
             judged = ensemble.logits(experiment.split.test)
             write_bytes(

@@ -16,6 +16,9 @@ from typing import Any
 #: Environment variable that carries an :func:`arm` call into the processes of a command.
 VARIABLE = "MOBILEKD_TEST_FAULT"
 
+#: Environment variable that names the command's first process, which leads its group.
+FIRST = "MOBILEKD_TEST_FIRST"
+
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 
 
@@ -23,9 +26,10 @@ def arm(folder: str, journal: str, point: int | None = None, number: int = signa
     """Count this process's changes below ``folder`` (relative paths count as such), each as a line
     of a file in the folder ``journal``.
 
-    Before change number ``point`` (from 0) the whole process group is killed with SIGKILL, as when
-    the power fails, or this process alone gets the gentler signal ``number``.
+    Before change number ``point`` (from 0) the command's processes are killed with SIGKILL, as when
+    the power fails, or its first process alone gets the gentler signal ``number``.
     """
+    first = int(os.environ.setdefault(FIRST, str(os.getpgrp())))  # the command's, for its children
     log = os.open(f"{journal}/{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     count = 0
 
@@ -48,9 +52,12 @@ def arm(folder: str, journal: str, point: int | None = None, number: int = signa
         if count == point:
             os.write(log, f"killed before {event}\n".encode())
             if number == signal.SIGKILL:
-                os.killpg(os.getpgrp(), number)
+                own = os.getpgrp()  # a sweep's cells are groups of their own
+                if first != own:
+                    os.killpg(first, number)
+                os.killpg(own, number)
             else:
-                os.kill(os.getpid(), number)
+                os.kill(first, number)
         count += 1
         os.write(log, f"{event}\n".encode())
 
