@@ -59,7 +59,12 @@ Options = Annotated[dict[str, Any], AfterValidator(_json_only)]
 class DataTable(Document):
     """Where the photographs are. Paths are relative to the working folder."""
 
-    kind: Literal["ham10000", "isic", "folder", "synthetic"]
+    kind: Literal["ham10000", "isic", "folder", "synthetic"] = Field(
+        description=(
+            "how photographs and labels lie: ham10000 or isic as published, a folder with one"
+            " sub-folder for each class, or photographs generated on the spot (synthetic)"
+        )
+    )
     root: Place | None = Field(None, description="folder of the data set (synthetic needs none)")
     labels: Place | None = Field(None, description="isic: the one-hot ground truth CSV")
     metadata: Place | None = Field(
@@ -78,10 +83,17 @@ class SplitTable(Document):
     it is shown.
     """
 
-    by: Literal["lesion", "photograph", "lists"] = "lesion"
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
-    seed: int = Field(0, strict=True, ge=-(2**63), lt=2**63)
+    by: Literal["lesion", "photograph", "lists"] = Field(
+        "lesion",
+        description="what stays together: all photographs of a lesion, nothing, or as lists say",
+    )
+    validation: Fraction = Field(
+        0.1, description="share of each class that calibrates and chooses, and trains nothing"
+    )
+    test: Fraction = Field(0.2, description="share of each class that judges, and does only that")
+    seed: int = Field(
+        0, strict=True, ge=-(2**63), lt=2**63, description="another seed draws another split"
+    )
     lists: Place | None = Field(
         None, description="lists: a JSON file {train: [ids], validation: [ids], test: [ids]}"
     )
@@ -90,12 +102,17 @@ class SplitTable(Document):
 class PreprocessTable(Document):
     """The model's input; the graph normalises 0..255 by ``(x / 255 - mean) / std``."""
 
-    width: Pixels = 128
-    height: Pixels = 128
+    width: Pixels = Field(128, description="the input's width in pixels")
+    height: Pixels = Field(128, description="the input's height in pixels")
     #: A whole pixel level, so that every pixel lies on a step of int8; half way between two (0.5)
     #: it would lose half a level.
-    mean: tuple[float, float, float] = (128 / 255, 128 / 255, 128 / 255)
-    std: tuple[Scale, Scale, Scale] = (0.5, 0.5, 0.5)
+    mean: tuple[float, float, float] = Field(
+        (128 / 255, 128 / 255, 128 / 255),
+        description="taken from red, green and blue, on a scale of 0 to 1",
+    )
+    std: tuple[Scale, Scale, Scale] = Field(
+        (0.5, 0.5, 0.5), description="divides red, green and blue after that"
+    )
 
     def to_preprocess(self) -> Preprocess:
         """The same as the policy that artifacts and apps share."""
@@ -110,23 +127,43 @@ class AugmentTable(Document):
     rotation: float = Field(
         180.0, strict=True, ge=0, le=180, description="largest rotation in degrees"
     )
-    scale: Fraction = Field(0.2, description="zoom between 1 - scale and 1 + scale")
-    translate: Fraction = Field(0.08, description="shift as a share of the side")
-    brightness: Fraction = 0.15
-    contrast: Fraction = 0.15
-    saturation: Fraction = 0.15
+    scale: Fraction = Field(0.2, description="zoom between 1 / (1 + scale) and 1 + scale")
+    translate: Fraction = Field(0.08, description="largest shift as a share of half the side")
+    brightness: Fraction = Field(0.15, description="factor between 1 - this and 1 + this")
+    contrast: Fraction = Field(
+        0.15, description="distance to the mean grey, times 1 - this to 1 + this"
+    )
+    saturation: Fraction = Field(
+        0.15, description="distance of each pixel to its grey, times 1 - this to 1 + this"
+    )
     hue: Fraction = Field(0.02, description="rotation in the colour plane as a share of the circle")
 
 
 class TrainTable(Document):
     """One training run's schedule."""
 
-    epochs: Positive = 20
-    batch_size: Positive = 64
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, strict=True, gt=0, le=1000)
-    weight_decay: float = Field(0.02, strict=True, ge=0, le=1000)
-    warmup_epochs: float = Field(1.0, strict=True, ge=0, lt=2**31)
+    epochs: Positive = Field(20, description="times that training sees every photograph")
+    batch_size: Positive = Field(64, description="photographs a step, over all processes together")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", description="AdamW, or SGD with Nesterov momentum 0.9"
+    )
+    lr: float = Field(
+        1e-3,
+        strict=True,
+        gt=0,
+        le=1000,
+        description="highest learning rate; a cosine takes it down to 0 at the end",
+    )
+    weight_decay: float = Field(
+        0.02,
+        strict=True,
+        ge=0,
+        le=1000,
+        description="decay of weights; biases and normalisation have none",
+    )
+    warmup_epochs: float = Field(
+        1.0, strict=True, ge=0, lt=2**31, description="epochs in which the rate rises from 0 to lr"
+    )
     ema: float = Field(
         0.99,
         strict=True,
@@ -134,7 +171,13 @@ class TrainTable(Document):
         lt=1,
         description="decay of the moving average of the weights; 0 turns it off",
     )
-    label_smoothing: Fraction = 0.0
+    label_smoothing: Fraction = Field(
+        0.0,
+        description=(
+            "share of the label spread over all classes; of teachers (teach), a student's stands"
+            " in its loss's options"
+        ),
+    )
     mixup: float = Field(
         0.0,
         strict=True,
@@ -184,11 +227,13 @@ class StudentTable(Document):
     model: str = Field(
         "mobilenetv2", description="mobilenetv2, mobilenetv3_small, mobilenetv3_large, lesionnet"
     )
-    width: float = Field(0.35, strict=True, gt=0, le=2)
+    width: float = Field(
+        0.35, strict=True, gt=0, le=2, description="factor on the channels of every layer"
+    )
     weights: Place | None = Field(
         None, description="hub, or a local weights file; nothing starts from random"
     )
-    dropout: Fraction = 0.1
+    dropout: Fraction = Field(0.1, description="share of features dropped before the classifier")
     adapt: tuple[str, ...] = Field(
         (), description="named modifications, e.g. no_se, relu6, bounded, depth:0.75, head:512"
     )
@@ -199,9 +244,22 @@ class LossTable(Document):
     training.
     """
 
-    name: str
-    weight: float = Field(1.0, strict=True, ge=0, le=1e6)
-    schedule: Literal["constant", "linear_down", "linear_up", "warmup"] = "constant"
+    name: str = Field(
+        description=(
+            "cross_entropy, hinton, hard_label, dkd, dist, logit_standardisation, multi_level,"
+            " fitnets, attention_transfer, rkd or crd_in_batch"
+        )
+    )
+    weight: float = Field(
+        1.0, strict=True, ge=0, le=1e6, description="factor of this loss in the sum"
+    )
+    schedule: Literal["constant", "linear_down", "linear_up", "warmup"] = Field(
+        "constant",
+        description=(
+            "how the weight moves over training: not at all, down to 0, up from 0, or up within"
+            " the first tenth"
+        ),
+    )
     options: Options = Field(
         default_factory=dict, description="the loss function's keyword arguments"
     )
@@ -216,7 +274,13 @@ class LossTable(Document):
 class EnsembleTable(Document):
     """How several teachers become one."""
 
-    rule: Literal["mean", "weighted", "per_class"] = "mean"
+    rule: Literal["mean", "weighted", "per_class"] = Field(
+        "mean",
+        description=(
+            "the plain mean of their probabilities, one weighted by teachers.N.weight, or one"
+            " weighted for each class by the teachers' recall of it on validation (per_class)"
+        ),
+    )
 
 
 class QuantizeTable(Document):
@@ -224,16 +288,25 @@ class QuantizeTable(Document):
     lasts.
     """
 
-    calibration: Positive = 256
-    observer: Literal["minmax", "histogram"] = "histogram"
+    calibration: Positive = Field(
+        256, description="training photographs whose values set int8's ranges"
+    )
+    observer: Literal["minmax", "histogram"] = Field(
+        "histogram",
+        description="a value's range: the one with the least squared error, or smallest to largest",
+    )
     correction: bool = Field(
         True,
         description=(
             "weights' rounding and biases corrected, each where held-out photographs say it helps"
         ),
     )
-    qat_epochs: Positive = 3
-    qat_lr: float = Field(1e-5, strict=True, gt=0, le=1000)
+    qat_epochs: Positive = Field(
+        3, description="epochs of quantisation-aware training (--precision int8-qat)"
+    )
+    qat_lr: float = Field(
+        1e-5, strict=True, gt=0, le=1000, description="its learning rate, going down to 0"
+    )
 
 
 class GatesTable(Document):
@@ -269,7 +342,10 @@ class GatesTable(Document):
 class Recipe(Document):
     """The whole experiment."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="the run's folder below runs/; letters, digits, point, underscore and hyphen",
+    )
     title: str = Field(
         "",
         description=(
@@ -277,19 +353,27 @@ class Recipe(Document):
         ),
     )
     cost: str = Field("", description="what a run cost, measured: time, machine, date")
-    seed: Seed = 0
-    data: DataTable
-    split: SplitTable = SplitTable()
-    preprocess: PreprocessTable = PreprocessTable()
-    augment: AugmentTable = AugmentTable()
-    teachers: tuple[TeacherTable, ...] = ()
-    ensemble: EnsembleTable = EnsembleTable()
-    student: StudentTable = StudentTable()
-    losses: tuple[LossTable, ...] = (LossTable(name="cross_entropy"),)
-    train: TrainTable = TrainTable()
-    teach: TrainTable = TrainTable()
-    quantize: QuantizeTable = QuantizeTable()
-    gates: GatesTable = GatesTable()
+    seed: Seed = Field(0, description="of weights, order and views; another seed, another run")
+    data: DataTable = Field(description="where the photographs are")
+    split: SplitTable = Field(SplitTable(), description="who trains, who chooses, who judges")
+    preprocess: PreprocessTable = Field(PreprocessTable(), description="the model's input")
+    augment: AugmentTable = Field(
+        AugmentTable(), description="how a view of a photograph is drawn in training"
+    )
+    teachers: tuple[TeacherTable, ...] = Field(
+        (), description="networks that teach; none leaves a student that learns from labels alone"
+    )
+    ensemble: EnsembleTable = Field(EnsembleTable(), description="how several teachers become one")
+    student: StudentTable = Field(
+        StudentTable(), description="the network that goes onto the phone"
+    )
+    losses: tuple[LossTable, ...] = Field(
+        (LossTable(name="cross_entropy"),), description="what the student minimises: a sum"
+    )
+    train: TrainTable = Field(TrainTable(), description="the student's training, and its control's")
+    teach: TrainTable = Field(TrainTable(), description="the teachers' training")
+    quantize: QuantizeTable = Field(QuantizeTable(), description="how a file becomes int8")
+    gates: GatesTable = Field(GatesTable(), description="what an export must pass")
     smoke: Options = Field(
         default_factory=dict, description="overrides (dotted keys) that make a run of seconds"
     )

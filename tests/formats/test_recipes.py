@@ -3,12 +3,15 @@ and distilling.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from mobilekd.cli import commands, main
-from mobilekd.formats.recipe import from_dict, load_recipe, same_but_for_places, shipped
+from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for_places, shipped
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 
@@ -68,6 +71,19 @@ def test_a_shipped_student_is_the_recipe_of_its_name(name):
     assert recipe.student == trained.student
     differing = {key for key, value in recipe.to_dict().items() if value != trained.to_dict()[key]}
     assert differing <= {"name", "title", "cost", "smoke", "teachers"}
+
+
+def test_every_key_of_a_recipe_says_what_it_is():
+    def keys(table: type[BaseModel], above: str = "") -> Iterator[tuple[str, str | None]]:
+        for name, field in table.model_fields.items():
+            yield f"{above}{name}", field.description
+            for part in (field.annotation, *get_args(field.annotation)):
+                if isinstance(part, type) and issubclass(part, BaseModel):
+                    yield from keys(part, f"{above}{name}.")
+
+    found = dict(keys(Recipe))
+    assert {"train.lr", "teachers.weights", "losses.name", "gates.agreement"} <= found.keys()
+    assert [key for key, description in found.items() if not description] == []
 
 
 def written(folder: Path, **texts: str) -> None:
