@@ -16,10 +16,17 @@ import torch
 from torch import nn
 
 from mobilekd.data import training_hashes
-from mobilekd.formats.recipe import EnsembleTable, LossTable, Recipe, same_but_for_places
+from mobilekd.formats.recipe import (
+    EnsembleTable,
+    LossTable,
+    Recipe,
+    changed_code,
+    same_but_for_places,
+    with_own_code,
+)
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
-from mobilekd.losses import SUPERVISED_LOSSES, Objective, check_loss
+from mobilekd.losses import Objective, check_loss, find
 from mobilekd.metrics.calibrate import calibrate
 from mobilekd.students import build, check_student
 from mobilekd.students.weights import weights_hash
@@ -46,7 +53,7 @@ def distill(
     Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
     leaves no file. Both folders are locked until the end.
     """
-    world = World.from_environment()
+    world, recipe = World.from_environment(), with_own_code(recipe)
     wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
     with ExitStack() as locks:
         for one in wanted:
@@ -83,7 +90,7 @@ def _check(recipe: Recipe, runs: Path) -> None:
     """What can be told from the recipe alone, before photographs are read."""
     for table in recipe.losses:
         check_loss(table)
-        if table.name not in SUPERVISED_LOSSES and not recipe.teachers:
+        if find(table).looks_at != "target" and not recipe.teachers:
             raise UserError(
                 f"{recipe.name}: the loss {table.name} needs a teacher and the recipe has none; add"
                 " [[teachers]] or drop the loss"
@@ -125,8 +132,10 @@ def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
             say(f"{folder}: finished already")
             return True
         if not same_but_for_places(run.recipe, recipe):
+            changed = changed_code(run.recipe, recipe)
+            why = f" ({changed} is another since)" if changed else ""
             raise UserError(
-                f"{folder}: holds a finished run of another recipe; give this one another name"
+                f"{folder}: holds a finished run of another recipe{why}; give this one another name"
                 " (--set name=...)"
             )
         return False
@@ -171,6 +180,7 @@ def _ready(
         teacher=ensemble.network if ensemble else None,
         preprocess=experiment.preprocess,
         classes=experiment.classes,
+        mixed=recipe.train.mixup > 0,
         **imbalance(recipe.train, experiment.training_targets, experiment.classes),
     )
     parts = (recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses)

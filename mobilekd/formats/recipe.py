@@ -17,11 +17,19 @@ import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from mobilekd.formats.document import Document, explain, shortened
+from mobilekd.formats.own_code import gather, is_own
 from mobilekd.formats.preprocess import Preprocess, Side
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
@@ -203,6 +211,23 @@ class TrainTable(Document):
     )
 
 
+class OwnCode(Document):
+    """A table that may name a function of the user's own, and then keeps its source."""
+
+    code: dict[str, str] = Field(
+        default_factory=dict,
+        description="source of an own function by file; filled as the recipe is read",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_code(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # recipes without own functions keep the hash that they had before there were any
+        document: dict[str, Any] = handler(self)
+        if not document.get("code"):
+            document.pop("code", None)
+        return document
+
+
 class TeacherTable(Document):
     """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
     recipe's split.
@@ -239,7 +264,7 @@ class StudentTable(Document):
     )
 
 
-class LossTable(Document):
+class LossTable(OwnCode):
     """One term of the objective: a loss by name, its weight and how that weight moves over
     training.
     """
@@ -247,7 +272,7 @@ class LossTable(Document):
     name: str = Field(
         description=(
             "cross_entropy, hinton, hard_label, dkd, dist, logit_standardisation, multi_level,"
-            " fitnets, attention_transfer, rkd or crd_in_batch"
+            " fitnets, attention_transfer, rkd, crd_in_batch, or file.py:function of your own"
         )
     )
     weight: float = Field(
@@ -446,18 +471,58 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     """Read a recipe by shipped name or path; ``overrides`` are ``key=value`` with dotted keys and
     TOML values.
     """
-    document, where, text = _document(name_or_path)
+    document, where, text, folders = _document(name_or_path)
     if smoke:
         for key, value in document.get("smoke", {}).items():
             _set(document, key, value, where)
     _override(document, overrides)
-    return from_dict(document, where, text, overrides)
+    return with_own_code(from_dict(document, where, text, overrides), folders)
 
 
-def _document(name_or_path: str) -> tuple[dict[str, Any], str, str]:
-    """A recipe with its bases laid under it, the place to name in messages, and its own text."""
+Table = TypeVar("Table", bound=OwnCode)
+
+
+def with_own_code(recipe: Recipe, folders: Sequence[Path] = ()) -> Recipe:
+    """The recipe with the source of the user's own functions in it, from the first of ``folders``
+    and the working folder that has it; source that is in none of them stays as the recipe has it.
+    """
+    changed: dict[str, Any] = {}
+    losses = tuple(_with_source(table, "name", folders) for table in recipe.losses)
+    if losses != recipe.losses:
+        changed["losses"] = losses
+    return recipe.model_copy(update=changed) if changed else recipe
+
+
+def _with_source(table: Table, key: str, folders: Sequence[Path]) -> Table:
+    name = getattr(table, key)
+    if not is_own(name):
+        return table.model_copy(update={"code": {}}) if table.code else table
+    name, code = gather(name, (*folders, Path()), table.code)
+    return table.model_copy(update={key: name, "code": code})
+
+
+def own_code(recipe: Recipe) -> dict[str, str]:
+    """Source of all own functions of a recipe, by file."""
+    found: dict[str, str] = {}
+    for table in recipe.losses:
+        found |= table.code
+    return found
+
+
+def changed_code(one: Recipe, other: Recipe) -> str:
+    """Names of own source files that differ between two recipes; empty where none does."""
+    before, after = own_code(one), own_code(other)
+    return ", ".join(
+        sorted(key for key in before.keys() & after.keys() if before[key] != after[key])
+    )
+
+
+def _document(name_or_path: str) -> tuple[dict[str, Any], str, str, list[Path]]:
+    """A recipe with its bases laid under it, the place to name in messages, its own text, and the
+    folders that it and its bases lie in.
+    """
     document, where, text, folder = _read(name_or_path, None)
-    chain = [where]
+    chain, folders = [where], [folder]
     base = document.pop("base", None)
     while base is not None:
         if not isinstance(base, str):
@@ -471,11 +536,12 @@ def _document(name_or_path: str) -> tuple[dict[str, Any], str, str]:
         if len(chain) == MOST_BASES:
             raise UserError(f"{where}: more than {MOST_BASES - 1} bases ({way}); write them as one")
         chain.append(place)
+        folders.append(folder)
         base = below.pop("base", None)
         for key in ("name", "title", "cost"):
             below.pop(key, None)
         document = _laid_over(below, document)
-    return document, where, text
+    return document, where, text, [folder for folder in folders if folder is not None]
 
 
 def _read(name_or_path: str, beside: Path | None) -> tuple[dict[str, Any], str, str, Path | None]:

@@ -4,7 +4,8 @@ name in ``LOSSES``.
 Supervised losses look at the target alone, logit losses at both networks' logits, feature losses at
 layers that a projector of the stated kind made comparable.
 
-A new loss is one new function, registered in ``registry``; it cites its paper. Never imports
+A new loss is one new function, registered in ``registry``; it cites its paper. A user's own is
+named by its file (``my_losses.py:my_loss``) and registered nowhere. Never imports
 students, data or the training loop: a loss knows outputs only.
 """
 
@@ -19,7 +20,13 @@ from mobilekd.losses.logits import (
     multi_level,
 )
 from mobilekd.losses.objective import Objective, check_loss, weight_at
-from mobilekd.losses.registry import FEATURE_LOSSES, LOGIT_LOSSES, LOSSES, SUPERVISED_LOSSES
+from mobilekd.losses.registry import (
+    FEATURE_LOSSES,
+    LOGIT_LOSSES,
+    LOSSES,
+    SUPERVISED_LOSSES,
+    find,
+)
 from mobilekd.losses.taps import Outputs, Taps
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "cross_entropy",
     "dist",
     "dkd",
+    "find",
     "fitnets",
     "hard_label",
     "hinton",
