@@ -16,6 +16,7 @@ import numpy as np
 from mobilekd import figures
 from mobilekd.data import (
     Dataset,
+    called_alike,
     inputs,
     join_copies,
     load,
@@ -24,6 +25,7 @@ from mobilekd.data import (
     training_hashes,
 )
 from mobilekd.data.dataset import Notes, some
+from mobilekd.data.overlap import OWN
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.recipe import DataTable
@@ -159,6 +161,7 @@ def _own_data(
         predictor.split_hash,
         roles=roles,
         dataset=dataset,
+        pixels=predictor.pixels,
     )
 
 
@@ -231,6 +234,17 @@ def _other_data(
         salt, hashes = trained
         seen = overlapping(mapped, mapped.ids, hashes, salt)
         left_out["overlap"] = int(seen.sum())
+        if (
+            mapped.kind in OWN
+            and (alike := called_alike(mapped, mapped.ids, hashes, salt) & ~seen).any()
+        ):
+            called = [name for name, same in zip(mapped.ids, alike, strict=True) if same]
+            left_out["called_alike"] = len(called)
+            left_out["reason"] = (
+                f"{some(called, 'photograph')} of the class and name of one of training, with other"
+                " pixels; saved again or resized it would be so, too"
+            )
+            notes.add(f"evaluate: {left_out['reason']}, so overlap with training is unknown")
     else:
         left_out["reason"] = _unknown_overlap(predictor)
         if predictor.split is not None:
@@ -247,7 +261,7 @@ def _other_data(
             f"{predictor.name}: every labelled photograph of this data was trained on; evaluate on"
             " other photographs"
         )
-    leaky = None if left_out["overlap"] is None else False
+    leaky = None if "reason" in left_out else False
     return EvaluatedPhotographs(replace(mapped, notes=tuple(notes)), ids, "all", left_out, leaky)
 
 

@@ -262,6 +262,7 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
             run.split if run else None,
             manifest.provenance.split_hash,
             roles=("test",),
+            pixels=run.info.pixels if run else None,
         )
     except UserError as reason:
         raise CannotRunHere(f"the test photographs are not here ({reason})") from None

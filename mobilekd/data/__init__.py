@@ -13,12 +13,13 @@ from mobilekd.data.decode import check_photographs, inputs
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes
-from mobilekd.data.overlap import overlap_hashes, overlapping, training_hashes
+from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
 from mobilekd.data.split import make_split
 from mobilekd.formats.recipe import DataTable
 
 __all__ = [
     "Dataset",
+    "called_alike",
     "check_photographs",
     "difference",
     "inputs",
@@ -38,10 +39,10 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of a recipe, its labels and files checked against each other; photographs are
     not decoded yet.
 
-    ``part`` is for judging: a table of labels (``data.labels``) may list a part of the
-    photographs, and the others are left out, which is said.
+    ``part`` is for judging: a table of labels and a folder of photographs may each hold a part of
+    the other, and the rest is left out, which is said.
     """
     loader = import_module(f"{__name__}.{table.kind}").load
-    listed = part and table.kind == "isic" and table.labels
+    listed = part and table.kind in ("ham10000", "isic")
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
     return dataset

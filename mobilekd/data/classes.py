@@ -30,8 +30,11 @@ def normal(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """``name`` as it is compared where case does not matter."""
-    return normal(normal(name).casefold())
+    """``name`` as it is compared: case, the kind and number of blanks, and characters that cannot
+    be seen do not matter.
+    """
+    visible = "".join(c for c in normal(name).casefold() if unicodedata.category(c) != "Cf")
+    return normal(" ".join(visible.split()))
 
 
 def labels(keys: tuple[str, ...]) -> tuple[Label, ...]:

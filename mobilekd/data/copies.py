@@ -12,13 +12,18 @@ from mobilekd.support.errors import UserError
 
 
 def join_copies(
-    dataset: Dataset, ids: Sequence[str] | None = None, *, strict: bool = True
+    dataset: Dataset,
+    ids: Sequence[str] | None = None,
+    *,
+    strict: bool = True,
+    apart: bool = False,
 ) -> Dataset:
     """``dataset`` in which pixel-equal photographs among ``ids`` (all, when None) share a lesion,
     and with them whatever shared a lesion with one of them. Its hash stays: the data are the same.
 
     Decodes what was not hashed before. ``UserError`` where copies have different labels; with
-    ``strict`` False (photographs of a split that has been trained on) it is only said.
+    ``strict`` False (photographs of a split that has been trained on) it is only said. ``apart``
+    says that a split by photograph may part them nevertheless.
     """
     names = dataset.ids if ids is None else ids
     same: dict[str, list[int]] = defaultdict(list)
@@ -34,8 +39,14 @@ def join_copies(
         if strict:
             raise UserError(f"{fault}; keep the right label of each and remove the other copies")
         notes.add(f"{fault}, judged by each")
-    apart = [group for group in groups if len({dataset.lesions[i] for i in group}) > 1]
-    if not apart:
+    strangers = [group for group in groups if len({dataset.lesions[i] for i in group}) > 1]
+    if apart and groups:
+        copies = sorted(dataset.ids[i] for group in groups for i in group[1:])
+        notes.add(
+            f"data: {some(copies, 'photograph')} equal to another one in every pixel; a split by"
+            " photograph may put copies into training and test, so its results are leaky"
+        )
+    if not strangers:
         return replace(dataset, notes=tuple(notes))
     lesion_of: dict[str, str] = {}
 
@@ -44,14 +55,15 @@ def join_copies(
             lesion = above
         return lesion
 
-    for group in apart:
+    for group in strangers:
         first, *others = sorted({root(dataset.lesions[i]) for i in group})
         lesion_of.update(dict.fromkeys(others, first))
-    copies = sorted(dataset.ids[i] for group in apart for i in group[1:])
-    notes.add(
-        f"data: {some(copies, 'photograph')} equal to another one in every pixel; copies count as"
-        " one lesion"
-    )
+    if not apart:
+        copies = sorted(dataset.ids[i] for group in strangers for i in group[1:])
+        notes.add(
+            f"data: {some(copies, 'photograph')} equal to another one in every pixel; copies count"
+            " as one lesion"
+        )
     return replace(
         dataset, lesions=tuple(root(lesion) for lesion in dataset.lesions), notes=tuple(notes)
     )

@@ -2,7 +2,7 @@
 is put together.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -159,6 +159,21 @@ def assemble(
         [-1 if (key := keys[i]) is None else index[key] for i in order], dtype=np.int64
     )
     sorted_lesions = tuple(lesions[i] for i in order)
+    told = Notes(notes)
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for lesion, key in zip(lesions, keys, strict=True):
+        labels_of[lesion] |= {key} if key is not None else set()
+    if mixed := sorted(lesion for lesion, labels in labels_of.items() if len(labels) > 1):
+        told.add(
+            f"{where}: {some(mixed, 'lesion')} with photographs of more than one class; look"
+            " whether each is one lesion"
+        )
+    lesion, times = Counter(lesions).most_common(1)[0]
+    if times > max(2, len(ids) / 2):
+        told.add(
+            f"{where}: lesion {lesion} has {times} of {len(ids)} photographs; look whether it is"
+            " one"
+        )
     rows = [
         [sorted_ids[n], keys[i], sorted_lesions[n], files[ids[i]][1]] for n, i in enumerate(order)
     ]
@@ -171,7 +186,7 @@ def assemble(
         paths=tuple(files[name][0] for name in sorted_ids),
         metadata={name: tuple(column[i] for i in order) for name, column in metadata.items()},
         licence=licence,
-        notes=tuple(notes),
+        notes=tuple(told),
         roles=None if roles is None else tuple(roles[i] for i in order),
         hash=sha256_json([[label.key for label in classes], rows]),
     )

@@ -27,6 +27,8 @@ PARTS: dict[str, Role] = {
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "validate": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
 }
@@ -59,6 +61,9 @@ def load(table: DataTable) -> Dataset:
         if table.metadata
         else no_metadata(root, ids, notes)
     )
+    here = {classes.folded(name.split("/")[-2]) for name in ids}
+    if empty := [name for name in names if classes.folded(name) not in here]:
+        notes.add(f"{root}: {some(empty, 'class')} without any photograph")
     if parts:
         named = ", ".join(part.name for part in parts)
         notes.add(f"{root}: its sub-folders {named} are taken as the split")
@@ -124,12 +129,17 @@ def _class_names(root: Path, folders: list[Path]) -> tuple[str, ...]:
         )
     if clash := [name for names in written.values() if len(names) > 1 for name in sorted(names)]:
         seen = {classes.normal(name) for name in clash}
-        how = "in case" if len(seen) == len(clash) else "in Unicode's form, which cannot be seen"
+        if len(seen) < len(clash):
+            how = "in Unicode's form, which cannot be seen"
+        elif len({name.casefold() for name in seen}) < len(seen):
+            how = "in case"
+        else:
+            how = "in blanks or characters that cannot be seen"
         raise UserError(
             f"{root}: {some(clash, 'sub-folder')} whose names differ only {how}; give each class"
             " one name, or move the photographs into one"
         )
-    return tuple(sorted(classes.normal(name) for names in written.values() for name in names))
+    return tuple(sorted({classes.normal(name) for names in written.values() for name in names}))
 
 
 def _refuse_deeper(root: Path, folders: list[Path]) -> None:

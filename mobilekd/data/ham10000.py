@@ -8,7 +8,15 @@ from pathlib import Path
 
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
-from mobilekd.data.tables import known, photographs_in, read_csv, root_of, years
+from mobilekd.data.tables import (
+    in_both,
+    known,
+    matched,
+    photographs_in,
+    read_csv,
+    root_of,
+    years,
+)
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
 
@@ -25,9 +33,10 @@ FOLDERS = (
 )
 
 
-def load(table: DataTable) -> Dataset:
+def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set below ``table.root``; ``UserError`` with count and first names for whatever is
-    wrong.
+    wrong. With ``part`` photographs without a row and rows without a photograph are left out,
+    which is said.
     """
     root = root_of(table.root, "ham10000")
     path = next(
@@ -44,6 +53,15 @@ def load(table: DataTable) -> Dataset:
         )
     rows = read_csv(path, ("lesion_id", "image_id", "dx"))
     notes = Notes()
+    files = photographs_in(_folders(root), notes, documents=False)
+    named = matched(path, [row["image_id"] for row in rows], list(files))
+    rows = [
+        {**row, "image_id": name or row["image_id"]} for row, name in zip(rows, named, strict=True)
+    ]
+    if part:
+        kept = in_both(path, (row["image_id"] for row in rows), files, notes)
+        rows = [row for row in rows if row["image_id"] in kept]
+        files = {name: entry for name, entry in files.items() if name in kept}
     if alone := sorted(row["image_id"] for row in rows if not known(row["lesion_id"])):
         notes.add(
             f"{path}: {some(alone, 'photograph')} without a known lesion_id, each counted as a"
@@ -56,7 +74,7 @@ def load(table: DataTable) -> Dataset:
         keys=[row["dx"].lower() for row in rows],
         lesions=[row["lesion_id"] if known(row["lesion_id"]) else row["image_id"] for row in rows],
         classes=classes.labels(classes.HAM10000),
-        files=photographs_in(_folders(root), notes, documents=False),
+        files=files,
         metadata={
             "age": [years(row.get("age"), path) for row in rows],
             "sex": [known(row.get("sex")) for row in rows],

@@ -11,7 +11,9 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import (
-    DOWNSAMPLED,
+    bare_name,
+    in_both,
+    matched,
     no_metadata,
     photographs_in,
     read_csv,
@@ -48,8 +50,8 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of ``table.root`` and ``table.labels``; ``UserError`` with count and first names
     for whatever is wrong.
 
-    A photograph without a row is wrong too, unless ``part`` says that the table may list a part of
-    them: then the others are left out, and their count and first names said.
+    A photograph without a row and a row without a photograph are wrong too, unless ``part`` says
+    that a part may be here: then they are left out, and their count and first names said.
     """
     root = root_of(table.root, "isic")
     notes = Notes()
@@ -57,11 +59,14 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     keys, truth = _one_hot(path)
     if unknown := sorted(name for name, key in truth if key is None):
         notes.add(f"{path}: {some(unknown, 'photograph')} of class {UNKNOWN} left out")
-    ids = [name for name, key in truth if key is not None]
-    files = _files(_photographs(root, path), [name for name, _ in truth], set(unknown), notes)
-    if part and (extra := sorted(files.keys() - set(ids))):
-        notes.add(f"{path}: {some(extra, 'photograph')} without a row left out")
-        files = {name: entry for name, entry in files.items() if name in set(ids)}
+    files = _files(path, _photographs(root, path), [name for name, _ in truth], notes)
+    files = {name: entry for name, entry in files.items() if name not in set(unknown)}
+    truth = [(name, key) for name, key in truth if key is not None]
+    if part:
+        kept = in_both(path, (name for name, _ in truth), files, notes)
+        truth = [(name, key) for name, key in truth if name in kept]
+        files = {name: entry for name, entry in files.items() if name in kept}
+    ids = [name for name, _ in truth]
     metadata = Path(table.metadata) if table.metadata else _metadata_beside(path, root)
     lesions, columns = (
         read_metadata(metadata, ids, notes) if metadata else no_metadata(path, ids, notes)
@@ -70,7 +75,7 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
         "isic",
         path,
         ids=ids,
-        keys=[key for _, key in truth if key is not None],
+        keys=[key for _, key in truth],
         lesions=lesions,
         classes=classes.labels(keys),
         files=files,
@@ -108,7 +113,7 @@ def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]
         if len(hot) != 1 or len(hot) + len(cold) != len(columns):
             wrong.append(row["image"])
         else:
-            truth.append((row["image"], key_of[hot[0]]))
+            truth.append((bare_name(row["image"]), key_of[hot[0]]))
     if wrong:
         raise UserError(
             f"{path}: {some(wrong, 'row')} not one-hot; write 1 in exactly one class column and 0"
@@ -118,18 +123,18 @@ def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]
 
 
 def _files(
-    folder: Path, listed: list[str], unknown: set[str], notes: Notes
+    path: Path, folder: Path, listed: list[str], notes: Notes
 ) -> dict[str, tuple[Path, int]]:
-    """Photographs by the name that the CSV gives them, with or without ``_downsampled``; those of
-    UNK are left out.
+    """Photographs by the name that the CSV at ``path`` gives them, with or without
+    ``_downsampled``; by their own where it gives none.
     """
-    listed_name = {name.removesuffix(DOWNSAMPLED): name for name in listed}
     photographs = photographs_in([folder], notes, documents=False)
-    named = {
-        listed_name.get(stem.removesuffix(DOWNSAMPLED), stem): entry
-        for stem, entry in photographs.items()
+    listed_name = {
+        stem: name
+        for name, stem in zip(listed, matched(path, listed, list(photographs)), strict=True)
+        if stem is not None
     }
-    return {name: entry for name, entry in named.items() if name not in unknown}
+    return {listed_name.get(stem, stem): entry for stem, entry in photographs.items()}
 
 
 def _ground_truth(root: Path) -> Path:

@@ -25,8 +25,12 @@ def map_classes(
     """
     ours = {folded(label.key): i for i, label in enumerate(labels)}
     theirs = [label.key for label in dataset.classes]
-    sent = {folded(source): folded(target) for source, target in mapping.items()}
+    sent: dict[str, str] = {}
     for source, target in mapping.items():
+        if sent.setdefault(folded(source), folded(target)) != folded(target):
+            raise UserError(
+                f"--map {source}={target}: {source} has another place already; give each class one"
+            )
         if folded(source) not in {folded(key) for key in theirs}:
             raise UserError(
                 f"--map {source}={target}: the data has no class {source}; it has"

@@ -21,6 +21,9 @@ from mobilekd.formats.runs import Split
 #: 48 bits: among 25,000 photographs against 20,000 hashes a chance match has probability 2e-6.
 DIGITS = 12
 
+#: Kinds of data whose names were given by the user, so that they mean nothing elsewhere.
+OWN = ("folder", "unlabelled")
+
 #: Names that the ISIC archive gave, which mean the same photograph wherever they appear.
 ARCHIVE = re.compile(r"ISIC_\d{7}")
 
@@ -29,7 +32,8 @@ def overlap_hashes(dataset: Dataset, ids: Sequence[str], salt: str) -> list[str]
     """Sorted hashes of the photographs ``ids``: their names, lesions and decoded pixels, for an
     artifact to carry.
     """
-    return sorted({value for marks in _marks(dataset, ids, salt) for value in marks})
+    called = {_called(name, salt) for name in ids if dataset.kind in OWN}
+    return sorted({*called, *(value for marks in _marks(dataset, ids, salt) for value in marks)})
 
 
 def training_hashes(dataset: Dataset, split: Split) -> TrainingHashes:
@@ -51,14 +55,33 @@ def overlapping(
     )
 
 
-def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
-    def mark(what: str, value: str) -> str:
-        return hashlib.sha256(f"{salt}\0{what}\0{value}".encode()).hexdigest()[:DIGITS]
+def called_alike(
+    dataset: Dataset, ids: Sequence[str], hashes: Collection[str], salt: str
+) -> np.ndarray:
+    """bool ``[N]``: which of ``ids``, photographs of one's own, have class and name of one behind
+    ``hashes``. That proves nothing, but such a photograph saved again or resized looks so.
+    """
+    seen = frozenset(hashes)
+    return np.array([_called(name, salt) in seen for name in ids], dtype=bool)
 
+
+def _called(name: str, salt: str) -> str:
+    """Hash of a photograph's class and name, wherever the folder of its class lies."""
+    return _mark("called", "/".join(name.split("/")[-2:]), salt)
+
+
+def _mark(what: str, value: str, salt: str) -> str:
+    return hashlib.sha256(f"{salt}\0{what}\0{value}".encode()).hexdigest()[:DIGITS]
+
+
+def _marks(dataset: Dataset, ids: Sequence[str], salt: str) -> list[set[str]]:
     rows = [int(i) for i in dataset.rows(ids)]
     own = frozenset(dataset.ids)
     return [
-        {mark("pixels", pixels), *(mark("name", name) for name in _names(dataset, i, own))}
+        {
+            _mark("pixels", pixels, salt),
+            *(_mark("name", name, salt) for name in _names(dataset, i, own)),
+        }
         for i, pixels in zip(rows, photograph_hashes(dataset, ids), strict=True)
     ]
 
@@ -71,7 +94,7 @@ def _names(dataset: Dataset, i: int, own: Collection[str]) -> set[str]:
     one of ``own``) and file names of the ISIC archive count.
     """
     name, lesion = dataset.ids[i], dataset.lesions[i]
-    if dataset.kind in ("folder", "unlabelled"):
+    if dataset.kind in OWN:
         file = name.rpartition("/")[2]
         names = {file} if ARCHIVE.match(file) else set()
         names |= {lesion} if lesion != name and lesion not in own else set()

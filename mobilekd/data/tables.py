@@ -19,8 +19,20 @@ from mobilekd.support.errors import UserError
 #: The ISIC archive of 2019 appends this to the names of photographs that it shrank.
 DOWNSAMPLED = "_downsampled"
 
-#: Cells that mean "not known".
-EMPTY = frozenset({"", "unknown", "nan", "na", "n/a", "none", "null"})
+#: Cells that mean "not known", beside those without any letter or digit.
+EMPTY = frozenset(
+    {"", "unknown", "not known", "nan", "na", "n/a", "n.a.", "#n/a", "<na>", "none", "null", "nil"}
+    | {"missing", "undefined", "not available", "not specified", "unspecified", "-1", "-1.0"}
+)
+
+#: Columns of a metadata CSV by the names that people and archives give them; the first is ours.
+COLUMNS = {
+    "image": ("image", "image_id", "image_name", "isic_id", "filename", "file_name", "file"),
+    "lesion_id": ("lesion_id", "lesion", "lesionid"),
+    "age": ("age", "age_approx"),
+    "sex": ("sex", "gender"),
+    "site": ("site", "anatom_site_general", "localization"),
+}
 
 
 def root_of(root: str | None, kind: str) -> Path:
@@ -39,11 +51,19 @@ def root_of(root: str | None, kind: str) -> Path:
 def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
     """Rows of a CSV as dictionaries, cells stripped; a missing column or a row of another length is
     a ``UserError``.
+
+    Cells are parted by commas, or by what parts the header where it has no comma: semicolons, as
+    spreadsheets of many countries write, or tabs. A column of ``required`` may be written in
+    other case.
     """
+    required = tuple(required)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            first = file.readline()
+            file.seek(0)
+            comma = next((mark for mark in ",;\t" if mark in first), ",")
+            reader = csv.reader(file, strict=True, delimiter=comma)
+            header = _in_case_of([name.strip() for name in next(reader, [])], required)
             table = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise UserError(f"{path}: no such CSV file; check the path") from None
@@ -69,6 +89,12 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
+def _in_case_of(header: list[str], required: Iterable[str]) -> list[str]:
+    """``header`` with the columns of ``required`` written as there."""
+    wanted = {folded(name): name for name in required if name not in header}
+    return [wanted.get(folded(name), name) for name in header]
+
+
 def photographs_in(
     folders: Iterable[Path], notes: Notes | None = None, *, documents: bool = True
 ) -> dict[str, tuple[Path, int]]:
@@ -89,14 +115,17 @@ def photographs_in(
         for entry in _visible(folder):
             path = Path(entry.path)
             suffix = path.suffix.lower()
-            if suffix not in readable:
-                if entry.is_file() and (documents or suffix not in DOCUMENTS):
+            if entry.is_symlink() and not path.exists():  # False for a loop of links, too
+                lost.append(os.fsencode(entry.name).decode(errors="replace"))
+            elif suffix not in readable:
+                if not entry.is_dir() and (documents or not _is_document(path)):
                     others.append(os.fsencode(entry.name).decode(errors="replace"))
-            elif entry.is_symlink() and not path.exists():  # False for a loop of links, too
-                lost.append(entry.name)
+            elif not entry.is_file():
+                if documents or not entry.is_dir():
+                    others.append(os.fsencode(entry.name).decode(errors="replace"))
             elif not _is_text(entry.path):
                 nameless.append(os.fsencode(entry.name).decode(errors="replace"))
-            elif entry.is_file():
+            else:
                 name = normal(path.stem)
                 if name in files:
                     twice.append(name)
@@ -118,11 +147,22 @@ def photographs_in(
     return files
 
 
+#: What cameras keep beside the photographs that people work with.
+RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"})
+
 #: Files that archives ship beside their photographs.
 DOCUMENTS = frozenset(
     {".csv", ".db", ".htm", ".html", ".ini", ".json", ".md", ".pdf", ".rtf", ".tab", ".tsv"}
-    | {".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip", ""}
+    | {".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip"}
 )
+
+#: What archives call such files where they have no suffix.
+TITLES = ("attribution", "license", "licence", "readme", "makefile")
+
+
+def _is_document(path: Path) -> bool:
+    name = path.name.lower()
+    return path.suffix.lower() in DOCUMENTS or name.endswith("metadata") or name in TITLES
 
 
 def _left_out(folder: Path, names: list[str]) -> str:
@@ -146,7 +186,7 @@ def _is_text(name: str) -> bool:
 def known(cell: str | None) -> str | None:
     """A metadata cell in lower case, None where it says that nothing is known."""
     text = (cell or "").strip().lower()
-    return None if text in EMPTY else text
+    return None if text in EMPTY or not any(map(str.isalnum, text)) else text
 
 
 def years(cell: str | None, where: Path) -> float | None:
@@ -169,15 +209,15 @@ def read_metadata(
     """Lesions and metadata columns in the order of ``ids`` from a CSV ``image[, lesion_id, age,
     sex, site]``.
 
-    ISIC's names (``age_approx``, ``anatom_site_general``) are read too. ``image`` may be written
-    with or without suffix and folders, with either slash, in any case. A photograph without a
-    row, or whose ``lesion_id`` is empty or says that it is not known, is its own lesion, which
-    ``notes`` says. ``UserError`` where no row names a photograph, where one names several, or
-    where two rows give one photograph different lesions. Rows of other photographs are left out
-    and counted, because archives ship one file for all.
+    The other names of ``COLUMNS`` are read too. ``image`` may be written with or without suffix
+    and folders, with either slash, in any case. A photograph without a row, or whose
+    ``lesion_id`` is empty or says that it is not known, is its own lesion, which ``notes`` says.
+    ``UserError`` where no row names a photograph, where one names several, or where two rows give
+    one photograph different lesions. Rows of other photographs are left out and counted, because
+    archives ship one file for all.
     """
-    table = read_csv(path, ("image",))
-    rows, unused = _joined(path, table, ids)
+    table = _in_our_words(path, read_csv(path, ()))
+    rows, unused = _joined(path, table, ids, notes)
     grouped = bool(table) and "lesion_id" in table[0]
     lesions = [
         row["lesion_id"] if known(row.get("lesion_id")) else name
@@ -204,49 +244,102 @@ def read_metadata(
             " lesion of its own"
         )
     return lesions, {
-        "age": [years(row.get("age", row.get("age_approx")), path) for row in rows],
+        "age": [years(row.get("age"), path) for row in rows],
         "sex": [known(row.get("sex")) for row in rows],
-        "site": [known(row.get("site", row.get("anatom_site_general"))) for row in rows],
+        "site": [known(row.get("site")) for row in rows],
     }
 
 
-def _joined(
-    path: Path, table: list[dict[str, str]], ids: Sequence[str]
-) -> tuple[list[dict[str, str]], list[str]]:
-    """The row of each of ``ids``, empty where there is none, and the rows that name none."""
-    places: list[dict[str, list[str]]] = [defaultdict(list) for _ in SPELLINGS]
-    for name in ids:
-        for spell, place in zip(SPELLINGS, places, strict=True):
-            place[spell(name, False)].append(name)
-    row_of: dict[str, dict[str, str]] = {}
-    unused: list[str] = []
-    clashing: list[str] = []
-    unclear: list[str] = []
-    for row in table:
-        written = row["image"]
-        named = next(
-            (
-                names
-                for spell, place in zip(SPELLINGS, places, strict=True)
-                if (names := place.get(spell(written, True), []))
-            ),
-            [],
-        )
-        if not named:
-            unused.append(written)
-        elif len(named) > 1:
-            unclear.append(written)
-        elif _lesion(row_of.setdefault(named[0], row)) != _lesion(row):
-            clashing.append(named[0])
-    if clashing:
+def _in_our_words(path: Path, table: list[dict[str, str]]) -> list[dict[str, str]]:
+    """``table`` with the names of ``COLUMNS``, of which it must have ``image``."""
+    if not table:
+        return []
+    header = {folded(name): name for name in reversed(table[0])}
+    given = {
+        ours: header[name]
+        for ours, names in COLUMNS.items()
+        for name in reversed(names)
+        if name in header
+    }
+    if "image" not in given:
         raise UserError(
-            f"{path}: {some(sorted(set(clashing)), 'photograph')} in several rows with different"
-            " lesion_id; keep one row of each"
+            f"{path}: 1 column (image) missing; it has {', '.join(table[0])}; call the one that"
+            " names the photographs image"
         )
-    if unclear:
+    return [{**row, **{ours: row[theirs] for ours, theirs in given.items()}} for row in table]
+
+
+def matched(path: Path, written: Sequence[str], ids: Sequence[str]) -> list[str | None]:
+    """The one of ``ids`` that each name of a table means, by the first of ``SPELLINGS`` that says
+    so; None where it means none, ``UserError`` where it could mean several.
+    """
+    found: dict[str, list[str]] = {}
+    for spell in SPELLINGS:
+        left = {name for name in written if name not in found}
+        if not left:
+            break
+        place: dict[str, list[str]] = defaultdict(list)
+        for name in ids:
+            place[spell(name, False)].append(name)
+        found |= {name: place[key] for name in left if (key := spell(name, True)) in place}
+    if unclear := [name for name in written if len(found.get(name, ())) > 1]:
         raise UserError(
             f"{path}: {some(unclear, 'image')} could be more than one photograph; write each as it"
             f" lies in its folder, for example {ids[0]}"
+        )
+    return [found[name][0] if name in found else None for name in written]
+
+
+def bare_name(written: str) -> str:
+    """A photograph's name in a table, without folders and suffix."""
+    name = written.replace("\\", "/").rpartition("/")[2]
+    stem, _, suffix = name.rpartition(".")
+    return stem if stem and _is_photograph_suffix(suffix.lower()) else name
+
+
+def in_both(path: Path, listed: Iterable[str], files: Iterable[str], notes: Notes) -> set[str]:
+    """Photographs that a table lists and a folder holds; whatever only one of them has is left
+    out, which ``notes`` says. ``UserError`` where that is everything.
+    """
+    rows, here = set(listed), set(files)
+    if rows and here and not rows & here:
+        raise UserError(
+            f"{path}: none of its {some(sorted(rows), 'row')} names one of the"
+            f" {some(sorted(here), 'photograph')}; give the table of these photographs"
+        )
+    if lost := sorted(rows - here):
+        notes.add(f"{path}: {some(lost, 'label')} without a photograph left out")
+    if extra := sorted(here - rows):
+        notes.add(f"{path}: {some(extra, 'photograph')} without a row left out")
+    return rows & here
+
+
+def _joined(
+    path: Path, table: list[dict[str, str]], ids: Sequence[str], notes: Notes
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The row of each of ``ids``, empty where there is none, and the rows that name none."""
+    row_of: dict[str, dict[str, str]] = {}
+    unused: list[str] = []
+    clashing: set[str] = set()
+    other: set[str] = set()
+    for row, name in zip(table, matched(path, [row["image"] for row in table], ids), strict=True):
+        if name is None:
+            unused.append(row["image"])
+            continue
+        first = row_of.setdefault(name, row)
+        if _lesion(first) != _lesion(row):
+            clashing.add(name)
+        if any(known(first.get(key)) != known(row.get(key)) for key in ("age", "sex", "site")):
+            other.add(name)
+    if clashing:
+        raise UserError(
+            f"{path}: {some(sorted(clashing), 'photograph')} in several rows with different"
+            " lesion_id; keep one row of each"
+        )
+    if other:
+        notes.add(
+            f"{path}: {some(sorted(other), 'photograph')} in several rows with different age, sex"
+            " or site; the first row of each counts"
         )
     if not row_of:
         raise UserError(
@@ -288,8 +381,12 @@ def _loose(name: str, in_table: bool) -> str:
 
 def _bare(name: str, in_table: bool) -> str:
     stem, _, suffix = name.rpartition(".")
-    known_suffix = f".{suffix}" in readable_suffixes() or f".{suffix}" in HEIF
-    return stem if in_table and stem and known_suffix else name
+    return stem if in_table and stem and _is_photograph_suffix(suffix) else name
+
+
+def _is_photograph_suffix(suffix: str) -> bool:
+    """Whether photographs end so; raw ones, too, of which tables may speak."""
+    return f".{suffix}" in readable_suffixes() or f".{suffix}" in HEIF | RAW
 
 
 #: How a table may write a photograph's name, from the strictest on: the first that matches counts.

@@ -41,10 +41,21 @@ class LeftOut(Sparse):
         default_factory=dict, description="by their class, which has no place among the student's"
     )
     overlap: NonNegativeInt | None = Field(
-        None, description="seen in training; null where that is not known"
+        None,
+        description=(
+            "seen in training, by pixels and by names that mean the same everywhere; null where"
+            " that is not known"
+        ),
     )
     overlap_by_name: NonNegativeInt | None = Field(
         None, description="where the overlap is not known: called as a photograph of training"
+    )
+    called_alike: NonNegativeInt | None = Field(
+        None,
+        description=(
+            "not left out: with class and name of a photograph of training and other pixels, as"
+            " when it was saved again"
+        ),
     )
     reason: str | None = Field(None, description="why the overlap is not known")
 

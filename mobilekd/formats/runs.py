@@ -127,6 +127,10 @@ class RunInfo(Document):
     identity: str | None = Field(
         None, description="over all that shaped the weights, wherever the files lay"
     )
+    pixels: dict[Role, str] = Field(
+        default_factory=dict,
+        description="as in split.json, of a run that ships without it; empty in others",
+    )
     files: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of the run's other files by name; empty in runs made before",

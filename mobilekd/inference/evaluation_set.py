@@ -3,7 +3,7 @@
 Training photographs calibrate, validation chooses, the test split judges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,9 +90,11 @@ def open_evaluation_set(
     *,
     roles: Sequence[Role] = ROLES,
     dataset: Dataset | None = None,
+    pixels: Mapping[Role, str] | None = None,
 ) -> EvaluationSet:
-    """A recipe's data; a split that is not at hand is made again. ``UserError`` where it is not
-    the data that the run was trained on, by all that :func:`mobilekd.data.difference` compares.
+    """A recipe's data; a split that is not at hand is made again, with the ``pixels`` that the run
+    kept of it. ``UserError`` where it is not the data that the run was trained on, by all that
+    :func:`mobilekd.data.difference` compares.
 
     ``roles`` are those whose photographs will be asked for: their pixels are compared. A
     ``dataset`` read already stands for the recipe's: the place does not count.
@@ -105,7 +107,9 @@ def open_evaluation_set(
             f" {', '.join(label.key for label in dataset.classes)}, in that order; give the data"
             " that it was trained on"
         )
-    split = split or _made_again(dataset, recipe, split_hash)
+    if split is None:
+        split = _made_again(dataset, recipe, split_hash)
+        split = split.model_copy(update={"pixels": dict(pixels or {})})
     if changed := difference(dataset, split, split_hash, roles):
         raise UserError(
             f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"

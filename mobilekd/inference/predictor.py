@@ -3,7 +3,7 @@ any backend.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mobilekd.formats.artifact import (
 from mobilekd.formats.document import read_document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe, from_dict
-from mobilekd.formats.runs import SPLIT, Run, Split, open_run, read_split
+from mobilekd.formats.runs import SPLIT, Role, Run, Split, open_run, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import track
 
@@ -42,6 +42,7 @@ class Predictor:
     split: Split | None
     split_hash: str
     data_hash: str  # of the data set that it was trained on
+    pixels: Mapping[Role, str]  # of a split that is not at hand, where they were kept
     folder: Path
     forward: Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, H, W] -> probabilities [N, C]
     # backend, precision, model, parameters, MACs, bytes
@@ -114,6 +115,7 @@ def _run(run: Run) -> Predictor:
         split=run.split,
         split_hash=run.info.split_hash,
         data_hash=run.info.data_hash,
+        pixels=run.info.pixels,
         folder=run.folder,
         forward=forward,
         facts={
@@ -126,6 +128,14 @@ def _run(run: Run) -> Predictor:
             "is_control": run.info.is_control,
         },
     )
+
+
+def own_split(path: Path, split_hash: str) -> Split | None:
+    """The split of the run that an artifact came from; None where it is not here, or is that of
+    another run of the name.
+    """
+    split = read_split(path) if path.exists() else None
+    return split if split is not None and split.hash() == split_hash else None
 
 
 def _artifact(artifact: Artifact, runs: Path) -> Predictor:
@@ -146,9 +156,10 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
         preprocess=manifest.preprocess,
         calibration=manifest.calibration,
         recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
-        split=read_split(split) if split.exists() else None,
+        split=own_split(split, manifest.provenance.split_hash),
         split_hash=manifest.provenance.split_hash,
         data_hash=manifest.provenance.data_hash,
+        pixels={},
         folder=artifact.folder,
         forward=forward,
         facts={

@@ -121,7 +121,9 @@ def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
 
 def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str]:
     try:
-        return open_evaluation_set(recipe, run.info.labels, run.split, run.info.split_hash), ""
+        return open_evaluation_set(
+            recipe, run.info.labels, run.split, run.info.split_hash, pixels=run.info.pixels
+        ), ""
     except UserError as error:
         return None, str(error)
 

@@ -6,7 +6,7 @@ run at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ from mobilekd.data import (
     overlapping,
     with_pixels,
 )
+from mobilekd.data.dataset import Notes, some
 from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import AugmentTable, DataTable, SplitTable, TrainTable, shape
@@ -86,10 +87,9 @@ class Experiment:
             extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), ""
         )
         more = tuple(name for name, own in zip(extra.ids, known, strict=True) if not own)
-        say(
-            f"data: {len(more)} unlabelled photographs join the distillation ({known.sum()} that"
-            " the data set holds left out)"
-        )
+        held = [name for name, own in zip(extra.ids, known, strict=True) if own]
+        left = f"; {some(held, 'photograph')} that the data set holds left out" if held else ""
+        say(f"data: {some(more, 'unlabelled photograph')} joined to the distillation{left}")
         return extra, more
 
     @property
@@ -182,14 +182,19 @@ def prepare(
     same. Writes nothing.
     """
     dataset = load(data)
-    split = make_split(dataset, split_table)
+    notes: list[str] = []
+    split = make_split(dataset, split_table, notes)
     refuse_empty_parts(dataset, split, split_table)
     check_photographs(dataset)
-    joined = join_copies(dataset)
+    joined = join_copies(dataset, apart=split_table.by == "photograph")
     if joined.lesions != dataset.lesions:
-        split = make_split(joined, split_table)
+        notes = []
+        split = make_split(joined, split_table, notes)
         refuse_empty_parts(joined, split, split_table)
-    dataset = joined
+    told = Notes(joined.notes)
+    for note in notes:
+        told.add(note)
+    dataset = replace(joined, notes=tuple(told))
     split = with_pixels(dataset, split)
     for folder in folders:
         path = folder / SPLIT

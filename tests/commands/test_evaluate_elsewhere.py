@@ -15,7 +15,8 @@ from PIL import Image
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.data import load, training_hashes
 from mobilekd.formats.recipe import DataTable
-from mobilekd.formats.runs import Run, Split, open_run
+from mobilekd.formats.runs import Run, Split, open_run, references, write_run_info
+from mobilekd.inference.predictor import own_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_tree, write_json
 
@@ -86,6 +87,68 @@ def test_its_photographs_among_others_are_left_out(moved: tuple[Path, Path], has
         assert data["left_out"]["overlap_by_name"] == seen
         assert "overlap with training is unknown" in data["left_out"]["reason"]
     assert any(f"{seen} photographs (" in note for note in data["notes"])
+
+
+def test_photographs_that_were_saved_again_are_not_called_unseen(
+    moved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resized, they have other pixels, and only class and name are as in training."""
+    folder, now = moved
+    for path in now.rglob("*.png"):
+        Image.open(path).resize((30, 30)).save(path.with_suffix(".jpg"))
+        path.unlink()
+    split = parts(open_run(folder))
+    seen = len(split.train) + len(split.validation)
+    (folder / "split.json").unlink()  # as for an artifact, which carries hashes alone
+    now = now.rename(now.with_name("resized"))
+    data = evaluate(folder, data=DataTable(kind="folder", root=str(now)))["data"]
+    assert (data["left_out"]["overlap"], data["left_out"]["called_alike"]) == (0, seen)
+    assert data["leaky"] is None
+    assert "so overlap with training is unknown" in capsys.readouterr().err
+
+
+def test_the_split_of_another_run_of_the_name_is_not_taken(
+    trained: tuple[Run, Path], tmp_path: Path
+) -> None:
+    run, _ = trained
+    path = tmp_path / "runs" / "tiny" / "split.json"
+    path.parent.mkdir(parents=True)
+    split = parts(run)
+    write_json(path, split.model_dump(mode="json"))
+    assert own_split(path, run.info.split_hash) == split
+    other = split.model_copy(update={"train": split.test, "test": split.train})
+    write_json(path, other.model_dump(mode="json"))
+    assert own_split(path, run.info.split_hash) is None
+
+
+def test_a_reference_knows_its_photographs_without_their_list(
+    moved: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Its split is made again; changed photographs of equal size are told by the pixels that its
+    record kept.
+    """
+    folder, now = moved
+    split = parts(open_run(folder))
+    info = open_run(folder).info.model_copy(update={"pixels": split.pixels})
+    (folder / "split.json").unlink()
+    write_run_info(folder, info)
+    assert evaluate(folder, root=now)["data"]["role"] == "test"
+    name = now / f"{split.test[0]}.png"
+    size = name.stat().st_size
+    pixels = np.asarray(Image.open(name))[::-1]
+    Image.fromarray(np.ascontiguousarray(pixels)).save(name)
+    raw = name.read_bytes()
+    if len(raw) < size:
+        name.write_bytes(raw + bytes(size - len(raw)))
+    assert name.stat().st_size == size
+    assert evaluate(folder, root=now)["data"]["role"] == "all"
+
+
+def test_every_shipped_student_keeps_what_its_photographs_show() -> None:
+    for name in references():
+        run = open_run(f"reference:{name}")
+        assert set(run.info.pixels) == {"train", "validation", "test"}
+        assert run.info.files["student.safetensors"]
 
 
 def test_where_nothing_is_known_it_never_says_that_nothing_leaks(moved: tuple[Path, Path]) -> None:

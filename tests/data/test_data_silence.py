@@ -2,6 +2,8 @@
 the data set's notes for every result.
 """
 
+import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from fixtures.data import (
     HAM_HEADER,
     ham_rows,
+    isic_rows,
     make_folder,
     make_ham,
     make_isic,
@@ -64,6 +67,50 @@ def test_a_table_may_spell_photographs_as_people_do(tmp_path: Path, written: str
         assert dataset.lesions[4] == "L9", "a hyphen and an underscore are one separator"
 
 
+@pytest.mark.parametrize(
+    ("header", "comma"),
+    [
+        ("Image,Lesion_ID", ","),
+        ("isic_id,lesion", ","),
+        ("filename;lesion_id", ";"),
+        ("IMAGE_NAME\tlesionid", "\t"),
+    ],
+)
+def test_a_table_may_call_its_columns_as_people_do(tmp_path: Path, header: str, comma: str) -> None:
+    make_folder(tmp_path / "photographs")
+    lines = [header, *(f"benign/IMG_{n}{comma}L{n // 2}" for n in range(4))]
+    (tmp_path / "lesions.csv").write_text("\n".join(lines) + "\n")
+    dataset = load_folder(tmp_path / "photographs", metadata=str(tmp_path / "lesions.csv"))
+    assert dataset.lesions[:4] == ("L0", "L0", "L1", "L1")
+
+
+def test_rows_that_contradict_each_other_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path / "photographs")
+    rows = [
+        ["benign/IMG_0", "L1", "50"],
+        ["benign/IMG_0", "L1", "70"],
+        ["malignant/IMG_0", "L1", ""],
+    ]
+    write_csv(tmp_path / "lesions.csv", ("image", "lesion_id", "age"), rows)
+    dataset = load_folder(tmp_path / "photographs", metadata=str(tmp_path / "lesions.csv"))
+    assert dataset.metadata["age"][0] == 50.0
+    told = "1 photograph (benign/IMG_0) in several rows with different age, sex or site"
+    assert said(dataset, told, capsys)
+    assert any("1 lesion (L1) with photographs of more than one class" in x for x in dataset.notes)
+
+
+def test_one_lesion_of_most_photographs_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path / "photographs")
+    rows = [[f"{key}/IMG_{n}", "0"] for key in ("benign", "malignant") for n in range(3)]
+    write_csv(tmp_path / "lesions.csv", ("image", "lesion_id"), rows)
+    dataset = load_folder(tmp_path / "photographs", metadata=str(tmp_path / "lesions.csv"))
+    assert said(dataset, "lesion 0 has 6 of 8 photographs", capsys)
+
+
 def test_a_table_that_names_no_photograph_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path / "photographs")
     write_csv(tmp_path / "lesions.csv", ("image", "lesion_id"), [["a", "L1"], ["b", "L1"]])
@@ -106,7 +153,21 @@ def test_a_base_name_of_two_photographs_is_refused(tmp_path: Path) -> None:
         load_folder(tmp_path / "photographs", metadata=str(tmp_path / "lesions.csv"))
 
 
-NOTHING = ["nan", "NA", "none", "Unknown", "", "n/a", "null"]
+NOTHING = [
+    "nan",
+    "NA",
+    "none",
+    "Unknown",
+    "",
+    "n/a",
+    "null",
+    "-",
+    "?",
+    "#N/A",
+    "<NA>",
+    "N.A.",
+    "-1",
+]
 
 
 @pytest.mark.parametrize("cell", NOTHING)
@@ -142,7 +203,29 @@ def test_what_is_no_photograph_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert said(dataset, "3 files (c.dng, d.mp4, e) left out", capsys)
     (tmp_path / "benign" / "f.dng").write_bytes(b"raw")
     extra = load_unlabelled(tmp_path)
-    assert said(extra, "3 files (c.dng, d.mp4, f.dng) left out", capsys)
+    assert said(extra, "4 files (c.dng, d.mp4, e, f.dng) left out", capsys)
+
+
+def test_what_only_looks_like_a_photograph_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path)
+    (tmp_path / "benign" / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "benign" / "pipe.png")
+    (tmp_path / "IMG_9").write_bytes((tmp_path / "benign" / "IMG_0.png").read_bytes())
+    (tmp_path / "empty").mkdir()
+    dataset = load_folder(tmp_path)
+    assert said(dataset, "2 files (folder.jpg, pipe.png) left out", capsys)
+    assert any("1 file (IMG_9) left out" in note for note in dataset.notes)
+    assert any("1 class (empty) without any photograph" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("link", ["vasc", "benign/IMG_9.dng", "benign/IMG_9.jpg"])
+def test_a_link_to_nothing_is_refused_whatever_it_would_be(tmp_path: Path, link: str) -> None:
+    make_folder(tmp_path)
+    (tmp_path / link).symlink_to(tmp_path / "moved-away")
+    with pytest.raises(UserError, match=rf"1 link \({Path(link).name}\) to no file"):
+        load_folder(tmp_path)
 
 
 def test_an_archive_s_own_documents_are_not_told(tmp_path: Path) -> None:
@@ -173,7 +256,13 @@ def test_names_are_kept_in_one_unicode_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "how"),
-    [("Melanoma", "melanoma", "case"), ("é", unicodedata.normalize("NFD", "é"), "Unicode")],
+    [
+        ("Melanoma", "melanoma", "case"),
+        ("é", unicodedata.normalize("NFD", "é"), "Unicode"),
+        ("mel", "mel ", "blanks"),
+        ("mel", "m\u200bel", "blanks"),
+        ("basal cell", "basal\u00a0cell", "blanks"),
+    ],
 )
 def test_classes_that_look_the_same_are_told(
     tmp_path: Path, first: str, second: str, how: str
@@ -181,6 +270,24 @@ def test_classes_that_look_the_same_are_told(
     make_folder(tmp_path, (first, second, "nv"))
     with pytest.raises(UserError, match=f"2 sub-folders .* differ only in .*{how}|in {how}"):
         load_folder(tmp_path)
+
+
+def test_ids_of_lists_are_in_the_same_form(tmp_path: Path) -> None:
+    dataset = load_folder(make_folder(tmp_path / "photographs", ("bénin", "malin")))
+    listed = [unicodedata.normalize("NFD", name) for name in dataset.ids]
+    lists = {"train": listed[:3], "validation": listed[3:5], "test": listed[5:]}
+    (tmp_path / "lists.json").write_text(json.dumps(lists))
+    notes: list[str] = []
+    split = make_split(dataset, SplitTable(by="lists", lists=str(tmp_path / "lists.json")), notes)
+    assert (*split.train, *split.validation, *split.test) == dataset.ids
+    assert "split: 1 class (malin) without a photograph in train" in notes
+
+
+def test_a_class_has_one_place(tmp_path: Path) -> None:
+    dataset = load_folder(make_folder(tmp_path, ("SCC", "nv")))
+    labels = (Label(key="mel", text="melanoma"), Label(key="nv", text="nevus"))
+    with pytest.raises(UserError, match=r"--map scc=mel: scc has another place already"):
+        map_classes(dataset, {"SCC": "nv", "scc": "mel"}, labels)
 
 
 # Copies
@@ -206,6 +313,18 @@ def test_copies_are_one_lesion(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert role_of[f"benign/COPY_{n}"] == role_of[f"benign/IMG_{n}"]
     assert said(experiment.dataset, "10 photographs (benign/IMG_0, ", capsys)
     assert experiment.dataset.hash == load(recipe.data).hash, "the data are the same"
+
+
+def test_copies_under_a_split_by_photograph_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path, each=20)
+    Image.open(root / "benign" / "IMG_0.png").save(root / "benign" / "COPY.bmp")
+    table = DataTable(kind="folder", root=str(root))
+    split = SplitTable(validation=0.2, test=0.3, by="photograph")
+    experiment = prepared(Recipe(name="copies", data=table, split=split))
+    assert said(experiment.dataset, "so its results are leaky", capsys)
+    assert not any("count as one lesion" in note for note in experiment.dataset.notes)
 
 
 def test_copies_join_their_lesions(tmp_path: Path) -> None:
@@ -310,6 +429,46 @@ def test_a_subset_s_table_leaves_the_other_photographs_out(
     assert said(dataset, "3 photographs (ISIC_0000000_downsampled, ISIC_0000001, ", capsys)
     with pytest.raises(UserError, match=r"3 photographs .* without a label"):
         load(table)
+
+
+@pytest.mark.parametrize("kind", ["isic", "ham10000"])
+def test_a_subset_of_the_photographs_leaves_the_other_labels_out(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = {"isic": make_isic, "ham10000": make_ham}[kind](tmp_path)
+    whole = load(DataTable(kind=kind, root=str(root)))
+    for path in whole.paths[:3] if whole.paths else ():
+        path.unlink()
+    dataset = load(DataTable(kind=kind, root=str(root)), part=True)
+    assert dataset.ids == whole.ids[3:]
+    assert said(dataset, f"3 labels ({', '.join(whole.ids[:3])}) without a photograph", capsys)
+    with pytest.raises(UserError, match=r"3 labels .* without a photograph; add"):
+        load(DataTable(kind=kind, root=str(root)))
+
+
+@pytest.mark.parametrize("spelled", ["{}.jpg", "images/{}.JPG", "images\\{}"])
+def test_labels_may_spell_photographs_as_people_do(tmp_path: Path, spelled: str) -> None:
+    ham, isic = ham_rows(), isic_rows()
+    for row in ham:
+        row[1] = spelled.format(row[1])
+    for row in isic:
+        row[0] = spelled.format(row[0])
+    for kind, root, plain in (
+        ("ham10000", make_ham(tmp_path / "ham", ham), make_ham(tmp_path / "ham0")),
+        ("isic", make_isic(tmp_path / "isic", isic), make_isic(tmp_path / "isic0")),
+    ):
+        one, other = (load(DataTable(kind=kind, root=str(place))) for place in (root, plain))
+        assert (one.ids, one.lesions, one.hash) == (other.ids, other.lesions, other.hash)
+
+
+def test_a_photograph_and_its_reduced_copy_are_two(tmp_path: Path) -> None:
+    """One row means one of them; the other has none."""
+    folder = make_isic(tmp_path) / "ISIC_2019_Training_Input"
+    photograph(folder / "ISIC_0000001_downsampled.jpg", 99)
+    with pytest.raises(
+        UserError, match=r"1 photograph \(ISIC_0000001_downsampled\) without a label"
+    ):
+        load(DataTable(kind="isic", root=str(tmp_path)))
 
 
 def test_the_2019_test_layout_has_no_lesion_ids(
