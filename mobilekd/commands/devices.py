@@ -2,6 +2,7 @@
 remedy.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mobilekd.runners import android_state
@@ -66,7 +67,8 @@ def _phones() -> list[DeviceStatus]:
             " how)"
         )
         return [DeviceStatus("adb", False, advice, "a phone")]
-    return [_phone(item.serial, item.state) for item in known]
+    with ThreadPoolExecutor(len(known)) as pool:  # one that hangs does not make the others wait
+        return list(pool.map(lambda item: _phone(item.serial, item.state), known))
 
 
 def _phone(serial: str, state: str) -> DeviceStatus:
@@ -85,9 +87,7 @@ def _phone(serial: str, state: str) -> DeviceStatus:
         " (emulated)" if about.emulated else ""
     )
     trouble = android_state.problem(android_state.properties(text))
-    return DeviceStatus(
-        f"adb:{serial}", trouble is None, trouble or "", name, latency=not about.emulated
-    )
+    return DeviceStatus(device, trouble is None, trouble or "", name, latency=not about.emulated)
 
 
 def _emulated() -> list[DeviceStatus]:

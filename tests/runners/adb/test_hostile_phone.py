@@ -110,6 +110,28 @@ def test_a_serial_with_control_characters_is_escaped_where_it_is_named(tmp_path,
         assert status.problem.isprintable()
 
 
+def test_a_working_phone_s_serial_is_escaped_and_hanging_phones_hang_together(
+    tmp_path, monkeypatch
+):
+    """Each shell waits for the others: one after the other none would ever answer."""
+    serials = ("a\x1b[2Jb", "second", "third")
+    listing = "List of devices attached\n" + "".join(f"{one}\tdevice\n" for one in serials)
+    (tmp_path / "listing").write_text(listing)
+    (tmp_path / "asked").mkdir()
+    answer = "[ro.product.cpu.abilist]: [arm64-v8a]"
+    script = f"""[ $1 = devices ] && exec cat {tmp_path}/listing
+touch {tmp_path}/asked/$$
+while [ $(ls {tmp_path}/asked | wc -l) -lt 3 ]; do sleep 0.1; done
+echo "{answer}"
+for last; do :; done
+echo "$(echo "$last" | grep -o 'mobilekd-end-[0-9a-f]*') 0\""""
+    stand_in(tmp_path, monkeypatch, script)
+    monkeypatch.setattr(adb_client, "QUICK", 60.0)
+    states = {one.device: one for one in devices() if one.device.startswith("adb:")}
+    assert set(states) == {"adb:a\\x1b[2Jb", "adb:second", "adb:third"}
+    assert all(one.usable for one in states.values()), states
+
+
 STATES = {
     "numbers without end": "## battery\n  level: " + "9" * 5000 + "\n  scale: 100\n",
     "a scale of nothing": "## battery\n  level: 5\n  scale: 0\n",
