@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 import mobilekd
 from mobilekd.commands.evaluate import evaluate
-from mobilekd.formats.runs import open_run
+from mobilekd.formats.document import read_document
+from mobilekd.formats.runs import SPLIT, RunInfo, open_run, read_split, write_run_info
 from mobilekd.lowering.freeze import freeze_quantisation
-from mobilekd.support.files import new_folder, read_json, write_json, write_text
+from mobilekd.support.files import new_folder, write_json, write_text
 
 SHIPPED = (
     "run.json",
@@ -79,12 +80,14 @@ def make_reference(
         if not all(torch.isfinite(value).all() for value in halves.values()):
             raise SystemExit(f"{source}: a weight does not fit float16")
         save_file(halves, folder / "student.safetensors")
-        # a reference is checked with the wheel that it lies in, and its weights are others
-        info = read_json(folder / "run.json", "run")
-        info = {key: value for key, value in info.items() if key not in ("files", "sha256")}
-        write_json(folder / "run.json", {**info, "name": name})
+        info = read_document(folder / "run.json", RunInfo, "run")
+        split = read_split(folder / SPLIT) if (folder / SPLIT).exists() else None
+        pixels = split.pixels if split else info.pixels  # the list of ids does not travel
+        write_run_info(folder, info.model_copy(update={"name": name, "pixels": pixels}))
         document = evaluate(folder, output=folder / "evaluation")
         freeze_quantisation(folder, precisions, overrides=overrides)
+        (folder / SPLIT).unlink(missing_ok=True)
+        write_run_info(folder, read_document(folder / "run.json", RunInfo, "run"))
         run = open_run(folder)
         write_json(folder / "metrics.json", document)
         start = run.recipe.student.weights
