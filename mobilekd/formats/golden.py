@@ -5,12 +5,16 @@ Every consumer (Python, the C++ runner, the apps, Swift) preprocesses them with 
 must meet the arrays.
 """
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from mobilekd.formats.colour import ADOBE_RGB, DISPLAY_P3, Space
 from mobilekd.formats.preprocess import Preprocess
 
 #: EXIF tag 274: how the camera was held.
@@ -69,7 +73,42 @@ def _palette(path: Path, image: Image.Image) -> None:
     image.quantize(64, dither=Image.Dither.NONE).save(path)
 
 
-#: name, width, height, how it is saved
+def _profiled(space: Space) -> Callable[[Path, Image.Image], None]:
+    """The numbers are said to be of ``space``, as iPhones and cameras do."""
+
+    def save(path: Path, image: Image.Image) -> None:
+        image.save(path, quality=92, icc_profile=space.icc())
+
+    return save
+
+
+def _gamma(path: Path, image: Image.Image) -> None:
+    chunks = PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", round(100000 / 1.8)))
+    image.save(path, pnginfo=chunks)
+
+
+def _sixteen_bits(path: Path, image: Image.Image) -> None:
+    """16 bits a channel and a profile; Pillow writes no such PNG."""
+    levels = np.asarray(image).astype(">u2") * 257
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", image.width, image.height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in levels.astype(">u2"))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"iCCP", b"Display P3\0\0" + zlib.compress(DISPLAY_P3.icc()))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+#: name, width, height, how it is saved. A hyphen in the name: colours are converted, where two
+#: decoders may round to neighbouring levels.
 _SET: tuple[tuple[str, int, int, Callable[[Path, Image.Image], None]], ...] = (
     ("00.jpg", 600, 450, _rgb),
     ("01.png", 333, 217, _rgb),
@@ -83,6 +122,10 @@ _SET: tuple[tuple[str, int, int, Callable[[Path, Image.Image], None]], ...] = (
     ("09.png", 1, 1, _rgb),
     ("10.png", 3, 2, _rgb),
     ("11.jpg", 64, 500, _rgb),
+    ("12-display-p3.jpg", 240, 180, _profiled(DISPLAY_P3)),
+    ("13-adobe-rgb.png", 180, 240, _profiled(ADOBE_RGB)),
+    ("14-gamma.png", 160, 120, _gamma),
+    ("15-sixteen-bits.png", 120, 160, _sixteen_bits),
 )
 
 

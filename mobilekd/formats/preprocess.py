@@ -1,10 +1,10 @@
 """One definition of how a photograph becomes the model's input, shared by training, export,
 evaluation, the apps.
 
-decode (EXIF orientation applied, alpha over white, huge photographs subsampled by 2, 4 or 8 while
-decoding) -> centre crop to the model's aspect ratio -> Pillow's antialiased bilinear resize ->
-uint8 RGB, height x width x 3. Mean and standard deviation belong to the exported graph, so what
-leaves here is 0..255.
+decode (EXIF orientation applied, colours as sRGB, alpha over white, huge photographs subsampled by
+2, 4 or 8 while decoding) -> centre crop to the model's aspect ratio -> Pillow's antialiased
+bilinear resize -> uint8 RGB, height x width x 3. Mean and standard deviation belong to the exported
+graph, so what leaves here is 0..255.
 """
 
 import threading
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, JpegImagePlugin
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from mobilekd.formats.colour import profile_of, to_srgb
 from mobilekd.support.errors import UserError
 
 #: Above this many pixels a photograph is subsampled by a power of two while it is decoded (JPEG's
@@ -95,7 +96,7 @@ def subsampling(width: int, height: int) -> int:
 
 
 def open_photograph(path: Path) -> Image.Image:
-    """Decode a photograph upright as RGB, of several frames the first. A missing, broken or
+    """Decode a photograph upright as sRGB, of several frames the first. A missing, broken or
     truncated file is a ``UserError`` that names it.
 
     What a phone makes is read, of 200 million pixels too, JPEG reduced while it is decoded. A
@@ -105,15 +106,17 @@ def open_photograph(path: Path) -> Image.Image:
         with _opened(path) as image:
             _refuse_bomb(image, path.stat().st_size)
             factor = subsampling(*image.size)
+            profile = profile_of(image)
             if isinstance(image, JpegImagePlugin.JpegImageFile):  # MPO of phones is one, too
                 if factor > 1:
                     image.draft("RGB", (-(-image.width // factor), -(-image.height // factor)))
                 image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+                return to_rgb(ImageOps.exif_transpose(image), profile)
             image.load()
             # Reduced in colour: the numbers of a palette, or 16 bits, cannot be averaged.
             upright = ImageOps.exif_transpose(image)
-            return to_rgb(upright) if factor == 1 else to_rgb(upright).reduce(factor)
+            whole = to_rgb(upright, profile)
+            return whole if factor == 1 else whole.reduce(factor)
     except FileNotFoundError:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
@@ -133,8 +136,9 @@ def readable_suffixes() -> frozenset[str]:
     )
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode -> RGB; transparent pixels are laid over white.
+def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
+    """Any Pillow mode -> RGB; transparent pixels are laid over white. With an ICC ``profile`` the
+    numbers become sRGB's first.
 
     Grey levels of more than 8 bits are scaled to 0..255, never cut off. 16-bit integers by their
     full range (65535 is white), as PNG and TIFF define them. Of 32-bit integers and floats no
@@ -143,17 +147,25 @@ def to_rgb(image: Image.Image) -> Image.Image:
     values.
     """
     if image.mode == "RGB":
-        return image
+        return to_srgb(image, profile)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _grey(image)
+        image = _grey(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        grey = image.mode in ("L", "LA")
         rgba = image.convert("RGBA")
+        if profile:
+            colours = rgba.getchannel("R") if grey else rgba.convert("RGB")
+            alpha = rgba.getchannel("A")
+            rgba = to_srgb(colours, profile)
+            rgba.putalpha(alpha)
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+    return to_srgb(image if image.mode in ("L", "CMYK") else image.convert("RGB"), profile)
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or floats -> RGB; see :func:`to_rgb`."""
+    """Grey of 16 or 32 bits or floats -> L, or LA where a level is transparent; see
+    :func:`to_rgb`.
+    """
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all() or (low := values.min(initial=0)) < 0:
         wrong = f"grey levels down to {low:g}" if np.isfinite(values).all() else "NaN or infinity"
@@ -167,9 +179,10 @@ def _grey(image: Image.Image) -> Image.Image:
         if not white:
             raise ValueError(f"grey levels up to {high:g}, of which none is known to be white")
     levels = np.rint(values * (255 / white)).astype(np.uint8)
+    grey = Image.fromarray(levels)
     if isinstance(clear := image.info.get("transparency"), int):
-        levels[values == clear] = 255
-    return Image.fromarray(levels).convert("RGB")
+        grey.putalpha(Image.fromarray(np.where(values == clear, np.uint8(0), np.uint8(255))))
+    return grey
 
 
 #: Pillow's limit is one setting of the whole process, so it is lifted for one opening at a time.

@@ -23,6 +23,8 @@ from mobilekd.android.sources import demo_sources, source_hash
 from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
 from mobilekd.commands.predict import predict
 from mobilekd.data.synthetic import load
+from mobilekd.formats import golden
+from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.cache import kept_folder
 from mobilekd.support.errors import UserError
@@ -252,6 +254,7 @@ def photographs(folder: Path) -> Path:
         [np.asarray(odd), np.linspace(0, 255, 333, dtype=np.uint8)[None].repeat(251, 0)]
     )
     Image.fromarray(alpha).save(folder / "alpha.png")
+    golden.draw(folder, Preprocess())
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.png")
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.jpg")
     Image.new("RGB", (3000, 2), (10, 200, 90)).save(folder / "line.png")

@@ -47,7 +47,7 @@ def test_decode_and_resize_equal_python_to_the_bit(kind, decoded, shots):
         output = decoded / f"{file.name}.u8"
         if file.name in ("truncated.jpg", "truncated.png", "text.jpg", "empty.jpg"):
             assert not output.exists(), f"{file.name} was decoded"
-        elif file.name != "huge.png":
+        elif file.name != "huge.png" and "-" not in file.name:
             found = np.fromfile(output, np.uint8).reshape(HEIGHT, WIDTH, 3)
             np.testing.assert_array_equal(found, preprocess.load(file), err_msg=file.name)
             compared += 1
@@ -60,10 +60,20 @@ def test_sizes_are_python_s(decoded, shots):
         assert tuple(sizes[name]) == open_photograph(shots / name).size, name
 
 
-@pytest.mark.parametrize(("name", "bound"), [("exif8.webp", 2), ("huge.png", 6)])
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("exif8.webp", 2),
+        ("huge.png", 6),
+        ("12-display-p3.jpg", 2),
+        ("13-adobe-rgb.png", 2),
+        ("14-gamma.png", 2),
+        ("15-sixteen-bits.png", 2),
+    ],
+)
 def test_where_decoders_differ_the_difference_is_bounded(name, bound, decoded, shots):
     """WebP has lossy colour conversions of its own; a huge PNG is averaged by Pillow and skipped
-    through by Android.
+    through by Android; conversions to sRGB round to neighbouring levels.
     """
     preprocess = Preprocess(width=WIDTH, height=HEIGHT)
     found = np.fromfile(decoded / f"{name}.u8", np.uint8).reshape(HEIGHT, WIDTH, 3).astype(int)

@@ -21,8 +21,8 @@ public struct Pixels: Equatable {
     /// Above this many pixels a photograph is subsampled by 2, 4 or 8 while it is decoded.
     static let huge = 12_000_000
 
-    /// Decode a photograph upright; transparent pixels are laid over white, the numbers stay in the
-    /// photograph's colour space.
+    /// Decode a photograph upright in sRGB, whatever its own colour space is; transparent pixels are
+    /// laid over white.
     public init(contentsOf url: URL) throws {
         guard let source = CGImageSourceCreateWithURL(url as CFURL, nil),
               let facts = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
@@ -40,19 +40,21 @@ public struct Pixels: Equatable {
         self = stored.upright(orientation: facts[kCGImagePropertyOrientation] as? Int ?? 1)
     }
 
-    /// Drawn in the image's own RGB space, so that no colour management touches the numbers.
+    /// Drawn into sRGB. Core Graphics calls numbers without a profile device RGB, which are sRGB
+    /// here; naming them so keeps them as they are.
     init?(_ image: CGImage) {
-        let own = image.colorSpace.flatMap { $0.model == .rgb ? $0 : nil }
-        guard let space = own ?? CGColorSpace(name: CGColorSpace.sRGB),
-              let context = CGContext(
-                  data: nil, width: image.width, height: image.height, bitsPerComponent: 8,
-                  bytesPerRow: image.width * 4,
-                  space: space, bitmapInfo: CGImageAlphaInfo.noneSkipLast.rawValue)
+        guard let space = CGColorSpace(name: CGColorSpace.sRGB) else { return nil }
+        let device = image.colorSpace == nil || image.colorSpace == CGColorSpaceCreateDeviceRGB()
+        let named = device ? image.copy(colorSpace: space) ?? image : image
+        guard let context = CGContext(
+            data: nil, width: image.width, height: image.height, bitsPerComponent: 8,
+            bytesPerRow: image.width * 4,
+            space: space, bitmapInfo: CGImageAlphaInfo.noneSkipLast.rawValue)
         else { return nil }
         let all = CGRect(x: 0, y: 0, width: image.width, height: image.height)
         context.setFillColor(red: 1, green: 1, blue: 1, alpha: 1)
         context.fill(all)
-        context.draw(image, in: all)
+        context.draw(named, in: all)
         guard let data = context.data else { return nil }
         let bytes = data.bindMemory(to: UInt8.self, capacity: image.width * image.height * 4)
         var rgb = [UInt8](repeating: 0, count: image.width * image.height * 3)

@@ -65,9 +65,10 @@ final class GoldenTests: XCTestCase {
             let found = preprocess.apply(photograph)
             let expected = picture(number, index, inputs)
             let apart = zip(found.rgb, expected.rgb).map { abs(Int($0) - Int($1)) }.max() ?? 0
-            // JPEG decoders may differ by a few levels before the resize averages them; PNG leaves
-            // no room
-            XCTAssertLessThanOrEqual(apart, name.hasSuffix(".png") ? 0 : 4, name)
+            // JPEG decoders may differ by a few levels before the resize averages them, and so may
+            // conversions to sRGB (a hyphen in the name); any other PNG leaves no room
+            let exact = name.hasSuffix(".png") && !name.contains("-")
+            XCTAssertLessThanOrEqual(apart, exact ? 0 : 4, name)
         }
     }
 }

@@ -2,6 +2,7 @@ package org.mobilekd.demo.photograph
 
 import android.graphics.Bitmap
 import android.graphics.BitmapFactory
+import android.graphics.ColorSpace
 import android.graphics.Matrix
 import java.io.Closeable
 import java.io.File
@@ -14,7 +15,7 @@ class TooLittleMemory : Exception()
 
 /** The one class that touches Android's decoder. */
 object PhotographDecoder {
-    /** Decode upright, in the file's own colours, subsampled where huge. */
+    /** Decode upright, in sRGB whatever the file's own space is, subsampled where huge. */
     fun open(file: File): DecodedPhotograph {
         val stored = bounds(file)
         if (truncated(file)) throw NotAPhotograph()
@@ -58,6 +59,7 @@ object PhotographDecoder {
                 inScaled = false
                 inPremultiplied = premultiplied
                 inPreferredConfig = Bitmap.Config.ARGB_8888
+                inPreferredColorSpace = ColorSpace.get(ColorSpace.Named.SRGB)
             }
         try {
             return BitmapFactory.decodeFile(file.path, options) ?: throw NotAPhotograph()
