@@ -6,7 +6,9 @@ fitted on validation; a run folder.
 """
 
 import shlex
+import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from mobilekd.data import training_hashes
 from mobilekd.formats.recipe import (
     EnsembleTable,
     LossTable,
+    PretrainTable,
     Recipe,
     changed_code,
     same_but_for_places,
@@ -42,6 +45,10 @@ from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
 from mobilekd.training.state import CHECKPOINT, identity_before_places_were_left_out
+
+
+#: Where a run's pretraining keeps its checkpoint until the run is whole.
+PRETRAINING = ".pretraining"
 
 
 def distill(
@@ -69,6 +76,7 @@ def distill(
                 recipe.augment,
                 recipe.seed,
                 *folders,
+                unlabelled=recipe.unlabelled_photographs,
             )
             trials = [
                 _ready(one, experiment, runs, world, resume=resume, is_control=one is not recipe)
@@ -80,6 +88,7 @@ def distill(
         if world.leader:  # an earlier call may have been killed before it came to this
             for one in wanted:
                 (runs / one.name / CHECKPOINT).unlink(missing_ok=True)
+                shutil.rmtree(runs / one.name / PRETRAINING, ignore_errors=True)
         # its control was left out before, and is there now
         if len(wanted) > 1 and run.info.control is None and world.leader:
             write_run_info(run.folder, run.info.model_copy(update={"control": wanted[0].name}))
@@ -95,6 +104,11 @@ def _check(recipe: Recipe, runs: Path) -> None:
                 f"{recipe.name}: the loss {table.name} needs a teacher and the recipe has none; add"
                 " [[teachers]] or drop the loss"
             )
+    if recipe.pretrain.epochs and recipe.pretrain.teacher >= len(recipe.teachers):
+        raise UserError(
+            f"{recipe.name}: pretrain.teacher is {recipe.pretrain.teacher} and the recipe has"
+            f" {len(recipe.teachers)} teachers, counted from 0; pretraining needs one of them"
+        )
     check_student(recipe.student)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
@@ -115,6 +129,7 @@ def control_of(recipe: Recipe) -> Recipe:
             "title": f"{recipe.title or recipe.name}: control",
             "teachers": (),
             "ensemble": EnsembleTable(),
+            "pretrain": PretrainTable(),
             "losses": (supervised.model_copy(update={"weight": 1.0, "schedule": "constant"}),),
         }
     )
@@ -139,7 +154,8 @@ def _finished(recipe: Recipe, folder: Path, *, resume: bool) -> bool:
                 " (--set name=...)"
             )
         return False
-    if (folder / CHECKPOINT).exists() and not resume:
+    begun = (folder / CHECKPOINT).exists() or (folder / PRETRAINING / CHECKPOINT).exists()
+    if begun and not resume:
         raise UserError(
             f"{folder}: holds an unfinished run; go on with --resume, or remove the folder to start"
             " again"
@@ -179,12 +195,20 @@ def _ready(
         student=student,
         teacher=ensemble.network if ensemble else None,
         preprocess=experiment.preprocess,
+        teacher_preprocess=ensemble.members[0].preprocess if ensemble else None,
         classes=experiment.classes,
         mixed=recipe.train.mixup > 0,
         **imbalance(recipe.train, experiment.training_targets, experiment.classes),
     )
     parts = (recipe.student, recipe.ensemble, *recipe.teachers, *recipe.losses)
+    learnt_to_see = (recipe.pretrain,) if recipe.pretrain.epochs else ()
     weights = ensemble.weights if ensemble else ()
+    starting = weights_hash(recipe.student.weights)
+    pretraining = None
+    if recipe.pretrain.epochs and ensemble:
+        pretraining = _pretraining(
+            recipe, experiment, ensemble, student, folder, world, (*weights, starting)
+        )
     trainer = Trainer(
         student,
         objective,
@@ -196,7 +220,7 @@ def _ready(
         world=world,
         what=recipe.name,
         identity=experiment.identity(
-            "train", recipe.train, *parts, also=(*weights, weights_hash(recipe.student.weights))
+            "train", recipe.train, *parts, *learnt_to_see, also=(*weights, starting)
         ),
         earlier_identity=identity_before_places_were_left_out(
             recipe,
@@ -216,7 +240,46 @@ def _ready(
         )
     if resume and not done:
         trainer.restore()
-    return Trial(recipe, folder, is_control, experiment, ensemble, trainer, done)
+        if pretraining and not trainer.epoch:
+            pretraining.restore()
+    return Trial(recipe, folder, is_control, experiment, ensemble, pretraining, trainer, done)
+
+
+def _pretraining(
+    recipe: Recipe,
+    experiment: Experiment,
+    ensemble: TeacherEnsemble,
+    student: nn.Module,
+    folder: Path,
+    world: World,
+    weights: Sequence[str | None],
+) -> Trainer:
+    """What brings the student's embedding to a teacher's before the task."""
+    table = recipe.pretrain
+    check_batch("pretrain", table, len(experiment.split.train), world.size)
+    objective = Objective(
+        (table.loss(),),
+        student=student,
+        teacher=ensemble.network_of(table.teacher),
+        preprocess=experiment.preprocess,
+        teacher_preprocess=ensemble.members[table.teacher].preprocess,
+        classes=experiment.classes,
+    )
+    return Trainer(
+        student,
+        objective,
+        table,
+        experiment.views,
+        classes=experiment.classes,
+        seed=recipe.seed,
+        folder=folder / PRETRAINING,
+        world=world,
+        what=f"{recipe.name}, learning to see",
+        identity=experiment.identity(
+            "pretrain", table, recipe.student, *recipe.teachers, also=weights
+        ),
+        view_seed=experiment.view_seed(table),
+    )
 
 
 @dataclass(frozen=True)
@@ -228,6 +291,7 @@ class Trial:
     is_control: bool
     experiment: Experiment
     ensemble: TeacherEnsemble | None
+    pretraining: Trainer | None
     trainer: Trainer
     done: bool  # finished before, from the same photographs in another place
 
@@ -246,7 +310,13 @@ class Trial:
             if ensemble and trainer.objective.needs_teacher
             else None
         )
-        student = trainer.fit(experiment.training_images, experiment.validation, feed)
+        if self.pretraining and ensemble and not trainer.epoch:
+            feed_inside = ensemble.feed(self.pretraining.objective, self.recipe.pretrain.teacher)
+            self.pretraining.fit(experiment.training_images, None, feed_inside)
+            trainer.begin_again()
+        # only a teacher knows what to say of a photograph without a label
+        images = experiment.training_images if feed else experiment.labelled_images
+        student = trainer.fit(images, experiment.validation, feed)
         if trainer.world.leader:
             self._finish(student, control)
         trainer.world.barrier()
@@ -305,4 +375,5 @@ class Trial:
         )
         write_run_info(folder, info)
         (folder / CHECKPOINT).unlink(missing_ok=True)
+        shutil.rmtree(folder / PRETRAINING, ignore_errors=True)
         say(f"{folder}: finished, {info.parameters:,} parameters, {info.seconds:.0f} s of training")

@@ -28,7 +28,12 @@ from mobilekd.support.files import new_folder, sha256_file, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
-from mobilekd.teachers.network import build_teacher, check_teacher, save_teacher
+from mobilekd.teachers.network import (
+    build_teacher,
+    check_teacher,
+    save_teacher,
+    teacher_preprocess,
+)
 from mobilekd.teachers.shape_check import check_output_shape
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Trainer
@@ -36,6 +41,7 @@ from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
 from mobilekd.training.state import identity_before_places_were_left_out
+from mobilekd.training.views import Views
 
 
 def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) -> list[Path]:
@@ -86,8 +92,13 @@ class _TeacherTraining:
         self.run_folder = runs_folder
         self.folder = runs_folder / "teachers" / str(index)
         self.work = self.folder.with_name(f".{index}.training")
+        self.preprocess = teacher_preprocess(self.table, experiment.preprocess)
         self.identity = experiment.identity(
-            "teach", recipe.teach, self.table, also=(weights_hash(self.table.weights),)
+            "teach",
+            recipe.teach,
+            self.table,
+            also=(weights_hash(self.table.weights),),
+            preprocess=self.preprocess,
         )
         self.earlier_identity = identity_before_places_were_left_out(
             recipe, "teach", experiment.split.hash(), experiment.unlabelled_hash, self.table
@@ -119,7 +130,7 @@ class _TeacherTraining:
         model = build_teacher(self.table, experiment.classes)
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
             check_batch("teach", train, len(experiment.split.train), self.world.size)
-        check_output_shape(model, self.table, self.index, experiment.classes, experiment.preprocess)
+        check_output_shape(model, self.table, self.index, experiment.classes, self.preprocess)
         smoothing = {"label_smoothing": train.label_smoothing}
         objective = Objective(
             (LossTable(name="cross_entropy", options=smoothing),),
@@ -130,7 +141,7 @@ class _TeacherTraining:
             model,
             objective,
             train,
-            experiment.views,
+            Views(experiment.augment, self.preprocess),
             classes=experiment.classes,
             seed=self.recipe.seed + self.index,
             folder=self.work,
@@ -147,7 +158,8 @@ class _TeacherTraining:
         """Train to the end and write the teacher's folder."""
         experiment = self.experiment
         experiment.keep_split(self.run_folder)
-        model = self.trainer.fit(experiment.training_images, experiment.validation, None)
+        images = experiment.images(self.preprocess)
+        model = self.trainer.fit(images, experiment.validation_of(self.preprocess), None)
         if self.world.leader:
             self._keep(model)
         self.world.barrier()
@@ -156,11 +168,10 @@ class _TeacherTraining:
         """Write the folder whole: weights, and what validation says of them."""
         experiment, trainer = self.experiment, self.trainer
         split, dataset = experiment.split, experiment.dataset
-        logits = predict_logits(
-            model, experiment.views, experiment.validation.inputs, trainer.world.device
-        )
+        validation = experiment.validation_of(self.preprocess)
+        logits = predict_logits(model, trainer.views, validation.inputs, trainer.world.device)
         scores = metrics(
-            experiment.validation.targets,
+            validation.targets,
             softmax(logits),
             tuple(dataset.lesions[row] for row in dataset.rows(experiment.validation_ids)),
             dataset.classes,
@@ -172,7 +183,7 @@ class _TeacherTraining:
                 model=self.table.model,
                 options=self.table.options,
                 labels=dataset.classes,
-                preprocess=experiment.preprocess.to_dict(),
+                preprocess=self.preprocess.to_dict(),
                 split_hash=split.hash(),
                 split_by=split.by,
                 data_hash=dataset.hash,

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from mobilekd.data.copies import join_copies
 from mobilekd.data.dataset import Dataset
-from mobilekd.data.decode import check_photographs, inputs
+from mobilekd.data.decode import check_photographs, inputs, photograph_sizes
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes
@@ -30,6 +30,7 @@ __all__ = [
     "map_classes",
     "overlap_hashes",
     "overlapping",
+    "photograph_sizes",
     "training_hashes",
     "with_pixels",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mobilekd.formats.artifact import Label
-from mobilekd.formats.preprocess import open_photograph
+from mobilekd.formats.preprocess import open_photograph, photograph_size
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
@@ -64,6 +64,10 @@ class Dataset:
         if self.draw is None:
             raise ValueError("a data set needs paths or a generator")
         return self.draw(i)
+
+    def size(self, i: int) -> tuple[int, int]:
+        """(width, height) in pixels of photograph ``i``, without decoding it."""
+        return photograph_size(self.paths[i]) if self.paths is not None else self.photograph(i).size
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
         """Positions of ``ids``, int64, in their order; ``UserError`` with the first of those that

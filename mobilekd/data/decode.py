@@ -10,18 +10,34 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from mobilekd.data.dataset import Dataset, some
-from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import track
 
 
-def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.ndarray:
-    """Model inputs of ``ids``: uint8 ``[N, 3, H, W]``; one ``UserError`` names every photograph
-    that is broken.
+class Policy(Protocol):
+    """How a photograph is brought to one size: a model's preprocessing, or training's storage."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """Upright RGB image -> uint8 ``[height, width, 3]``."""
+
+
+def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Policy) -> np.ndarray:
+    """Photographs ``ids`` as ``preprocess`` makes them: uint8 ``[N, 3, H, W]``; one ``UserError``
+    names every photograph that is broken.
     """
     rows = dataset.rows(ids)
     out = np.empty((len(rows), 3, preprocess.height, preprocess.width), dtype=np.uint8)
@@ -31,6 +47,20 @@ def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Preprocess) -> np.n
 
     _in_parallel(dataset, rows, one, "reading photographs")
     return out
+
+
+def photograph_sizes(dataset: Dataset, ids: Sequence[str]) -> list[tuple[int, int]]:
+    """(width, height) in pixels of ``ids``, from the files' headers; one ``UserError`` names every
+    photograph that has none.
+    """
+    rows = dataset.rows(ids)
+    sizes = [(0, 0)] * len(rows)
+
+    def one(n: int, i: int) -> None:
+        sizes[n] = dataset.size(i)
+
+    _in_parallel(dataset, rows, one, "reading sizes")
+    return sizes
 
 
 def check_photographs(dataset: Dataset) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -121,6 +121,23 @@ def open_photograph(path: Path) -> Image.Image:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable photograph ({error}){_remedy(path)}") from None
+
+
+def photograph_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of a photograph as :func:`open_photograph` gives it, from the
+    file's header alone; a missing file, or one without a header, is a ``UserError``.
+    """
+    try:
+        with _opened(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such photograph; check the path") from None
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable photograph ({error}){_remedy(path)}") from None
+    factor = subsampling(width, height)
+    width, height = -(-width // factor), -(-height // factor)
+    return (height, width) if turned else (width, height)
 
 
 @cache

@@ -86,6 +86,27 @@ class DataTable(Document):
     seed: Seed = Field(0, description="synthetic: the generator's seed")
 
 
+class UnlabelledTable(Document):
+    """Photographs that nobody labelled. A teacher answers them, and the student learns from its
+    answers; a control, which has no teacher, does not see them.
+    """
+
+    folders: tuple[Place, ...] = Field(
+        (), description="folders of photographs, sub-folders included"
+    )
+    share: float = Field(
+        0.0,
+        strict=True,
+        ge=0,
+        lt=1,
+        description="their share of each epoch's draws; 0 leaves it to their number",
+    )
+
+
+#: No unlabelled photographs.
+ALL_LABELLED = UnlabelledTable()
+
+
 class SplitTable(Document):
     """Who trains, who chooses, who judges. ``photograph`` leaks lesions and is labelled so wherever
     it is shown.
@@ -129,7 +150,7 @@ class PreprocessTable(Document):
 
 class AugmentTable(Document):
     """How a view of a photograph is drawn: flips always, then a similarity warp and a colour
-    change.
+    change; then what other clinics' photographs have, each 0 (off) unless asked for.
     """
 
     rotation: float = Field(
@@ -145,6 +166,20 @@ class AugmentTable(Document):
         0.15, description="distance of each pixel to its grey, times 1 - this to 1 + this"
     )
     hue: Fraction = Field(0.02, description="rotation in the colour plane as a share of the circle")
+    aspect: Fraction = Field(0.0, description="squashed or stretched by up to 1 + aspect")
+    white_balance: Fraction = Field(
+        0.0, description="gain of each colour between 1 / (1 + white_balance) and 1 + white_balance"
+    )
+    gamma: Fraction = Field(0.0, description="exponent between 1 / (1 + gamma) and 1 + gamma")
+    blur: Fraction = Field(0.0, description="share of the views that are blurred")
+    resolution: Fraction = Field(
+        0.0, description="share of the views reduced to a half to a quarter and enlarged again"
+    )
+    jpeg: Fraction = Field(
+        0.0, description="share of the views compressed as JPEG, quality 20 to 80"
+    )
+    hair: Fraction = Field(0.0, description="share of the views with dark hairs drawn over them")
+    vignette: Fraction = Field(0.0, description="share of the views in a dermoscope's black rim")
 
 
 class TrainTable(Document):
@@ -228,6 +263,27 @@ class OwnCode(Document):
         return document
 
 
+class PretrainTable(TrainTable):
+    """Learning to see before learning the task: the student's embedding follows a teacher's on
+    every training photograph, labelled or not; then ``[train]`` begins from there.
+    """
+
+    epochs: int = Field(
+        0, strict=True, ge=0, lt=2**31, description="passes over the photographs; 0 leaves it out"
+    )
+    teacher: int = Field(0, strict=True, ge=0, lt=2**31, description="whose embedding, by position")
+    student_layer: str = Field("act2", description="the student's embedding: a layer by name")
+    teacher_layer: str = Field(
+        "global_pool", description="the teacher's embedding: a layer by name"
+    )
+
+    def loss(self) -> "LossTable":
+        """The one term of its objective."""
+        return LossTable(
+            name="embedding", student_layer=self.student_layer, teacher_layer=self.teacher_layer
+        )
+
+
 class TeacherTable(Document):
     """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
     recipe's split.
@@ -244,6 +300,20 @@ class TeacherTable(Document):
     trained: Place | None = Field(
         None, description="a folder written by teach, instead of training here"
     )
+    width: Pixels | None = Field(
+        None, description="its own input width in pixels; the student's where it is not given"
+    )
+    height: Pixels | None = Field(
+        None, description="its own input height in pixels; the student's where it is not given"
+    )
+    mean: tuple[float, float, float] | None = Field(
+        None,
+        description=(
+            "its own normalisation; where it is not given that of its weights from the hub, else"
+            " the student's"
+        ),
+    )
+    std: tuple[Scale, Scale, Scale] | None = Field(None, description="likewise")
 
 
 class StudentTable(Document):
@@ -380,6 +450,9 @@ class Recipe(Document):
     cost: str = Field("", description="what a run cost, measured: time, machine, date")
     seed: Seed = Field(0, description="of weights, order and views; another seed, another run")
     data: DataTable = Field(description="where the photographs are")
+    unlabelled: UnlabelledTable = Field(
+        ALL_LABELLED, description="photographs without labels, for teachers to answer"
+    )
     split: SplitTable = Field(SplitTable(), description="who trains, who chooses, who judges")
     preprocess: PreprocessTable = Field(PreprocessTable(), description="the model's input")
     augment: AugmentTable = Field(
@@ -394,6 +467,9 @@ class Recipe(Document):
     )
     losses: tuple[LossTable, ...] = Field(
         (LossTable(name="cross_entropy"),), description="what the student minimises: a sum"
+    )
+    pretrain: PretrainTable = Field(
+        PretrainTable(), description="how the student learns to see before it learns the task"
     )
     train: TrainTable = Field(TrainTable(), description="the student's training, and its control's")
     teach: TrainTable = Field(TrainTable(), description="the teachers' training")
@@ -412,6 +488,14 @@ class Recipe(Document):
             )
         return self
 
+    @property
+    def unlabelled_photographs(self) -> UnlabelledTable:
+        """``[unlabelled]``, with the folder that ``data.unlabelled`` names in front."""
+        if self.data.unlabelled is None:
+            return self.unlabelled
+        folders = (self.data.unlabelled, *self.unlabelled.folders)
+        return self.unlabelled.model_copy(update={"folders": folders})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form, complete and resolved."""
         return self.model_dump(mode="json")
@@ -423,17 +507,31 @@ class Recipe(Document):
 
 #: Keys that say where something lies or what it is called, not what it is; elsewhere the same
 #: content gives the same result. Hashes of content stand in for them.
-PLACES = frozenset({"root", "labels", "metadata", "unlabelled", "lists", "trained"})
+PLACES = frozenset({"root", "labels", "metadata", "unlabelled", "folders", "lists", "trained"})
 NAMES = frozenset({"name", "title", "cost", "smoke"})
 #: Keys that change how fast a result comes, not what it is.
 RESOURCES = frozenset({"threads"})
 
 
+#: Keys that came after the first runs, by table. At their defaults they change nothing, so they
+#: count only where they are used, and older runs, teachers and caches keep their identity.
+LATER: dict[str, frozenset[str]] = {
+    "AugmentTable": frozenset(
+        {"aspect", "white_balance", "gamma", "blur", "resolution", "jpeg", "hair", "vignette"}
+    ),
+    "TeacherTable": frozenset({"width", "height", "mean", "std"}),
+}
+
+
 def shape(table: Document) -> dict[str, Any]:
-    """What of a table shapes a result, as JSON: without places and resources; a file of weights
-    counts as ``"file"``.
+    """What of a table shapes a result, as JSON: without places, resources and unused later keys; a
+    file of weights counts as ``"file"``.
     """
     document = table.model_dump(mode="json", exclude=set(PLACES | RESOURCES))
+    fields = type(table).model_fields
+    for key in LATER.get(type(table).__name__, ()):
+        if getattr(table, key) == fields[key].default:
+            del document[key]
     if "weights" in document and document["weights"] != "hub":
         document["weights"] = "file" if document["weights"] else None
     return document

@@ -16,6 +16,14 @@ def fitnets(student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
     return (student - teacher.detach()).pow(2).flatten(1).mean(1)
 
 
+def embedding(student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+    """1 minus the cosine between the student's mapped embedding and the teacher's, ``[B, D]`` each:
+    representation distillation as in SEED and CompRess (arXiv 2101.04731, 2010.14713), without
+    their queues of negatives.
+    """
+    return 1 - F.cosine_similarity(student, teacher.detach(), dim=1)
+
+
 def attention_transfer(student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
     """Squared distance of l2-normalised attention maps, the channels' mean square, ``[B, C, h, w]``
     (arXiv 1612.03928).

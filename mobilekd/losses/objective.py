@@ -46,6 +46,7 @@ class Objective(nn.Module):
         student: nn.Module | None = None,
         teacher: nn.Module | None = None,
         preprocess: Preprocess | None = None,
+        teacher_preprocess: Preprocess | None = None,
         class_weights: Tensor | None = None,
         log_priors: Tensor | None = None,
         mixed: bool = False,
@@ -80,7 +81,11 @@ class Objective(nn.Module):
         )
         self.needs_teacher = any(loss.looks_at != "target" for loss in self.losses)
         self.projectors = nn.ModuleDict()
-        shapes = self._match(student, teacher, preprocess) if self._feature_tables else {}
+        shapes = (
+            self._match(student, teacher, preprocess, teacher_preprocess or preprocess)
+            if self._feature_tables
+            else {}
+        )
         #: terms from which a photograph without a label is left out
         self.need_a_label = frozenset(
             index
@@ -197,19 +202,26 @@ class Objective(nn.Module):
         return shapes is None and not torch.equal(values[0], values[1])
 
     def _match(
-        self, student: nn.Module | None, teacher: nn.Module | None, preprocess: Preprocess | None
+        self,
+        student: nn.Module | None,
+        teacher: nn.Module | None,
+        preprocess: Preprocess | None,
+        teacher_preprocess: Preprocess | None,
     ) -> dict[int, tuple[tuple[int, ...], ...]]:
         """Find the layers' shapes with one blank photograph, make the projectors, and say what was
         matched. Returns both shapes by the term's index.
         """
-        if student is None or teacher is None or preprocess is None:
+        if student is None or teacher is None or not (preprocess and teacher_preprocess):
             raise UserError(
                 "losses: feature losses look at layers inside one teacher; give the recipe exactly"
                 " one, with its weights"
             )
-        blank = torch.zeros(2, 3, preprocess.height, preprocess.width)
         shapes = []
-        for network, layers in ((student, self.student_layers), (teacher, self.teacher_layers)):
+        for network, layers, size in (
+            (student, self.student_layers, preprocess),
+            (teacher, self.teacher_layers, teacher_preprocess),
+        ):
+            blank = torch.zeros(2, 3, size.height, size.width)
             training = network.training
             device = next(network.parameters()).device
             with torch.no_grad(), Taps(network.eval(), layers) as taps:

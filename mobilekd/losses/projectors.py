@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 #: ``map``: a learnt 1 x 1 convolution onto the teacher's channels; ``attention``: channels stay,
-#: places are matched; ``embedding``: global average pooling; ``contrast``: pooled, then a learnt
+#: places are matched; ``embedding``: global average pooling; ``vector``: pooled, then a learnt
+#: linear map of the student's onto the teacher's length; ``contrast``: pooled, then a learnt
 #: linear map of each onto 128 numbers.
-Kind = Literal["map", "attention", "embedding", "contrast"]
+Kind = Literal["map", "attention", "embedding", "vector", "contrast"]
 
 CONTRAST_SIZE = 128
 
@@ -31,6 +32,8 @@ class Projector(nn.Module):
                 if len(student) == 3
                 else nn.Linear(student[0], teacher[0])
             )
+        elif kind == "vector":
+            self.student = nn.Linear(student[0], teacher[0])
         elif kind == "contrast":
             self.student, self.teacher = (
                 nn.Linear(student[0], CONTRAST_SIZE),

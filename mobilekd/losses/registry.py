@@ -11,7 +11,13 @@ from torch import Tensor
 
 from mobilekd.formats.own_code import is_own, own_function
 from mobilekd.formats.recipe import LossTable
-from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
+from mobilekd.losses.features import (
+    attention_transfer,
+    crd_in_batch,
+    embedding,
+    fitnets,
+    rkd,
+)
 from mobilekd.losses.logits import (
     cross_entropy,
     dist,
@@ -38,6 +44,7 @@ LOGIT_LOSSES: dict[str, Callable[..., Tensor]] = {
 
 FEATURE_LOSSES: dict[str, tuple[Callable[..., Tensor], Kind]] = {
     "fitnets": (fitnets, "map"),
+    "embedding": (embedding, "vector"),
     "attention_transfer": (attention_transfer, "attention"),
     "rkd": (rkd, "embedding"),
     "crd_in_batch": (crd_in_batch, "contrast"),

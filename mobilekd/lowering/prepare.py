@@ -187,7 +187,7 @@ def _teachers(
             evaluation_set.preprocess,
             recipe.augment,
             recipe.seed,
-            recipe.data.unlabelled,
+            recipe.unlabelled_photographs,
         )
         ensemble = TeacherEnsemble.open(
             recipe.teachers,

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.students.weights import check_weights, read_state
 from mobilekd.support.errors import UserError
@@ -88,6 +89,27 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
     if table.weights and not hub:
         load_matching(model, Path(table.weights))
     return model
+
+
+def teacher_preprocess(table: TeacherTable, student: Preprocess) -> Preprocess:
+    """How the teacher takes a photograph: as its table says, else as the student does.
+
+    Its mean and standard deviation, where the table does not give them, are those of its weights
+    from the hub, which timm knows; of a local file nobody knows them.
+    """
+    mean: tuple[float, ...] = student.mean
+    std: tuple[float, ...] = student.std
+    library, name = _library_and_name(table.model)
+    if table.weights == "hub" and library == "timm":
+        known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+        if known is not None and known.mean and known.std:
+            mean, std = known.mean, known.std
+    return Preprocess(
+        width=table.width or student.width,
+        height=table.height or student.height,
+        mean=table.mean or (mean[0], mean[1], mean[2]),
+        std=table.std or (std[0], std[1], std[2]),
+    )
 
 
 def load_matching(model: nn.Module, path: Path) -> None:

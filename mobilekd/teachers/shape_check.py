@@ -71,5 +71,5 @@ def _remedy(
         pass  # it takes no such option
     for side in USUAL_SIDES:
         if shape_error(model, classes, side, side) is None:
-            return f"set preprocess.width={side} and preprocess.height={side}"
+            return f"set teachers.{index}.width={side} and teachers.{index}.height={side}"
     return "choose another"

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable, shape
 from mobilekd.formats.runs import TeacherSummary
 from mobilekd.formats.teacher import WEIGHTS, TeacherRecord, read_teacher, teacher_folder
 from mobilekd.losses import Objective, Outputs, Taps
@@ -23,10 +24,10 @@ from mobilekd.teachers.logit_cache import LogitCache
 from mobilekd.teachers.network import Teacher, build_teacher, combine, load_teacher
 from mobilekd.teachers.stored_logits import StoredLogits, read_stored_logits
 from mobilekd.training.experiment import Experiment
-from mobilekd.training.loop import TeacherFeed
+from mobilekd.training.loop import DrawnBatch, TeacherFeed
 from mobilekd.training.parallel import World
-from mobilekd.training.pixels import draw_all, predict_logits
-from mobilekd.training.views import VIEWS_VERSION, keys
+from mobilekd.training.pixels import Drawer, draw_all, predict_logits
+from mobilekd.training.views import VIEWS_VERSION, Views
 
 #: Batch size of a teacher that fills a cache or judges; the lowered engine is made for it.
 BATCH = 64
@@ -44,6 +45,7 @@ class Member:
     table: TeacherTable
     record: TeacherRecord
     network: Teacher | None
+    preprocess: Preprocess
     stored: StoredLogits | None = None
 
 
@@ -89,8 +91,12 @@ class TeacherEnsemble:
         """The network whose layers feature losses look at; they need exactly one teacher, with its
         weights.
         """
-        only = self.members[0].network if len(self.members) == 1 else None
-        return only.network if only else None
+        return self.network_of(0) if len(self.members) == 1 else None
+
+    def network_of(self, index: int) -> nn.Module | None:
+        """A member's network; None where only its answers were kept."""
+        network = self.members[index].network
+        return network.network if network else None
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -103,33 +109,65 @@ class TeacherEnsemble:
 
     def logits(self, ids: Sequence[str]) -> np.ndarray:
         """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
-        inputs = (
-            self.experiment.inputs(ids) if any(member.network for member in self.members) else None
-        )
+        inputs: dict[Preprocess, np.ndarray] = {}
         each = []
         for index, member in enumerate(self.members):
             if member.stored:
                 each.append(member.stored.plain(ids))
-            else:
-                assert inputs is not None
-                each.append(
-                    predict_logits(
-                        self._engine(index), self.experiment.views, inputs, self.world.device, BATCH
-                    )
+                continue
+            own = member.preprocess
+            if own not in inputs:
+                inputs[own] = self.experiment.inputs(ids, own)
+            each.append(
+                predict_logits(
+                    self._engine(index), self._views(index), inputs[own], self.world.device, BATCH
                 )
+            )
         return self._combine([torch.from_numpy(one) for one in each]).numpy()
 
-    def feed(self, objective: Objective) -> TeacherFeed:
+    def feed(self, objective: Objective, index: int = 0) -> TeacherFeed:
         """Where a batch's teacher outputs come from: the cache for fixed views, else the networks
-        themselves.
+        themselves. Feature losses look inside member ``index`` alone.
         """
         if objective.teacher_layers:
-            return self._looking_inside(objective.teacher_layers)
+            return self._looking_inside(objective.teacher_layers, index)
         if self.train.views:
             return self._cached()
-        return lambda rows, view, x: Outputs(
-            self._combine([self._engine_for(i, len(x))(x) for i in range(len(self.members))])
+        return lambda batch: Outputs(
+            self._combine(
+                [
+                    self._engine_for(index, len(batch.rows))(self._seen_by(index, batch))
+                    for index in range(len(self.members))
+                ]
+            )
         )
+
+    def _seen_by(self, index: int, batch: DrawnBatch) -> Tensor:
+        """The batch's view at a member's own resolution, mixed as the student's; the student's own
+        input where both take the same.
+        """
+        if self.members[index].preprocess == self.experiment.preprocess:
+            return batch.x
+        views = self._views(index)
+        drawer = self._drawer(index, batch.view_seed)
+        return batch.mix(views.normalise(drawer.draw(batch.rows, batch.view)))
+
+    def _views(self, index: int) -> Views:
+        return Views(self.experiment.augment, self.members[index].preprocess)
+
+    def _drawer(self, index: int, view_seed: int) -> Drawer:
+        """Members of one size share it."""
+        own = self.members[index].preprocess
+        kind = (own.width, own.height, view_seed)
+        if kind not in self._drawers:
+            self._drawers[kind] = Drawer(
+                self.experiment.images(own),
+                self._views(index),
+                view_seed,
+                self.world.device,
+                fixed=False,
+            )
+        return self._drawers[kind]
 
     def caches(self) -> list[LogitCache]:
         """One cache for each teacher, named by all that its numbers depend on."""
@@ -142,20 +180,20 @@ class TeacherEnsemble:
             "weights": member.record.weights_sha256,
             "data": experiment.dataset.hash,
             "unlabelled": experiment.unlabelled_hash,
-            "storage": experiment.storage.to_dict(),
-            "preprocess": experiment.preprocess.to_dict(),
-            "augment": experiment.augment.model_dump(mode="json"),
+            "storage": experiment.storage(member.preprocess).to_dict(),
+            "preprocess": member.preprocess.to_dict(),
+            "augment": shape(experiment.augment),
             "seed": experiment.view_seed(self.train),
             "views_version": VIEWS_VERSION,
         }
 
-    def _looking_inside(self, layers: Sequence[str]) -> TeacherFeed:
-        teacher = self.members[0].network
+    def _looking_inside(self, layers: Sequence[str], index: int) -> TeacherFeed:
+        teacher = self.members[index].network
         assert teacher is not None, "Objective asks for the network of feature losses' teacher"
 
-        def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
+        def feed(batch: DrawnBatch) -> Outputs:
             with Taps(teacher.network, layers) as taps:
-                logits = teacher(x)
+                logits = teacher(self._seen_by(index, batch))
             return Outputs(logits, taps.features)
 
         return feed
@@ -172,8 +210,7 @@ class TeacherEnsemble:
         return caches
 
     def _fill(self, caches: list[LogitCache]) -> None:
-        images, views = self.experiment.training_images, self.experiment.views
-        key = keys(images.ids, self.experiment.view_seed(self.train))
+        images = self.experiment.training_images
         row_of = {name: row for row, name in enumerate(images.ids)}
         wanted = range(min(self.train.views, self.train.epochs))
         missing = [
@@ -189,9 +226,16 @@ class TeacherEnsemble:
 
             def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
                 rows = np.array([row_of[name] for name in names])
-                drawn = draw_all(views, images, key, view, self.world.device, rows)
+                drawer = self._drawer(index, self.experiment.view_seed(self.train))
+                drawn = draw_all(
+                    drawer.views, drawer.images, drawer.key, view, self.world.device, rows
+                )
                 return predict_logits(
-                    self._engine(index), views, drawn.numpy(), self.world.device, BATCH
+                    self._engine(index),
+                    self._views(index),
+                    drawn.numpy(),
+                    self.world.device,
+                    BATCH,
                 )
 
             caches[index].fill(view, images.ids, compute)
@@ -199,9 +243,12 @@ class TeacherEnsemble:
     def _cached(self) -> TeacherFeed:
         caches, images = self.fill(), self.experiment.training_images
 
-        def feed(rows: np.ndarray, view: int, x: Tensor) -> Outputs:
-            names = [images.ids[row] for row in rows]
-            stored = [torch.from_numpy(cache.logits(view, names)).to(x.device) for cache in caches]
+        def feed(batch: DrawnBatch) -> Outputs:
+            names = [images.ids[row] for row in batch.rows]
+            stored = [
+                torch.from_numpy(cache.logits(batch.view, names)).to(batch.x.device)
+                for cache in caches
+            ]
             return Outputs(self._combine(stored))
 
         return feed
@@ -220,7 +267,7 @@ class TeacherEnsemble:
 
     def _engine_for(self, index: int, batch: int) -> Forward:
         if (index, batch) not in self._engines:
-            size = self.experiment.preprocess
+            size = self.members[index].preprocess
             example = (
                 torch.rand(batch, 3, size.height, size.width, device=self.world.device) * 2 - 1
             )
@@ -234,6 +281,10 @@ class TeacherEnsemble:
         return self._engines[index, batch]
 
     @cached_property
+    def _drawers(self) -> dict[tuple[int, int, int], Drawer]:
+        return {}
+
+    @cached_property
     def _engines(self) -> dict[tuple[int, int], Forward]:
         return {}
 
@@ -245,14 +296,11 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
             f"{place}: trained under another split, so it may know the test photographs; teach it"
             " under this one"
         )
-    if record.preprocess != experiment.preprocess.to_dict():
-        raise UserError(
-            f"{place}: trained for another [preprocess] than the recipe's; teach it for this one"
-        )
+    preprocess = _own_preprocess(place, record, table)
     _refuse_chance(place, record, experiment)
     stored = read_stored_logits(place)
     if stored:
-        return Member(table, record, None, stored)
+        return Member(table, record, None, preprocess, stored)
     network = build_teacher(
         table.model_copy(
             update={"model": record.model, "options": record.options, "weights": None}
@@ -261,8 +309,21 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     )
     load_teacher(network, place / WEIGHTS)
     teacher = Teacher(network.to(world.device))
-    _refuse_one_answer(place, teacher, experiment, world.device)
-    return Member(table, record, teacher)
+    _refuse_one_answer(place, teacher, preprocess, experiment, world.device)
+    return Member(table, record, teacher, preprocess)
+
+
+def _own_preprocess(place: Path, record: TeacherRecord, table: TeacherTable) -> Preprocess:
+    """What the teacher was trained for; where the recipe says otherwise, it is another teacher."""
+    own = Preprocess(**record.preprocess)
+    for key in ("width", "height", "mean", "std"):
+        asked, is_so = getattr(table, key), getattr(own, key)
+        if asked is not None and asked != is_so:
+            raise UserError(
+                f"{place}: trained for {key} {is_so}, and the recipe asks for {asked}; teach it for"
+                f" this one, or leave {key} out"
+            )
+    return own
 
 
 def _refuse_chance(place: Path, record: TeacherRecord, experiment: Experiment) -> None:
@@ -289,13 +350,18 @@ def _refuse_chance(place: Path, record: TeacherRecord, experiment: Experiment) -
 
 
 def _refuse_one_answer(
-    place: Path, teacher: Teacher, experiment: Experiment, device: torch.device
+    place: Path,
+    teacher: Teacher,
+    preprocess: Preprocess,
+    experiment: Experiment,
+    device: torch.device,
 ) -> None:
     """Whatever its record says, a network whose answers do not depend on the photograph teaches
     nothing; a few photographs tell.
     """
-    inputs = experiment.inputs(experiment.split.validation[:SAMPLE])
-    logits = predict_logits(teacher, experiment.views, inputs, device, BATCH)
+    inputs = experiment.inputs(experiment.split.validation[:SAMPLE], preprocess)
+    views = Views(experiment.augment, preprocess)
+    logits = predict_logits(teacher, views, inputs, device, BATCH)
     if not np.isfinite(logits).all():
         raise UserError(f"{place}: its answers are not finite numbers; teach it again")
     if len(logits) > 1 and not np.ptp(logits, axis=0).any() and np.ptp(inputs, axis=0).any():

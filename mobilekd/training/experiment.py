@@ -6,7 +6,7 @@ run at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,17 +27,27 @@ from mobilekd.data import (
     make_split,
     overlap_hashes,
     overlapping,
+    photograph_sizes,
     with_pixels,
 )
 from mobilekd.data.dataset import Notes, some
 from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import AugmentTable, DataTable, SplitTable, TrainTable, shape
+from mobilekd.formats.recipe import (
+    ALL_LABELLED,
+    AugmentTable,
+    DataTable,
+    SplitTable,
+    TrainTable,
+    UnlabelledTable,
+    shape,
+)
 from mobilekd.formats.runs import SPLIT, Split, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say
-from mobilekd.training.schedule import TrainingImages, Validation, storage_size
+from mobilekd.training.schedule import TrainingImages, Validation
+from mobilekd.training.storage import Storage
 from mobilekd.training.views import Views
 
 
@@ -50,7 +60,8 @@ class Experiment:
     preprocess: Preprocess
     augment: AugmentTable
     seed: int
-    unlabelled_root: str | None = None
+    unlabelled_table: UnlabelledTable = ALL_LABELLED
+    _images: dict[Storage, TrainingImages] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def classes(self) -> int:
@@ -62,56 +73,83 @@ class Experiment:
         """How training photographs are varied."""
         return Views(self.augment, self.preprocess)
 
-    @cached_property
-    def storage(self) -> Preprocess:
-        """The size at which training photographs wait in memory: their usual aspect, a little above
-        the model's size.
-        """
-        sizes = [
-            self.dataset.photograph(i).size
-            for i in np.linspace(0, len(self.dataset.ids) - 1, 15).astype(int)
-        ]
-        width, height = (int(np.median(side)) for side in zip(*sizes, strict=True))
-        stored_width, stored_height = storage_size(self.preprocess.height, width / height, height)
-        return Preprocess(width=stored_width, height=stored_height)
+    def storage(self, preprocess: Preprocess) -> Storage:
+        """How the photographs wait in memory for a model that takes ``preprocess``."""
+        return Storage.for_sizes(preprocess, self._sizes)
 
     @cached_property
-    def unlabelled(self) -> tuple[Dataset, tuple[str, ...]] | None:
-        """The recipe's unlabelled photographs, and which of them join: none that the data set
-        holds, under whatever name.
+    def _sizes(self) -> list[tuple[int, int]]:
+        return photograph_sizes(self.dataset, self.split.train)
+
+    @cached_property
+    def unlabelled(self) -> tuple[tuple[Dataset, tuple[str, ...]], ...]:
+        """The recipe's folders of unlabelled photographs, each with those of it that join: none
+        that the data set or an earlier folder holds, under whatever name.
         """
-        if not self.unlabelled_root:
-            return None
-        extra = load_unlabelled(Path(self.unlabelled_root))
-        known = overlapping(
-            extra, extra.ids, overlap_hashes(self.dataset, self.dataset.ids, ""), ""
-        )
-        more = tuple(name for name, own in zip(extra.ids, known, strict=True) if not own)
-        held = [name for name, own in zip(extra.ids, known, strict=True) if own]
-        left = f"; {some(held, 'photograph')} that the data set holds left out" if held else ""
-        say(f"data: {some(more, 'unlabelled photograph')} joined to the distillation{left}")
-        return extra, more
+        known = set(overlap_hashes(self.dataset, self.dataset.ids, ""))
+        folders = []
+        for folder in self.unlabelled_table.folders:
+            extra = load_unlabelled(Path(folder))
+            taken = overlapping(extra, extra.ids, known, "")
+            more = tuple(name for name, own in zip(extra.ids, taken, strict=True) if not own)
+            known.update(overlap_hashes(extra, extra.ids, ""))
+            held = [name for name, own in zip(extra.ids, taken, strict=True) if own]
+            left = f"; {some(held, 'photograph')} that the data set holds left out" if held else ""
+            say(f"data: {some(more, 'unlabelled photograph')} joined to the distillation{left}")
+            folders.append((extra, more))
+        return tuple(folders)
 
     @property
     def unlabelled_hash(self) -> str | None:
-        """Identifies the unlabelled photographs."""
-        return self.unlabelled[0].hash if self.unlabelled else None
+        """Identifies the unlabelled photographs and their share; None where there are none."""
+        if not self.unlabelled:
+            return None
+        hashes = [extra.hash for extra, _ in self.unlabelled]
+        share = self.unlabelled_table.share
+        return hashes[0] if len(hashes) == 1 and not share else sha256_json([hashes, share])
 
     @property
     def training_targets(self) -> np.ndarray:
         """Labels of the training photographs, int64 ``[N]``."""
         return self.targets(self.split.train)
 
-    @cached_property
+    @property
     def training_images(self) -> TrainingImages:
-        """The training photographs, with the unlabelled ones behind them."""
-        storage = inputs(self.dataset, self.split.train, self.storage)
+        """The training photographs as the student sees them."""
+        return self.images(self.preprocess)
+
+    @property
+    def labelled_images(self) -> TrainingImages:
+        """Those of them that have a place in the data set, drawn as often as all of them are: what
+        a control learns from in as many steps.
+        """
+        images, count = self.training_images, len(self.split.train)
+        return TrainingImages(
+            images.ids[:count],
+            images.targets[:count],
+            images.storage[:count],
+            draws=len(images.ids) if len(images.ids) > count else None,
+        )
+
+    def images(self, preprocess: Preprocess) -> TrainingImages:
+        """The training photographs for a model that takes ``preprocess``, with the unlabelled ones
+        behind them; models that share a storage share them.
+        """
+        storage = self.storage(preprocess)
+        if storage not in self._images:
+            self._images[storage] = self._read(storage)
+        return self._images[storage]
+
+    def _read(self, storage: Storage) -> TrainingImages:
+        parts = [inputs(self.dataset, self.split.train, storage)]
         ids, targets = self.split.train, self.training_targets
-        if self.unlabelled:
-            extra, more = self.unlabelled
-            storage = np.concatenate([storage, inputs(extra, more, self.storage)])
-            ids, targets = (*ids, *more), np.concatenate([targets, np.full(len(more), -1)])
-        return TrainingImages(ids, targets, storage)
+        for number, (extra, more) in enumerate(self.unlabelled):
+            parts.append(inputs(extra, more, storage))
+            # folders may use one name for two photographs
+            names = more if number == 0 else tuple(f"{number}/{name}" for name in more)
+            ids, targets = (*ids, *names), np.concatenate([targets, np.full(len(more), -1)])
+        pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return TrainingImages(ids, targets, pixels, self.unlabelled_table.share)
 
     @cached_property
     def validation_ids(self) -> tuple[str, ...]:
@@ -121,22 +159,33 @@ class Experiment:
 
     @cached_property
     def validation(self) -> Validation:
-        """The photographs that choose and calibrate."""
-        return Validation(self.inputs(self.validation_ids), self.targets(self.validation_ids))
+        """The photographs that choose and calibrate, as the student takes them."""
+        return self.validation_of(self.preprocess)
 
-    def inputs(self, ids: Sequence[str]) -> np.ndarray:
-        """Preprocessed photographs, uint8 ``[N, 3, H, W]``."""
-        return inputs(self.dataset, ids, self.preprocess)
+    def validation_of(self, preprocess: Preprocess) -> Validation:
+        """The same as a model of ``preprocess`` takes them."""
+        ids = self.validation_ids
+        return Validation(self.inputs(ids, preprocess), self.targets(ids))
+
+    def inputs(self, ids: Sequence[str], preprocess: Preprocess | None = None) -> np.ndarray:
+        """Photographs as the student takes them, or a model of another ``preprocess``: uint8 ``[N,
+        3, H, W]``.
+        """
+        return inputs(self.dataset, ids, preprocess or self.preprocess)
 
     def targets(self, ids: Sequence[str]) -> np.ndarray:
         """Labels of ``ids``, int64 ``[N]``."""
         return self.dataset.targets[self.dataset.rows(ids)]
 
     def identity(
-        self, stage: Literal["teach", "train"], *parts: Document, also: Sequence[str | None] = ()
+        self,
+        stage: Literal["teach", "pretrain", "train"],
+        *parts: Document,
+        also: Sequence[str | None] = (),
+        preprocess: Preprocess | None = None,
     ) -> str:
         """What a checkpoint must share to be gone on from: all that shapes its weights, and nothing
-        else.
+        else. ``preprocess`` is a teacher's, where it is not the student's.
 
         Photographs count by what they show, files of weights by their hash in ``also``; where they
         lie counts nowhere.
@@ -149,8 +198,8 @@ class Experiment:
                 [label.key for label in self.dataset.classes],
                 stage,
                 self.unlabelled_hash,
-                self.preprocess.to_dict(),
-                self.augment.model_dump(mode="json"),
+                (preprocess or self.preprocess).to_dict(),
+                shape(self.augment),
                 *(shape(table) for table in parts),
                 *also,
             ]
@@ -177,6 +226,7 @@ def prepare(
     augment: AugmentTable,
     seed: int,
     *folders: Path,
+    unlabelled: UnlabelledTable = ALL_LABELLED,
 ) -> Experiment:
     """Load, check and split the data; a split that one of ``folders`` holds already must be the
     same. Writes nothing.
@@ -208,7 +258,7 @@ def prepare(
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     say(f"data: {dataset.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
-    return Experiment(dataset, split, preprocess, augment, seed, data.unlabelled)
+    return Experiment(dataset, split, preprocess, augment, seed, unlabelled)
 
 
 #: What each part of a split is for, in a message's words.

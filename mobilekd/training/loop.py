@@ -26,7 +26,7 @@ from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say, track
 from mobilekd.training.descent import train_epoch
 from mobilekd.training.parallel import LostRank, World
-from mobilekd.training.pixels import draw_all, predict_logits, quick_scores
+from mobilekd.training.pixels import Drawer, predict_logits, quick_scores
 from mobilekd.training.precision import autocast_pays, tf32
 from mobilekd.training.schedule import (
     TrainingImages,
@@ -37,14 +37,25 @@ from mobilekd.training.schedule import (
     make_optimizer,
 )
 from mobilekd.training.state import CHECKPOINT, Average, read_checkpoint
-from mobilekd.training.views import Views, keys
+from mobilekd.training.views import Views
 
 #: Below this many steps ``torch.compile`` costs more than it saves (measured: it takes about 90 s).
 COMPILE_PAYS_AFTER = 600
 
-#: Where a teacher's outputs come from: (rows of TrainingImages, view number, normalised input) ->
-#: outputs for the batch.
-TeacherFeed = Callable[[np.ndarray, int, Tensor], Outputs]
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """One batch as the student sees it, and what a teacher needs to see the same."""
+
+    rows: np.ndarray  # int64 [B], of TrainingImages
+    view: int
+    view_seed: int
+    x: Tensor  # the student's normalised input, mixed where the recipe asks for it
+    mix: Callable[[Tensor], Tensor]  # mixes other normalised inputs of the batch likewise
+
+
+#: Where a teacher's outputs for a batch come from.
+TeacherFeed = Callable[[DrawnBatch], Outputs]
 
 
 @dataclass
@@ -95,9 +106,6 @@ class Trainer:
         self.clock = Clock()
         self.epoch = 0
         self._amp: bool | None = None  # chosen on the first step
-        self._drawn: dict[int, Tensor] = {}
-        # the photographs as they wait, on CUDA where its memory is ample
-        self._storage: Tensor | None = None
         if table.threads:
             torch.set_num_threads(table.threads)
 
@@ -107,25 +115,31 @@ class Trainer:
     def fit(
         self,
         images: TrainingImages,
-        validation: Validation,
+        validation: Validation | None,
         teacher: TeacherFeed | None,
     ) -> nn.Module:
-        """Train to the last epoch and return the model with its averaged weights, in eval mode."""
-        steps = max(1, len(images.ids) // self.table.batch_size)
+        """Train to the last epoch and return the model with its averaged weights, in eval mode.
+        Without ``validation`` no epoch is judged.
+        """
+        steps = max(1, images.epoch_size // self.table.batch_size)
         self.clock.started = time.monotonic()
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps)
-        key = keys(images.ids, self.view_seed)
+        drawer = Drawer(
+            images, self.views, self.view_seed, self.world.device, fixed=self.table.views > 0
+        )
         # ranks read photographs each at their own speed; from here on a silent one is lost
         self.world.barrier()
         while self.epoch < self.table.epochs:
             began = time.monotonic()
             try:
-                losses = self.run_epoch(forward, images, key, teacher, steps)
+                losses = self.run_epoch(forward, images, drawer, teacher, steps)
             except LostRank as lost:
                 raise LostRank(f"{self.what}, epoch {self.epoch + 1}: {lost}") from None
             self.epoch += 1
-            scores = self._validate(validation)
+            if not self.table.ema:
+                self.average = Average(self.model, 0.0)
+            scores = self._validate(validation) if validation else {}
             line = {
                 "epoch": self.epoch,
                 "lr": self.optimizer.param_groups[0]["lr"],
@@ -143,7 +157,7 @@ class Trainer:
         self,
         forward: Callable[[Tensor], Tensor],
         images: TrainingImages,
-        key: np.ndarray,
+        drawer: Drawer,
         teacher: TeacherFeed | None,
         steps: int,
     ) -> dict[str, float]:
@@ -162,12 +176,15 @@ class Trainer:
         def loss(step: int, global_rows: np.ndarray) -> Tensor:
             rows = global_rows[self.world.rank :: self.world.size]
             torch.manual_seed(_mix(self.seed, self.epoch, step - first_step, self.world.rank))
-            inputs = self._inputs(images, key, rows, view)
             target = torch.from_numpy(images.targets[rows]).to(self.world.device)
-            x, soft_target = self._mixup(self.views.normalise(inputs), target, step - first_step)
-            taught = teacher(rows, view, x) if teacher is not None else None
+            mix = self._mixture(len(rows), step - first_step)
+            x = self.views.normalise(drawer.draw(rows, view))
+            if mix is not None:
+                x, target = mix(x), mix(self._one_hot(target))
+            batch = DrawnBatch(rows, view, self.view_seed, x, mix or (lambda other: other))
+            taught = teacher(batch) if teacher is not None else None
             progress = step / max(1, self.table.epochs * steps)
-            per_example, parts = self._losses(forward, x, soft_target, taught, progress)
+            per_example, parts = self._losses(forward, x, target, taught, progress)
             for name, value in parts.items():
                 sums[name] = sums.get(name, torch.zeros((), device=self.world.device)) + value
             self.clock.images += len(global_rows)
@@ -231,44 +248,24 @@ class Trainer:
         if self.table.ema:
             self.average.update(step)
 
-    # ---- pixels
+    # ---- mixup
     # ------------------------------------------------------------
 
-    def _inputs(
-        self, images: TrainingImages, key: np.ndarray, rows: np.ndarray, view: int
-    ) -> Tensor:
-        """uint8 ``[B, 3, H, W]``. A CPU draws fixed views once and keeps them; CUDA draws any view
-        faster than it is copied.
-        """
-        device = self.world.device
-        if device.type == "cpu" and self.table.views:
-            if view not in self._drawn:
-                self._drawn[view] = draw_all(self.views, images, key, view, device)
-            return self._drawn[view][torch.from_numpy(rows)]
-        if self._storage is None:
-            self._storage = torch.from_numpy(images.storage)
-            if (
-                device.type == "cuda"
-                and images.storage.nbytes < torch.cuda.mem_get_info(device)[0] // 4
-            ):
-                self._storage = self._storage.to(device)
-        chosen = self._storage[torch.from_numpy(rows).to(self._storage.device)]
-        return self.views.draw(chosen.to(device), key[rows], view)
-
-    def _mixup(self, x: Tensor, target: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Mix each photograph with another of its batch (arXiv 1710.09412); targets become
-        probabilities.
+    def _mixture(self, size: int, step: int) -> Callable[[Tensor], Tensor] | None:
+        """Mixes each of ``size`` rows with another (arXiv 1710.09412), any tensor of the batch
+        alike; None without mixup.
         """
         if not self.table.mixup:
-            return x, target
+            return None
         random = np.random.default_rng([self.seed, self.epoch, step, self.world.rank])
         share = float(random.beta(self.table.mixup, self.table.mixup))
-        other = torch.from_numpy(random.permutation(len(x))).to(x.device)
-        one_hot = (
-            torch.nn.functional.one_hot(target.clamp_min(0), self.classes).float()
-            * (target >= 0)[:, None]
-        )
-        return share * x + (1 - share) * x[other], share * one_hot + (1 - share) * one_hot[other]
+        other = torch.from_numpy(random.permutation(size)).to(self.world.device)
+        return lambda values: share * values + (1 - share) * values[other]
+
+    def _one_hot(self, target: Tensor) -> Tensor:
+        """Labels ``[B]`` -> probabilities ``[B, C]``, all 0 where there is no label."""
+        one_hot = torch.nn.functional.one_hot(target.clamp_min(0), self.classes).float()
+        return one_hot * (target >= 0)[:, None]
 
     # ---- checks and files
     # ------------------------------------------------------------
@@ -277,10 +274,7 @@ class Trainer:
     def _validate(self, validation: Validation) -> dict[str, float]:
         """Balanced accuracy, accuracy and NLL of the averaged weights on validation."""
         own = {key: value.clone() for key, value in self.model.state_dict().items()}
-        if self.table.ema:
-            self.model.load_state_dict(self.average.values)
-        else:
-            self.average.values = own
+        self.model.load_state_dict(self.average.values)
         logits = predict_logits(self.model.eval(), self.views, validation.inputs, self.world.device)
         self.model.load_state_dict(own)
         return quick_scores(logits, validation.targets, self.classes)
@@ -307,6 +301,10 @@ class Trainer:
         torch.save(state, buffer)
         write_bytes(self.folder / CHECKPOINT, buffer.getvalue())
         write_bytes(self.folder / METRICS, self.metrics.encode())
+
+    def begin_again(self) -> None:
+        """Begin from the model's weights as they are now; they were trained elsewhere."""
+        self.average = Average(self.model, self.table.ema)
 
     def restore(self) -> None:
         """Go on from the checkpoint, if there is one and it belongs to this very recipe and
@@ -363,9 +361,12 @@ class Trainer:
             for key, value in line.items()
             if key.startswith("loss.")
         )
+        seconds = f"({line['seconds']:.0f} s)"
+        if "balanced_accuracy" not in line:
+            return f"{losses} {seconds}"
         return (
             f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll"
-            f" {line['nll']:.3f} ({line['seconds']:.0f} s)"
+            f" {line['nll']:.3f} {seconds}"
         )
 
 

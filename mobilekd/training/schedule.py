@@ -22,6 +22,15 @@ class TrainingImages:
     ids: tuple[str, ...]
     targets: np.ndarray  # int64 [N]
     storage: np.ndarray  # uint8 [N, 3, h, w]
+    #: share of an epoch's draws that have no label; 0 leaves it to their number
+    unlabelled_share: float = 0.0
+    #: how many are drawn in an epoch, where it is not as many as there are
+    draws: int | None = None
+
+    @property
+    def epoch_size(self) -> int:
+        """How many are drawn in an epoch."""
+        return self.draws or len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -32,30 +41,28 @@ class Validation:
     targets: np.ndarray  # int64 [N]
 
 
-def storage_size(preprocess_height: int, aspect: float, native_height: int) -> tuple[int, int]:
-    """(width, height) at which photographs wait in memory: a quarter above the model's height,
-    never above native.
-    """
-    height = min(native_height, math.ceil(preprocess_height * 1.25))
-    return max(1, round(height * aspect)), height
-
-
 def epoch_order(
     images: TrainingImages, table: TrainTable, classes: int, seed: int, epoch: int
 ) -> np.ndarray:
-    """Rows in the order of one epoch, ``[N]``: a permutation, or draws that even the classes out.
+    """Rows in the order of one epoch, ``[images.epoch_size]``: a permutation (one after another,
+    where it asks for more), or draws that even the classes out.
 
     ``sampling`` gives every class the same share, ``sqrt_sampling`` shares by the square root of
-    its count. Photographs without a label keep a plain share.
+    its count. Photographs without a label keep a plain share, or ``images.unlabelled_share``.
     """
     random = np.random.default_rng([seed, epoch])
-    count = len(images.ids)
-    if table.balance not in ("sampling", "sqrt_sampling"):
-        return random.permutation(count)
-    counts = np.bincount(images.targets[images.targets >= 0], minlength=classes).clip(1)
-    power = 1.0 if table.balance == "sampling" else 0.5
-    weight = np.where(images.targets >= 0, (counts.mean() / counts[images.targets]) ** power, 1.0)
-    return random.choice(count, count, p=weight / weight.sum())
+    count, size, labelled = len(images.ids), images.epoch_size, images.targets >= 0
+    stated = images.unlabelled_share > 0 and not labelled.all()
+    power = {"sampling": 1.0, "sqrt_sampling": 0.5}.get(table.balance, 0.0)
+    if not power and not stated:
+        whole = [random.permutation(count) for _ in range(math.ceil(size / count))]
+        return np.concatenate(whole)[:size]
+    counts = np.bincount(images.targets[labelled], minlength=classes).clip(1)
+    weight = np.where(labelled, (counts.mean() / counts[images.targets]) ** power, 1.0)
+    if stated:
+        weight[labelled] *= (1 - images.unlabelled_share) / weight[labelled].sum()
+        weight[~labelled] = images.unlabelled_share / (~labelled).sum()
+    return random.choice(count, size, p=weight / weight.sum())
 
 
 def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
