@@ -18,12 +18,15 @@ import torch.nn.functional as F
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import AugmentTable
+from mobilekd.training import clinics
 
 #: Raised when the pixels of a view change for the same arguments, so that cached teacher outputs
 #: are not used again.
 VIEWS_VERSION = 1
 
 _NUMBERS = 10
+#: What came later draws from streams of its own, so that older views stay as they are.
+_SQUASH, _CLINICS = np.uint64(0x5851F42D4C957F2D), np.uint64(0x14057B7EF767814F)
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _RGB = torch.linalg.inv(_YIQ)
 
@@ -59,14 +62,19 @@ class Views:
         W]``.
         """
         numbers = torch.from_numpy(uniforms(key, view, _NUMBERS)).to(pictures.device)
-        grid = self._grid(numbers, pictures.shape[2], pictures.shape[3])
+        squash = torch.from_numpy(uniforms(key ^ _SQUASH, view, 1)[:, 0]).to(pictures.device)
+        grid = self._grid(numbers, squash, pictures.shape[2], pictures.shape[3])
         # channels_last makes the gather of bilinear sampling contiguous over the three colours.
         floats = pictures.to(torch.float32, memory_format=torch.channels_last)
         warped = F.grid_sample(floats, grid, "bilinear", "reflection", align_corners=False)
         matrix, offset = self._colour(numbers)
         batch, _, height, width = warped.shape
         flat = torch.baddbmm(offset, matrix, warped.reshape(batch, 3, height * width))
-        return flat.clamp_(0, 255).round_().to(torch.uint8).reshape(batch, 3, height, width)
+        drawn = flat.reshape(batch, 3, height, width)
+        if clinics.wanted(self.augment):
+            own = uniforms(key ^ _CLINICS, view, clinics.NUMBERS)
+            drawn = clinics.as_elsewhere(drawn.clamp_(0, 255), own, self.augment)
+        return drawn.clamp_(0, 255).round_().to(torch.uint8)
 
     def normalise(self, inputs: torch.Tensor) -> torch.Tensor:
         """uint8 ``[B, 3, H, W]`` -> what a network takes, float32 in channels_last."""
@@ -75,9 +83,11 @@ class Views:
         floats = inputs.to(torch.float32, memory_format=torch.channels_last)
         return (floats - 255 * mean) / (255 * std)
 
-    def _grid(self, numbers: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    def _grid(
+        self, numbers: torch.Tensor, squash: torch.Tensor, height: int, width: int
+    ) -> torch.Tensor:
         """Sampling grid ``[B, H, W, 2]``: the centre crop of the storage picture, turned, zoomed,
-        shifted, mirrored.
+        squashed, shifted, mirrored.
         """
         left, top, right, bottom = self.preprocess.crop_box(width, height)
         signed = 2 * numbers - 1
@@ -87,7 +97,11 @@ class Views:
         mirror_y = torch.where(numbers[:, 3] < 0.5, -1.0, 1.0)
         cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
         # In pixels the crop turns rigidly; dividing by the storage size gives grid_sample's -1..1.
-        across, down = (right - left) / 2, (bottom - top) / 2
+        across: float | torch.Tensor = (right - left) / 2
+        down: float | torch.Tensor = (bottom - top) / 2
+        if self.augment.aspect:
+            ratio = torch.exp((squash - 0.5) * math.log1p(self.augment.aspect))
+            across, down = across * ratio, down / ratio
         half_width, half_height = width / 2, height / 2
         theta = torch.stack(
             [
