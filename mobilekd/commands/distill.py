@@ -46,7 +46,6 @@ from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
 from mobilekd.training.state import CHECKPOINT, identity_before_places_were_left_out
 
-
 #: Where a run's pretraining keeps its checkpoint until the run is whole.
 PRETRAINING = ".pretraining"
 
