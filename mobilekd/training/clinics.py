@@ -89,7 +89,7 @@ def as_elsewhere(pixels: Tensor, numbers: np.ndarray, augment: AugmentTable) -> 
     pixels = _gamma(pixels, numbers, augment.gamma)
     for share, first, effect in (
         (augment.resolution, _FEW, _few_pixels),
-        (augment.jpeg, _JPEG, _jpeg),
+        (augment.jpeg, _JPEG, jpeg),
     ):
         pixels = _some(pixels, numbers, share, first, effect)
     return pixels
@@ -199,7 +199,7 @@ def _few_pixels(pixels: Tensor, numbers: Tensor) -> Tensor:
     return out
 
 
-def _jpeg(pixels: Tensor, numbers: Tensor) -> Tensor:
+def jpeg(pixels: Tensor, numbers: Tensor) -> Tensor:
     """Baseline JPEG's losses at quality 20 to 80: colours at half resolution, DCT in blocks of 8,
     coefficients rounded to Annex K's steps by libjpeg's scale.
     """
