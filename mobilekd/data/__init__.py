@@ -7,12 +7,14 @@ or anything that trains.
 
 from importlib import import_module
 
-from mobilekd.data.copies import join_copies
+from mobilekd.data.copies import join_copies, join_listed
 from mobilekd.data.dataset import Dataset
 from mobilekd.data.decode import check_photographs, inputs, photograph_sizes
+from mobilekd.data.exclude import leave_out
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.identity import difference, with_pixels
-from mobilekd.data.mapping import map_classes
+from mobilekd.data.mapping import map_classes, rename_classes
+from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
 from mobilekd.data.split import make_split
 from mobilekd.formats.recipe import DataTable
@@ -42,8 +44,20 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
 
     ``part`` is for judging: a table of labels and a folder of photographs may each hold a part of
     the other, and the rest is left out, which is said.
+
+    Then classes get the names of ``data.map``, every photograph its origin, listed duplicates
+    become one lesion, and what ``data.exclude`` names is left out, in this order: a lesion that an
+    excluded photograph joined stays joined.
     """
     loader = import_module(f"{__name__}.{table.kind}").load
     listed = part and table.kind in ("ham10000", "isic")
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
+    if table.map:
+        dataset = rename_classes(dataset, table.map)
+    if table.origin:
+        dataset = with_origins(dataset, table.origin)
+    if table.duplicates:
+        dataset = join_listed(dataset, table.duplicates)
+    if table.exclude:
+        dataset = leave_out(dataset, table.exclude)
     return dataset

@@ -22,6 +22,21 @@ NAMES = {
 HAM10000 = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
 
+#: ISIC's columns -> this project's keys. SCC stays its own: whether it may count as akiec is for
+#: the user to say (data.map, --map).
+COLUMNS = {
+    "MEL": "mel",
+    "NV": "nv",
+    "BCC": "bcc",
+    "AK": "akiec",
+    "AKIEC": "akiec",
+    "BKL": "bkl",
+    "DF": "df",
+    "VASC": "vasc",
+    "SCC": "scc",
+}
+
+
 def normal(name: str) -> str:
     """``name`` in the one form in which names are kept (Unicode's NFC): what looks the same is
     the same.

@@ -1,14 +1,17 @@
-"""Copies: photographs of equal pixels under several names. They show one lesion and have one
-label.
+"""Copies: photographs of equal pixels under several names, which show one lesion and have one
+label; and further photographs of a lesion that a list names.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.decode import photograph_hashes
+from mobilekd.data.tables import matched, read_csv
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_json
 
 
 def join_copies(
@@ -37,7 +40,11 @@ def join_copies(
         named = [" and ".join(_with_label(dataset, i) for i in group) for group in sorted(torn)]
         fault = f"data: {some(named, 'picture')} with more than one label"
         if strict:
-            raise UserError(f"{fault}; keep the right label of each and remove the other copies")
+            wrong = ", ".join(repr(dataset.ids[i]) for i in sorted(torn)[0])
+            raise UserError(
+                f"{fault}; leave those of a wrong label out of the data: data.exclude lists their"
+                f" ids (data.exclude = [{wrong}] where nobody knows which is right)"
+            )
         notes.add(f"{fault}, judged by each")
     strangers = [group for group in groups if len({dataset.lesions[i] for i in group}) > 1]
     if apart and groups:
@@ -48,6 +55,65 @@ def join_copies(
         )
     if not strangers:
         return replace(dataset, notes=tuple(notes))
+    if not apart:
+        copies = sorted(dataset.ids[i] for group in strangers for i in group[1:])
+        notes.add(
+            f"data: {some(copies, 'photograph')} equal to another one in every pixel; copies count"
+            " as one lesion"
+        )
+    return replace(dataset, lesions=_joined(dataset, strangers), notes=tuple(notes))
+
+
+def join_listed(dataset: Dataset, listed: str | Sequence[tuple[str, str]]) -> Dataset:
+    """``dataset`` in which the two photographs of each pair share a lesion, and with them whatever
+    shared a lesion with one of them. Its hash is another one, because its lesions are.
+
+    ``listed`` is a CSV with ``image_a`` and ``image_b``, or the pairs. Pairs of which a photograph
+    is not here are left out and counted; ``UserError`` where that is true of all.
+    """
+    where = "data.duplicates"
+    if isinstance(listed, str):
+        where = listed
+        rows = read_csv(Path(listed), ("image_a", "image_b"))
+        listed = [(row["image_a"], row["image_b"]) for row in rows]
+    named = [matched(where, side, dataset.ids) for side in zip(*listed, strict=True)]
+    pairs: list[tuple[str, str]] = []
+    absent: list[str] = []
+    for written, first, second in zip(listed, *(named or ((), ())), strict=True):
+        if first is None or second is None:
+            absent.append(" and ".join(written))
+        else:
+            pairs.append((first, second))
+    if not pairs:
+        raise UserError(
+            f"{where}: none of its {some(absent, 'pair')} names two photographs of the data; write"
+            f" each as it lies in its folder, for example {dataset.ids[0]}"
+        )
+    notes = Notes(dataset.notes)
+    if absent:
+        notes.add(f"{where}: {some(absent, 'pair')} of photographs that are not here left out")
+    groups = [[int(i) for i in dataset.rows(pair)] for pair in pairs]
+    torn = [" and ".join(_with_label(dataset, i) for i in group) for group in groups]
+    torn = [
+        text
+        for text, group in zip(torn, groups, strict=True)
+        if len({int(dataset.targets[i]) for i in group} - {-1}) > 1
+    ]
+    if torn:
+        notes.add(f"{where}: {some(torn, 'pair')} with more than one label")
+    shown = [" and ".join(pair) for pair in pairs]
+    notes.add(f"{where}: {some(shown, 'pair')} of photographs that count as one lesion")
+    lesions = _joined(dataset, groups)
+    return replace(
+        dataset,
+        lesions=lesions,
+        notes=tuple(notes),
+        hash=sha256_json([dataset.hash, "duplicates", list(lesions)]),
+    )
+
+
+def _joined(dataset: Dataset, groups: Iterable[Sequence[int]]) -> tuple[str, ...]:
+    """The lesions of ``dataset``, those of each group made one under the first of their names."""
     lesion_of: dict[str, str] = {}
 
     def root(lesion: str) -> str:
@@ -55,18 +121,10 @@ def join_copies(
             lesion = above
         return lesion
 
-    for group in strangers:
+    for group in groups:
         first, *others = sorted({root(dataset.lesions[i]) for i in group})
         lesion_of.update(dict.fromkeys(others, first))
-    if not apart:
-        copies = sorted(dataset.ids[i] for group in strangers for i in group[1:])
-        notes.add(
-            f"data: {some(copies, 'photograph')} equal to another one in every pixel; copies count"
-            " as one lesion"
-        )
-    return replace(
-        dataset, lesions=tuple(root(lesion) for lesion in dataset.lesions), notes=tuple(notes)
-    )
+    return tuple(root(lesion) for lesion in dataset.lesions)
 
 
 def _with_label(dataset: Dataset, i: int) -> str:

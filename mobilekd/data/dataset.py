@@ -49,8 +49,14 @@ class Dataset:
     notes: tuple[str, ...] = ()
     # where the data comes split already: the role of each photograph
     roles: tuple[Role, ...] | None = None
+    # where each photograph comes from; "" where that is not known
+    origins: tuple[str, ...] = ()
     # by id, what photograph_hashes decoded already: hash, and its file's size and time
     pixel_hashes: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.origins:
+            object.__setattr__(self, "origins", ("",) * len(self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,6 +105,7 @@ class Dataset:
             },
             draw=None if draw is None else lambda n: draw(kept[n]),
             roles=None if self.roles is None else tuple(self.roles[i] for i in kept),
+            origins=tuple(self.origins[i] for i in kept),
             hash=sha256_json([self.hash, [self.ids[i] for i in kept]]),
         )
 

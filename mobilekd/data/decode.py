@@ -2,8 +2,8 @@
 resizes.
 
 Reading happens once for a run, and a photograph of 200 x 150 costs a thirteenth of one training
-step of the smallest student (CPU time; benchmarks/results/decode.json), so nothing is cached on
-disk.
+step of the smallest student (CPU time; benchmarks/results/decode.json), so no pixels are cached on
+disk, only the hashes of large folders.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from mobilekd.data.dataset import Dataset, some
+from mobilekd.data.kept_hashes import keep, recall, stamp
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import track
 
@@ -83,11 +84,12 @@ def photograph_hashes(
     their files are called.
 
     The data set keeps them, so a photograph is decoded for its hash once in a process, and again
-    where its file has changed since.
+    where its file has changed since. Those of large folders are kept in the user's cache, too.
     """
     rows = dataset.rows(ids)
     kept = dataset.pixel_hashes
-    stamps = {int(i): _stamp(dataset, int(i)) for i in rows}
+    stamps = {int(i): stamp(dataset, int(i)) for i in rows}
+    recall(dataset, stamps)
     new = [i for i, stamp in stamps.items() if kept.get(dataset.ids[i], ("",))[1:] != stamp]
 
     def one(_: int, i: int) -> None:
@@ -97,18 +99,8 @@ def photograph_hashes(
 
     if new:
         _in_parallel(dataset, np.array(new, dtype=np.int64), one, what)
+        keep(dataset, new)
     return [kept[dataset.ids[int(i)]][0] for i in rows]
-
-
-def _stamp(dataset: Dataset, i: int) -> tuple[int, int]:
-    """Size and time of photograph ``i``'s file; zeros where it is generated or gone."""
-    if dataset.paths is None:
-        return 0, 0
-    try:
-        status = dataset.paths[i].stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
 
 
 def _in_parallel(

@@ -9,6 +9,7 @@ names are kept. Layouts: https://challenge.isic-archive.com/data/.
 from pathlib import Path
 
 from mobilekd.data import classes
+from mobilekd.data.classes import COLUMNS
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import (
     bare_name,
@@ -24,20 +25,6 @@ from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (ISIC challenge archive; HAM10000, BCN20000, MSK)"
-
-#: ISIC's columns -> this project's keys. SCC stays its own: whether it may count as akiec is for
-#: the user to say (--map).
-COLUMNS = {
-    "MEL": "mel",
-    "NV": "nv",
-    "BCC": "bcc",
-    "AK": "akiec",
-    "AKIEC": "akiec",
-    "BKL": "bkl",
-    "DF": "df",
-    "VASC": "vasc",
-    "SCC": "scc",
-}
 
 #: Photographs marked so belong to no class; their rows are left out and counted.
 UNKNOWN = "UNK"

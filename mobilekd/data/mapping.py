@@ -1,5 +1,5 @@
-"""Evaluating on other data: its classes are mapped onto the model's, explicitly; what has no place
-is left out and counted.
+"""Classes under other names: those of a recipe's data (``data.map``), and those of other data that
+judges a model, mapped onto the model's. Explicit, and what has no place is left out and counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mobilekd.data.classes import folded
+from mobilekd.data.classes import COLUMNS, NAMES, folded, normal
+from mobilekd.data.classes import labels as labels_of
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.formats.artifact import Label
 from mobilekd.support.errors import UserError
@@ -68,6 +69,57 @@ def map_classes(
         hash=sha256_json([dataset.hash, sorted(sent.items()), [label.key for label in labels]]),
     )
     return mapped, left_out
+
+
+def rename_classes(dataset: Dataset, mapping: Mapping[str, str]) -> Dataset:
+    """``dataset`` with its classes called as ``mapping`` (``data.map``) says; those that get one
+    name become one class, and a class that is sent to "" is left out. All is counted.
+
+    Known classes come in their usual order (:data:`classes.NAMES`) where all are known, else all
+    by name. ``UserError`` for a class that the data does not have.
+    """
+    theirs = [label.key for label in dataset.classes]
+    own = {folded(key): key for key in theirs}
+    sent: dict[str, str] = {}
+    for source, target in mapping.items():
+        key = own.get(folded(source)) or own.get(COLUMNS.get(source.upper(), ""))
+        if key is None:
+            raise UserError(
+                f"data.map: {source} = {target!r}: the data has no class {source}; it has"
+                f" {', '.join(theirs)}"
+            )
+        known = {**{name: name for name in NAMES}, **own}
+        wanted = known.get(folded(target), normal(target))
+        if sent.setdefault(key, wanted) != wanted:
+            raise UserError(
+                f"data.map: {key} is sent to {sent[key]!r} and to {wanted!r}; keep one of them"
+            )
+    place = {key: sent.get(key, key) for key in theirs}
+    keys = set(place.values()) - {""}
+    if len(keys) < 2:
+        raise UserError(
+            f"data.map: leaves {some(sorted(keys), 'class')}; a model tells at least two apart"
+        )
+    order = [key for key in NAMES if key in keys]
+    if len(order) < len(keys):
+        order = sorted(keys)
+    index = {key: i for i, key in enumerate(order)} | {"": -1}
+    moved = np.array([index[place[key]] for key in theirs], dtype=np.int64)
+    notes = Notes(dataset.notes)
+    for i, key in enumerate(theirs):
+        names = [dataset.ids[row] for row in np.flatnonzero(dataset.targets == i)]
+        if names and place[key] != key:
+            said = f"count as {place[key]}" if place[key] else "left out"
+            notes.add(f"data.map: {some(names, 'photograph')} of class {key} {said}")
+    targets = np.where(dataset.targets >= 0, moved[dataset.targets], -1)
+    kept = np.flatnonzero((dataset.targets < 0) | (targets >= 0))
+    return replace(
+        dataset.subset(kept),
+        targets=targets[kept],
+        classes=labels_of(tuple(order)),
+        notes=tuple(notes),
+        hash=sha256_json([dataset.hash, "map", [[key, place[key]] for key in theirs]]),
+    )
 
 
 def _nearest(key: str, labels: Sequence[Label]) -> str:

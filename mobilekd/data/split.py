@@ -1,15 +1,16 @@
-"""Who trains, who chooses, who judges: deterministic by seed, stratified by class, whole lesions
-unless asked otherwise.
+"""Who trains, who chooses, who judges: deterministic by seed, stratified by class and origin, whole
+lesions unless asked otherwise; folds, of which each judges once; an origin left out of training.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
 from mobilekd.data.classes import normal
 from mobilekd.data.dataset import Dataset, Notes, some
+from mobilekd.data.origins import UNKNOWN
 from mobilekd.formats.recipe import SplitTable
 from mobilekd.formats.runs import Role, Split
 from mobilekd.support.errors import UserError
@@ -17,14 +18,17 @@ from mobilekd.support.files import read_json
 
 ROLES = get_args(Role)
 
+Kind = TypeVar("Kind", int, str)
+
 
 def make_split(dataset: Dataset, table: SplitTable, notes: list[str] | None = None) -> Split:
     """Split ``dataset`` as the recipe says; ``UserError`` for shares or lists that cannot be.
 
-    By lesion and by photograph, each class is cut on its own: the shares hold for every class to
-    within half a lesion, and a class of three lesions or more gets into every part. The order is
-    that of a keyed hash of each name, so neither the order of rows nor what other classes hold can
-    change it. A lesion counts for its most frequent class. ``notes`` gets what a part lacks.
+    By lesion and by photograph, each class of each origin is cut on its own: the shares hold for
+    all of them to within half a lesion, and a class of three lesions or more gets into every part.
+    The order is that of a keyed hash of each name, so neither the order of rows nor what other
+    classes hold can change it. A lesion counts for its most frequent class and origin.
+    ``notes`` gets what a part lacks.
     """
     notes = Notes() if notes is None else notes
     if empty := [key for key, count in dataset.counts().items() if count == 0]:
@@ -34,6 +38,12 @@ def make_split(dataset: Dataset, table: SplitTable, notes: list[str] | None = No
         )
     if table.by == "lists":
         return _from_lists(dataset, table, notes)
+    if table.test_origin:
+        test = _of_origin(dataset, table, notes)
+        return _split(dataset, table, _of_the_rest(dataset, table, test, notes))
+    if table.folds:
+        test = _of_fold(dataset, table)
+        return _split(dataset, table, _of_the_rest(dataset, table, test, notes))
     if dataset.roles is not None and table.by == "lesion":
         return _from_folders(dataset, dataset.roles, table, notes)
     if dataset.roles is not None:
@@ -54,21 +64,55 @@ def _tell(notes: list[str], text: str) -> None:
     notes.add(text) if isinstance(notes, Notes) else notes.append(text)
 
 
+def _members(dataset: Dataset, table: SplitTable, rows: Iterable[int]) -> dict[str, list[int]]:
+    """What stays together, by name: the rows of each lesion, or each photograph alone."""
+    groups = dataset.ids if table.by == "photograph" else dataset.lesions
+    members: dict[str, list[int]] = defaultdict(list)
+    for i in rows:
+        members[groups[i]].append(i)
+    return members
+
+
+def _strata(
+    dataset: Dataset, table: SplitTable, members: Mapping[str, list[int]]
+) -> dict[tuple[int, str], list[str]]:
+    """Names by class and origin, each stratum in the order of a keyed hash.
+
+    Origins that have fewer than :data:`FEW` lesions of a class are one stratum of it, so that rare
+    classes get into every part. Where all photographs have one origin, the class alone counts.
+    """
+    strata: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for name, photographs in members.items():
+        target = _most_frequent([int(dataset.targets[i]) for i in photographs])
+        origin = _most_frequent([dataset.origins[i] for i in photographs])
+        strata[target, origin].append(name)
+    made: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for (target, origin), names in strata.items():
+        made[target, origin if len(names) >= FEW else ""].extend(names)
+    for names in made.values():
+        names.sort(key=lambda name: hashlib.sha256(f"{table.seed}\0{name}".encode()).digest())
+    return dict(sorted(made.items()))
+
+
+#: Lesions of a class that get one into every part.
+FEW = 3
+
+
+def _most_frequent(values: Sequence[Kind]) -> Kind:
+    """Of several equally frequent, the first in order."""
+    votes = Counter(values)
+    return min(votes, key=lambda value: (-votes[value], value))
+
+
 def _drawn(
     dataset: Dataset, table: SplitTable, rows: Iterable[int], notes: list[str]
 ) -> dict[str, list[str]]:
     """Ids by role, of the photographs ``rows``."""
-    groups = dataset.lesions if table.by == "lesion" else dataset.ids
-    members: dict[str, list[int]] = defaultdict(list)
-    for i in rows:
-        members[groups[i]].append(i)
-    strata: dict[int, list[str]] = defaultdict(list)
-    for name, photographs in members.items():
-        votes = Counter(int(dataset.targets[i]) for i in photographs)
-        strata[min(votes, key=lambda target: (-votes[target], target))].append(name)
+    members = _members(dataset, table, rows)
     parts: dict[str, list[str]] = {role: [] for role in ROLES}
-    for target, names in sorted(strata.items()):
-        names.sort(key=lambda name: hashlib.sha256(f"{table.seed}\0{name}".encode()).digest())
+    lesions: Counter[int] = Counter()
+    filled: dict[int, set[str]] = defaultdict(set)
+    for (target, _), names in _strata(dataset, table, members).items():
         test, validation = _cuts(
             [len(members[name]) for name in names], table.test, table.validation
         )
@@ -76,14 +120,85 @@ def _drawn(
         roles += ["train"] * (len(names) - len(roles))
         for name, role in zip(names, roles, strict=True):
             parts[role].extend(dataset.ids[i] for i in members[name])
-        wanted = ["train"] + ["validation"] * (table.validation > 0) + ["test"] * (table.test > 0)
-        if target >= 0 and (absent := [role for role in wanted if role not in roles]):
+        lesions[target] += len(names)
+        filled[target].update(roles)
+    wanted = ["train"] + ["validation"] * (table.validation > 0) + ["test"] * (table.test > 0)
+    for target, count in sorted(lesions.items()):
+        absent = [role for role in wanted if role not in filled[target]]
+        if target >= 0 and absent:
             _tell(
                 notes,
-                f"split: class {dataset.classes[target].key} has {len(names)} {table.by}(s), so"
-                f" none in {' and '.join(absent)}",
+                f"split: class {dataset.classes[target].key} has {count} {table.by}(s), so none in"
+                f" {' and '.join(absent)}",
             )
     return parts
+
+
+def _of_fold(dataset: Dataset, table: SplitTable) -> set[int]:
+    """The rows that judge in fold ``table.fold``. Which fold a lesion judges in depends on seed and
+    number of folds alone: each lesion in turn goes to the fold that has fewest photographs of its
+    stratum, and of several such to the first behind a place that the stratum's name draws.
+    """
+    members = _members(dataset, table, range(len(dataset)))
+    test: set[int] = set()
+    for (target, origin), names in _strata(dataset, table, members).items():
+        key = dataset.classes[target].key if target >= 0 else ""
+        digest = hashlib.sha256(f"{table.seed}\0{key}\0{origin}\0folds".encode()).digest()
+        first = int.from_bytes(digest[:8], "big") % table.folds
+        sizes = [0] * table.folds
+        for name in names:
+            fold = min(range(table.folds), key=lambda k: (sizes[k], (k - first) % table.folds))
+            sizes[fold] += len(members[name])
+            if fold == table.fold:
+                test.update(members[name])
+    return test
+
+
+def _of_origin(dataset: Dataset, table: SplitTable, notes: list[str]) -> set[int]:
+    """The rows that judge when ``table.test_origin`` is left out of training: all of that origin,
+    and what shares a lesion with one of them.
+    """
+    origins = sorted({origin for origin in dataset.origins if origin})
+    if table.test_origin not in origins:
+        known = f"the data's are {', '.join(origins)}" if origins else "data.origin names them"
+        raise UserError(f"split.test_origin: no photograph is of {table.test_origin!r}; {known}")
+    own = {i for i, origin in enumerate(dataset.origins) if origin == table.test_origin}
+    lesions = {dataset.lesions[i] for i in own}
+    test = {i for i, lesion in enumerate(dataset.lesions) if lesion in lesions}
+    if beyond := sorted(dataset.ids[i] for i in test - own):
+        _tell(
+            notes,
+            f"split: {some(beyond, 'photograph')} of another origin share a lesion with one of"
+            f" {table.test_origin}, so they judge too",
+        )
+    rest = [dataset.origins[i] for i in range(len(dataset)) if i not in test]
+    if unknown := sum(origin in ("", UNKNOWN) for origin in rest):
+        _tell(
+            notes,
+            f"split: {unknown} photographs of unknown origin train; nobody knows whether some of"
+            f" them are of {table.test_origin}",
+        )
+    return test
+
+
+def _of_the_rest(
+    dataset: Dataset, table: SplitTable, test: set[int], notes: list[str]
+) -> dict[str, list[str]]:
+    """Ids by role: the rows ``test`` judge, and of the rest ``table.validation`` chooses.
+    ``UserError`` where the rest lacks a class.
+    """
+    if dataset.roles is not None:
+        _tell(notes, "split: the sub-folders train and test of the data do not count")
+    rest = [i for i in range(len(dataset)) if i not in test]
+    learnt = {int(dataset.targets[i]) for i in rest}
+    if lost := [label.key for i, label in enumerate(dataset.classes) if i not in learnt]:
+        given = f"test_origin = {table.test_origin!r}" if table.test_origin else "fold"
+        raise UserError(
+            f"split: {some(lost, 'class')} with no photograph to learn from, because all judge"
+            f" ({given}); count the class as another one (data.map), or add photographs of it"
+        )
+    parts = _drawn(dataset, table.model_copy(update={"test": 0.0}), rest, notes)
+    return parts | {"test": [dataset.ids[i] for i in sorted(test)]}
 
 
 def _cuts(sizes: list[int], test: float, validation: float) -> tuple[int, int]:

@@ -269,7 +269,7 @@ def _in_our_words(path: Path, table: list[dict[str, str]]) -> list[dict[str, str
     return [{**row, **{ours: row[theirs] for ours, theirs in given.items()}} for row in table]
 
 
-def matched(path: Path, written: Sequence[str], ids: Sequence[str]) -> list[str | None]:
+def matched(where: Path | str, written: Sequence[str], ids: Sequence[str]) -> list[str | None]:
     """The one of ``ids`` that each name of a table means, by the first of ``SPELLINGS`` that says
     so; None where it means none, ``UserError`` where it could mean several.
     """
@@ -284,7 +284,7 @@ def matched(path: Path, written: Sequence[str], ids: Sequence[str]) -> list[str 
         found |= {name: place[key] for name in left if (key := spell(name, True)) in place}
     if unclear := [name for name in written if len(found.get(name, ())) > 1]:
         raise UserError(
-            f"{path}: {some(unclear, 'image')} could be more than one photograph; write each as it"
+            f"{where}: {some(unclear, 'image')} could be more than one photograph; write each as it"
             f" lies in its folder, for example {ids[0]}"
         )
     return [found[name][0] if name in found else None for name in written]

@@ -17,13 +17,14 @@ import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -64,8 +65,33 @@ Place = Annotated[str, AfterValidator(_home)]
 Options = Annotated[dict[str, Any], AfterValidator(_json_only)]
 
 
-class DataTable(Document):
+class GrownTable(Document):
+    """A table to which keys came later: they are written only where they were set, so that the
+    hashes of earlier recipes stay what they were.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = {name for kind in type(self).__mro__ for name in vars(kind).get("later", ())}
+        fields = type(self).model_fields
+        unset = {
+            name
+            for name in later
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        return {key: value for key, value in handler(self).items() if key not in unset}
+
+
+#: ``data.origin`` that takes the origin of a photograph from its lesion's id.
+LESION_ID = "lesion_id"
+
+
+class DataTable(GrownTable):
     """Where the photographs are. Paths are relative to the working folder."""
+
+    later = frozenset({"map", "origin", "duplicates", "exclude"})
 
     kind: Literal["ham10000", "isic", "folder", "synthetic"] = Field(
         description=(
@@ -81,9 +107,47 @@ class DataTable(Document):
     unlabelled: Place | None = Field(
         None, description="a folder of photographs without labels, added to distillation"
     )
+    map: dict[str, str] = Field(
+        default_factory=dict,
+        description='class or folder of the data = class to train, e.g. SCC = "akiec"',
+    )
+    origin: str = Field(
+        "",
+        description=(
+            "where the photographs come from, in a word; lesion_id takes what stands before the"
+            " number of each lesion's id (HAM_, BCN_, MSK4_)"
+        ),
+    )
+    duplicates: Place | tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of ids that show one lesion, or a CSV image_a,image_b of them"
+    )
+    exclude: Place | tuple[str, ...] = Field(
+        (), description="ids to leave out, or a file of them: one a line, or a CSV with image"
+    )
     count: Positive = Field(600, description="synthetic: photographs to generate")
     size: Pixels = Field(96, description="synthetic: their width and height in pixels")
     seed: Seed = Field(0, description="synthetic: the generator's seed")
+
+    @field_validator("duplicates", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str) and not (
+            isinstance(value, (list, tuple))
+            and all(_are_texts(pair) and len(pair) == 2 for pair in value)
+        ):
+            raise ValueError("a CSV file, or a list of pairs of ids")
+        return value
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _ids(cls, value: Any) -> Any:
+        if not isinstance(value, str) and not _are_texts(value):
+            raise ValueError("a file, or a list of ids")
+        return value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
 class UnlabelledTable(Document):
@@ -107,10 +171,15 @@ class UnlabelledTable(Document):
 ALL_LABELLED = UnlabelledTable()
 
 
-class SplitTable(Document):
+class SplitTable(GrownTable):
     """Who trains, who chooses, who judges. ``photograph`` leaks lesions and is labelled so wherever
     it is shown.
+
+    With ``folds`` or ``test_origin`` the test part is given, ``test`` does not count, and
+    ``validation`` is a share of the rest.
     """
+
+    later = frozenset({"folds", "fold", "test_origin"})
 
     by: Literal["lesion", "photograph", "lists"] = Field(
         "lesion",
@@ -126,6 +195,34 @@ class SplitTable(Document):
     lists: Place | None = Field(
         None, description="lists: a JSON file {train: [ids], validation: [ids], test: [ids]}"
     )
+    folds: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        le=1000,
+        description="the data in so many parts, each of which judges once; 0 draws one test part",
+    )
+    fold: int = Field(0, strict=True, ge=0, lt=1000, description="which of them judges, from 0")
+    test_origin: str = Field(
+        "", description="all photographs of this origin judge, and only the others train"
+    )
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> "SplitTable":
+        if self.folds == 1:
+            raise ValueError("folds = 1 leaves nothing to train on; set 2 or more")
+        if self.fold and self.fold >= self.folds:
+            raise ValueError(
+                f"fold = {self.fold}, and folds are numbered from 0 to folds - 1"
+                f" (folds = {self.folds})"
+            )
+        if self.folds and self.test_origin:
+            raise ValueError("folds and test_origin both say who judges; keep one")
+        if self.by == "lists" and (self.folds or self.test_origin):
+            raise ValueError('by = "lists" says who judges; take out folds and test_origin')
+        if self.by == "photograph" and self.test_origin:
+            raise ValueError('test_origin keeps lesions apart; set by = "lesion"')
+        return self
 
 
 class PreprocessTable(Document):
@@ -246,21 +343,15 @@ class TrainTable(Document):
     )
 
 
-class OwnCode(Document):
+class OwnCode(GrownTable):
     """A table that may name a function of the user's own, and then keeps its source."""
+
+    later = frozenset({"code"})
 
     code: dict[str, str] = Field(
         default_factory=dict,
         description="source of an own function by file; filled as the recipe is read",
     )
-
-    @model_serializer(mode="wrap")
-    def _without_empty_code(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # recipes without own functions keep the hash that they had before there were any
-        document: dict[str, Any] = handler(self)
-        if not document.get("code"):
-            document.pop("code", None)
-        return document
 
 
 class PretrainTable(TrainTable):
@@ -507,7 +598,10 @@ class Recipe(Document):
 
 #: Keys that say where something lies or what it is called, not what it is; elsewhere the same
 #: content gives the same result. Hashes of content stand in for them.
-PLACES = frozenset({"root", "labels", "metadata", "unlabelled", "folders", "lists", "trained"})
+PLACES = frozenset(
+    {"folders", "lists", "trained"}
+    | {"root", "labels", "metadata", "duplicates", "exclude", "unlabelled"}
+)
 NAMES = frozenset({"name", "title", "cost", "smoke"})
 #: Keys that change how fast a result comes, not what it is.
 RESOURCES = frozenset({"threads"})

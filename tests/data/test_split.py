@@ -3,6 +3,8 @@ of rows.
 """
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -215,3 +217,173 @@ def test_lists_that_are_missing_or_broken(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(UserError, match="not a readable split lists"):
         make_split(many(), SplitTable(by="lists", lists=str(tmp_path / "broken.json")))
+
+
+@st.composite
+def rows_of_origins(draw: st.DrawFn) -> Dataset:
+    """Photographs of up to three classes and four origins; some lesions span origins."""
+    targets, lesions = draw(rows())
+    origins = st.sampled_from(["A", "B", "C", "unknown"])
+    usual = draw(st.lists(origins, min_size=max(lesions) + 1, max_size=max(lesions) + 1))
+    strays = draw(st.lists(st.booleans(), min_size=len(lesions), max_size=len(lesions)))
+    return replace(
+        dataset_of(targets, lesions),
+        origins=tuple(
+            draw(origins) if stray else usual[lesion]
+            for lesion, stray in zip(lesions, strays, strict=True)
+        ),
+    )
+
+
+def lesions_of(dataset: Dataset, ids: tuple[str, ...]) -> set[str]:
+    return {dataset.lesions[i] for i in dataset.rows(ids)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows(), shares, st.integers(0, 3), st.sampled_from(["lesion", "photograph"]))
+def test_one_origin_changes_nothing(
+    rows: tuple[list[int], list[int]], shares: tuple[float, float], seed: int, by: str
+) -> None:
+    dataset = dataset_of(*rows)
+    table = SplitTable(by=by, validation=shares[0], test=shares[1], seed=seed)
+    same = replace(dataset, origins=("Vienna",) * len(dataset))
+    assert make_split(same, table) == make_split(dataset, table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_of_origins(), st.integers(0, 3), st.sampled_from(["lesion", "photograph"]))
+def test_a_split_of_origins_partitions_and_every_class_is_everywhere(
+    dataset: Dataset, seed: int, by: str
+) -> None:
+    split = make_split(dataset, SplitTable(by=by, seed=seed))
+    assert sorted(split.train + split.validation + split.test) == list(dataset.ids)
+    if by == "lesion":
+        sides = [lesions_of(dataset, getattr(split, role)) for role in ROLES]
+        assert sum(map(len, sides)) == len(set(dataset.lesions))
+        for target in range(3):
+            own = dataset.targets == target
+            if len({dataset.lesions[i] for i in np.flatnonzero(own)}) >= 3:
+                for role in ROLES:
+                    assert own[dataset.rows(getattr(split, role))].any()
+
+
+def of_two_origins() -> Dataset:
+    """Two hundred lesions of A, a hundred of B, in two classes."""
+    dataset = dataset_of([n % 2 for n in range(300)], list(range(300)))
+    return replace(dataset, origins=("A",) * 200 + ("B",) * 100)
+
+
+def test_each_origin_has_its_share_of_every_class() -> None:
+    dataset = of_two_origins()
+    split = make_split(dataset, SplitTable(seed=3))
+    for role, share in (("test", 0.2), ("validation", 0.1)):
+        rows = dataset.rows(getattr(split, role))
+        found = Counter((dataset.origins[i], int(dataset.targets[i])) for i in rows)
+        assert found == {
+            (origin, target): round(share * count)
+            for origin, count in (("A", 100), ("B", 50))
+            for target in (0, 1)
+        }
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_of_origins(), st.integers(2, 6), st.integers(0, 3), st.floats(0.05, 0.4))
+def test_each_lesion_judges_in_exactly_one_fold(
+    dataset: Dataset, folds: int, seed: int, validation: float
+) -> None:
+    tables = [
+        SplitTable(folds=folds, fold=fold, seed=seed, validation=validation)
+        for fold in range(folds)
+    ]
+    lesions = [
+        {dataset.lesions[i] for i in np.flatnonzero(dataset.targets == target)}
+        for target in range(3)
+    ]
+    if min(map(len, lesions)) < 2:  # one lesion has all of a class
+        with pytest.raises(UserError, match="no photograph to learn from"):
+            list(map(make_split, [dataset] * folds, tables))
+        return
+    splits = [make_split(dataset, table) for table in tables]
+    judged = [lesions_of(dataset, split.test) for split in splits]
+    assert sum(map(len, judged)) == len(set(dataset.lesions))
+    assert set().union(*judged) == set(dataset.lesions)
+    for split in splits:
+        assert sorted(split.train + split.validation + split.test) == list(dataset.ids)
+        sides = [lesions_of(dataset, getattr(split, role)) for role in ROLES]
+        assert sum(map(len, sides)) == len(set(dataset.lesions))
+
+
+def test_folds_are_alike_and_each_has_every_stratum() -> None:
+    dataset = of_two_origins()
+    for fold in range(5):
+        split = make_split(dataset, SplitTable(folds=5, fold=fold))
+        rows = dataset.rows(split.test)
+        found = Counter((dataset.origins[i], int(dataset.targets[i])) for i in rows)
+        assert found == {("A", 0): 20, ("A", 1): 20, ("B", 0): 10, ("B", 1): 10}
+        assert len(split.validation) == 24, "a tenth of the rest"
+
+
+def test_the_folds_are_stable_across_versions() -> None:
+    """As the drawn split: somebody has runs of them."""
+    hashes = [make_split(many(), SplitTable(folds=3, fold=fold)).hash()[:8] for fold in range(3)]
+    assert hashes == ["e353bd0a", "ff6788ce", "01460208"]
+
+
+def test_folds_do_not_depend_on_the_share_that_chooses() -> None:
+    for fold in range(2):
+        tables = [SplitTable(folds=2, fold=fold, validation=share) for share in (0.1, 0.3)]
+        assert len({make_split(many(), table).test for table in tables}) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_of_origins(), st.sampled_from(["A", "B", "C"]), st.integers(0, 3))
+def test_an_origin_left_out_judges_and_is_seen_by_nothing_else(
+    dataset: Dataset, origin: str, seed: int
+) -> None:
+    table = SplitTable(test_origin=origin, seed=seed)
+    if origin not in dataset.origins:
+        with pytest.raises(UserError, match="no photograph is of"):
+            make_split(dataset, table)
+        return
+    judge = {dataset.lesions[i] for i, of in enumerate(dataset.origins) if of == origin}
+    learnt_from = {
+        int(target)
+        for target, lesion in zip(dataset.targets, dataset.lesions, strict=True)
+        if lesion not in judge
+    }
+    if len(learnt_from) < 3:
+        with pytest.raises(UserError, match="no photograph to learn from"):
+            make_split(dataset, table)
+        return
+    split = make_split(dataset, table)
+    assert sorted(split.train + split.validation + split.test) == list(dataset.ids)
+    own = {name for name, of in zip(dataset.ids, dataset.origins, strict=True) if of == origin}
+    assert own <= set(split.test)
+    learnt = (*split.train, *split.validation)
+    assert not lesions_of(dataset, learnt) & lesions_of(dataset, tuple(own))
+    assert not lesions_of(dataset, split.train) & lesions_of(dataset, split.validation)
+    assert lesions_of(dataset, split.test) == lesions_of(dataset, tuple(own)), "and nothing more"
+
+
+def test_what_spans_origins_and_who_is_unknown_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = dataset_of([n % 2 for n in range(40)], [n // 2 for n in range(0, 80, 2)])
+    dataset = replace(
+        dataset,
+        lesions=("l0", "l0", *dataset.lesions[2:]),
+        origins=("B", "A", *["B", "A", "A", "unknown"] * 9, "A", "A"),
+    )
+    split = make_split(dataset, SplitTable(test_origin="B"))
+    assert dataset.ids[1] in split.test
+    said = capsys.readouterr().err
+    assert f"1 photograph ({dataset.ids[1]}) of another origin share a lesion with one of B" in said
+    assert "9 photographs of unknown origin train" in said
+
+
+def test_an_origin_that_nobody_has_and_a_class_that_nobody_could_learn() -> None:
+    with pytest.raises(UserError, match=r"no photograph is of 'C'; the data's are A, B"):
+        make_split(of_two_origins(), SplitTable(test_origin="C"))
+    with pytest.raises(UserError, match=r"no photograph is of 'C'; data.origin names them"):
+        make_split(many(), SplitTable(test_origin="C"))
+    dataset = replace(of_two_origins(), targets=np.array([0] * 200 + [1] * 100))
+    with pytest.raises(UserError, match=r"1 class \(c1\) with no photograph to learn from"):
+        make_split(dataset, SplitTable(test_origin="B"))
