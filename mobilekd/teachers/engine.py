@@ -1,5 +1,5 @@
-"""The fastest engine that gives a teacher's numbers: ExecuTorch's XNNPACK on CPU, the eager network
-elsewhere.
+"""The fastest engine that gives a teacher's numbers: ExecuTorch's XNNPACK on CPU, half precision on
+CUDA, the eager network elsewhere.
 
 Measured on two cores, an fp32 teacher in XNNPACK runs a distillation step's forward pass about
 twice as fast as eager torch in channels_last, and faster than ``torch.compile``; it is lowered in
@@ -22,6 +22,9 @@ Forward = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-3
 
 
+#: The same for half precision, whose significand has 11 bits; a student's own bfloat16 has 8.
+HALF_TOLERANCE = 0.05
+
 #: Photographs below which lowering (10 to 20 s) costs more than it saves.
 PAYS_AFTER = 5000
 
@@ -32,6 +35,8 @@ def fastest(teacher: Teacher, example: Tensor, photographs: int) -> tuple[Forwar
     ``example`` has the batch size that will be asked for, another size runs eagerly;
     ``photographs`` is how many will be.
     """
+    if example.device.type == "cuda":
+        return _halved(teacher, example)
     if example.device.type != "cpu" or photographs < PAYS_AFTER:
         return teacher, f"eager on {example.device.type}"
     try:
@@ -46,6 +51,22 @@ def fastest(teacher: Teacher, example: Tensor, photographs: int) -> tuple[Forwar
     say(f"teacher engine: ExecuTorch XNNPACK, equal to eager within {difference:.1e}")
     size = example.shape[0]
     return lambda x: lowered(x) if x.shape[0] == size else teacher(x), "executorch-xnnpack"
+
+
+def _halved(teacher: Teacher, example: Tensor) -> tuple[Forward, str]:
+    """The teacher in half precision and channels_last, where its logits stay what they are."""
+    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast("cuda", torch.float16):
+            return teacher(x).float()
+
+    difference = (forward(example) - teacher(example)).abs().max().item()
+    if not difference <= HALF_TOLERANCE:
+        say(f"teacher engine: eager, because half precision's logits differ by {difference:.2g}")
+        return teacher, "eager on cuda"
+    say(f"teacher engine: half precision, equal to eager within {difference:.1e}")
+    return forward, "half precision on cuda"
 
 
 def _xnnpack(teacher: Teacher, example: Tensor) -> Forward:
