@@ -245,10 +245,14 @@ class PreprocessTable(Document):
         return Preprocess(width=self.width, height=self.height, mean=self.mean, std=self.std)
 
 
-class AugmentTable(Document):
+class AugmentTable(GrownTable):
     """How a view of a photograph is drawn: flips always, then a similarity warp and a colour
     change; then what other clinics' photographs have, each 0 (off) unless asked for.
     """
+
+    later = frozenset(
+        {"aspect", "white_balance", "gamma", "blur", "resolution", "jpeg", "hair", "vignette"}
+    )
 
     rotation: float = Field(
         180.0, strict=True, ge=0, le=180, description="largest rotation in degrees"
@@ -375,10 +379,12 @@ class PretrainTable(TrainTable):
         )
 
 
-class TeacherTable(Document):
+class TeacherTable(GrownTable):
     """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
     recipe's split.
     """
+
+    later = frozenset({"width", "height", "mean", "std"})
 
     model: str = Field(description="timm name, or torchvision:NAME")
     weights: Place | None = Field(
@@ -525,8 +531,10 @@ class GatesTable(Document):
     )
 
 
-class Recipe(Document):
+class Recipe(GrownTable):
     """The whole experiment."""
+
+    later = frozenset({"unlabelled", "pretrain"})
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -607,25 +615,11 @@ NAMES = frozenset({"name", "title", "cost", "smoke"})
 RESOURCES = frozenset({"threads"})
 
 
-#: Keys that came after the first runs, by table. At their defaults they change nothing, so they
-#: count only where they are used, and older runs, teachers and caches keep their identity.
-LATER: dict[str, frozenset[str]] = {
-    "AugmentTable": frozenset(
-        {"aspect", "white_balance", "gamma", "blur", "resolution", "jpeg", "hair", "vignette"}
-    ),
-    "TeacherTable": frozenset({"width", "height", "mean", "std"}),
-}
-
-
 def shape(table: Document) -> dict[str, Any]:
-    """What of a table shapes a result, as JSON: without places, resources and unused later keys; a
-    file of weights counts as ``"file"``.
+    """What of a table shapes a result, as JSON: without places and resources; a file of weights
+    counts as ``"file"``.
     """
     document = table.model_dump(mode="json", exclude=set(PLACES | RESOURCES))
-    fields = type(table).model_fields
-    for key in LATER.get(type(table).__name__, ()):
-        if getattr(table, key) == fields[key].default:
-            del document[key]
     if "weights" in document and document["weights"] != "hub":
         document["weights"] = "file" if document["weights"] else None
     return document
