@@ -122,6 +122,11 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         if error.errno in REMEDIES:
             reason = (error.strerror or str(error)).lower()
             error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
+    if _is_out_of_memory(error):
+        error = UserError(
+            f"not enough memory ({str(error).splitlines()[0][:120] or 'none left'}); ask for less:"
+            " a smaller batch_size, preprocess.width and height, or student"
+        )
     if isinstance(error, UserError):
         line, code = " ".join(str(error).split()), 2
     else:
@@ -141,6 +146,14 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         text = json.dumps(document, ensure_ascii=False)
         print(text if _can_say(text) else json.dumps(document))
     return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's own word for it, or torch's, which is a RuntimeError on a CPU and on CUDA."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error).lower() for one in words)
+    )
 
 
 def _save_traceback(error: Exception) -> str:

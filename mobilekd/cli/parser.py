@@ -101,7 +101,10 @@ def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
         key, equals, value = item.partition("=")
         if not (key and equals and value):
             raise UserError(f"{option} {item}: not A=B; write for example {option} {example}")
-        found[key] = value
+        if found.setdefault(key, value) != value:
+            raise UserError(
+                f"{option} {item}: {key} has another value already ({found[key]}); give it once"
+            )
     return found
 
 

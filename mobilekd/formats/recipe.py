@@ -587,6 +587,15 @@ class Recipe(GrownTable):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_to_minimise(self) -> "Recipe":
+        if not any(loss.weight > 0 for loss in self.losses):
+            raise ValueError(
+                "losses: none with a weight above 0, which leaves nothing to minimise; give one, as"
+                ' losses = [{name = "cross_entropy"}]'
+            )
+        return self
+
     @property
     def unlabelled_photographs(self) -> UnlabelledTable:
         """``[unlabelled]``, with the folder that ``data.unlabelled`` names in front."""

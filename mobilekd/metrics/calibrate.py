@@ -101,7 +101,8 @@ def operating_points(
 
 def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 ``[N, 3, H, W]`` -> sharpness and mean luma, two float ``[N]``, as
-    :class:`mobilekd.formats.artifact.Quality` defines them.
+    :class:`mobilekd.formats.artifact.Quality` defines them. Without a pixel that has neighbours on
+    all sides there is no sharpness: 0.
     """
     red, green, blue = (pictures[:, channel].astype(np.int32) for channel in range(3))
     luma = (77 * red + 150 * green + 29 * blue) >> 8  # [N, H, W]
@@ -109,7 +110,8 @@ def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     laplacian = (
         luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:] - 4 * inner
     )
-    return laplacian.var((1, 2)), luma.mean((1, 2))
+    sharpness = laplacian.var((1, 2)) if inner.size else np.zeros(len(pictures))
+    return sharpness, luma.mean((1, 2))
 
 
 def quality_limits(pictures: np.ndarray) -> Quality:

@@ -187,14 +187,18 @@ def depth(spec: Spec, factor: float) -> Spec:
     return replace(spec, depth=spec.depth * factor)
 
 
+#: Far above what a phone's student needs, far below what exhausts memory unasked.
+LARGEST_HEAD = 8192
+
+
 def head(spec: Spec, features: float) -> Spec:
     """Size of the last layer before the classifier: the largest single block of parameters in a
     narrow network.
     """
-    if features < 8 or features != int(features):
+    if not 8 <= features <= LARGEST_HEAD or features != int(features):
         raise UserError(
-            f"student.adapt head:{features:g}: not a whole number of at least 8; for example"
-            " head:512"
+            f"student.adapt head:{features:g}: not a whole number from 8 to {LARGEST_HEAD}; for"
+            " example head:512"
         )
     return replace(spec, features=int(features))
 

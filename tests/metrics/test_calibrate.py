@@ -100,3 +100,9 @@ def test_broken_validation_is_the_users_to_know() -> None:
         calibrate(np.zeros((0, 7)), np.zeros(0, int), LABELS)
     with pytest.raises(UserError, match="NaN"):
         calibrate(np.full((3, 7), np.nan), np.zeros(3, int), LABELS)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 1, 1), (4, 3, 2, 9), (4, 3, 9, 2)])
+def test_pictures_without_an_inner_pixel_have_no_sharpness(shape: tuple[int, ...]) -> None:
+    limits = quality_limits(np.full(shape, 9, np.uint8))
+    assert limits.sharpness_low == 0.0

@@ -38,6 +38,8 @@ LISTED = (
     "broken_teacher_weights",
     "missing_trained_teacher",
     "grid_without_values",
+    "losses_that_weigh_nothing",
+    "head_that_fits_no_memory",
     "negative_seed_of_generated_data",
     "infinite_learning_rate",
     "deviation_of_zero",

@@ -86,6 +86,17 @@ def grid_without_values(here: Path) -> list[str]:
     return ["sweep", "demo", "--smoke", "--grid", "student.width"]
 
 
+@kind("none with a weight above 0", "cross_entropy")
+def losses_that_weigh_nothing(here: Path) -> list[str]:
+    losses = "losses=[{name='cross_entropy', weight=0.0}]"
+    return ["distill", "demo", *SMALL, "--set", losses]
+
+
+@kind("head:1e+09", "a whole number from 8 to 8192")
+def head_that_fits_no_memory(here: Path) -> list[str]:
+    return ["distill", "demo", *SMALL, "--set", "student.adapt=['head:1000000000']"]
+
+
 @kind("data.seed", "greater than or equal to 0", "-1")
 def negative_seed_of_generated_data(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "data.seed=-1"]
