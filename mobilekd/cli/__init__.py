@@ -123,9 +123,10 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
             reason = (error.strerror or str(error)).lower()
             error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
     if _is_out_of_memory(error):
+        reason = str(error).partition("\n")[0][:120] or "none left"
         error = UserError(
-            f"not enough memory ({str(error).splitlines()[0][:120] or 'none left'}); ask for less:"
-            " a smaller batch_size, preprocess.width and height, or student"
+            f"not enough memory ({reason}); ask for less: a smaller batch_size, preprocess.width"
+            " and height, or student"
         )
     if isinstance(error, UserError):
         line, code = " ".join(str(error).split()), 2

@@ -96,7 +96,7 @@ def pairs(items: Sequence[str], option: str, example: str) -> dict[str, str]:
     """``A=B`` items of a repeatable option as a dictionary."""
     from mobilekd.support.errors import UserError
 
-    found = {}
+    found: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not (key and equals and value):

@@ -5,6 +5,7 @@ On its own test split, or on any other labelled data: there classes are mapped e
 photographs that trained or calibrated the student are left out and counted.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -202,7 +203,11 @@ def _given(
     """``data``: where it proves to be what it was trained on, its test split; else all labelled
     photographs whose class has a place, without those that it has seen.
     """
-    dataset = load(data, part=True)
+    try:
+        dataset = load(data, part=True)
+    except UserError as error:  # in the words of a recipe, which evaluate does not take
+        words = re.sub(r"\bdata\.(root|labels|metadata)\b", r"--\1", str(error))
+        raise UserError(words) from None
     if dataset.hash == predictor.data_hash and not mapping:
         try:
             own = _own_data(predictor, dataset=dataset)

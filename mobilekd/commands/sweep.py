@@ -60,6 +60,8 @@ def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
             raise UserError(
                 f"--grid {item}: not KEY=A,B; write for example --grid student.width=0.35,0.5"
             )
+        if key.strip() in grid:
+            raise UserError(f"--grid {item}: {key.strip()} has values already; name all at once")
         grid[key.strip()] = parts
     return grid
 

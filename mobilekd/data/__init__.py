@@ -18,6 +18,7 @@ from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
 from mobilekd.data.split import make_split
 from mobilekd.formats.recipe import DataTable
+from mobilekd.support.errors import UserError
 
 __all__ = [
     "Dataset",
@@ -37,6 +38,9 @@ __all__ = [
     "with_pixels",
 ]
 
+#: Keys of [data] that name a table, and the kinds of data that read it.
+TABLES = {"labels": ("isic",), "metadata": ("isic", "folder")}
+
 
 def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of a recipe, its labels and files checked against each other; photographs are
@@ -49,6 +53,12 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     become one lesion, and what ``data.exclude`` names is left out, in this order: a lesion that an
     excluded photograph joined stays joined.
     """
+    for name, kinds in TABLES.items():
+        if getattr(table, name) and table.kind not in kinds:
+            raise UserError(
+                f"data.{name}: {table.kind} has no such table, only {' and '.join(kinds)}; leave"
+                " it out"
+            )
     loader = import_module(f"{__name__}.{table.kind}").load
     listed = part and table.kind in ("ham10000", "isic")
     dataset: Dataset = loader(table, part=True) if listed else loader(table)

@@ -126,6 +126,10 @@ def _files(
 
 def _ground_truth(root: Path) -> Path:
     found = sorted({*root.glob("*GroundTruth.csv"), *root.glob("*GroundTruth/*GroundTruth.csv")})
+    if not found:
+        raise UserError(
+            f"{root}: no *GroundTruth.csv in it; set data.labels to the one-hot table of labels"
+        )
     if len(found) != 1:
         raise UserError(
             f"{root}: {some([path.name for path in found], 'file')} called *GroundTruth.csv; set"

@@ -138,6 +138,12 @@ sys.exit(main(["recipes", "--json"]))
             1,
             "unexpected RuntimeError: a fault of ours; traceback saved in ",
         ),
+        ("MemoryError()", 2, "not enough memory (none left); ask for less"),
+        (
+            "RuntimeError('DefaultCPUAllocator: can\\'t allocate memory: you tried 128 bytes')",
+            2,
+            "not enough memory (DefaultCPUAllocator: can't allocate memory: you tried 128 bytes)",
+        ),
         ("KeyboardInterrupt()", 130, "stopped"),
         (
             "OSError(28, 'No space left on device', 'runs/x')",

@@ -40,6 +40,7 @@ LISTED = (
     "grid_without_values",
     "losses_that_weigh_nothing",
     "head_that_fits_no_memory",
+    "grid_of_one_key_twice",
     "negative_seed_of_generated_data",
     "infinite_learning_rate",
     "deviation_of_zero",
@@ -78,6 +79,9 @@ LISTED = (
     "predict_on_a_text_file",
     "predict_on_a_missing_file",
     "mapping_without_target",
+    "mapping_of_one_class_twice",
+    "labels_that_nobody_reads",
+    "archive_without_labels",
     "labels_without_data",
     # wrong_models.py: artifacts
     "truncated_model",

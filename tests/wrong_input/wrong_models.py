@@ -106,6 +106,22 @@ def mapping_without_target(here: Path) -> list[str]:
     return ["evaluate", "demo", "--data", "synthetic", "--map", "SCC"]
 
 
+@kind("--map scc=nv: scc has another value already (akiec)", "give it once")
+def mapping_of_one_class_twice(here: Path) -> list[str]:
+    return ["evaluate", "demo", "--data", "synthetic", "--map", "scc=akiec", "--map", "scc=nv"]
+
+
+@kind("--labels: folder has no such table, only isic", "leave it out")
+def labels_that_nobody_reads(here: Path) -> list[str]:
+    words = ["--data", "folder", "--root", "runs", "--labels", "runs/demo/run.json"]
+    return ["evaluate", "demo", *words]
+
+
+@kind("runs: no *GroundTruth.csv in it", "set --labels")
+def archive_without_labels(here: Path) -> list[str]:
+    return ["evaluate", "demo", "--data", "isic", "--root", "runs"]
+
+
 @kind("--labels", "--data")
 def labels_without_data(here: Path) -> list[str]:
     return ["evaluate", "demo", "--labels", "truth.csv"]

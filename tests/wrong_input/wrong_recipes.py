@@ -97,6 +97,11 @@ def head_that_fits_no_memory(here: Path) -> list[str]:
     return ["distill", "demo", *SMALL, "--set", "student.adapt=['head:1000000000']"]
 
 
+@kind("--grid train.lr=0.2: train.lr has values already")
+def grid_of_one_key_twice(here: Path) -> list[str]:
+    return ["sweep", "demo", "--smoke", "--grid", "train.lr=0.1", "--grid", "train.lr=0.2"]
+
+
 @kind("data.seed", "greater than or equal to 0", "-1")
 def negative_seed_of_generated_data(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "data.seed=-1"]
