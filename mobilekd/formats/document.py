@@ -69,6 +69,8 @@ def explain(problem: Any, kind: Any) -> str:
         message = problem["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
     given = _shown(problem["input"])
+    if not key and problem["type"] == "value_error":
+        return str(message)  # it says itself what it is about
     return f"{key or 'the whole'}: {message}{f' (given: {given})' if given else ''}"
 
 

@@ -859,7 +859,7 @@ def _explain(item: Any, where: str, text: str, overrides: Sequence[str]) -> str:
     lines = [
         number
         for number, line in enumerate(text.splitlines(), 1)
-        if line.split("=")[0].strip().strip('"') == last
+        if last and line.split("=")[0].strip().strip('"') == last
     ]
     place = f"{where}, line {lines[0]}" if len(lines) == 1 else where
     return f"{place}: {said}"
