@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long reliability architecture clean
+.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -51,6 +51,15 @@ reliability: system ## hours: kills, full disks, flipped bytes, fuzzing; leaves 
 
 architecture: setup ## draw docs/architecture.svg from the imports, and write the floors into docs/architecture.md
 	@$(BIN)/python -B docs/architecture.py
+
+docs: setup ## build the documentation strictly into build/site
+	@$(BASE)/bin/python -m mkdocs build --quiet --strict && echo build/site/index.html
+
+docs-serve: setup ## show the documentation on http://127.0.0.1:8000 while one writes
+	@$(BASE)/bin/python -m mkdocs serve
+
+docs-reference: setup ## write docs/reference and docs/schemas from the code
+	@$(BIN)/python -B docs/reference.py
 
 clean: ## remove what make made inside the checkout
 	rm -rf .venv build mobilekd.egg-info demo

@@ -15,6 +15,9 @@ import pytest
 RUN = {
     "ruff": "Makefile",
     "mypy": "Makefile",
+    "mkdocs": "Makefile",
+    "mkdocs-material": "mkdocs.yml",  # its theme
+    "codespell": "tests/docs/test_prose.py",
     "pytest-timeout": "pyproject.toml",  # its key "timeout"
     "pytest-xdist": "pyproject.toml",  # its option "-n"
 }

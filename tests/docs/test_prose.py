@@ -1,0 +1,134 @@
+"""What the pages show works as written: commands parse, links lead somewhere, code runs, words are
+spelled right.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mobilekd.cli import commands
+from mobilekd.formats.recipe import from_dict, load_recipe, shipped
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CONTRIBUTING.md",
+    *sorted((CHECKOUT / "docs").rglob("*.md")),
+]
+NAMES = [str(path.relative_to(CHECKOUT)) for path in PAGES]
+#: Words that stand for what the reader has.
+PLACEHOLDERS = {"RECIPE", "RUN", "ARTIFACT", "SERIAL"}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language, in order; one below ``<!-- not run -->`` is left out."""
+    pattern = rf"(<!-- not run[^>]*-->\n)?^( *)```{language}\n(.*?)^ *```"
+    found = re.findall(pattern, text, flags=re.S | re.M)
+    return [re.sub(rf"^{indent}", "", body, flags=re.M) for skip, indent, body in found if not skip]
+
+
+def command_lines(text: str) -> list[str]:
+    """Every ``mobilekd`` line of the console blocks."""
+    shown = "\n".join(blocks(text, "console")).replace("\\\n", " ")
+    return re.findall(r"^\$ (mobilekd\b.*)$", shown, flags=re.M)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_every_command_parses(path: Path) -> None:
+    for line in command_lines(path.read_text(encoding="utf-8")):
+        words = shlex.split(line.partition("  #")[0])[1:]
+        try:
+            commands().parse([word for word in words if word not in ("|", "jq")])
+        except SystemExit as refused:
+            assert refused.code == 0, f"{path}: {line}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_every_option_in_the_text_is_one(path: Path) -> None:
+    """``--set`` and its like between backticks belong to a command of ours or a tool named there."""
+    if path.name in ("reliability.md", "CONTRIBUTING.md"):  # they have pytest's and make's, too
+        return
+    known = {
+        option
+        for parser in commands().parsers.values()
+        for action in parser._actions
+        for option in action.option_strings
+    }
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.S | re.M)
+    for span in re.findall(r"`([^`\n]*--[a-z][^`\n]*)`", prose):
+        if span.split()[0] in ("git", "pip", "python", "torchrun", "make", "apt-get"):
+            continue
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
+            assert option in known | {"--version"}, f"{path}: `{span}`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_every_key_that_is_set_is_one(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "reference" in path.parts:  # made from the code
+        return
+    for key, value in re.findall(r"--set ([a-z_.0-9]+)=(\S+?)[`\s]", text):
+        if not re.fullmatch(r"[A-Z]+", value.strip("'\"")):
+            load_recipe("ham10000", [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
+        assert (path.parent / target).exists(), f"{path}: {target}"
+    for target in re.findall(r"`((?:mobilekd|tests|docs|benchmarks|ios_export)/[\w./-]+)`", text):
+        named = not any(word in target for word in ("NAME", "YOUR"))
+        assert not named or (CHECKOUT / target).exists(), f"{path}: {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_python_runs(path: Path, tmp_path: Path) -> None:
+    """The blocks of a page, one after another, in one fresh interpreter."""
+    if path.name == "CONTRIBUTING.md":  # tests/losses run its change
+        return
+    found = blocks(path.read_text(encoding="utf-8"), "python")
+    if not found:
+        return
+    (tmp_path / "page.py").write_text("\n".join(found), encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{path}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
+def test_recipes_are_read(path: Path) -> None:
+    """A block of TOML is a recipe, or a part of one that fits a shipped recipe."""
+    for block in blocks(path.read_text(encoding="utf-8"), "toml"):
+        document = tomllib.loads(block)
+        base = document.pop("base", "ham10000")
+        assert base in shipped()
+        whole = load_recipe(base).to_dict()
+        for key, value in document.items():
+            whole[key] = whole[key] | value if isinstance(value, dict) else value
+        from_dict(whole, str(path), block, ())
+
+
+def test_spelling() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", "--toml", "pyproject.toml", *map(str, PAGES)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
