@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference clean
+.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference docs-results clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -60,6 +60,9 @@ docs-serve: setup ## show the documentation on http://127.0.0.1:8000 while one w
 
 docs-reference: setup ## write docs/reference and docs/schemas from the code
 	@$(BIN)/python -B docs/reference.py
+
+docs-results: setup ## write the tables of results from benchmarks/results
+	@$(BIN)/python -B docs/results.py
 
 clean: ## remove what make made inside the checkout
 	rm -rf .venv build mobilekd.egg-info demo

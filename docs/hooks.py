@@ -63,7 +63,8 @@ def _line(source: str) -> str:
         (
             " ".join(part.split())
             for part in text.split("\n\n")
-            if part.strip() and not part.strip().startswith(("#", "|", "```", "![", "!!!", "- ", "<"))
+            if part.strip()
+            and not part.strip().startswith(("#", "|", "```", "![", "!!!", "- ", "<"))
         ),
         "",
     )

@@ -684,7 +684,8 @@ BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (
             (
                 '"this ExecuTorch wheel has no Vulkan runtime"',
-                "Right: the file cannot answer on this machine. The golden set must answer on the phone.",
+                "Right: the file cannot answer on this machine. The phone must answer the golden"
+                " set.",
             ),
         ),
     ),
@@ -760,7 +761,10 @@ def backend_page(name: str) -> str:
 def _rounding(backend: Any, precision: str) -> str:
     stored = backend.weights_in(precision)
     if stored:
-        return f"rounded by this package before the file is written ({stored}); floating point arithmetic"
+        return (
+            f"rounded by this package before the file is written ({stored}); floating point"
+            " arithmetic"
+        )
     if precision in ("fp32", "fp16"):
         return "no rounding by this package"
     return {

@@ -1,4 +1,4 @@
-"""The reference says what the code says: pages and schemas are compared with what the code makes."""
+"""The reference says what the code says: pages and schemas are compared with it."""
 
 import json
 import tomllib

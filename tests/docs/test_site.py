@@ -11,7 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_report_browser import browse
+from fixtures.browser import browse
 
 
 @pytest.fixture(scope="module")

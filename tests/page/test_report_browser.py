@@ -3,21 +3,18 @@ in both themes.
 """
 
 import json
-import shutil
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fixtures.browser import browse
 from fixtures.evaluation import make_run
 from fixtures.report import PHONE, make_artifact, make_measurement, write_measurement
 from PIL import Image
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
-
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +36,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         write_measurement(root / "results", other, f"{number}")
     return report([root], root / "report.html")
-
-
-def browse(url: str, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open ``url`` without a window; console messages come on standard error."""
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    assert program, (
-        "chromium is missing: apt-get install chromium (mobilekd doctor lists what the tests need)"
-    )
-    command = [
-        program,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        f"--user-data-dir={profile}",
-        *options,
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
 def test_no_request_leaves_and_the_console_stays_silent(page: Path, tmp_path: Path) -> None:

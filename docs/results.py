@@ -1,0 +1,201 @@
+"""Writes the tables of results into ``README.md`` and the pages, from the files in
+``benchmarks/results``::
+
+    make docs-results
+
+A table stands between two marks, ``<!-- NAME: written by make docs-results -->`` and
+``<!-- end of NAME -->``. ``tests/docs/test_results.py`` fails where one differs from the files.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilekd.formats.measurement import read_measurement
+from mobilekd.page.latency_samples import latency_samples
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+RESULTS = CHECKOUT / "benchmarks/results"
+HOST = "amd-epyc-2-cores"
+SHIPPED = "ham10000-mobilenetv2-035"
+
+
+def read(name: str) -> Any:
+    """A result file."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def figure(one: dict[str, Any], digits: int = 3, scale: float = 1, sign: str = "") -> str:
+    """``0.655 (0.604 to 0.707)``."""
+    shown = [f"{one[key] * scale:{sign}.{digits}f}" for key in ("value", "low", "high")]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def group(comparison: dict[str, Any], name: str) -> dict[str, Any]:
+    """One student of a comparison."""
+    return dict(next(one for one in comparison["groups"] if one["name"] == name))
+
+
+def lowered(student: str, export: str) -> dict[str, Any]:
+    """One row of a student's table of precisions."""
+    rows = read(f"ham10000/lowering-{student}.json")["rows"]
+    return dict(next(one for one in rows if one["export"] == export))
+
+
+def milliseconds(artifact: str) -> float:
+    """The median latency on one thread and all cores, in ms, as the report shows it."""
+    measured = read_measurement(RESULTS / HOST / f"{artifact}.json")
+    settings = latency_samples(measured)
+    one = next(each for each in settings if each.threads == 1 and each.cores == "all")
+    return float(one.percentile(50).value or 0)
+
+
+def headline() -> str:
+    """The six rows of the README."""
+    compared = read("ham10000/compare.json")
+    student, control = (group(compared, name) for name in ("ham10000", "ham10000-control"))
+    fp32, int8 = lowered(SHIPPED, "xnnpack/fp32"), lowered(SHIPPED, "xnnpack/int8")
+    decisions = next(row for row in int8["parity"] if row["stage"] == "saved file, decisions")
+    saved = next(row for row in int8["parity"] if row["stage"] == "saved file")
+    speed = read("export-speed.json")
+    peer = read("torchdistill.json")
+    accuracy = "balanced_accuracy"
+    times = [milliseconds(f"{SHIPPED}-xnnpack-{one}") for one in ("fp32", "int8")]
+    difference = figure(student["difference"][accuracy], 1, 100, "+")
+    rows = [
+        (
+            "Balanced accuracy on 2,005 test photographs: distilled, and its control",
+            f"{figure(student['metrics'][accuracy])}; control"
+            f" {control['metrics'][accuracy]['value']:.3f}, difference {difference} points:"
+            " not shown",
+            "`mobilekd compare`",
+        ),
+        (
+            "int8 beside fp32",
+            f"{int8['bytes']:,} bytes for {fp32['bytes']:,};"
+            f" {decisions['agreement']:.1%} of decisions equal",
+            "`benchmarks/lowering/table.py`",
+        ),
+        (
+            "The int8 file against its own arithmetic in whole numbers",
+            f"largest difference {saved['max_error']:.1e}",
+            "`mobilekd verify`",
+        ),
+        (
+            "Latency on an AMD EPYC, one thread, median",
+            f"fp32 {times[0]:.2f} ms, int8 {times[1]:.2f} ms",
+            "`mobilekd bench`",
+        ),
+        (
+            "Export with all its proofs, against plain lowering",
+            f"{figure(speed['found']['int8']['ratio']['wall'], 2)} times as long in int8",
+            "`benchmarks/lowering/speed.py`",
+        ),
+        (
+            "Distillation steps on two cores, against torchdistill",
+            f"{figure(peer['ratio_to_torchdistill']['fresh'], 1)} times as many",
+            "`benchmarks/torchdistill/compare.py`",
+        ),
+    ]
+    return table(("What", "Result (95% interval)", "Again with"), rows)
+
+
+def both_splits() -> str:
+    """The same student under the split by lesion and under the leaky one."""
+    lesion = read("ham10000/compare.json")
+    rows = []
+    for title, name in (("distilled", "ham10000"), ("control", "ham10000-control")):
+        honest = group(lesion, name)["metrics"]
+        leaky = read(f"ham10000/photograph{'-control' if 'control' in name else ''}.json")["test"]
+        for metric in ("accuracy", "balanced_accuracy"):
+            rows.append(
+                (
+                    f"{title}, {metric.replace('_', ' ')}",
+                    figure(honest[metric]),
+                    figure(leaky["metrics"][metric]),
+                )
+            )
+    header = ("MobileNetV2-0.35, 128 x 128", "by lesion, three seeds", "by photograph, one seed")
+    return table(header, rows)
+
+
+def shipped_students() -> str:
+    """Every shipped student, a row each, from the reference's own files and the measurements."""
+    rows = []
+    for folder in sorted((CHECKOUT / "mobilekd/reference").glob("*/metrics.json")):
+        name = folder.parent.name
+        judged = json.loads(folder.read_text(encoding="utf-8"))
+        found, target = judged["metrics"], judged["target"]
+        exports = {}
+        for precision in ("fp32", "int8"):
+            path = RESULTS / HOST / f"{name}-xnnpack-{precision}.json"
+            exports[precision] = f"{milliseconds(path.stem):.2f}" if path.exists() else ""
+        path = RESULTS / f"ham10000/lowering-{name}.json"
+        size = f"{lowered(name, 'xnnpack/int8')['bytes']:,}" if path.exists() else ""
+        rows.append(
+            (
+                f"`{name}`",
+                f"{target['parameters']:,}",
+                size,
+                figure(found["balanced_accuracy"]),
+                figure(found["melanoma_sensitivity_at_95_specificity"]),
+                exports["fp32"],
+                exports["int8"],
+                f"`mobilekd evaluate reference:{name}`",
+            )
+        )
+    header = (
+        "Student",
+        "Parameters",
+        "Bytes, int8",
+        "Balanced accuracy",
+        "Melanoma's sensitivity at 95% specificity",
+        "ms, fp32",
+        "ms, int8",
+        "Again with",
+    )
+    return table(header, rows)
+
+
+def backends_table() -> str:
+    """Backend by precision, from the registry, linked from the README."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("reference", CHECKOUT / "docs/reference.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.backend_table())
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "headline": headline,
+    "both splits": both_splits,
+    "shipped students": shipped_students,
+    "backends": backends_table,
+}
+PAGES = ("README.md", "docs/results.md", "docs/explanation/split.md")
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables as the files say."""
+    for name in re.findall(r"<!-- ([\w ]+): written by make docs-results -->", text):
+        begin, end = f"<!-- {name}: written by make docs-results -->\n", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{TABLES[name]()}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        path = CHECKOUT / page
+        path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
