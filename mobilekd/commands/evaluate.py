@@ -5,6 +5,7 @@ On its own test split, or on any other labelled data: there classes are mapped e
 photographs that trained or calibrated the student are left out and counted.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -188,7 +189,22 @@ def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> Evaluat
 
 
 def _moved(table: DataTable, root: Path) -> DataTable:
-    """The same data below another root; tables of it that lay below the old one have moved, too."""
+    """The same data below another root; tables of it that lay below the old one have moved, too.
+    Several sources have moved together, from the folder that held them all.
+    """
+    if table.sources:
+        try:
+            old = Path(os.path.commonpath([one.root for one in table.sources if one.root]))
+        except ValueError:  # none, or on different drives
+            raise UserError(
+                f"--root {root}: the data come from several folders that have none in common; name"
+                " photographs with --data"
+            ) from None
+        moved = [
+            _moved(source, root / Path(source.root).relative_to(old)) if source.root else source
+            for source in table.sources
+        ]
+        return table.model_copy(update={"sources": tuple(moved)})
     changed = {"root": str(root)}
     for name in ("labels", "metadata"):
         file = getattr(table, name)

@@ -16,6 +16,7 @@ from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes, rename_classes
 from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
+from mobilekd.data.several import combine
 from mobilekd.data.split import make_split
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
@@ -53,6 +54,23 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     become one lesion, and what ``data.exclude`` names is left out, in this order: a lesion that an
     excluded photograph joined stays joined.
     """
+    if table.sources:
+        parts = [load(source, part=part) for source in table.sources]
+        dataset = combine(parts, [source.name for source in table.sources])
+    else:
+        dataset = _read(table, part)
+    if table.map:
+        dataset = rename_classes(dataset, table.map)
+    if table.origin:
+        dataset = with_origins(dataset, table.origin)
+    if table.duplicates:
+        dataset = join_listed(dataset, table.duplicates)
+    if table.exclude:
+        dataset = leave_out(dataset, table.exclude)
+    return dataset
+
+
+def _read(table: DataTable, part: bool) -> Dataset:
     for name, kinds in TABLES.items():
         if getattr(table, name) and table.kind not in kinds:
             raise UserError(
@@ -62,12 +80,4 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     loader = import_module(f"{__name__}.{table.kind}").load
     listed = part and table.kind in ("ham10000", "isic")
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
-    if table.map:
-        dataset = rename_classes(dataset, table.map)
-    if table.origin:
-        dataset = with_origins(dataset, table.origin)
-    if table.duplicates:
-        dataset = join_listed(dataset, table.duplicates)
-    if table.exclude:
-        dataset = leave_out(dataset, table.exclude)
     return dataset

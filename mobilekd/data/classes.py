@@ -3,6 +3,7 @@ calls them.
 """
 
 import unicodedata
+from collections.abc import Collection
 
 from mobilekd.formats.artifact import Label
 
@@ -55,3 +56,9 @@ def folded(name: str) -> str:
 def labels(keys: tuple[str, ...]) -> tuple[Label, ...]:
     """Labels with names in words; a key that is not known here is its own name."""
     return tuple(Label(key=key, text=NAMES.get(folded(key), key.replace("_", " "))) for key in keys)
+
+
+def in_usual_order(keys: Collection[str]) -> tuple[str, ...]:
+    """``keys`` as :data:`NAMES` lists them where all are known, else by name."""
+    known = tuple(key for key in NAMES if key in keys)
+    return known if len(known) == len(keys) else tuple(sorted(keys))

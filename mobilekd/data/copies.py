@@ -61,7 +61,7 @@ def join_copies(
             f"data: {some(copies, 'photograph')} equal to another one in every pixel; copies count"
             " as one lesion"
         )
-    return replace(dataset, lesions=_joined(dataset, strangers), notes=tuple(notes))
+    return replace(dataset, lesions=joined_lesions(dataset, strangers), notes=tuple(notes))
 
 
 def join_listed(dataset: Dataset, listed: str | Sequence[tuple[str, str]]) -> Dataset:
@@ -103,7 +103,7 @@ def join_listed(dataset: Dataset, listed: str | Sequence[tuple[str, str]]) -> Da
         notes.add(f"{where}: {some(torn, 'pair')} with more than one label")
     shown = [" and ".join(pair) for pair in pairs]
     notes.add(f"{where}: {some(shown, 'pair')} of photographs that count as one lesion")
-    lesions = _joined(dataset, groups)
+    lesions = joined_lesions(dataset, groups)
     return replace(
         dataset,
         lesions=lesions,
@@ -112,7 +112,7 @@ def join_listed(dataset: Dataset, listed: str | Sequence[tuple[str, str]]) -> Da
     )
 
 
-def _joined(dataset: Dataset, groups: Iterable[Sequence[int]]) -> tuple[str, ...]:
+def joined_lesions(dataset: Dataset, groups: Iterable[Sequence[int]]) -> tuple[str, ...]:
     """The lesions of ``dataset``, those of each group made one under the first of their names."""
     lesion_of: dict[str, str] = {}
 

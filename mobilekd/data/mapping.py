@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mobilekd.data.classes import COLUMNS, NAMES, folded, normal
+from mobilekd.data.classes import COLUMNS, NAMES, folded, in_usual_order, normal
 from mobilekd.data.classes import labels as labels_of
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.formats.artifact import Label
@@ -100,9 +100,7 @@ def rename_classes(dataset: Dataset, mapping: Mapping[str, str]) -> Dataset:
         raise UserError(
             f"data.map: leaves {some(sorted(keys), 'class')}; a model tells at least two apart"
         )
-    order = [key for key in NAMES if key in keys]
-    if len(order) < len(keys):
-        order = sorted(keys)
+    order = in_usual_order(keys)
     index = {key: i for i, key in enumerate(order)} | {"": -1}
     moved = np.array([index[place[key]] for key in theirs], dtype=np.int64)
     notes = Notes(dataset.notes)
@@ -116,7 +114,7 @@ def rename_classes(dataset: Dataset, mapping: Mapping[str, str]) -> Dataset:
     return replace(
         dataset.subset(kept),
         targets=targets[kept],
-        classes=labels_of(tuple(order)),
+        classes=labels_of(order),
         notes=tuple(notes),
         hash=sha256_json([dataset.hash, "map", [[key, place[key]] for key in theirs]]),
     )

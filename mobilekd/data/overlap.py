@@ -32,7 +32,7 @@ def overlap_hashes(dataset: Dataset, ids: Sequence[str], salt: str) -> list[str]
     """Sorted hashes of the photographs ``ids``: their names, lesions and decoded pixels, for an
     artifact to carry.
     """
-    called = {_called(name, salt) for name in ids if dataset.kind in OWN}
+    called = {_called(name, salt) for name in ids if _is_own(dataset)}
     return sorted({*called, *(value for marks in _marks(dataset, ids, salt) for value in marks)})
 
 
@@ -70,6 +70,13 @@ def _called(name: str, salt: str) -> str:
     return _mark("called", "/".join(name.split("/")[-2:]), salt)
 
 
+def _is_own(dataset: Dataset) -> bool:
+    """Whether photographs of one's own are among them: a data set of several sources has all of
+    their kinds.
+    """
+    return not set(OWN).isdisjoint(dataset.kind.split("+"))
+
+
 def _mark(what: str, value: str, salt: str) -> str:
     return hashlib.sha256(f"{salt}\0{what}\0{value}".encode()).hexdigest()[:DIGITS]
 
@@ -94,10 +101,10 @@ def _names(dataset: Dataset, i: int, own: Collection[str]) -> set[str]:
     one of ``own``) and file names of the ISIC archive count.
     """
     name, lesion = dataset.ids[i], dataset.lesions[i]
-    if dataset.kind in OWN:
-        file = name.rpartition("/")[2]
-        names = {file} if ARCHIVE.match(file) else set()
+    file = name.rpartition("/")[2]
+    names = {file} if ARCHIVE.match(file) else set()
+    if _is_own(dataset):
         names |= {lesion} if lesion != name and lesion not in own else set()
     else:
-        names = {name, lesion}
+        names |= {name, lesion}
     return {text.removesuffix(DOWNSAMPLED) for text in names}

@@ -1,6 +1,9 @@
 """A recipe is the whole experiment, typed. TOML on disk, strictly validated; the field docs are the
 reference.
 
+Its data may be one table (``[data]``) or several sources (``[[data]]``), which become one data set;
+``data.1.root`` is then the second one's.
+
 ``load_recipe("ham10000", ["train.epochs=3"])`` finds a shipped recipe by name or a file by path,
 applies the overrides and returns a frozen :class:`Recipe`. A recipe's ``[smoke]`` table is the
 reduction that a test runs.
@@ -91,13 +94,17 @@ LESION_ID = "lesion_id"
 class DataTable(GrownTable):
     """Where the photographs are. Paths are relative to the working folder."""
 
-    later = frozenset({"map", "origin", "duplicates", "exclude"})
+    later = frozenset({"sources", "map", "origin", "duplicates", "exclude"})
 
-    kind: Literal["ham10000", "isic", "folder", "synthetic"] = Field(
+    kind: Literal["ham10000", "isic", "folder", "synthetic", "several"] = Field(
         description=(
             "how photographs and labels lie: ham10000 or isic as published, a folder with one"
-            " sub-folder for each class, or photographs generated on the spot (synthetic)"
+            " sub-folder for each class, or photographs generated on the spot (synthetic);"
+            " several where [[data]] lists sources"
         )
+    )
+    sources: tuple["DataTable", ...] = Field(
+        (), description="several: the sources of one data set; [[data]] is short for it"
     )
     root: Place | None = Field(None, description="folder of the data set (synthetic needs none)")
     labels: Place | None = Field(None, description="isic: the one-hot ground truth CSV")
@@ -144,6 +151,37 @@ class DataTable(GrownTable):
         if not isinstance(value, str) and not _are_texts(value):
             raise ValueError("a file, or a list of ids")
         return value
+
+    @model_validator(mode="after")
+    def _sources_of_several(self) -> "DataTable":
+        if (self.kind == "several") != bool(self.sources):
+            raise ValueError(
+                'kind = "several" and a list of sources need each other; write each source as'
+                " [[data]]"
+            )
+        if self.sources and (self.root or self.labels or self.metadata or self.origin):
+            raise ValueError(
+                "root, labels, metadata and origin belong to each source; write them there"
+            )
+        if any(source.sources for source in self.sources):
+            raise ValueError("a source cannot be several itself; list them all in [[data]]")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What a source is called where it must be told from others."""
+        return self.kind if self.origin in ("", LESION_ID) else self.origin
+
+    @property
+    def title(self) -> str:
+        """The data in a few words: its kind, or the kinds of its sources."""
+        return " and ".join(dict.fromkeys(source.kind for source in self.sources)) or self.kind
+
+
+def data_title(document: Any) -> str:
+    """``DataTable.title`` of a recipe's data as JSON, which need not be one of today's."""
+    sources = document.get("sources") or [document]
+    return " and ".join(dict.fromkeys(str(source.get("kind", "?")) for source in sources))
 
 
 def _are_texts(value: Any) -> bool:
@@ -578,6 +616,13 @@ class Recipe(GrownTable):
         default_factory=dict, description="overrides (dotted keys) that make a run of seconds"
     )
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        return value[0] if len(value) == 1 else {"kind": "several", "sources": value}
+
     @model_validator(mode="after")
     def _mixup_needs_fresh_views(self) -> "Recipe":
         if self.train.mixup and self.train.views:
@@ -599,9 +644,11 @@ class Recipe(GrownTable):
     @property
     def unlabelled_photographs(self) -> UnlabelledTable:
         """``[unlabelled]``, with the folder that ``data.unlabelled`` names in front."""
-        if self.data.unlabelled is None:
+        tables = self.data.sources or (self.data,)
+        named = tuple(table.unlabelled for table in tables if table.unlabelled is not None)
+        if not named:
             return self.unlabelled
-        folders = (self.data.unlabelled, *self.unlabelled.folders)
+        folders = (*named, *self.unlabelled.folders)
         return self.unlabelled.model_copy(update={"folders": folders})
 
     def to_dict(self) -> dict[str, Any]:
@@ -629,6 +676,8 @@ def shape(table: Document) -> dict[str, Any]:
     counts as ``"file"``.
     """
     document = table.model_dump(mode="json", exclude=set(PLACES | RESOURCES))
+    if isinstance(table, DataTable) and table.sources:
+        document["sources"] = [shape(source) for source in table.sources]
     if "weights" in document and document["weights"] != "hub":
         document["weights"] = "file" if document["weights"] else None
     return document
@@ -826,6 +875,10 @@ def _set(document: dict[str, Any], key: str, value: Any, where: str) -> None:
     ``UserError``.
     """
     *parents, last = key.split(".")
+    data = document.get("data")
+    listed = isinstance(data, dict) and "sources" in data
+    if listed and parents[:1] == ["data"] and [*parents, last][1].isdigit():
+        parents.insert(1, "sources")  # data.1.root of [[data]], as a resolved recipe keeps it
     place: Any = document
     for parent in parents:
         place = (

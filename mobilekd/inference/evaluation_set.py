@@ -112,7 +112,7 @@ def open_evaluation_set(
         split = split.model_copy(update={"pixels": dict(pixels or {})})
     if changed := difference(dataset, split, split_hash, roles):
         raise UserError(
-            f"{recipe.name}: the data at {recipe.data.root or recipe.data.kind} is not what it was"
+            f"{recipe.name}: the data at {recipe.data.root or recipe.data.title} is not what it was"
             f" trained on ({changed}); give that"
         )
     hashed = [name for role in roles if role in split.pixels for name in getattr(split, role)]

@@ -3,6 +3,7 @@ app, whole for the folder.
 """
 
 from mobilekd.formats.artifact import Interval, Manifest
+from mobilekd.formats.recipe import data_title
 from mobilekd.formats.runs import Run
 
 NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide care."
@@ -15,7 +16,7 @@ def short(run: Run, precision: str) -> str:
         NOT_A_DEVICE,
         f"{run.title}: {info.parameters:,} parameters, {precision}.",
         (
-            f"Trained on {recipe.data.kind}, split by"
+            f"Trained on {recipe.data.title}, split by"
             f" {info.split_by}{' (leaky)' if info.split_by == 'photograph' else ''}."
         ),
         (
@@ -48,7 +49,7 @@ def markdown(manifest: Manifest) -> str:
         ),
         f"- Classes: {', '.join(f'{label.text} (`{label.key}`)' for label in manifest.labels)}",
         (
-            f"- Data: {provenance.recipe['data']['kind']}, split by"
+            f"- Data: {data_title(provenance.recipe['data'])}, split by"
             f" {provenance.split_by}"
             f"{', which leaks lesions' if provenance.split_by == 'photograph' else ''},"
             f" split hash `{provenance.split_hash[:12]}`"

@@ -1,5 +1,6 @@
 """Model card: what it is for, and what nobody has shown about it."""
 
+from mobilekd.formats.recipe import data_title
 from mobilekd.page.blocks import Block, Heading, Points, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 
@@ -69,7 +70,7 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
         artifact.manifest.provenance.data_licence for artifact in inputs.artifacts
     ]
     data = sorted(
-        {one.run.recipe.data.kind for one in inputs.runs}
+        {one.run.recipe.data.title for one in inputs.runs}
         | {_kind(artifact.manifest.provenance.recipe) for artifact in inputs.artifacts}
     )
     stated = sorted({one for one in licences if one})
@@ -97,4 +98,4 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
 
 def _kind(recipe: dict[str, object]) -> str:
     data = recipe.get("data")
-    return str(data.get("kind", "?")) if isinstance(data, dict) else "?"
+    return data_title(data) if isinstance(data, dict) and data else "?"

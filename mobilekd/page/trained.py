@@ -49,7 +49,7 @@ def _data(runs: Sequence[TrainedRun]) -> Block:
             else Cell(f"by {info.split_by}")
         )
         rows.append(
-            [name, recipe.data.kind, sizes, by, info.split_hash[:12], info.data_licence or "–"]
+            [name, recipe.data.title, sizes, by, info.split_hash[:12], info.data_licence or "–"]
         )
     header = ("recipes", "data", "train / validation / test", "split", "split hash", "licence")
     return table(

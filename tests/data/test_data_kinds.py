@@ -20,6 +20,9 @@ KINDS = typing.get_args(DataTable.model_fields["kind"].annotation)
 def table(request: pytest.FixtureRequest, tmp_path: Path) -> DataTable:
     makers = {"ham10000": make_ham, "isic": make_isic, "folder": make_folder}
     kind = request.param
+    if kind == "several":
+        sources = [DataTable(kind=one, root=str(makers[one](tmp_path / one))) for one in makers]
+        return DataTable(kind=kind, sources=sources)
     if kind == "synthetic":
         return DataTable(kind=kind, count=40, size=32)
     return DataTable(kind=kind, root=str(makers[kind](tmp_path / "data")))
@@ -30,7 +33,7 @@ class TestEveryKind:
     def test_is_a_sound_data_set(self, table: DataTable) -> None:
         dataset = data.load(table)
         n = len(dataset)
-        assert dataset.kind == table.kind
+        assert dataset.kind == table.title.replace(" and ", "+")
         assert n > 0
         assert list(dataset.ids) == sorted(set(dataset.ids))
         assert dataset.targets.shape == (n,)
@@ -94,7 +97,7 @@ class TestEveryKind:
             data.load(table).rows(["nobody"])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "synthetic"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("synthetic", "several")])
 class TestMissingRoots:
     def test_no_root(self, kind: str) -> None:
         with pytest.raises(UserError, match=r"set data\.root"):
