@@ -43,6 +43,12 @@ def register(commands: Commands) -> None:
     parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
     parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
     parser.add_argument(
+        "--origin",
+        metavar="NAME",
+        help="where the photographs come from, for figures by origin; lesion_id reads it from the"
+        " lesions' ids",
+    )
+    parser.add_argument(
         "--map",
         action="append",
         default=[],
@@ -126,7 +132,7 @@ def data_table(arguments: Namespace) -> DataTable | None:
 
     options = {
         name: getattr(arguments, name)
-        for name in ("root", "labels", "metadata")
+        for name in ("root", "labels", "metadata", "origin")
         if getattr(arguments, name)
     }
     if arguments.data is None:

@@ -36,8 +36,9 @@ from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
-from mobilekd.metrics.predictions import Predictions, write_predictions
+from mobilekd.metrics.predictions import Predictions, write_origins, write_predictions
 from mobilekd.metrics.shapes import (
+    by_origin,
     confusion_matrix,
     coverage_by_class,
     reliability_bins,
@@ -123,6 +124,8 @@ def _evaluate(
         document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
     with new_folder(output or _place(predictor, judged), replace=True) as folder:
         write_predictions(folder / "predictions.csv", answers)
+        if any(origins := [judged.dataset.origins[row] for row in rows]):
+            write_origins(folder / "origins.csv", answers.ids, origins)
         if teacher is not None:
             write_predictions(folder / "teacher_predictions.csv", teacher)
         for name, chart in _charts(parse_evaluation(document, "evaluate")).items():
@@ -372,6 +375,7 @@ def _document(
             "left_out": judged.left_out,
             "split_by": predictor.recipe.split.by,
             "split_hash": predictor.split_hash,
+            **_protocol(predictor, judged),
             "leaky": judged.leaky,
             "hash": judged.dataset.hash,
             "licence": judged.dataset.licence,
@@ -391,12 +395,25 @@ def _document(
         "commit": commit(),
         "versions": versions(),
     }
+    origins = [judged.dataset.origins[row] for row in rows]
+    if found_by_origin := by_origin(answers, origins, predictor.labels, calibration):
+        document["origins"] = found_by_origin
     if teacher is not None:
         scores = metrics(truth, teacher.probabilities, answers.lesions, predictor.labels)
         document["teacher"] = {
             "metrics": {name: figure.model_dump() for name, figure in scores.items()}
         }
     return document
+
+
+def _protocol(predictor: Predictor, judged: EvaluatedPhotographs) -> dict[str, Any]:
+    """Who judges, where that is a fold or an origin left out of training."""
+    table = predictor.recipe.split
+    if judged.role != "test":
+        return {}
+    if table.folds:
+        return {"folds": table.folds, "fold": table.fold}
+    return {"test_origin": table.test_origin} if table.test_origin else {}
 
 
 def _charts(evaluation: Evaluation) -> dict[str, figures.Chart]:

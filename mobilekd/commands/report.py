@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilekd.page import (
+    by_origin,
     classes,
     conditions,
     glance,
@@ -39,6 +40,7 @@ SECTIONS = (
     trained.section,
     students.section,
     classes.section,
+    by_origin.section,
     other_data.section,
     lowering_steps.section,
     golden_sets.section,

@@ -71,6 +71,13 @@ class EvaluatedData(Sparse):
     left_out: LeftOut
     split_by: str
     split_hash: str
+    folds: PositiveInt | None = Field(
+        None, description="of so many folds, of which each judges once, these photographs are one"
+    )
+    fold: NonNegativeInt | None = Field(None, description="which of them")
+    test_origin: str | None = Field(
+        None, description="all photographs of this origin judge, and none of them trained"
+    )
     leaky: bool | None = Field(
         description="whether lesions of training are among them; null where that is not known"
     )
@@ -90,6 +97,15 @@ class Subgroup(Document):
     classes: NonNegativeInt
     accuracy: Interval
     balanced_accuracy: Interval
+
+
+class OriginFigures(Document):
+    """The photographs of one origin: every metric; a handful have counts and no figures."""
+
+    photographs: PositiveInt
+    lesions: PositiveInt
+    by_class: dict[str, NonNegativeInt]
+    metrics: dict[str, Interval]
 
 
 class ReliabilityBin(Document):
@@ -118,6 +134,9 @@ class Evaluation(Sparse):
     metrics: dict[str, Interval]
     coverage_by_class: dict[str, float]
     subgroups: dict[str, tuple[Subgroup, ...]]
+    origins: dict[str, OriginFigures] = Field(
+        default_factory=dict, description="by origin, where the data say it"
+    )
     confusion: tuple[tuple[NonNegativeInt, ...], ...] = Field(description="counts [truth][answer]")
     reliability: tuple[ReliabilityBin, ...]
     risk_coverage: tuple[tuple[float, float], ...] = Field(

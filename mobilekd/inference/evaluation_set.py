@@ -24,6 +24,7 @@ class LabelledImages:
     inputs: np.ndarray  # uint8 [N, 3, H, W]
     truth: np.ndarray  # int64 [N]
     lesions: tuple[str, ...]
+    origins: tuple[str, ...] = ()  # "" where one is not known
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ class EvaluationSet:
             inputs(self.dataset, [name for name, _ in kept], self.preprocess),
             self.dataset.targets[[row for _, row in kept]],
             tuple(self.dataset.lesions[row] for _, row in kept),
+            tuple(self.dataset.origins[row] for _, row in kept),
         )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilekd.backends import Backend, Lowered
 from mobilekd.backends.base import eager_runner, one_thread
-from mobilekd.formats.artifact import Calibration, Gate, Interval, Stage
+from mobilekd.formats.artifact import Calibration, Gate, Interval, Label, Stage
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.formats.preprocess import Preprocess
@@ -22,6 +22,8 @@ from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
 from mobilekd.lowering import parity
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import softmax
+from mobilekd.metrics.predictions import Predictions
+from mobilekd.metrics.shapes import by_origin
 from mobilekd.runners.qemu import TRUSTED, outputs
 from mobilekd.support.errors import CannotRunHere, UserError
 
@@ -313,6 +315,29 @@ def _decisions(
     report.accuracy["fp32_balanced_accuracy"] = _dumped(draws[0]["balanced_accuracy"])
     report.accuracy["balanced_accuracy_drop"] = drop.model_dump(mode="json")
     report.accuracy["n"] = len(test.truth)
+    report.accuracy |= _by_origin(test, given, export.evaluation_set.dataset.classes)
+
+
+#: What the manifest says of each origin, as ``balanced_accuracy.BCN``.
+BY_ORIGIN = ("balanced_accuracy", "accuracy", "ece")
+
+
+def _by_origin(
+    test: LabelledImages, given: np.ndarray, classes: Sequence[Label]
+) -> dict[str, dict[str, Any]]:
+    """Figures of each origin of the test split, where origins are known."""
+    judged = Predictions(
+        tuple(label.key for label in classes),
+        tuple(map(str, range(len(test.truth)))),
+        test.lesions,
+        test.truth,
+        np.asarray(given, float),
+    )
+    return {
+        f"{name}.{origin}": found["metrics"].get(name, {"value": None, "reason": "too few"})
+        for origin, found in by_origin(judged, test.origins, classes).items()
+        for name in BY_ORIGIN
+    }
 
 
 def _dumped(draws: Any) -> dict[str, Any]:

@@ -93,10 +93,42 @@ def markdown(manifest: Manifest) -> str:
         lines.append(
             f"{named} {stage.samples} | {' | '.join(figures)} | {_interval(stage.accuracy_drop)} |"
         )
+    lines += _origins(manifest)
     lines += (
         ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
     )
     return "\n".join(lines) + "\n"
+
+
+def _origins(manifest: Manifest) -> list[str]:
+    """Figures of each origin of the test split, where they are known."""
+    begin = "balanced_accuracy."
+    names = [name.removeprefix(begin) for name in manifest.accuracy if name.startswith(begin)]
+    if not names:
+        return []
+    split = manifest.provenance.recipe.get("split", {})
+    left_out = split.get("test_origin")
+    lines = [
+        "",
+        "## By origin",
+        "",
+        (
+            "Where photographs come from decides how well it answers. These are the test"
+            " photographs of each origin"
+            + (f"; of {left_out} none were trained on." if left_out else ", like those trained on.")
+        ),
+        "",
+        "| origin | balanced accuracy | accuracy | calibration error |",
+        "|---|---|---|---|",
+    ]
+    for name in names:
+        figures = (
+            Interval.model_validate(manifest.accuracy[f"{key}.{name}"])
+            for key in ("balanced_accuracy", "accuracy", "ece")
+            if f"{key}.{name}" in manifest.accuracy
+        )
+        lines.append(f"| {name} | {' | '.join(_interval(figure) for figure in figures)} |")
+    return lines
 
 
 def _interval(figure: Interval | None) -> str:

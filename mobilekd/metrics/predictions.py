@@ -68,6 +68,31 @@ def read_predictions(path: Path) -> Predictions:
         raise UserError(f"{path}: not a predictions file ({error}); evaluate again") from None
 
 
+def write_origins(path: Path, ids: Sequence[str], origins: Sequence[str]) -> None:
+    """CSV with image and origin, beside the predictions of photographs whose origin is known."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("image", "origin"), *zip(ids, origins, strict=True)])
+    write_text(path, text.getvalue())
+
+
+def read_origins(path: Path, ids: Sequence[str]) -> tuple[str, ...]:
+    """The origins of ``ids`` from what :func:`write_origins` wrote, "" where it says none or there
+    is no such file; a file of another form is a ``UserError``.
+    """
+    if not path.exists():
+        return ("",) * len(ids)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+        if not lines or lines[0] != ["image", "origin"]:
+            raise ValueError("its columns are not image and origin")
+        origin_of = dict(lines[1:])
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a file of origins ({error}); evaluate again") from None
+    return tuple(origin_of.get(name, "") for name in ids)
+
+
 def _parsed(lines: Sequence[Sequence[str]]) -> Predictions:
     """The rows below the header; ``ValueError`` for the first line that is something else."""
     if len(lines) < 2 or tuple(lines[0][:3]) != COLUMNS:

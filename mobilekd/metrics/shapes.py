@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.formats.artifact import Calibration, Interval, Label
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.weighted import ECE_BINS, equal_mass_bins
@@ -85,6 +86,43 @@ def subgroups(
             for group in ordered
         ]
     return found
+
+
+def by_origin(
+    judged: Predictions,
+    origins: Sequence[str],
+    classes: Sequence[Label],
+    calibration: Calibration | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Every metric of the photographs of each origin, by its name, and their counts; ``origins``
+    has one for each row of ``judged``. Empty where no origin is known.
+
+    A balanced accuracy averages over the classes that an origin has.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if not any(origins):
+        return found
+    for origin in sorted(set(origins)):
+        rows = np.flatnonzero([one == origin for one in origins])
+        truth, lesions = judged.truth[rows], [judged.lesions[row] for row in rows]
+        if len(rows) < LEAST:
+            few = Interval(value=None, reason=f"fewer than {LEAST} photographs")
+            figures = dict.fromkeys(("balanced_accuracy", "accuracy"), few)
+        else:
+            figures = metrics(
+                truth, judged.probabilities[rows], lesions, classes, calibration=calibration
+            )
+        found[origin or UNKNOWN] = {
+            "photographs": len(rows),
+            "lesions": len(set(lesions)),
+            "by_class": {key: int((truth == i).sum()) for i, key in enumerate(judged.keys)},
+            "metrics": {name: figure.model_dump() for name, figure in figures.items()},
+        }
+    return found
+
+
+#: The origin of photographs that state none, beside others that do.
+UNKNOWN = "not stated"
 
 
 def _age(value: Any) -> str | None:

@@ -1,0 +1,92 @@
+"""By origin: how students hold where other photographs come from."""
+
+from collections.abc import Mapping
+
+from mobilekd import figures
+from mobilekd.figures import Row
+from mobilekd.figures.tables import Cell, number, percent, table
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.evaluation import Evaluation
+from mobilekd.page.blocks import Block, Charts, Section, Text, section_of
+from mobilekd.page.inputs import Inputs
+
+#: What is shown of each origin, beside its counts.
+SHOWN = ("balanced_accuracy", "accuracy", "ece", "melanoma_sensitivity_at_95_specificity")
+
+WORDS = (
+    "A clinic's camera, light and patients leave their mark on its photographs, and a student"
+    " learns that mark with the lesions. So one figure over all photographs hides how it does"
+    " elsewhere: here are the photographs of each origin alone. “Left out of training” says that it"
+    " saw none of that origin before; only such figures tell what to expect in a clinic that it"
+    " does not know."
+)
+
+
+def section(inputs: Inputs) -> Section | None:
+    """The figures of each origin, of evaluations whose data say where photographs come from."""
+    own = [one.evaluation for one in inputs.runs if one.evaluation is not None]
+    known = [one for one in (*own, *inputs.evaluations) if one.origins]
+    evaluations = [one for i, one in enumerate(known) if one not in known[:i]]
+    if not evaluations:
+        return None
+    rows: list[list[object]] = []
+    points: list[Row] = []
+    for index, one in enumerate(evaluations):
+        for origin, found in one.origins.items():
+            rows.append(
+                [
+                    Cell(one.target.name, _what(one)),
+                    Cell(origin, _trained(one, origin)),
+                    found.photographs,
+                    found.lesions,
+                    sum(count > 0 for count in found.by_class.values()),
+                    *_figures(found.metrics),
+                ]
+            )
+            figure = found.metrics.get("balanced_accuracy", Interval(value=None))
+            points.append(Row(f"{origin}", figure, index))
+    blocks: list[Block | None] = [Text(WORDS)]
+    names = [one.target.name for one in evaluations]
+    if any(point.figure.value is not None for point in points):
+        title = "Balanced accuracy by origin"
+        blocks.append(
+            Charts((figures.forest(title, "balanced accuracy, %", points, names=names, pitch=16),))
+        )
+    header = (
+        "judged",
+        "origin",
+        "photographs",
+        "lesions",
+        "classes present",
+        "balanced accuracy %",
+        "accuracy %",
+        "ECE",
+        "melanoma sensitivity at 95% specificity",
+    )
+    note = (
+        "Balanced accuracy averages over the classes that an origin has, so compare origins only"
+        " where they have the same ones. ECE is how far stated and real certainty differ: 0 is"
+        " none. In brackets: 95% intervals, bootstrap over lesions."
+    )
+    blocks.append(table("By origin", header, rows, note))
+    return section_of("by-origin", "Where the photographs come from", blocks)
+
+
+def _what(one: Evaluation) -> str:
+    control = "control, " if one.target.is_control else ""
+    fold = f", fold {one.data.fold} of {one.data.folds}" if one.data.folds else ""
+    judged = "its own test split" if one.data.role == "test" else f"all of {one.data.kind}"
+    return f"{control}{judged}{fold}"
+
+
+def _trained(one: Evaluation, origin: str) -> str:
+    if one.data.test_origin == origin:
+        return "left out of training"
+    return "like training's" if one.data.role == "test" else "other data"
+
+
+def _figures(metrics: Mapping[str, Interval]) -> list[object]:
+    return [
+        number(metrics[name]) if name == "ece" and name in metrics else percent(metrics.get(name))
+        for name in SHOWN
+    ]
