@@ -49,10 +49,18 @@ def predict(
     if not images:
         raise UserError("predict: no photographs; name at least one file or folder")
     predictor = open_predictor(target, runs)
-    files = [file for image in images for file in _files(Path(image))]
+    files: list[Path] = []
     pictures: dict[int, np.ndarray] = {}
     errors: dict[int, str] = {}
+    for image in map(Path, images):
+        try:
+            files += _files(image)
+        except UserError as error:  # the others are answered nevertheless
+            errors[len(files)] = str(error)
+            files.append(image)
     for i, file in enumerate(track(files, "reading photographs")):
+        if i in errors:
+            continue
         try:
             pictures[i] = predictor.preprocess.load(file).transpose(2, 0, 1)
         except UserError as error:

@@ -43,6 +43,9 @@ FORMATS = frozenset(
 #: What iPhones write; Pillow reads it by the extra ``heic`` alone.
 HEIF = frozenset({".heic", ".heif", ".hif"})
 
+#: How such a file begins, whatever it is called (ISO/IEC 23008-12, annex B).
+BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Preprocess:
@@ -208,7 +211,9 @@ _LIMIT = threading.Lock()
 
 def _opened(path: Path) -> Image.Image:
     """The file's header read, without Pillow's limit: :func:`_refuse_bomb` is ours."""
-    if path.suffix.lower() in HEIF:
+    if path.exists() and not path.is_file():
+        raise ValueError("a folder, a pipe or a device, not a file")
+    if _is_heif(path):
         _register_heif()
     with _LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
@@ -246,7 +251,19 @@ def _register_heif() -> bool:
     return True
 
 
+def _is_heif(path: Path) -> bool:
+    """By its name, or by its first bytes: phones export HEIC under other names, too."""
+    if path.suffix.lower() in HEIF:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and head[8:12] in BRANDS
+
+
 def _remedy(path: Path) -> str:
-    if path.suffix.lower() in HEIF and not _register_heif():
+    if path.is_file() and _is_heif(path) and not _register_heif():
         return "; pip install 'mobilekd[heic]' reads HEIC, or convert it to JPEG"
     return "; replace or remove it"

@@ -286,6 +286,10 @@ def check_loss(table: LossTable) -> None:
             )
         if option == "temperature" and value <= 0:
             raise UserError(f"losses: {table.name}: temperature is {value:g}; it must be above 0")
+        if option == "label_smoothing" and not 0 <= value <= 1:
+            raise UserError(
+                f"losses: {table.name}: label_smoothing is {value:g}; it must be from 0 to 1"
+            )
     missing = [option for option in loss.required if option not in table.options]
     if missing:
         raise UserError(

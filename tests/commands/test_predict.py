@@ -3,6 +3,7 @@ for a bad picture.
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,16 @@ def test_a_folder_stands_for_all_that_lie_below_it(
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no photographs in this folder"):
         predict(run, [tmp_path / "empty"])
+
+
+def test_pipes_and_folders_are_no_photographs(run: Path, photograph: Path, tmp_path: Path) -> None:
+    """Nobody waits for a pipe, and an empty folder keeps no answer from the others."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "empty").mkdir()
+    found = predict(run, [tmp_path / "pipe.png", tmp_path / "empty", photograph])
+    assert [item.error is None for item in found] == [False, False, True]
+    assert "not a file" in (found[0].error or "")
+    assert "no photographs in this folder" in (found[1].error or "")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -71,8 +71,9 @@ def test_documents_and_films_are_no_photographs() -> None:
     assert not readable_suffixes() & {".eps", ".pdf", ".ps", ".psd", ".mpg", ".wmf", ".ico"}
 
 
-def test_heic_is_read_by_its_extra_or_the_extra_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "lesion.heic"
+@pytest.mark.parametrize("name", ["lesion.heic", "lesion.jpg", "lesion.png"])
+def test_heic_is_read_by_its_extra_or_the_extra_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -81,7 +82,7 @@ def test_heic_is_read_by_its_extra_or_the_extra_is_named(tmp_path: Path) -> None
             open_photograph(path)
         return
     register_heif_opener()
-    Image.new("RGB", (64, 48), (180, 110, 90)).save(path)
+    Image.new("RGB", (64, 48), (180, 110, 90)).save(path, format="HEIF")
     assert ".heic" in readable_suffixes()
     assert np.abs(np.asarray(open_photograph(path)).astype(int) - (180, 110, 90)).max() <= 6
 

@@ -4,6 +4,7 @@ and invalid runs.
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -351,3 +352,19 @@ def test_plain_figures_of_known_samples() -> None:
         1000,
         np.mean(np.arange(2.0, 10.0)),
     )
+
+
+def test_what_was_left_out_of_the_data_is_on_the_page(everything: Path, tmp_path: Path) -> None:
+    """Once for each note, with whatever it was said of."""
+    shutil.copytree(everything / "runs", tmp_path / "runs")
+    note = "data: 3 files (<a>.heic, b, c) left out"
+    for name in ("tiny", "tiny-control"):
+        path = tmp_path / "runs" / name / "evaluation" / "metrics.json"
+        document = json.loads(path.read_text())
+        document["data"]["notes"] = [note]
+        path.write_text(json.dumps(document))
+    report([tmp_path / "runs"], tmp_path / "page.html")
+    assert (tmp_path / "page.md").read_text().count("left out") == 2, "the note, and its lead"
+    page = (tmp_path / "page.html").read_text()
+    assert "3 files (&lt;a&gt;.heic, b, c) left out" in page
+    assert "the evaluation of tiny and the evaluation of tiny-control" in page
