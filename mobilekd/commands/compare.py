@@ -12,7 +12,7 @@ from mobilekd.commands.evaluate import evaluate
 from mobilekd.figures.comparison import charts, markdown
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.runs import Run, open_run
-from mobilekd.metrics.entries import read_entry
+from mobilekd.metrics.entries import judged_together, read_entry
 from mobilekd.metrics.paired import compare_entries
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, write_json, write_text
@@ -28,7 +28,8 @@ def compare(
     comparison.json, .md and .svg there.
 
     Runs that differ in their seed alone are pooled and shown one by one. All must share one split
-    (``UserError``).
+    (``UserError``), or be the folds of one data set: then all folds of each recipe are needed, and
+    their answers are pooled, so that every lesion is judged once.
     """
     opened = _with_controls([open_run(name, runs) for name in names], runs)
     _check_one_split(opened)
@@ -82,7 +83,7 @@ def _with_controls(opened: list[Run], runs: Path) -> list[Run]:
 def _check_one_split(opened: Sequence[Run]) -> None:
     """Before minutes are spent on evaluating what cannot be compared."""
     for run in opened[1:]:
-        if run.info.split_hash != opened[0].info.split_hash:
+        if judged_together(run) != judged_together(opened[0]):
             raise UserError(
                 f"compare: {run.info.name} has another split ({run.info.split_hash[:12]}) than"
                 f" {opened[0].info.name} ({opened[0].info.split_hash[:12]}); compare runs of one"

@@ -1,6 +1,7 @@
 """``mobilekd sweep``: a list of recipes or a grid, with seeds. Its only state is the run folders.
 
-A cell of the grid is one run; a finished one is left alone, a started one is gone on with, so a
+A recipe that is split into folds (``split.folds``) has a cell for each of them. A cell of the grid
+is one run; a finished one is left alone, a started one is gone on with, so a
 sweep can be killed and called again at any time. Each cell trains in a process of its own, which
 ends when the sweep ends, however that happens. Teachers that several cells share (same data, views,
 networks and schedule) are trained once, before the cells.
@@ -132,11 +133,17 @@ def cells(
     sets it apart.
     """
     by_name: dict[str, Recipe] = {}
-    for name, values in itertools.product(recipes, itertools.product(*grid.values())):
-        chosen = [f"{key}={value}" for key, value in zip(grid, values, strict=True)]
+    wanted = [
+        (name, table, values)
+        for name in recipes
+        for table in (_with_folds(name, grid, overrides, smoke),)
+        for values in itertools.product(*table.values())
+    ]
+    for name, table, values in wanted:
+        chosen = [f"{key}={value}" for key, value in zip(table, values, strict=True)]
         base = load_recipe(name, [*overrides, *chosen], smoke=smoke)
         parts = [
-            f"{key.rpartition('.')[2]}{value}" for key, value in zip(grid, values, strict=True)
+            f"{key.rpartition('.')[2]}{value}" for key, value in zip(table, values, strict=True)
         ]
         for seed in seeds or [base.seed]:
             label = "-".join([base.name, *parts, *([f"s{seed}"] if seeds else [])])
@@ -150,6 +157,20 @@ def cells(
                 name, [*overrides, *chosen, f"seed={seed}", f'name="{label}"'], smoke=smoke
             )
     return list(by_name.values())
+
+
+def _with_folds(
+    name: str, grid: Mapping[str, Sequence[str]], overrides: Sequence[str], smoke: bool
+) -> Mapping[str, Sequence[str]]:
+    """The grid with all folds of the recipe, unless it or an override says which."""
+    told = {override.partition("=")[0].strip() for override in overrides} | grid.keys()
+    first = [f"split.folds={value}" for value in grid.get("split.folds", ())[:1]]
+    folds = load_recipe(name, [*overrides, *first], smoke=smoke).split.folds
+    if not folds or "split.fold" in told:
+        return grid
+    if len(grid.get("split.folds", ())) > 1:
+        raise UserError("sweep: several numbers of folds; sweep them one after the other")
+    return {**grid, "split.fold": [str(fold) for fold in range(folds)]}
 
 
 def shared_teachers(recipes: Sequence[Recipe], runs: Path) -> tuple[list[Recipe], list[Recipe]]:

@@ -41,9 +41,19 @@ def scores(comparison: Comparison) -> Table:
     for group in comparison.groups:
         if group.teacher is not None:
             rows.append([Cell("teacher", f"of {group.name}"), "–", *_main(group.teacher), "–", "–"])
+    if comparison.folds:
+        judged = (
+            f"{comparison.photographs} photographs of {comparison.lesions} lesions, each answered"
+            f" once, by the one of {comparison.folds} students that was trained without its lesion"
+            f" (folds {comparison.split_hash[:12]})"
+        )
+    else:
+        judged = (
+            f"{comparison.photographs} test photographs of {comparison.lesions} lesions, split"
+            f" {comparison.split_hash[:12]}"
+        )
     note = (
-        f"{comparison.photographs} test photographs of {comparison.lesions} lesions, split"
-        f" {comparison.split_hash[:12]}"
+        judged
         + (" (LEAKY: split by photograph)" if comparison.leaky else "")
         + ". In brackets: 95% intervals, bootstrap over lesions stratified by class, and over seeds"
         " where there are several."
@@ -145,6 +155,68 @@ def seeds(comparison: Comparison) -> Table | None:
     )
 
 
+def by_origin(comparison: Comparison) -> Table | None:
+    """The figures of each origin's photographs alone, where origins are known."""
+    rows: list[list[object]] = [
+        [
+            Cell(group.name, group.kind),
+            Cell(
+                origin,
+                "left out of training" if origin == comparison.test_origin else "like training's",
+            ),
+            Cell(f"{counts.photographs:,}", f"of {counts.lesions:,} lesions"),
+            counts.classes,
+            percent(group.origins[origin].get("balanced_accuracy")),
+            points(group.origin_difference.get(origin)),
+            percent(group.origins[origin].get("accuracy")),
+            number(group.origins[origin].get("ece")),
+            percent(group.origins[origin].get("melanoma_sensitivity_at_95_specificity")),
+        ]
+        for origin, counts in comparison.origins.items()
+        for group in comparison.groups
+        if origin in group.origins
+    ]
+    if not rows:
+        return None
+    header = (
+        "",
+        "origin",
+        "photographs",
+        "classes present",
+        "balanced accuracy %",
+        "minus its control's, points",
+        "accuracy %",
+        "ECE",
+        "melanoma sensitivity at 95% specificity",
+    )
+    note = (
+        "Balanced accuracy averages over the classes that an origin has, so compare origins only"
+        " where they have the same ones. ECE is how far stated and real certainty differ: 0 is"
+        " none. Each interval is its own 95%; verdicts stand in the table of claims."
+    )
+    return table("By origin", header, rows, note)
+
+
+def origin_estimates(comparison: Comparison) -> Chart | None:
+    """Balanced accuracy of each student and control on each origin."""
+    rows = [
+        Row(origin if index == 0 else "", group.origins[origin]["balanced_accuracy"], index)
+        for origin in comparison.origins
+        for index, group in enumerate(comparison.groups[:MOST])
+        if origin in group.origins
+    ]
+    if not rows:
+        return None
+    names = [group.name for group in comparison.groups[:MOST]]
+    return forest(
+        "Balanced accuracy by origin", "balanced accuracy, %", rows, names=names, pitch=14
+    )
+
+
+#: Groups in a picture by origin.
+MOST = 4
+
+
 def recalls(comparison: Comparison) -> Table:
     """Recall of every class with its interval."""
     keys = [key for key in comparison.labels if f"recall.{key}" in comparison.groups[0].metrics]
@@ -199,7 +271,13 @@ def paired_differences(comparison: Comparison) -> Chart | None:
 
 def markdown(comparison: Comparison) -> str:
     """All tables of a comparison."""
-    tables = [scores(comparison), claims(comparison), seeds(comparison), recalls(comparison)]
+    tables = [
+        scores(comparison),
+        claims(comparison),
+        seeds(comparison),
+        by_origin(comparison),
+        recalls(comparison),
+    ]
     return "\n\n".join(one.markdown() for one in tables if one is not None) + "\n"
 
 

@@ -62,10 +62,26 @@ class Group(Sparse):
     margin: float | None = Field(None, description="of non-inferiority, below zero")
     not_inferior: bool | None = None
 
+    origins: dict[str, dict[str, Interval]] = Field(
+        default_factory=dict, description="metrics of each origin's photographs alone"
+    )
+    origin_difference: dict[str, Interval] = Field(
+        default_factory=dict,
+        description="by origin: balanced accuracy minus the control's, paired, not corrected",
+    )
+
     @property
     def kind(self) -> Literal["student", "control"]:
         """Whether it was taught."""
         return "control" if self.is_control else "student"
+
+
+class OriginCounts(Document):
+    """The judged photographs of one origin."""
+
+    photographs: PositiveInt
+    lesions: PositiveInt
+    classes: PositiveInt
 
 
 class Claim(Document):
@@ -91,6 +107,11 @@ class Comparison(Sparse):
     lesions: NonNegativeInt
     draws: PositiveInt
     labels: tuple[str, ...]
+    folds: PositiveInt | None = Field(
+        None, description="so many folds are pooled: each photograph answered once, out of fold"
+    )
+    test_origin: str | None = Field(None, description="the origin that was left out of training")
+    origins: dict[str, OriginCounts] = Field(default_factory=dict)
     groups: tuple[Group, ...] = Field(min_length=1)
     claims: tuple[Claim, ...]
     created_utc: str | None = None

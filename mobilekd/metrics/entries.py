@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from mobilekd.formats.comparison import Facts, Loss
+from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import Run
-from mobilekd.metrics.predictions import Predictions, read_predictions
+from mobilekd.metrics.predictions import Predictions, read_origins, read_predictions
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 from mobilekd.support.text import listed
@@ -33,15 +34,36 @@ class Entry:
     predictions: Predictions
     teacher_predictions: Predictions | None = None
     facts: Facts = field(default_factory=Facts)
+    data_hash: str = ""
+    folds: int = 0  # of so many folds it is one, or all of them pooled
+    fold: int = 0
+    pooled: bool = False
+    test_origin: str = ""
+    origins: tuple[str, ...] = ()  # of predictions.ids, "" where one is not known
 
 
 def recipe_group(run: Run) -> str:
-    """The same text for runs that differ in their seed and name alone."""
+    """The same text for runs that differ in their seed, fold and name alone."""
     document = {key: value for key, value in run.recipe.to_dict().items() if key not in PERSONAL}
     document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
-    document["taught_by"] = [teacher.weights_sha256 for teacher in run.info.teachers]
+    if run.recipe.split.folds:  # each fold has teachers of its own, trained alike
+        document["split"] = {**document["split"], "fold": 0}
+        document["taught_by"] = [shape(table) for table in run.recipe.teachers]
+        document["teach"] = shape(run.recipe.teach) if run.recipe.teachers else None
+    else:
+        document["taught_by"] = [teacher.weights_sha256 for teacher in run.info.teachers]
     document["shares"] = [table.weight for table in run.recipe.teachers]
     return sha256_json(document)
+
+
+def judged_together(run: Run) -> str:
+    """The same text for runs that one comparison can hold: those of one split, and all folds of one
+    data set.
+    """
+    table = run.recipe.split
+    if not table.folds:
+        return run.info.split_hash
+    return sha256_json([table.folds, table.by, table.seed, run.info.data_hash])
 
 
 def read_entry(run: Run) -> Entry:
@@ -55,6 +77,7 @@ def read_entry(run: Run) -> Entry:
             f"{folder / 'predictions.csv'}: {len(strangers)} photographs are not in the run's test"
             f" split: {listed(strangers)}; evaluate {info.name} again"
         )
+    table = recipe.split
     return Entry(
         name=info.name,
         recipe=recipe_group(run),
@@ -65,6 +88,11 @@ def read_entry(run: Run) -> Entry:
         leaky=info.split_by == "photograph",
         predictions=predictions,
         teacher_predictions=read_predictions(teacher) if teacher.exists() else None,
+        data_hash=info.data_hash,
+        folds=table.folds,
+        fold=table.fold,
+        test_origin=table.test_origin,
+        origins=read_origins(folder / "origins.csv", predictions.ids),
         facts=Facts(
             model=recipe.student.model,
             width=recipe.student.width,

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from mobilekd.formats.artifact import Interval
-from mobilekd.formats.comparison import Claim, Comparison, Group, SeedScores
+from mobilekd.formats.comparison import Claim, Comparison, Group, OriginCounts, SeedScores
 from mobilekd.metrics import Draws, class_groups, interval, metric_draws, pooled
 from mobilekd.metrics.entries import Entry, group_name
+from mobilekd.metrics.folds import pool_folds
 from mobilekd.metrics.predictions import Predictions
+from mobilekd.metrics.shapes import LEAST, UNKNOWN
 from mobilekd.metrics.stats import holm, verdict
 from mobilekd.support.errors import UserError
 from mobilekd.support.text import listed
@@ -21,6 +23,8 @@ from mobilekd.support.text import listed
 CLAIMS = {"balanced_accuracy": 1, "nll": -1}
 #: A student is not worse than its teacher when the lower bound of the difference lies above this.
 MARGIN = -0.01
+#: Shown of each origin.
+BY_ORIGIN = ("balanced_accuracy", "accuracy", "ece")
 SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "nll", "ece", "brier")
 
 
@@ -32,7 +36,10 @@ def p_value(difference: Draws) -> float:
 
 
 def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 0) -> Comparison:
-    """Everything about ``entries``; all must have judged the same photographs of one split."""
+    """Everything about ``entries``; all must have judged the same photographs of one split, or all
+    folds of one data set, which are pooled.
+    """
+    entries = pool_folds(entries)
     first = _aligned(entries)
     ids, keys, lesions, truth = (
         first.predictions.ids,
@@ -49,6 +56,23 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
             wanted, truth, answers.aligned(ids).probabilities, lesions, keys, draws=draws, seed=seed
         )
 
+    inside = _by_origin(first)
+
+    def drawn_there(one: Entry, rows: np.ndarray) -> dict[str, Draws]:
+        present = truth[rows]
+        wanted = [*BY_ORIGIN]
+        if any((present == i).any() for i in class_groups(keys)["melanoma"]):
+            wanted.append("melanoma_sensitivity_at_95_specificity")
+        return metric_draws(
+            wanted,
+            present,
+            one.predictions.aligned(ids).probabilities[rows],
+            [lesions[row] for row in rows],
+            keys,
+            draws=draws,
+            seed=seed,
+        )
+
     by_recipe: dict[str, list[Entry]] = {}
     for one in sorted(entries, key=lambda one: one.is_control):
         by_recipe.setdefault(one.recipe, []).append(one)
@@ -59,6 +83,12 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
     pools = {
         recipe: {name: pooled([runs[one.name][name] for one in members], stream) for name in names}
         for stream, (recipe, members) in enumerate(by_recipe.items())
+    }
+    there = {
+        origin: _pools(
+            {one.name: drawn_there(one, rows) for one in entries}, list(by_recipe.values())
+        )
+        for origin, rows in inside.items()
     }
     recipe_of = {one.name: one.recipe for one in entries}
     groups = []
@@ -74,6 +104,21 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
                 "difference": {name: _figure(name, gain) for name, gain in gains.items()},
                 "p": {name: p_value(gains[name]) for name in CLAIMS},
             }
+        place = list(by_recipe).index(recipe)
+        if inside:
+            facts["origins"] = {
+                origin: {name: _figure(name, one) for name, one in pool[place].items()}
+                for origin, pool in there.items()
+            }
+        if inside and control is not None and control != recipe:
+            other = list(by_recipe).index(control)
+            gained = {
+                origin: pool[place]["balanced_accuracy"] - pool[other]["balanced_accuracy"]
+                for origin, pool in there.items()
+            }
+            facts["origin_difference"] = {
+                origin: interval(gain.value, gain.spread) for origin, gain in gained.items()
+            }
         taught = [one for one in members if one.teacher_predictions is not None]
         if taught and not members[0].is_control:
             facts |= _beside_teacher(taught, runs, drawn)
@@ -87,9 +132,52 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
         lesions=len(set(lesions)),
         draws=draws,
         labels=keys,
+        **_protocol(first),
+        **({"origins": _counts(first, inside)} if inside else {}),
         groups=tuple(groups),
         claims=_claims(groups),
     )
+
+
+def _pools(
+    runs: dict[str, dict[str, Draws]], groups: Sequence[Sequence[Entry]]
+) -> list[dict[str, Draws]]:
+    """The seeds of each group as one figure for each metric."""
+    return [
+        {
+            name: pooled([runs[one.name][name] for one in members], stream)
+            for name in runs[members[0].name]
+        }
+        for stream, members in enumerate(groups)
+    ]
+
+
+def _protocol(first: Entry) -> dict[str, Any]:
+    """Who judged, where that is out of fold or an origin left out of training."""
+    if first.pooled:
+        return {"folds": first.folds}
+    return {"test_origin": first.test_origin} if first.test_origin else {}
+
+
+def _by_origin(first: Entry) -> dict[str, np.ndarray]:
+    """Rows of each origin that has enough photographs for a figure; empty where none is known."""
+    if not any(first.origins):
+        return {}
+    origins = np.array([origin or UNKNOWN for origin in first.origins])
+    rows = {str(origin): np.flatnonzero(origins == origin) for origin in np.unique(origins)}
+    return {origin: inside for origin, inside in rows.items() if len(inside) >= LEAST}
+
+
+def _counts(first: Entry, inside: dict[str, np.ndarray]) -> dict[str, OriginCounts]:
+    answers = first.predictions
+    return {
+        origin: OriginCounts(
+            photographs=len(rows),
+            lesions=len({answers.lesions[row] for row in rows}),
+            classes=len(np.unique(answers.truth[rows])),
+        )
+        for origin, rows in inside.items()
+    }
 
 
 def _aligned(entries: Sequence[Entry]) -> Entry:

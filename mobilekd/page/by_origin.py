@@ -1,9 +1,10 @@
 """By origin: how students hold where other photographs come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mobilekd import figures
 from mobilekd.figures import Row
+from mobilekd.figures import comparison as comparison_figures
 from mobilekd.figures.tables import Cell, number, percent, table
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation
@@ -21,14 +22,44 @@ WORDS = (
     " does not know."
 )
 
+FOLDS = (
+    "The photographs were dealt into {folds} parts. For each part a student was trained on all the"
+    " others and then answered this one. So every photograph was judged once, by a student that had"
+    " seen neither it nor another photograph of the same lesion, and the figures above are over all"
+    " of them together."
+)
+
 
 def section(inputs: Inputs) -> Section | None:
     """The figures of each origin, of evaluations whose data say where photographs come from."""
-    own = [one.evaluation for one in inputs.runs if one.evaluation is not None]
+    compared = [one for one in inputs.comparisons if one.origins]
+    shown = {seed.run for one in compared for group in one.groups for seed in group.seeds}
+    folds = any(one.folds for one in compared)
+    own = [
+        one.evaluation
+        for one in inputs.runs
+        if one.evaluation is not None
+        and one.name not in shown
+        and not (folds and one.run.recipe.split.folds)
+    ]
     known = [one for one in (*own, *inputs.evaluations) if one.origins]
     evaluations = [one for i, one in enumerate(known) if one not in known[:i]]
-    if not evaluations:
+    blocks: list[Block | None] = []
+    for comparison in compared:
+        chart = comparison_figures.origin_estimates(comparison)
+        blocks.append(Charts((chart,)) if chart is not None else None)
+        blocks.append(comparison_figures.by_origin(comparison))
+        if comparison.folds:
+            blocks.append(Text(FOLDS.format(folds=comparison.folds)))
+    if evaluations:
+        blocks += _judged(evaluations)
+    if not blocks:
         return None
+    return section_of("by-origin", "Where the photographs come from", [Text(WORDS), *blocks])
+
+
+def _judged(evaluations: Sequence[Evaluation]) -> list[Block | None]:
+    """What stands in no comparison: artifacts, and students on other data."""
     rows: list[list[object]] = []
     points: list[Row] = []
     for index, one in enumerate(evaluations):
@@ -45,7 +76,7 @@ def section(inputs: Inputs) -> Section | None:
             )
             figure = found.metrics.get("balanced_accuracy", Interval(value=None))
             points.append(Row(f"{origin}", figure, index))
-    blocks: list[Block | None] = [Text(WORDS)]
+    blocks: list[Block | None] = []
     names = [one.target.name for one in evaluations]
     if any(point.figure.value is not None for point in points):
         title = "Balanced accuracy by origin"
@@ -68,8 +99,8 @@ def section(inputs: Inputs) -> Section | None:
         " where they have the same ones. ECE is how far stated and real certainty differ: 0 is"
         " none. In brackets: 95% intervals, bootstrap over lesions."
     )
-    blocks.append(table("By origin", header, rows, note))
-    return section_of("by-origin", "Where the photographs come from", blocks)
+    blocks.append(table("Artifacts, other data and single runs by origin", header, rows, note))
+    return blocks
 
 
 def _what(one: Evaluation) -> str:

@@ -5,7 +5,7 @@ files.
 from collections.abc import Sequence
 
 from mobilekd.formats.comparison import Comparison
-from mobilekd.metrics.entries import read_entry
+from mobilekd.metrics.entries import Entry, judged_together, read_entry
 from mobilekd.metrics.paired import compare_entries
 from mobilekd.page.inputs import TrainedRun
 from mobilekd.support.errors import UserError
@@ -20,13 +20,14 @@ def comparisons(
     No comparison is shown beside a larger one of the same runs: among more claims the same
     difference may have another verdict.
     """
-    by_split: dict[str, list[TrainedRun]] = {}
+    together: dict[str, list[TrainedRun]] = {}
     for one in runs:
         if one.evaluation is not None:
-            by_split.setdefault(one.run.info.split_hash, []).append(one)
+            together.setdefault(judged_together(one.run), []).append(one)
     made = [
-        compare_entries([read_entry(one.run) for one in _one_each(members)])
-        for members in by_split.values()
+        comparison
+        for members in together.values()
+        for comparison in _compared(_one_each(members), left_out)
     ]
     others = [one for one in given if not any(_names(one) <= _names(new) for new in made)]
     if len(others) < len(given):
@@ -35,6 +36,19 @@ def comparisons(
             " are compared anew"
         )
     return [one for one in made if not any(_within(one, other) for other in others)] + others
+
+
+def _compared(members: Sequence[TrainedRun], left_out: list[str]) -> list[Comparison]:
+    """One comparison of all folds, or of each split where a fold is missing, which is noted."""
+    by_split: dict[str, list[Entry]] = {}
+    for one in members:
+        by_split.setdefault(one.run.info.split_hash, []).append(read_entry(one.run))
+    if len(by_split) > 1:
+        try:
+            return [compare_entries([one for part in by_split.values() for one in part])]
+        except UserError as error:
+            left_out.append(f"folds are not pooled: {str(error).removeprefix('compare: ')}")
+    return [compare_entries(part) for part in by_split.values()]
 
 
 def _names(comparison: Comparison) -> set[tuple[str, str]]:

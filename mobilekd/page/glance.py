@@ -61,8 +61,9 @@ def lead(inputs: Inputs) -> str:
         student, comparison = best
         score = percent(student.metrics[PRIMARY])
         where = (
-            f"{comparison.photographs} test"
-            f" photographs{', on a leaky split' if comparison.leaky else ''}"
+            f"{comparison.photographs} {'' if comparison.folds else 'test '}"
+            f"photographs{', none of whose lesions it was trained on' if comparison.folds else ''}"
+            f"{', on a leaky split' if comparison.leaky else ''}"
         )
         words = (
             f"{student.name} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"

@@ -21,7 +21,8 @@ def section(inputs: Inputs) -> Section | None:
     for comparison in comparisons:
         if len(comparisons) > 1:
             leaky = ", LEAKY" if comparison.leaky else ""
-            blocks.append(Heading(f"Split {comparison.split_hash[:12]}{leaky}"))
+            kind = f"{comparison.folds} folds" if comparison.folds else "Split"
+            blocks.append(Heading(f"{kind} {comparison.split_hash[:12]}{leaky}"))
         if comparison.leaky:
             blocks.append(
                 Notice(

@@ -8,6 +8,7 @@ import pytest
 from fixtures.run import make_run
 
 from mobilekd.cli import main
+from mobilekd.commands.compare import compare
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
 from mobilekd.formats.artifact import Interval, Label
@@ -105,3 +106,26 @@ def test_a_broken_file_of_origins_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "origins.csv").write_text(text)
     with pytest.raises(UserError, match=r"origins.csv: not a file of origins"):
         read_origins(tmp_path / "origins.csv", ("x",))
+
+
+def test_the_report_pools_folds_for_a_reader_who_knows_nothing_of_them(tmp_path: Path) -> None:
+    data = {"kind": "several", "sources": SOURCES}
+    for fold in range(3):
+        split = {"validation": 0.2, "folds": 3, "fold": fold}
+        run = make_run(tmp_path, name=f"mine-fold{fold}", data=data, split=split, steps=1)
+        document = evaluate(run.folder)
+        assert (document["data"]["folds"], document["data"]["fold"]) == (3, fold)
+    compared = compare([f"mine-fold{fold}" for fold in range(3)], runs=tmp_path)
+    assert (compared.folds, compared.photographs, compared.groups[0].name) == (3, 180, "mine")
+    report([tmp_path], tmp_path / "report.html")
+    text = (tmp_path / "report.md").read_text()
+    part = text[text.index("## Where the photographs come from") :]
+    part = part[: part.index("\n## ")]
+    assert "every photograph was judged once" in part
+    assert part.count("Graz") == part.count("Vienna") > 0
+    assert "mine-fold" not in part, "figures of all folds together"
+    assert "180 photographs, none of whose lesions it was trained on" in text
+    (tmp_path / "mine-fold1" / "evaluation" / "metrics.json").unlink()
+    report([tmp_path], tmp_path / "some.html")
+    some = (tmp_path / "some.md").read_text()
+    assert "folds are not pooled: mine lacks 1 of 3 folds (1)" in some

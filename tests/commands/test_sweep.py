@@ -52,6 +52,27 @@ def test_a_cell_is_named_after_what_sets_it_apart():
         cells(["demo"], grid={"train.lr": ["1e-3", "1e-3"]}, seeds=())
 
 
+def test_folds_are_cells():
+    folds = cells(["demo"], grid={}, seeds=(0, 1), overrides=["split.folds=3"], smoke=True)
+    assert [recipe.name for recipe in folds][:3] == [
+        "demo-fold0-s0",
+        "demo-fold0-s1",
+        "demo-fold1-s0",
+    ]
+    assert [(recipe.split.fold, recipe.seed) for recipe in folds] == [
+        (fold, seed) for fold in range(3) for seed in (0, 1)
+    ]
+    teachings, _ = shared_teachers(folds, Path("runs"))
+    assert len(teachings) == 3, "a teacher for each fold, which has not seen its test part either"
+    for told in (["split.folds=3", "split.fold=2"], []):
+        assert len(cells(["demo"], grid={}, seeds=(), overrides=told, smoke=True)) == 1
+    some = {"split.folds": ["3"], "split.fold": ["0", "2"]}
+    assert len(cells(["demo"], grid=some, seeds=(), smoke=True)) == 2
+    assert len(cells(["demo"], grid={"split.folds": ["4"]}, seeds=(), smoke=True)) == 4
+    with pytest.raises(UserError, match="several numbers of folds"):
+        cells(["demo"], grid={"split.folds": ["3", "4"]}, seeds=(), smoke=True)
+
+
 def test_grid_values_may_be_toml():
     grid = parse_grid(['student.adapt=["no_se","relu6"],[]', "losses.0.name=hinton,dkd"])
     assert grid == {
