@@ -30,11 +30,13 @@ from mobilekd.formats.recipe import (
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
 from mobilekd.losses import Objective, check_loss, find
+from mobilekd.lowering.trial import check_exports, refuse_unlowerable
 from mobilekd.metrics.calibrate import calibrate
 from mobilekd.students import build, check_student
+from mobilekd.students.any_network import is_known_elsewhere
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_bytes, write_json, write_text
+from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -77,6 +79,8 @@ def distill(
                 *folders,
                 unlabelled=recipe.unlabelled_photographs,
             )
+            if is_known_elsewhere(recipe.student.model) and world.leader:
+                _try_exports(recipe, experiment, runs / ".cache" / "exports")
             trials = [
                 _ready(one, experiment, runs, world, resume=resume, is_control=one is not recipe)
                 for one in unfinished
@@ -109,9 +113,27 @@ def _check(recipe: Recipe, runs: Path) -> None:
             f" {len(recipe.teachers)} teachers, counted from 0; pretraining needs one of them"
         )
     check_student(recipe.student)
+    check_exports(recipe.student)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
         read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
+
+
+def _try_exports(recipe: Recipe, experiment: Experiment, cache: Path) -> None:
+    """Export the untrained student once, before an epoch is spent; what passed is not tried
+    again.
+    """
+    student = recipe.student.model_copy(update={"weights": None})
+    tried = {
+        "student": student.model_dump(mode="json"),
+        "classes": experiment.classes,
+        "preprocess": experiment.preprocess.to_dict(),
+        "versions": versions(),
+    }
+    passed = cache / f"{sha256_json(tried)}.json"
+    if student.exports and not passed.exists():
+        refuse_unlowerable(student, experiment.classes, experiment.preprocess)
+        write_json(passed, tried)
 
 
 def control_of(recipe: Recipe) -> Recipe:

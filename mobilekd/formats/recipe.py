@@ -451,11 +451,17 @@ class TeacherTable(GrownTable):
     std: tuple[Scale, Scale, Scale] | None = Field(None, description="likewise")
 
 
-class StudentTable(Document):
+class StudentTable(OwnCode):
     """The network that goes onto the phone."""
 
+    later = frozenset({"options", "exports"})
+
     model: str = Field(
-        "mobilenetv2", description="mobilenetv2, mobilenetv3_small, mobilenetv3_large, lesionnet"
+        "mobilenetv2",
+        description=(
+            "mobilenetv2, mobilenetv3_small, mobilenetv3_large, lesionnet, timm:NAME,"
+            " torchvision:NAME, or file.py:function of your own"
+        ),
     )
     width: float = Field(
         0.35, strict=True, gt=0, le=2, description="factor on the channels of every layer"
@@ -467,6 +473,22 @@ class StudentTable(Document):
     adapt: tuple[str, ...] = Field(
         (), description="named modifications, e.g. no_se, relu6, bounded, depth:0.75, head:512"
     )
+    options: Options = Field(
+        default_factory=dict,
+        description="arguments for the constructor of a network of timm, torchvision or your own",
+    )
+    exports: tuple[str, ...] = Field(
+        ("xnnpack-fp32", "xnnpack-int8"),
+        description=(
+            "for a network of timm, torchvision or your own: exports that are tried on random"
+            " weights before an epoch is spent, as backend-precision; empty tries none"
+        ),
+    )
+
+    @property
+    def title(self) -> str:
+        """The network in a few words; the width belongs to the MobileNets and LesionNet."""
+        return self.model if ":" in self.model else f"{self.model} x{self.width:g}"
 
 
 class LossTable(OwnCode):
@@ -667,8 +689,8 @@ PLACES = frozenset(
     | {"root", "labels", "metadata", "duplicates", "exclude", "unlabelled"}
 )
 NAMES = frozenset({"name", "title", "cost", "smoke"})
-#: Keys that change how fast a result comes, not what it is.
-RESOURCES = frozenset({"threads"})
+#: Keys that change how fast a result comes or what is tried before, not what it is.
+RESOURCES = frozenset({"threads", "exports"})
 
 
 def shape(table: Document) -> dict[str, Any]:
@@ -734,6 +756,9 @@ def with_own_code(recipe: Recipe, folders: Sequence[Path] = ()) -> Recipe:
     losses = tuple(_with_source(table, "name", folders) for table in recipe.losses)
     if losses != recipe.losses:
         changed["losses"] = losses
+    student = _with_source(recipe.student, "model", folders)
+    if student != recipe.student:
+        changed["student"] = student
     return recipe.model_copy(update=changed) if changed else recipe
 
 
@@ -748,7 +773,7 @@ def _with_source(table: Table, key: str, folders: Sequence[Path]) -> Table:
 def own_code(recipe: Recipe) -> dict[str, str]:
     """Source of all own functions of a recipe, by file."""
     found: dict[str, str] = {}
-    for table in recipe.losses:
+    for table in (*recipe.losses, recipe.student):
         found |= table.code
     return found
 

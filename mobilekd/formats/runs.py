@@ -160,7 +160,7 @@ class Run:
         recipe = self.recipe
         names = ", ".join(teacher.model for teacher in self.info.teachers)
         taught = f"taught by {names}" if names else "without a teacher"
-        return f"{recipe.student.model} x{recipe.student.width:g} on {recipe.data.title}, {taught}"
+        return f"{recipe.student.title} on {recipe.data.title}, {taught}"
 
     @property
     def split(self) -> Split | None:

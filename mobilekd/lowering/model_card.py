@@ -33,13 +33,14 @@ def markdown(manifest: Manifest) -> str:
     """``MODEL_CARD.md`` of an artifact, from its manifest alone."""
     student, provenance = manifest.student, manifest.provenance
     width = provenance.recipe["student"]["width"]
+    network = student.model if ":" in student.model else f"{student.model} x{width:g}"
     lines = [
         f"# {manifest.name} ({manifest.backend}, {manifest.precision})",
         "",
         f"**{NOT_A_DEVICE}**",
         "",
         (
-            f"- Network: {student.model} x{width:g}, {student.parameters:,} parameters,"
+            f"- Network: {network}, {student.parameters:,} parameters,"
             f" {student.macs:,} multiply-adds"
         ),
         f"- File: {manifest.bytes:,} bytes",

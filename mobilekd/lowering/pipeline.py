@@ -75,6 +75,11 @@ def lower_run(
 
     if "arm" in verify:
         refuse_arm(lowering)
+    if cam and ":" in recipe.student.model:
+        raise UserError(
+            f"--cam: {recipe.student.model} has no map that is known to be its evidence; leave"
+            " --cam out, or train a MobileNet or LesionNet"
+        )
 
     evaluation_set, missing = _evaluation_set(run, recipe)
     record = None if evaluation_set else recorded(run, f"{backend}-{precision}")
@@ -142,11 +147,11 @@ def _lower(
 
     from mobilekd.lowering.checks import Export
     from mobilekd.lowering.prepare import prepare
-    from mobilekd.students import Deployable, load
+    from mobilekd.students import Deployable, deployed, load
 
     preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
-    deployable = Deployable(student, preprocess, calibration, cam=cam).eval()
+    deployable = Deployable(deployed(student), preprocess, calibration, cam=cam).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
         quantize.read_frozen(run.folder).get(precision)

@@ -64,7 +64,7 @@ def _networks(runs: Sequence[TrainedRun]) -> Block:
     rows = []
     for one in runs:
         info, recipe = one.run.info, one.run.recipe
-        network = f"{recipe.student.model}\u00a0×\u00a0{recipe.student.width:g}"
+        network = recipe.student.title.replace(" x", "\u00a0×\u00a0")
         adapted = ", ".join(recipe.student.adapt)
         start = "random weights" if recipe.student.weights is None else "pretrained"
         rows.append(

@@ -1,25 +1,36 @@
 """Students: ``build`` makes one from a recipe's table, ``load`` brings back a trained one,
 ``Deployable`` is what a phone gets.
 
-A new student is one new file, registered in ``NAMES``. Never imports data, losses or backends.
+A new student is one new file, registered in ``NAMES``; any network of timm and torchvision is one
+by its name, and so is a function of the user's own. Never imports data, losses or backends.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+import timm
+from torch import Tensor, nn
 
+from mobilekd.formats.own_code import is_own
 from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.runs import Run
+from mobilekd.students.any_network import (
+    build_network,
+    check_network,
+    classifier_name,
+    deployed,
+    is_known_elsewhere,
+)
 from mobilekd.students.bounds import scale_bottlenecks
+from mobilekd.students.checkpoint import fitted, read_state
 from mobilekd.students.deployable import Deployable
 from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
-from mobilekd.students.weights import check_weights, hub_state, keep_what_fits, read_state
+from mobilekd.students.weights import check_weights, hub_state, keep_what_fits
 from mobilekd.support.errors import UserError
 from mobilekd.support.words import unknown
 
-__all__ = ["NAMES", "Deployable", "build", "check_student", "load"]
+__all__ = ["NAMES", "Deployable", "build", "check_student", "deployed", "load"]
 
 NAMES = (*SPECS, "lesionnet")
 
@@ -28,14 +39,23 @@ def check_student(table: StudentTable) -> None:
     """A ``UserError`` where the table asks for a student or weights that cannot be; reads no
     weights.
     """
-    _untrained(table, classes=2)
+    if is_known_elsewhere(table.model):
+        check_network(table)
+    else:
+        _untrained(table, classes=2)
     check_weights(table.weights)
 
 
 def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None]:
     """The network, and timm's name of its weights where the table asks for a hub's."""
     if table.model not in NAMES:
-        raise UserError(unknown(f"student.model {table.model}", table.model, NAMES))
+        given = f"student.model {table.model}"
+        if timm.is_model(table.model):
+            raise UserError(f"{given}: not one of ours; write timm:{table.model}")
+        known = (*NAMES, "timm:NAME", "torchvision:NAME", "file.py:function")
+        raise UserError(unknown(given, table.model, known))
+    if table.options:
+        raise UserError(f"student.options: {table.model} takes none; use width, dropout and adapt")
     if table.model == "lesionnet":
         if table.adapt or table.weights == "hub":
             raise UserError(
@@ -52,6 +72,15 @@ def build(table: StudentTable, classes: int) -> nn.Module:
     """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with
     starting weights if asked for.
     """
+    if is_known_elsewhere(table.model):
+        student = build_network(table, classes)
+        name = classifier_name(student)
+        head = student.get_submodule(name) if name else None
+        if not is_own(table.model) and isinstance(head, nn.Linear):
+            nn.init.normal_(head.weight, std=0.01)
+        if table.weights and table.weights != "hub":
+            keep_what_fits(student, _state(student, table.weights), table.weights, head=name)
+        return student
     student, hub = _untrained(table, classes)
     # timm starts a classifier with logits of deviation 3 (its fan-in counts as 0): confident
     # nonsense to unlearn first.
@@ -59,10 +88,16 @@ def build(table: StudentTable, classes: int) -> nn.Module:
     if hub:
         keep_what_fits(student, hub_state(hub), f"hub {hub}")
     elif table.weights:
-        keep_what_fits(student, read_state(Path(table.weights)), table.weights)
+        keep_what_fits(student, _state(student, table.weights), table.weights)
     if table.weights and "bounded" in table.adapt:
         scale_bottlenecks(student)
     return student
+
+
+def _state(student: nn.Module, weights: str) -> dict[str, Tensor]:
+    """The tensors of a weights file under the student's names."""
+    path = Path(weights)
+    return fitted(path, read_state(path), student)
 
 
 def load(run: Run) -> nn.Module:

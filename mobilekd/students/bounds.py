@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models._efficientnet_blocks import (
+    DepthwiseSeparableConv,
+    EdgeResidual,
+    InvertedResidual,
+    UniversalInvertedResidual,
+)
 from torch import Tensor, nn
+from torchvision.models import efficientnet, mobilenetv2, mobilenetv3
 
 #: What batch norms add to variances, as in MobileNet's original code and not PyTorch's 1e-5:
 #: dermoscopy varies less than ImageNet, so some channels hardly vary at all, and their noise would
@@ -38,15 +44,45 @@ class BoundedLinear(nn.Hardtanh):
         super().__init__(-bound, bound, inplace=True)
 
 
-def bound_bottlenecks(network: nn.Module) -> None:
-    """Clamp what timm's blocks hand on; in place. Names in the state dict stay.
+def bound_bottlenecks(network: nn.Module) -> int:
+    """Clamp what timm's blocks hand on; in place. Names in the state dict stay. Returns how many.
 
     A block adds its input last, so its clamp is a hook behind it.
     """
-    for block in _blocks(network):
+    blocks = _blocks(network)
+    for block in blocks:
         _writer(block).act = BoundedLinear(PRETRAINED_BOUND)
         if block.has_skip:
             block.register_forward_hook(_clamp)
+    return len(blocks)
+
+
+def bound_inverted_residuals(network: nn.Module) -> int:
+    """The same for the blocks of other networks: timm's fused and universal inverted residuals
+    (MobileNetV4), torchvision's MobileNets and EfficientNets. Returns how many.
+    """
+    count = 0
+    for block in network.modules():
+        if isinstance(block, OTHER_BLOCKS):
+            norms = [each for each in block.modules() if isinstance(each, nn.BatchNorm2d)]
+            norms[-1].register_forward_hook(_clamp)
+            if any(getattr(block, name, False) for name in SKIPS):
+                block.register_forward_hook(_clamp)
+            count += 1
+    return count
+
+
+#: Inverted residuals that end in a batch norm without an activation.
+OTHER_BLOCKS = (
+    EdgeResidual,
+    UniversalInvertedResidual,
+    mobilenetv2.InvertedResidual,
+    mobilenetv3.InvertedResidual,
+    efficientnet.MBConv,
+    efficientnet.FusedMBConv,
+)
+#: What blocks call it that they add their input.
+SKIPS = ("has_skip", "use_res_connect")
 
 
 def scale_bottlenecks(network: nn.Module) -> None:

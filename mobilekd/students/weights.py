@@ -1,38 +1,13 @@
-"""Weights files and hubs: the one reader of tensors, and what a student keeps of its starting
-weights.
-"""
+"""What a recipe's weights key stands for, hubs, and what a student keeps of its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from a ``.safetensors`` or torch file; nothing in it is executed."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such weights file, or none that you may read; check the recipe's"
-            " weights key, or write hub"
-        ) from None
-    except Exception as error:  # torch and safetensors raise a dozen types for a damaged file
-        raise UserError(
-            f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no state dict; save model.state_dict()")
-    return state
 
 
 def weights_hash(weights: str | None) -> str | None:
@@ -67,9 +42,11 @@ def hub_state(name: str) -> dict[str, Tensor]:
         ) from None
 
 
-def keep_what_fits(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Load every entry whose name and shape match, but never a classifier. Says and returns what
-    stays random.
+def keep_what_fits(
+    model: nn.Module, state: Mapping[str, Tensor], source: str, *, head: str = "classifier"
+) -> list[str]:
+    """Load every entry whose name and shape match, but never the classifier, the layer ``head``.
+    Says and returns what stays random.
 
     The classifier is left fresh even where it fits: another data set's seven classes are not these
     seven.
@@ -78,7 +55,7 @@ def keep_what_fits(model: nn.Module, state: Mapping[str, Tensor], source: str) -
     kept = {
         name: value
         for name, value in state.items()
-        if name in own and own[name].shape == value.shape and not name.startswith("classifier.")
+        if name in own and own[name].shape == value.shape and not name.startswith(f"{head}.")
     }
     if not any(name.endswith("weight") for name in kept):
         raise UserError(

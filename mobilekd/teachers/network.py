@@ -16,43 +16,24 @@ from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
-from mobilekd.students.weights import check_weights, read_state
-from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_bytes
-from mobilekd.support.progress import say
-from mobilekd.support.words import choices
-from mobilekd.teachers.surgery import (
+from mobilekd.students.checkpoint import fitted, misfits, read_state
+from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name
+from mobilekd.students.surgery import (
     avoid_onednn_overflow,
     drop_imagenet_parts,
     replace_head,
     shrink_classifier,
 )
-
-#: What timm's own names begin with where it reads a network's description from elsewhere.
-ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")
+from mobilekd.students.weights import check_weights
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_bytes
+from mobilekd.support.progress import say
 
 
 def check_teacher(table: TeacherTable) -> None:
     """A ``UserError`` where neither library knows the model, or its weights file is missing."""
-    library, name = _library_and_name(table.model)
-    if name.startswith(ELSEWHERE):
-        known = True  # only trying tells
-    elif library == "torchvision":
-        known = name in torchvision.models.list_models()
-    else:
-        known = timm.is_model(name)
-    if not known:
-        names = torchvision.models.list_models() if library == "torchvision" else timm.list_models()
-        raise UserError(f"teacher {table.model}: not a {library} model; {choices(name, names)}")
+    check_name(f"teacher {table.model}", table.model)
     check_weights(table.weights)
-
-
-def _library_and_name(model: str) -> tuple[str, str]:
-    """A recipe's model as library and that library's own name; timm's may hold a colon itself."""
-    for library in ("torchvision", "timm"):
-        if model.startswith(f"{library}:"):
-            return library, model.removeprefix(f"{library}:")
-    return "timm", model
 
 
 def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
@@ -62,7 +43,7 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
     Not every network takes every size: ``shape_check.check_output_shape`` asks this one.
     """
     check_teacher(table)
-    library, name = _library_and_name(table.model)
+    library, name = library_and_name(table.model)
     hub = table.weights == "hub"
     try:
         if library == "torchvision":
@@ -81,7 +62,7 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
             remedy = "change its teachers.options"
         raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
     if library == "torchvision":
-        replace_head(model, table.model, classes)
+        replace_head(model, f"teacher {table.model}", classes)
         drop_imagenet_parts(model, table.options)
     else:
         shrink_classifier(model)
@@ -99,7 +80,7 @@ def teacher_preprocess(table: TeacherTable, student: Preprocess) -> Preprocess:
     """
     mean: tuple[float, ...] = student.mean
     std: tuple[float, ...] = student.std
-    library, name = _library_and_name(table.model)
+    library, name = library_and_name(table.model)
     if table.weights == "hub" and library == "timm":
         known = timm.get_pretrained_cfg(name, allow_unregistered=True)
         if known is not None and known.mean and known.std:
@@ -113,10 +94,10 @@ def teacher_preprocess(table: TeacherTable, student: Preprocess) -> Preprocess:
 
 
 def load_matching(model: nn.Module, path: Path) -> None:
-    """Load a weights file (``.pth`` or ``.safetensors``) where names and shapes fit; say what did
+    """Load a weights file, whatever trainer wrote it, where names and shapes fit; say what did
     not.
     """
-    state = read_state(path)
+    state = fitted(path, read_state(path), model)
     own = model.state_dict()
     fits = {
         key: value for key, value in state.items() if key in own and own[key].shape == value.shape
@@ -126,12 +107,16 @@ def load_matching(model: nn.Module, path: Path) -> None:
             f"{path}: {len(fits)} of {len(own)} tensors fit this network; it is another network's"
             " weights file"
         )
-    fresh = sorted(set(own) - set(fits))
+    fresh = [name for name in own if name not in fits]
+    other = misfits(state, model)
+    unused = sum(name not in fits for name in state)
     own.update(fits)  # a plain dictionary has no versions of modules, which MNASNet asks for
     model.load_state_dict(own)
     say(
         f"{path.name}: {len(fits)} of {len(own)} tensors loaded"
         + (f"; fresh: {', '.join(fresh[:4])}" if fresh else "")
+        + (f"; of another shape: {', '.join(other[:3])}" if other else "")
+        + (f"; {unused} of the file unused" if unused else "")
     )
 
 

@@ -215,7 +215,7 @@ def run(seeds: Path, work: Path) -> Target:
 def teacher(seeds: Path, work: Path) -> Target:
     with instrumented():
         from mobilekd.formats.teacher import LOGITS, read_teacher
-        from mobilekd.students.weights import read_state
+        from mobilekd.students.checkpoint import read_state
         from mobilekd.teachers.logit_cache import LogitCache
         from mobilekd.teachers.stored_logits import read_stored_logits
     folder = Path(shutil.copytree(seeds / "runs" / "small" / "teachers" / "0", work / "0"))

@@ -1,5 +1,5 @@
-"""What timm's and torchvision's networks need changed before one loop can teach all of them; their
-names and numbers stay.
+"""What timm's and torchvision's networks need changed before one loop can train all of them, as
+students or teachers; their names and numbers stay.
 """
 
 from typing import Any
@@ -30,9 +30,7 @@ def replace_head(model: nn.Module, what: str, classes: int) -> None:
         if isinstance(item[1], kind)
     ]
     if not ends:
-        raise UserError(
-            f"teacher {what}: ends in no layer that can be given other classes; choose another"
-        )
+        raise UserError(f"{what}: ends in no layer that can be given other classes; choose another")
     name, last = ends[0]
     if isinstance(last, nn.Conv2d):
         # SqueezeNet's initial weights: a ReLU follows, and with the usual larger ones some classes

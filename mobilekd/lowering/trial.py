@@ -1,0 +1,275 @@
+"""An export tried on random weights, before an epoch is spent on a network that no phone would run.
+
+What depends on weights (agreement, noise of rounding) is not judged here; what depends on the
+network alone is: whether it lowers, which layers stay outside the delegate or cannot be rounded,
+and whether the form that is deployed answers as the one that is trained.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mobilekd.backends import get, names
+from mobilekd.formats import golden
+from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.constants import constants
+from mobilekd.formats.parity_names import GateId
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import GatesTable, StudentTable
+from mobilekd.graphs import torch_graph
+from mobilekd.lowering import quantize
+from mobilekd.lowering.checks import Export, check
+from mobilekd.lowering.locate import first_failure
+from mobilekd.lowering.parity import Failure
+from mobilekd.students import Deployable, build, deployed
+from mobilekd.students.any_network import fitting_adaptations
+from mobilekd.support import provenance
+from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
+from mobilekd.support.words import unknown
+from mobilekd.teachers.shape_check import shape_error
+
+#: Gates whose value depends on the network alone, whatever its weights.
+STRUCTURAL = (
+    GateId.PREPROCESSING,
+    GateId.DELEGATED_LAYERS,
+    GateId.INT8_LAYERS,
+    GateId.TRAINING_REMAINS,
+    GateId.CONSTANTS,
+)
+#: Photographs that fill batch norms and calibrate.
+DRAWN = 24
+
+
+#: What the adaptations take away that int8 kernels lack.
+FLOAT = {
+    "no_se": "squeeze-and-excitation",
+    "relu6": "an activation without an int8 kernel",
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an export on random weights showed."""
+
+    kind: str  # backend-precision
+    bytes: int = 0
+    refused: str = ""  # empty where an export has a chance
+    outside: tuple[str, ...] = ()  # operators outside the delegate, with their layers
+    notes: tuple[str, ...] = ()
+
+
+def check_exports(table: StudentTable) -> None:
+    """A ``UserError`` where ``student.exports`` names a backend or precision that is none."""
+    for kind in table.exports:
+        _parsed(kind)
+
+
+def refuse_unlowerable(table: StudentTable, classes: int, preprocess: Preprocess) -> None:
+    """Try every export of ``student.exports``; a ``UserError`` where one has no chance. What stays
+    outside the delegate is said.
+    """
+    student = random_student(table, classes, preprocess)
+    trials = [try_export(table, student, kind, classes, preprocess) for kind in table.exports]
+    fitting = [name for name in fitting_adaptations(student) if name not in table.adapt]
+    for trial in trials:
+        words = f"student {table.model}: {trial.kind} on random weights: "
+        if not trial.refused:
+            outside = f", outside the delegate: {', '.join(trial.outside)}" if trial.outside else ""
+            say(f"{words}{trial.bytes:,} bytes{outside}")
+        if not trial.refused and "int8" in trial.kind and fitting:
+            say(
+                f"student {table.model}: {FLOAT[fitting[0]]} costs passes in floating point in"
+                f" {trial.kind}; student.adapt={[*table.adapt, *fitting]} spares them"
+            )
+    refused = [trial for trial in trials if trial.refused]
+    if not refused:
+        return
+    said = "; ".join(f"{trial.kind}: {trial.refused}" for trial in refused)
+    rest = [trial.kind for trial in trials if not trial.refused]
+    raise UserError(
+        f"student {table.model}: would not be exported ({said});"
+        f" {_remedy(table, student, refused, classes, preprocess)}set student.exports="
+        f"{rest} to train it all the same, or choose another student.model"
+    )
+
+
+def random_student(table: StudentTable, classes: int, preprocess: Preprocess) -> nn.Module:
+    """The untrained network in eval mode, its batch norms filled by drawn photographs; a
+    ``UserError`` where it does not answer the recipe's size.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        student = build(table.model_copy(update={"weights": None}), classes)
+        wrong = shape_error(student, classes, preprocess.height, preprocess.width)
+        if wrong is not None:
+            raise UserError(
+                f"student {table.model}: cannot learn from photographs of"
+                f" {preprocess.width}x{preprocess.height} ({wrong}); set preprocess.width and"
+                " preprocess.height to what it takes, or choose another"
+            )
+        mean, std = (
+            torch.tensor(value).view(1, 3, 1, 1) for value in (preprocess.mean, preprocess.std)
+        )
+        x = (torch.from_numpy(_photographs(preprocess)).float() / 255 - mean) / std
+        with torch.no_grad():
+            for _ in range(4):
+                student.train()(x)
+    return student.eval()
+
+
+def try_export(
+    table: StudentTable, student: nn.Module, kind: str, classes: int, preprocess: Preprocess
+) -> Trial:
+    """Lower an untrained ``student`` (eval mode) as ``kind`` and judge what does not depend on its
+    weights.
+    """
+    backend, precision = _parsed(kind)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _tried(table, student, backend, precision, classes, preprocess, Path(folder))
+    except UserError as error:
+        return Trial(kind, refused=str(error))
+    except Exception as error:  # compilers raise whatever their authors chose
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        return Trial(kind, refused=f"does not lower ({type(error).__name__}: {reason})")
+
+
+def _parsed(kind: str) -> tuple[str, str]:
+    backend, dash, precision = kind.partition("-")
+    for name in sorted(names(), key=len, reverse=True):  # coreml-pte before coreml
+        if kind.startswith(f"{name}-"):
+            backend, precision = name, kind.removeprefix(f"{name}-")
+            break
+    if not dash or backend not in names():
+        raise UserError(
+            f"{unknown(f'student.exports {kind}', backend, names())}; write backend-precision,"
+            " for example xnnpack-int8"
+        )
+    known = get(backend).precisions
+    if precision not in known:
+        raise UserError(unknown(f"student.exports {kind}: precision", precision, known))
+    return backend, precision
+
+
+def _photographs(preprocess: Preprocess) -> np.ndarray:
+    drawn = [
+        np.asarray(golden.photograph(seed, preprocess.width, preprocess.height))
+        for seed in range(DRAWN)
+    ]
+    return np.ascontiguousarray(np.stack(drawn).transpose(0, 3, 1, 2))
+
+
+def _tried(
+    table: StudentTable,
+    student: nn.Module,
+    backend_name: str,
+    precision: str,
+    classes: int,
+    preprocess: Preprocess,
+    folder: Path,
+) -> Trial:
+    backend, calibration = get(backend_name), Calibration()
+    example = torch.zeros(1, 3, preprocess.height, preprocess.width)
+    model = Deployable(deployed(student), preprocess, calibration).eval()
+    graph = torch_graph.capture(model, example)
+    rounded = graph
+    quantizer = backend.quantizer(precision, frozenset())
+    stored = backend.weights_in(precision)
+    if quantizer is not None:
+        torch_graph.fold_calibration(graph)
+        prepared = quantize.prepare(graph, quantizer, "minmax")
+        quantize.calibrate(prepared, _photographs(preprocess))
+        rounded = quantize.convert(prepared)
+    elif stored:
+        rounded, _ = quantize.store_weights(graph, stored, None)
+    labels = tuple(Label(key=f"class{i}", text=f"class {i}") for i in range(classes))
+    inside = constants(
+        name="trial",
+        backend=backend.name,
+        precision=precision,
+        labels=labels,
+        preprocess=preprocess,
+        calibration=calibration,
+        outputs=("probabilities",),
+        card="random weights",
+        student="random",
+        versions=provenance.versions(),
+    )
+    lowered = backend.lower(rounded, example, precision, inside, folder)
+    export = Export(
+        student=student,
+        calibration=calibration,
+        preprocess=preprocess,
+        backend=backend,
+        precision=precision,
+        lowered=lowered,
+        plain=graph,
+        constants=inside,
+        golden=_photographs(preprocess)[:4],
+        gates=GatesTable(),
+        evaluation_set=None,
+        float_layers=frozenset(),
+    )
+    report = check(export)
+    exact = (GateId.LOWERED_GRAPH, GateId.MAX_ERROR) if precision == "fp32" else ()
+    report.gates = [gate for gate in report.gates if gate.name.id in (*STRUCTURAL, *exact)]
+    failure = first_failure(export, report)
+    delegation = lowered.delegation
+    return Trial(
+        f"{backend_name}-{precision}",
+        lowered.model_path.stat().st_size if lowered.model_path.is_file() else 0,
+        _said(failure) if failure else "",
+        tuple(_outside(graph, delegation.portable)) if delegation else (),
+        lowered.notes,
+    )
+
+
+def _said(failure: Failure) -> str:
+    gate, mismatch = failure.gate, failure.mismatch
+    layer = f" at layer {mismatch.layer}" if mismatch else ""
+    detail = f"; {failure.detail}" if failure.detail else ""
+    limit = f"{gate.value:.4g}, must be {gate.relation} {gate.limit:g}"
+    return f"{gate.name.title}: {limit}{layer}{detail}"
+
+
+def _outside(graph: torch.fx.GraphModule, portable: dict[str, int]) -> list[str]:
+    """Operators outside the delegate with the first layers that they come from."""
+    layers: dict[str, list[str]] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and hasattr(node.target, "_schema"):
+            kind = node.target._schema.name.partition("::")[2]
+            layers.setdefault(kind, []).append(torch_graph.layer_name(node))
+    found = []
+    for name, count in portable.items():
+        kind = name.partition("::")[2].partition(".")[0] or name
+        places = list(dict.fromkeys(layers.get(kind, ())))
+        where = f" ({', '.join(places[:2])}{', ...' if len(places) > 2 else ''})" if places else ""
+        found.append(f"{count} {kind}{where}")
+    return found
+
+
+def _remedy(
+    table: StudentTable,
+    student: nn.Module,
+    refused: list[Trial],
+    classes: int,
+    preprocess: Preprocess,
+) -> str:
+    """The adaptations that mend all that was refused, tried; empty where none does."""
+    fitting = [name for name in fitting_adaptations(student) if name not in table.adapt]
+    if not fitting:
+        return ""
+    wanted = table.model_copy(update={"adapt": (*table.adapt, *fitting)})
+    try:
+        other = random_student(wanted, classes, preprocess)
+    except UserError:
+        return ""
+    again = [try_export(wanted, other, trial.kind, classes, preprocess) for trial in refused]
+    if any(trial.refused for trial in again):
+        return ""
+    return f"set student.adapt={list(wanted.adapt)}, with which it would; or "

@@ -1,0 +1,94 @@
+"""An export is tried on random weights before an epoch is spent."""
+
+from pathlib import Path
+
+import pytest
+
+from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.recipe import StudentTable, from_dict, with_own_code
+from mobilekd.lowering.trial import check_exports, refuse_unlowerable
+from mobilekd.support.errors import UserError
+
+SIZE = Preprocess(32, 32)
+OWN = """
+import torch
+from torch import nn
+
+class Spectrum(nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft2(x).abs()
+
+class Torn(nn.Conv2d):
+    def reparameterize(self):
+        self.weight.data.mul_(2)
+
+def network(classes, middle):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8), nn.ReLU6(), middle,
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+    )
+
+def good(classes):
+    return network(classes, nn.SiLU())
+
+def spectrum(classes):
+    return network(classes, Spectrum())
+
+def torn(classes):
+    return network(classes, Torn(8, 8, 1))
+
+def fixed(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
+"""
+
+
+def table(folder: Path, function: str, *exports: str) -> StudentTable:
+    (folder / "my.py").write_text(OWN)
+    document = {
+        "name": "x",
+        "data": {"kind": "synthetic"},
+        "student": {"model": f"my.py:{function}", "exports": list(exports)},
+    }
+    return with_own_code(from_dict(document, "x"), [folder]).student
+
+
+def test_what_lowers_passes_and_says_what_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_unlowerable(table(tmp_path, "good", "xnnpack-fp32", "xnnpack-int8"), 4, SIZE)
+    said = capsys.readouterr().err
+    assert "xnnpack-fp32 on random weights: " in said
+    assert "without an int8 kernel" in said
+    assert "student.adapt=['relu6'] spares them" in said
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("spectrum", "would not be exported .xnnpack-fp32: .*fft"),
+        ("torn", "the graph's own normalisation|preprocessing"),
+        ("fixed", "cannot learn from photographs of 32x32"),
+    ],
+)
+def test_what_would_be_refused_is_refused_before_training(
+    tmp_path: Path, function: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=f"(?i){said}"):
+        refuse_unlowerable(table(tmp_path, function, "xnnpack-fp32"), 4, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("xnpack-int8", "did you mean xnnpack"),
+        ("xnnpack-int4", "precision: unknown"),
+        ("xnnpack", "write backend-precision"),
+    ],
+)
+def test_an_export_that_does_not_exist_is_named(kind: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_exports(StudentTable(model="timm:lcnet_035", exports=(kind,)))
+
+
+def test_backends_with_a_dash_in_their_names_are_known() -> None:
+    check_exports(StudentTable(exports=("coreml-pte-fp16", "coreml-fp16", "xnnpack-mixed")))
