@@ -50,10 +50,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A command's function, imported from the file of its name in ``commands`` (PEP 562)."""
+    """A command's function, imported from the file of its name in ``commands`` (PEP 562); it takes
+    arguments as a notebook has them (``mobilekd.support.arguments``).
+    """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    function = getattr(import_module(f"{__name__}.commands.{name}"), name)
+    from mobilekd.support.arguments import forgiving
+
+    function = forgiving(getattr(import_module(f"{__name__}.commands.{name}"), name))
     globals()[name] = function
     return function
 

@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         # unwinds, so that unfinished folders are removed
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    _hush()
+    from mobilekd.support.arguments import hush  # not before the arguments are read
+
+    hush()
     accept_any_text()
     try:
         with chatter_to_stderr():
@@ -58,15 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         return _refuse(error, arguments.command, as_json=arguments.json)
-
-
-def _hush() -> None:
-    """torchao 0.18 registers an enumeration that torch 2.15 already knows, and torch warns of it at
-    every export.
-    """
-    import logging  # not before the arguments are read: --help needs none of it
-
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 @contextmanager

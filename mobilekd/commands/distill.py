@@ -23,9 +23,9 @@ from mobilekd.formats.recipe import (
     LossTable,
     PretrainTable,
     Recipe,
+    as_recipe,
     changed_code,
     same_but_for_places,
-    with_own_code,
 )
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
@@ -53,15 +53,19 @@ PRETRAINING = ".pretraining"
 
 
 def distill(
-    recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, control: bool = True
+    recipe: Recipe | str | Path,
+    runs: Path = Path("runs"),
+    *,
+    resume: bool = False,
+    control: bool = True,
 ) -> Run:
     """Train the recipe's student, and its control unless told not to; returns the student's
-    finished run.
+    finished run. A recipe is given as it is, by a shipped name, or by its file.
 
     Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
     leaves no file. Both folders are locked until the end.
     """
-    world, recipe = World.from_environment(), with_own_code(recipe)
+    world, recipe = World.from_environment(), as_recipe(recipe, "distill")
     wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
     with ExitStack() as locks:
         for one in wanted:

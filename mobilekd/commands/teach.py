@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mobilekd.formats.recipe import LossTable, Recipe
+from mobilekd.formats.recipe import LossTable, Recipe, as_recipe
 from mobilekd.formats.runs import METRICS
 from mobilekd.formats.teacher import (
     RECORD,
@@ -44,13 +44,16 @@ from mobilekd.training.state import identity_before_places_were_left_out
 from mobilekd.training.views import Views
 
 
-def teach(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False) -> list[Path]:
+def teach(
+    recipe: Recipe | str | Path, runs: Path = Path("runs"), *, resume: bool = False
+) -> list[Path]:
     """Train every teacher that is not there yet; returns their folders
-    ``runs/<name>/teachers/<i>``.
+    ``runs/<name>/teachers/<i>``. A recipe is given as it is, by a shipped name, or by its file.
 
     All are built before the first is trained, so that a mistake in the last one costs no epoch and
     leaves no file. The run's folder is locked until the end.
     """
+    recipe = as_recipe(recipe, "teach")
     for table in recipe.teachers:
         if not table.trained:
             check_teacher(table)

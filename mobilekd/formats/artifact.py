@@ -33,6 +33,7 @@ from mobilekd.formats.parity_names import GateName, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
+from mobilekd.support.words import html_table
 
 MANIFEST_VERSION = 1
 #: The manifest's JSON schema beside this file, for readers in other languages; ``python -m
@@ -288,6 +289,29 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return (
+            f"<artifact {self.folder}: {manifest.student.model} for {manifest.backend},"
+            f" {manifest.precision}, {manifest.bytes:,} bytes, {len(manifest.gates)} gates passed>"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table of what it is and of its gates, for a notebook."""
+        manifest = self.manifest
+        what = f"{manifest.student.model} for {manifest.backend}, {manifest.precision}"
+        return html_table(
+            [
+                ("artifact", str(self.folder)),
+                ("network", what),
+                ("file", f"{manifest.bytes:,} bytes"),
+                *(
+                    (gate.name.title, f"{gate.value:.4g}, must be {gate.relation} {gate.limit:g}")
+                    for gate in manifest.gates
+                ),
+            ]
+        )
 
     @property
     def title(self) -> str:

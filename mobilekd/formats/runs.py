@@ -29,7 +29,7 @@ from mobilekd.formats.integrity import check_files, check_seal, file_hashes, wri
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.lock import locked
-from mobilekd.support.words import unknown
+from mobilekd.support.words import html_table, unknown
 
 #: What a part of a split is for.
 Role = Literal["train", "validation", "test"]
@@ -145,6 +145,23 @@ class Run:
     folder: Path
     info: RunInfo
     reference: bool = False
+
+    def __repr__(self) -> str:
+        name = f"reference:{self.folder.name}" if self.reference else str(self.folder)
+        return f"<run {name}: {self.title}, {self.info.parameters:,} parameters>"
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        info = self.info
+        rows = {
+            "run": f"reference:{self.folder.name}" if self.reference else str(self.folder),
+            "student": self.title,
+            "size": f"{info.parameters:,} parameters, {info.macs:,} multiply-adds",
+            "training": f"{info.epochs} epochs, {info.seconds:.0f} s",
+            "classes": ", ".join(label.text for label in info.labels),
+            "control": info.control or ("it is one" if info.is_control else "none"),
+        }
+        return html_table([(key, value) for key, value in rows.items() if value])
 
     @property
     def recipe(self) -> recipes.Recipe:

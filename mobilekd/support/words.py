@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from html import escape
 
 #: Least share of letters that two words have in common (difflib's ratio) to be called near: one
 #: letter of four may be wrong.
@@ -39,6 +40,12 @@ def unknown(given: str, word: str, known: Iterable[str]) -> str:
     how the word was given, in the user's terms.
     """
     return f"{given}: unknown; {choices(word, known)}"
+
+
+def html_table(rows: Iterable[tuple[str, str]]) -> str:
+    """Two columns for a notebook; every text is escaped."""
+    lines = (f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in rows)
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _nearest(word: str, known: Sequence[str], most: int, least: float) -> list[str]:
