@@ -154,14 +154,19 @@ def _action(action: argparse.Action) -> tuple[str, str, str, str]:
 # --- recipe ---------------------------------------------------------------------------------
 
 
-def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> list[tuple[str, FieldInfo]]:
-    """Every key of a recipe with its field, dotted; ``N`` counts the entries of a list."""
+def keys(
+    model: type[BaseModel] = Recipe, prefix: str = "", outer: tuple[type[BaseModel], ...] = ()
+) -> list[tuple[str, FieldInfo]]:
+    """Every key of a recipe with its field, dotted; ``N`` counts the entries of a list.
+
+    A table inside a table of its own kind has the same keys again, which are not repeated.
+    """
     found: list[tuple[str, FieldInfo]] = []
     for name, field in model.model_fields.items():
         found.append((f"{prefix}{name}", field))
         inner, several = _document(field.annotation)
-        if inner is not None:
-            found += keys(inner, f"{prefix}{name}.{'N.' if several else ''}")
+        if inner is not None and inner not in (model, *outer):
+            found += keys(inner, f"{prefix}{name}.{'N.' if several else ''}", (model, *outer))
     return found
 
 
@@ -612,6 +617,11 @@ def schema(name: str) -> str:
         document["properties"]["base"] = {
             "type": "string",
             "description": "a shipped recipe or a file beside this one, which says all the rest",
+        }
+        one = document["properties"]["data"]
+        document["properties"]["data"] = {
+            "description": one.pop("description"),
+            "anyOf": [one, {"type": "array", "items": dict(one)}],
         }
         # a recipe with a base may leave out what the base says
         document["required"] = ["name"]

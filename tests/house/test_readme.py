@@ -33,7 +33,7 @@ SMALL = {
 
 def blocks(text: str) -> list[list[str]]:
     """The commands of each block marked runnable."""
-    found = re.findall(r"<!-- runnable -->\n```console\n(.*?)```", text, flags=re.S)
+    found = re.findall(r"<!-- runnable(?:, printed)? -->\n```console\n(.*?)```", text, flags=re.S)
     return [
         [
             line.removeprefix("$ ")
@@ -42,6 +42,33 @@ def blocks(text: str) -> list[list[str]]:
         ]
         for block in found
     ]
+
+
+def printed(text: str) -> list[tuple[str, str]]:
+    """(command, what the page says that it prints) of each block marked so."""
+    found = re.findall(r"<!-- [^>]*printed -->\n```console\n(.*?)```", text, flags=re.S)
+    return [
+        (command, output)
+        for block in found
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, flags=re.M)
+    ]
+
+
+def prints_as_shown(shown: str, output: str) -> bool:
+    """Whether ``output`` is what the page shows; ``...`` stands for any text."""
+    pattern = ".*?".join(map(re.escape, shown.strip().split("...")))
+    return re.fullmatch(pattern, output.strip(), flags=re.S) is not None
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of running text, without code, tables, pictures and headings."""
+    text = re.sub(r"^```.*?^```|<[^>]+>", "", text, flags=re.S | re.M)
+    kept = [line for line in text.splitlines() if not line.startswith(("#", "|"))]
+    paragraphs = re.split(r"\n\s*\n|\n- ", "\n".join(kept))
+    joined = [" ".join(one.split()) for one in paragraphs]
+    plain = [re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", one) for one in joined]
+    found = [one for part in plain for one in re.split(r"(?<=[.:;])\s", part)]
+    return [one for one in found if len(one.split()) > 2]
 
 
 def ham10000_of(synthetic: DataTable, root: Path) -> Path:
@@ -88,6 +115,42 @@ def test_every_command_is_in_the_readme(readme: str):
 def test_links_lead_somewhere(readme: str, checkout: Path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", readme):
         assert (checkout / target).exists(), target
+
+
+def test_it_is_one_page_in_short_sentences(readme: str):
+    assert len(readme.split()) <= 1200
+    assert len(readme.splitlines()) <= 170
+    first = readme.index("$ mobilekd")
+    assert len(readme[:first].split()) <= 200
+    lengths = [len(one.split()) for one in sentences(readme)]
+    assert sum(lengths) / len(lengths) < 18
+    assert max(lengths) < 40
+
+
+def test_pictures_are_there(readme: str, checkout: Path):
+    found = re.findall(r"(?:src|srcset)=\"([^\"]+)\"", readme)
+    assert len(found) == 2
+    for picture in found:
+        assert (checkout / picture).is_file(), f"{picture}: run make docs-pictures"
+
+
+def test_a_stale_print_is_told(readme: str):
+    for _, shown in printed(readme):
+        assert prints_as_shown(shown, shown.replace("...", "anything"))
+        assert not prints_as_shown(shown, shown.replace("<= 0.05", "<= 0.06").replace("nv", "mel"))
+
+
+def test_it_prints_what_it_shows(
+    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    found = printed(readme)
+    assert len(found) >= 2
+    for command, shown in found:
+        capfd.readouterr()
+        assert main(shlex.split(command)[1:]) == 0, command
+        output = capfd.readouterr().out
+        assert prints_as_shown(shown, output), f"{command} prints\n{output}"
 
 
 def test_the_commands_run(
