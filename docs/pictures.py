@@ -23,8 +23,8 @@ MEASURED = CHECKOUT / "benchmarks/results/amd-epyc-2-cores"
 WIDE, TALL = 1500, 900
 #: The theme's name, Chromium's number for it, and its paper.
 THEMES = (("light", 1, "#f3f4f6"), ("dark", 0, "#0b0f14"))
-PAGE = """<!doctype html><style>body{{margin:0;background:{paper};display:flex;gap:24px;padding:24px;
-height:852px}}iframe{{border:0;width:1000px;height:852px;border-radius:12px}}
+PAGE = """<!doctype html><style>body{{margin:0;background:{paper};display:flex;gap:24px;
+padding:24px;height:852px}}iframe{{border:0;width:1000px;height:852px;border-radius:12px}}
 img{{height:852px;border-radius:24px}}</style><img src="{phone}"><iframe src="{page}"></iframe>"""
 
 

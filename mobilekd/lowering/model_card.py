@@ -5,6 +5,14 @@ app, whole for the folder.
 from mobilekd.formats.artifact import Interval, Manifest
 from mobilekd.formats.recipe import data_title
 from mobilekd.formats.runs import Run
+from mobilekd.lowering.card_figures import (
+    error_lines,
+    evaluation_of,
+    front_matter,
+    judged_lines,
+    origin_lines,
+    training_lines,
+)
 
 NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide care."
 
@@ -29,12 +37,14 @@ def short(run: Run, precision: str) -> str:
     return "\n".join(lines)
 
 
-def markdown(manifest: Manifest) -> str:
-    """``MODEL_CARD.md`` of an artifact, from its manifest alone."""
+def markdown(manifest: Manifest, run: Run) -> str:
+    """``MODEL_CARD.md`` of an artifact, from its manifest, its run and the run's judgement."""
+    evaluation = evaluation_of(run)
     student, provenance = manifest.student, manifest.provenance
     width = provenance.recipe["student"]["width"]
     network = student.model if ":" in student.model else f"{student.model} x{width:g}"
     lines = [
+        *front_matter(manifest, evaluation),
         f"# {manifest.name} ({manifest.backend}, {manifest.precision})",
         "",
         f"**{NOT_A_DEVICE}**",
@@ -63,8 +73,15 @@ def markdown(manifest: Manifest) -> str:
         "",
         "## Intended use",
         "",
-        "Research on distillation and on-device inference with dermoscopy photographs.",
+        (
+            "Research and teaching on distillation and on-device inference with dermoscopy"
+            " photographs of single pigmented lesions. Not for patients, and not for anybody who"
+            " is worried about a lesion."
+        ),
         "",
+        *judged_lines(evaluation, manifest),
+        *error_lines(evaluation),
+        *origin_lines(provenance.recipe),
         "## Not validated on",
         "",
         (
@@ -95,6 +112,7 @@ def markdown(manifest: Manifest) -> str:
             f"{named} {stage.samples} | {' | '.join(figures)} | {_interval(stage.accuracy_drop)} |"
         )
     lines += _origins(manifest)
+    lines += ["", *training_lines(run.info)][:-1]
     lines += (
         ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
     )

@@ -69,6 +69,7 @@ def lower_run(
             f" {', '.join(OPEN_TABLES)} can be set"
         )
     recipe = with_overrides(run.recipe, overrides)
+    model_card.evaluation_of(run)  # a broken one is told before anything is lowered
     from mobilekd.lowering.checks import TRUSTED, check, on_arm, refuse_arm
     from mobilekd.lowering.locate import first_failure
     from mobilekd.lowering.parity import refuse
@@ -270,7 +271,7 @@ def write_artifact(
             source_sha256=sha256_file(run.weights),
         ),
     )
-    write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest))
+    write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
     manifest = manifest.model_copy(update={"files": hashes(folder)})
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
 

@@ -214,7 +214,8 @@ def digest(folder: Path, scenario: Scenario | None = None) -> dict[str, str]:
 
 def _content(path: Path) -> bytes:
     raw = path.read_bytes()
-    if path.name == "MODEL_CARD.md":  # says when it was made
+    if path.name == "MODEL_CARD.md":  # says when it was made, and how long training took
+        raw = re.sub(rb"Training time: [\d.]+ hours", b"", raw)
         return re.sub(rb"\d{4}-\d\d-\d\d(T[\d:]+Z)?", b"", raw)
     if path.suffix not in (".json", ".jsonl"):
         return raw

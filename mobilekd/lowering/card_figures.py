@@ -1,0 +1,263 @@
+"""What a model card says of the test: figures with intervals, by class and by group, and the same
+as Hugging Face reads them. Of the run's own ``metrics.json``; nothing is computed here.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mobilekd.formats.artifact import MALIGNANT, Interval, Manifest
+from mobilekd.formats.evaluation import Evaluation, read_evaluation
+from mobilekd.formats.runs import Run, RunInfo
+
+#: Rows of the card's first table: key in ``metrics.json``, words.
+FIGURES = (
+    ("balanced_accuracy", "balanced accuracy"),
+    ("accuracy", "accuracy"),
+    ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
+    ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
+    ("melanoma_sensitivity", "melanoma's sensitivity at the threshold of validation"),
+    ("melanoma_specificity", "melanoma's specificity at that threshold"),
+    ("ece", "calibration error"),
+    ("nll", "negative log-likelihood, nats"),
+    ("coverage", 'share of photographs that are answered, not "not sure"'),
+    ("selective_accuracy", "accuracy among those"),
+)
+
+#: Metrics that Hugging Face's index shows, by our key: its name for the kind, and a title.
+INDEX = {
+    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
+    "accuracy": ("accuracy", "Accuracy"),
+    "macro_f1": ("f1", "Macro F1"),
+    "macro_auc": ("roc_auc", "Macro AUC, one against rest"),
+    "melanoma_sensitivity_at_95_specificity": (
+        "recall",
+        "Melanoma's sensitivity at 95% specificity",
+    ),
+    "ece": ("ece", "Expected calibration error"),
+}
+
+#: What is known of a public data set, by the recipe's ``data.kind``; from its own paper, and for
+#: histology counted in its table (``dx_type``).
+DATA_SETS = {
+    "ham10000": (
+        (
+            "10,015 dermoscopy photographs of 7,470 lesions, gathered over 20 years at the Medical"
+            " University of Vienna and a skin cancer practice in Queensland (Tschandl et al. 2018,"
+            " doi 10.1038/sdata.2018.161)"
+        ),
+        "Devices: several dermatoscopes and cameras; part are digitised slides",
+        (
+            "Confirmed by histology: 5,340 of 10,015 photographs (53.3%); 100% of mel, bcc and"
+            " akiec, 69.7% of bkl, 47.8% of df, 47.2% of vasc, 37.3% of nv. The others rest on"
+            " follow-up (3,704), consensus (902) or confocal microscopy (69)"
+        ),
+        "Skin types: not recorded; by its origins mostly light skin",
+    )
+}
+
+
+def evaluation_of(run: Run) -> Evaluation | None:
+    """The judgement of the run's own test split, where it has one."""
+    for path in (run.folder / "metrics.json", run.folder / "evaluation" / "metrics.json"):
+        if path.is_file():
+            return read_evaluation(path)
+    return None
+
+
+def interval(figure: Interval | None, digits: int = 3) -> str:
+    """``0.812 (0.790 to 0.833)``, or why there is none."""
+    if figure is None:
+        return ""
+    if figure.value is None:
+        return f"none: {figure.reason or 'not computed'}"
+    text = f"{figure.value:.{digits}f}"
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]:
+    """The card's section on the test."""
+    if evaluation is None:
+        return [
+            "## Test",
+            "",
+            (
+                "This run was not judged before it was exported. Run `mobilekd evaluate` on it,"
+                " and export it again; or judge this folder: `mobilekd evaluate FOLDER`."
+            ),
+            "",
+        ]
+    data = evaluation.data
+    leaky = " **The split leaks: lesions of training are among them.**" if data.leaky else ""
+    lines = [
+        "## Test",
+        "",
+        (
+            f"{data.photographs:,} photographs of {data.lesions:,} lesions"
+            f" ({data.kind}, {data.role} photographs, split by {data.split_by}). Brackets hold 95%"
+            f" intervals over lesions. The student in fp32 was judged; the table *Parity* says how"
+            f" this file differs.{leaky}"
+        ),
+        "",
+        "| figure | value |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| {words} | {interval(evaluation.metrics[key])} |"
+        for key, words in FIGURES
+        if key in evaluation.metrics
+    ]
+    drop = manifest.accuracy.get("balanced_accuracy")
+    if drop is not None:
+        lines.append(f"| balanced accuracy of this file | {interval(_figure(drop))} |")
+    return [*lines, "", *_by_class(evaluation), "", *_groups(evaluation)]
+
+
+def _figure(value: Any) -> Interval:
+    return Interval.model_validate(value)
+
+
+def _by_class(evaluation: Evaluation) -> list[str]:
+    lines = [
+        '| class | photographs | recall | answered, not "not sure" |',
+        "|---|---|---|---|",
+    ]
+    for label in evaluation.labels:
+        kept = evaluation.coverage_by_class.get(label.key)
+        lines.append(
+            f"| {label.text} (`{label.key}`) | {evaluation.data.by_class.get(label.key, 0):,} |"
+            f" {interval(evaluation.metrics.get(f'recall.{label.key}'))} |"
+            f" {'' if kept is None else f'{kept:.1%}'} |"
+        )
+    return lines
+
+
+def _groups(evaluation: Evaluation) -> list[str]:
+    if not evaluation.subgroups:
+        return ["Age, sex and site were not recorded, so there are no sub-groups.", ""]
+    lines = [
+        "| group | photographs | lesions | accuracy | balanced accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, groups in evaluation.subgroups.items():
+        lines += [
+            f"| {kind}: {one.group} | {one.n:,} | {one.lesions:,} | {interval(one.accuracy)} |"
+            f" {interval(one.balanced_accuracy)} |"
+            for one in groups
+        ]
+    return [*lines, ""]
+
+
+def error_lines(evaluation: Evaluation | None) -> list[str]:
+    """Harm of each kind of error, and the mistakes that were counted."""
+    lines = [
+        "## Errors and their harm",
+        "",
+        (
+            "- A malignant lesion called benign delays treatment. It is the worst error. A low"
+            ' probability answers "not sure", but that does not catch all of them.'
+        ),
+        "- A benign lesion called malignant leads to worry and to surgery that was not needed.",
+        (
+            '- "Not sure" costs a second look. Its threshold keeps 90% of the validation'
+            " photographs; it was not fitted to any harm."
+        ),
+        (
+            "- A photograph of no skin, or a poor one, may get a sure answer. The limits on blur"
+            " and exposure find only coarse cases."
+        ),
+        "",
+    ]
+    if evaluation is None:
+        return lines
+    keys = [label.key for label in evaluation.labels]
+    texts = {label.key: label.text for label in evaluation.labels}
+    wrong = [
+        (count, keys[truth], keys[answer])
+        for truth, row in enumerate(evaluation.confusion)
+        for answer, count in enumerate(row)
+        if truth != answer and count
+    ]
+    lines += ["Most frequent mistakes on the test photographs:", ""]
+    lines += [
+        f"- {count:,} of {sum(evaluation.confusion[keys.index(truth)]):,} {texts[truth]} called"
+        f" {texts[answer]}"
+        for count, truth, answer in sorted(wrong, key=lambda one: (-one[0], one[1:]))[:5]
+    ]
+    malignant = {key for key in keys if key.lower() in MALIGNANT}
+    of = sum(sum(evaluation.confusion[keys.index(key)]) for key in malignant)
+    if of:
+        count = sum(n for n, truth, said in wrong if truth in malignant and said not in malignant)
+        lines.append(f"- in all, {count:,} of {of:,} malignant lesions' photographs called benign")
+    return [*lines, ""]
+
+
+def origin_lines(recipe: Mapping[str, Any]) -> list[str]:
+    """Where the photographs come from, as far as it is known."""
+    kinds = [recipe["data"]["kind"], *(one["kind"] for one in recipe["data"].get("sources", ()))]
+    known = [fact for kind in kinds for fact in DATA_SETS.get(kind, ())]
+    if not known:
+        known = [
+            "Years, centres, devices, skin types and the share confirmed by histology are not known"
+            " to this program; whoever releases the model states them here"
+        ]
+    return ["## Training data", "", *(f"- {fact}." for fact in known), ""]
+
+
+def training_lines(info: RunInfo) -> list[str]:
+    """What training took, and how to check the folder."""
+    hours = (info.seconds + sum(one.seconds for one in info.teachers)) / 3600
+    return [
+        "## Version, training, verification",
+        "",
+        (
+            f"- Trained by mobilekd {info.versions.get('mobilekd', '?')}"
+            f" ({info.created_utc}{f', commit {info.commit[:12]}' if info.commit else ''})"
+        ),
+        (
+            f"- Training time: {hours:.2f} hours, student and recorded teachers, on the machine"
+            " that trained it; energy was not measured"
+        ),
+        "- Authors and contact: not stated; whoever publishes this folder adds them here",
+        (
+            "- To verify: `mobilekd verify FOLDER` checks every hash, the file's own facts, and the"
+            " golden set on this machine"
+        ),
+        "",
+    ]
+
+
+def front_matter(manifest: Manifest, evaluation: Evaluation | None) -> list[str]:
+    """The card's head in YAML, as Hugging Face's hub reads it; values are JSON, which is YAML."""
+    licence = manifest.provenance.data_licence
+    free = licence.lower().replace(" ", "-")
+    known = free.startswith("cc-by-nc-4.0")
+    head: dict[str, Any] = {"license": "cc-by-nc-4.0" if known else "other"}
+    if head["license"] == "other":
+        head["license_name"] = licence or "not-stated"
+    head |= {
+        "library_name": "coreml" if manifest.model_file.endswith(".mlpackage") else "executorch",
+        "pipeline_tag": "image-classification",
+        "tags": ["dermoscopy", "knowledge-distillation", manifest.backend, manifest.precision],
+    }
+    if evaluation is not None:
+        data = evaluation.data
+        metrics = [
+            {"type": kind, "name": title, "value": round(evaluation.metrics[key].value or 0.0, 6)}
+            for key, (kind, title) in INDEX.items()
+            if key in evaluation.metrics and evaluation.metrics[key].value is not None
+        ]
+        result = {
+            "task": {"type": "image-classification", "name": "Skin lesions in dermoscopy"},
+            "dataset": {
+                "type": data.kind,
+                "name": f"{data.kind}, split by {data.split_by}",
+                "split": data.role,
+            },
+            "metrics": metrics,
+        }
+        head["model-index"] = [{"name": manifest.name, "results": [result]}]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+    return ["---", *lines, "---", ""]

@@ -1,0 +1,108 @@
+"""The model card carries the test: its figures are those of ``metrics.json``, and its head is what
+Hugging Face reads.
+"""
+
+import json
+import re
+
+import pytest
+from huggingface_hub import ModelCard
+
+from mobilekd.formats.artifact import Manifest, Provenance, Student
+from mobilekd.formats.runs import Run, open_run, references
+from mobilekd.lowering.card_figures import evaluation_of
+from mobilekd.lowering.model_card import markdown
+from mobilekd.support.errors import UserError
+
+
+def manifest_of(run: Run, **changes: object) -> Manifest:
+    """A manifest as export writes it, without a file."""
+    info = run.info
+    made = Manifest(
+        name=info.name,
+        backend="xnnpack",
+        precision="int8",
+        model_file="model.pte",
+        files={},
+        bytes=1,
+        student=Student(model="mobilenetv2", parameters=info.parameters, macs=info.macs),
+        preprocess=run.recipe.preprocess.to_preprocess(),
+        labels=info.labels,
+        calibration=run.calibration,
+        provenance=Provenance(
+            run=info.name,
+            recipe=run.recipe.to_dict(),
+            recipe_hash=info.recipe_hash,
+            data_hash=info.data_hash,
+            split_hash=info.split_hash,
+            split_by=info.split_by,
+            data_licence=info.data_licence,
+            created_utc="2026-11-27T00:00:00Z",
+            versions=info.versions,
+        ),
+    )
+    return made.model_copy(update=changes)
+
+
+@pytest.fixture(params=references())
+def run(request) -> Run:
+    return open_run(f"reference:{request.param}")
+
+
+def test_its_figures_are_those_of_the_evaluation(run):
+    card = markdown(manifest_of(run), run)
+    judged = json.loads((run.folder / "metrics.json").read_text())
+    for key, words in (
+        ("balanced_accuracy", "balanced accuracy"),
+        ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
+        ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
+        ("ece", "calibration error"),
+        ("selective_accuracy", "accuracy among those"),
+    ):
+        figure = judged["metrics"][key]
+        shown = f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+        assert f"| {words} | {shown} |" in card
+    for label in judged["labels"]:
+        recall = judged["metrics"][f"recall.{label['key']}"]["value"]
+        kept = judged["coverage_by_class"][label["key"]]
+        assert re.search(rf"\(`{label['key']}`\) .*{recall:.3f} .*{kept:.1%}", card)
+    for kind, groups in judged["subgroups"].items():
+        for group in groups:
+            assert f"| {kind}: {group['group']} | {group['n']:,} |" in card
+    for part in ("Intended use", "Errors and their harm", "histology", "mobilekd verify"):
+        assert part in card
+
+
+def test_hugging_face_reads_its_head(run):
+    card = ModelCard(markdown(manifest_of(run), run))
+    judged = json.loads((run.folder / "metrics.json").read_text())["metrics"]
+    assert card.data.license == "cc-by-nc-4.0"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.model_name == run.info.name
+    results = {one.metric_name: one for one in card.data.eval_results}
+    found = results["Balanced accuracy"]
+    assert found.metric_value == round(judged["balanced_accuracy"]["value"], 6)
+    assert (found.task_type, found.dataset_split) == ("image-classification", "test")
+    assert all(one.dataset_type and one.dataset_name for one in card.data.eval_results)
+
+
+def test_a_run_that_nobody_judged_says_so(run, tmp_path):
+    bare = Run(tmp_path, run.info)
+    for name in ("recipe.json", "calibration.json"):
+        (tmp_path / name).write_bytes((run.folder / name).read_bytes())
+    card = markdown(manifest_of(run), bare)
+    assert "was not judged before it was exported" in card
+    assert ModelCard(card).data.eval_results is None
+
+
+def test_a_broken_judgement_is_refused(run, tmp_path):
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match=r"metrics\.json"):
+        evaluation_of(Run(tmp_path, run.info))
+
+
+def test_a_licence_that_the_hub_does_not_know_has_a_name(run):
+    made = manifest_of(run)
+    own = made.provenance.model_copy(update={"data_licence": "Clinic's own: terms"})
+    data = ModelCard(markdown(made.model_copy(update={"provenance": own}), run)).data
+    assert (data.license, data.license_name) == ("other", "Clinic's own: terms")
