@@ -66,7 +66,7 @@ def test_every_option_in_the_text_is_one(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.S | re.M)
     for span in re.findall(r"`([^`\n]*--[a-z][^`\n]*)`", prose):
-        if span.split()[0] in ("git", "pip", "python", "torchrun", "make", "apt-get"):
+        if span.split()[0] in ("git", "pip", "python", "torchrun", "make", "apt-get", "swift"):
             continue
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
             assert option in known | {"--version"}, f"{path}: `{span}`"
