@@ -28,6 +28,6 @@ def names() -> list[str]:
 def get(name: str) -> Backend:
     """The backend of that name."""
     if name not in names():
-        raise UserError(unknown(f"--backend {name}", name, names()))
+        raise UserError(unknown(f"backend {name}", name, names()))
     backend: Backend = import_module(f"mobilekd.backends.{name.replace('-', '_')}").BACKEND
     return backend
