@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 
 from mobilekd.cli import machine, shipping, studying, training
+from mobilekd.cli.completion import complete, hook
+from mobilekd.cli.loading import say_before_torch
 from mobilekd.cli.parser import Answer, Commands
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import accept_any_text
@@ -28,16 +30,21 @@ A research demonstration, not a medical device."""
 
 
 def commands() -> Commands:
-    """Every command's grammar, in the order of the flow."""
+    """Every command's grammar."""
     made = Commands(DESCRIPTION, VERSION)
-    for group in (training, studying, shipping, machine):
+    for group in (machine, training, shipping, studying):
         group.register(made)
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = commands().parse(sys.argv[1:] if argv is None else argv)
+    grammar = commands()
+    complete(grammar)
+    arguments = grammar.parse(sys.argv[1:] if argv is None else argv)
+    if arguments.command is None:
+        print(hook(arguments.completion))
+        return 0
     if threading.current_thread() is threading.main_thread():
         # unwinds, so that unfinished folders are removed
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -45,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hush()
     accept_any_text()
+    say_before_torch(arguments.command)
     try:
         with chatter_to_stderr():
             answer = arguments.run(arguments)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from mobilekd.cli.parser import Answer, Commands, path
+from mobilekd.cli.parser import LOOK, Answer, Commands, path
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = commands.add(
-        "doctor", "what this machine lacks, each with its fix", doctor, ["", "--install", "--json"]
+        LOOK,
+        "doctor",
+        "what this machine lacks, each with its fix",
+        doctor,
+        ["", "--install", "--json"],
     )
     parser.add_argument(
         "--install",
@@ -20,6 +24,7 @@ def register(commands: Commands) -> None:
     )
 
     parser = commands.add(
+        LOOK,
         "demo",
         "the whole flow on generated photographs, offline, in minutes; prints the report's path"
         " last",

@@ -6,7 +6,7 @@ import statistics
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import Answer, Commands, add_runs, path
+from mobilekd.cli.parser import LOWER, MEASURE, Answer, Commands, add_artifact, add_runs, path
 
 if TYPE_CHECKING:
     from mobilekd.commands.devices import DeviceStatus
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = commands.add(
+        LOWER,
         "export",
         "lower a student to a file for the phone, accepted only when it equals what was trained",
         export,
@@ -36,15 +37,18 @@ def register(commands: Commands) -> None:
         default="xnnpack",
         metavar="B",
         help=(
-            "such as xnnpack, coreml or vulkan; an unknown one is answered with the list (default:"
-            " xnnpack)"
+            "xnnpack (Android), coreml (iPhone), coreml-pte, vulkan or portable (default: xnnpack)"
         ),
     )
     parser.add_argument(
         "--precision",
         default=None,
         metavar="P",
-        help="such as fp32 or int8; an unknown one is answered with the backend's list",
+        help=(
+            "xnnpack: fp32, int8, int8-qat or mixed; coreml: fp16, fp32, int8 or palette;"
+            " coreml-pte: fp16, fp32 or int8; vulkan: fp32 or fp16; portable: fp32 (default: the"
+            " first of these)"
+        ),
     )
     parser.add_argument(
         "--output",
@@ -73,16 +77,18 @@ def register(commands: Commands) -> None:
     add_runs(parser)
 
     parser = commands.add(
+        LOWER,
         "verify",
         "every check of an artifact again, on this machine",
         verify,
         ["artifacts/ham10000-xnnpack-int8 --arm"],
     )
-    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
+    add_artifact(parser)
     parser.add_argument("--arm", action="store_true", help="on emulated Arm processors too")
     add_runs(parser)
 
     parser = commands.add(
+        MEASURE,
         "bench",
         "latency of artifacts on a device, after their golden set was answered rightly",
         bench,
@@ -93,7 +99,11 @@ def register(commands: Commands) -> None:
         ],
     )
     parser.add_argument(
-        "artifacts", nargs="+", type=path, metavar="ARTIFACT", help="several are interleaved"
+        "artifacts",
+        nargs="*",
+        type=path,
+        metavar="ARTIFACT",
+        help="several are interleaved (default: the newest)",
     )
     parser.add_argument(
         "--device",
@@ -149,6 +159,7 @@ def register(commands: Commands) -> None:
     )
 
     commands.add(
+        MEASURE,
         "devices",
         "what can be measured on, and what is wrong with what cannot",
         devices,
@@ -156,6 +167,7 @@ def register(commands: Commands) -> None:
     )
 
     parser = commands.add(
+        LOWER,
         "apk",
         "build an installable, signed demo app with this model inside",
         apk,
@@ -164,7 +176,7 @@ def register(commands: Commands) -> None:
             "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install",
         ],
     )
-    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
+    add_artifact(parser)
     parser.add_argument(
         "--aar",
         metavar="FILE|community",
@@ -265,7 +277,7 @@ def bench(arguments: Namespace) -> Answer:
     from mobilekd.commands.bench import bench as run
 
     measurements = run(
-        arguments.artifacts,
+        arguments.artifacts or None,
         device=arguments.device,
         via=arguments.via,
         threads=arguments.threads,

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import Answer, Commands, add_runs, pairs, path
+from mobilekd.cli.parser import JUDGE, LOWER, Answer, Commands, add_artifact, add_runs, pairs, path
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import DataTable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = commands.add(
+        JUDGE,
         "evaluate",
         "metrics with intervals on the run's test split, or on other labelled photographs",
         evaluate,
@@ -28,7 +29,13 @@ def register(commands: Commands) -> None:
         ],
     )
     parser.add_argument(
-        "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
+        "target",
+        nargs="?",
+        metavar="RUN|ARTIFACT",
+        help=(
+            "a run, reference:NAME, or an artifact's folder (default: the newest run, else a"
+            " reference)"
+        ),
     )
     parser.add_argument(
         "--data",
@@ -64,6 +71,7 @@ def register(commands: Commands) -> None:
     add_runs(parser)
 
     parser = commands.add(
+        JUDGE,
         "predict",
         "classes with probabilities for photographs, or 'not sure'",
         predict,
@@ -78,6 +86,7 @@ def register(commands: Commands) -> None:
     add_runs(parser)
 
     parser = commands.add(
+        JUDGE,
         "compare",
         "students side by side with their controls, paired",
         compare,
@@ -90,6 +99,7 @@ def register(commands: Commands) -> None:
     add_runs(parser)
 
     parser = commands.add(
+        JUDGE,
         "report",
         "one self-contained page from runs, artifacts and measurements",
         report,
@@ -97,10 +107,13 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "paths",
-        nargs="+",
+        nargs="*",
         type=path,
         metavar="PATH",
-        help="runs, artifacts, measurements, or folders of them",
+        help=(
+            "runs, artifacts, measurements, or folders of them (default: the newest run, its"
+            " artifacts and results)"
+        ),
     )
     parser.add_argument(
         "--output",
@@ -111,12 +124,13 @@ def register(commands: Commands) -> None:
     )
 
     parser = commands.add(
+        LOWER,
         "inspect",
         "what an artifact is: labels, operators, bytes, parity, cost",
         inspect,
         ["artifacts/ham10000-xnnpack-int8 --profile"],
     )
-    parser.add_argument("artifact", type=path, metavar="ARTIFACT")
+    add_artifact(parser)
     parser.add_argument(
         "--profile", action="store_true", help="run it here and show the time of each operator"
     )
@@ -222,7 +236,7 @@ def report(arguments: Namespace) -> Answer:
     """The page."""
     from mobilekd.commands.report import report as run
 
-    page = run(arguments.paths, arguments.output)
+    page = run(arguments.paths or None, arguments.output)
     return Answer({"report": page}, str(page))
 
 

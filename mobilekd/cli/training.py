@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import Answer, Commands, Parser, add_runs
+from mobilekd.cli.parser import LOOK, TRAIN, Answer, Commands, Parser, add_runs
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import Recipe
@@ -15,16 +15,26 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
     parser = commands.add(
+        LOOK,
         "recipes",
         "list the shipped recipes with what each costs, and the shipped students",
         recipes,
-        ["", "demo", "--json"],
+        ["", "ham10000 > mine.toml", "--explain train.lr", "--explain gates"],
     )
     parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="show this one, with every value resolved"
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="print this one as TOML, every key resolved and explained: the start of your own",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="KEY",
+        help="say type, default, allowed values and meaning of a recipe's key or table",
     )
 
     parser = commands.add(
+        TRAIN,
         "teach",
         "train a recipe's teachers",
         teach,
@@ -33,6 +43,7 @@ def register(commands: Commands) -> None:
     _add_recipe(parser)
 
     parser = commands.add(
+        TRAIN,
         "distill",
         "train a student with its teachers, and its control without",
         distill,
@@ -49,6 +60,7 @@ def register(commands: Commands) -> None:
     )
 
     parser = commands.add(
+        TRAIN,
         "sweep",
         "train a list of recipes or a grid with seeds; does what is missing and nothing twice",
         sweep,
@@ -112,13 +124,21 @@ def _add_overrides(parser: Parser) -> None:
 
 def recipes(arguments: Namespace) -> Answer:
     """The shipped recipes, or one of them resolved."""
-    from mobilekd.cli.text import table, to_json
+    from mobilekd.cli.text import table
     from mobilekd.formats.recipe import load_recipe, shipped
+    from mobilekd.formats.recipe_keys import to_toml
     from mobilekd.formats.runs import open_run, references
 
+    if arguments.explain is not None:
+        return _explained(arguments.explain)
     if arguments.recipe:
         recipe = load_recipe(arguments.recipe)
-        return Answer(recipe, to_json(recipe))
+        title = (
+            f"The recipe {recipe.name}, every key with its value. Give it a name of your own, keep"
+            " what you change, and leave out what you do not: base = "
+            f'"{recipe.name}" takes it from there.'
+        )
+        return Answer(recipe, to_toml(recipe, title).rstrip())
     rows = [
         (recipe.name, recipe.title, recipe.cost or "not measured")
         for recipe in map(load_recipe, shipped())
@@ -141,6 +161,37 @@ def recipes(arguments: Namespace) -> Answer:
     return Answer(
         document, text + ("\n\n" + table(("STUDENT", "SIZE", "DATA"), students) if students else "")
     )
+
+
+def _explained(name: str) -> Answer:
+    """A key of a recipe in words, with the keys in it where it is a table."""
+    from mobilekd.cli.text import table
+    from mobilekd.formats.recipe_keys import explain, toml
+
+    found = explain(name)
+    key, *below = found
+    if not below:
+        default = "none" if key.default is None else toml(key.default)
+        facts = [
+            ("type", key.kind),
+            ("allowed", key.allowed or "any"),
+            ("default", "none: the recipe has to say it" if key.required else default),
+            ("set it with", f"--set {key.name.replace('.N.', '.0.')}=..."),
+        ]
+        return Answer(found, f"{key.name}: {key.description}\n\n{table(('', ''), facts).strip()}")
+    rows = [
+        (
+            one.name,
+            one.kind,
+            "required" if one.required else "" if one.default is None else toml(one.default),
+            one.allowed,
+            one.description,
+        )
+        for one in below
+        if not one.table
+    ]
+    header = ("KEY", "TYPE", "DEFAULT", "ALLOWED", "WHAT")
+    return Answer(found, f"{key.name}: {key.description}\n\n{table(header, rows)}")
 
 
 def teach(arguments: Namespace) -> Answer:

@@ -12,7 +12,7 @@ from mobilekd.android.package import shell, sign, unsigned
 from mobilekd.android.proof import Proof, prove
 from mobilekd.android.runtime import Runtime, may_meet, runtime
 from mobilekd.android.toolchain import find, toolchain
-from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.support.cache import clear_work, scratch
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file, write_json
@@ -25,7 +25,7 @@ INSTALLING = 300.0  # seconds for each step on the phone
 
 
 def apk(
-    artifact: Path,
+    artifact: Path | None = None,
     *,
     aar: str | Path | None = None,
     keystore: Path | None = None,
@@ -39,7 +39,7 @@ def apk(
     beside it.
 
     Args:
-        artifact: the artifact's folder; its model must be a ``.pte``
+        artifact: the artifact's folder; its model must be a ``.pte``; None takes the newest
         aar: None for the official runtime of the exporter's version, a local AAR, or ``community``
         keystore: key to sign with (password in ``MOBILEKD_KEYSTORE_PASSWORD``); None for the debug
             key
@@ -53,6 +53,9 @@ def apk(
         UserError: what is wrong and the remedy; nothing is left behind then
     """
     clear_work()
+    if artifact is None:
+        artifact = newest_artifact()
+        say(f"apk: the newest artifact, {artifact}")
     tools = toolchain()
     opened = open_artifact(artifact)
     exporter = _exporter(opened)

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.artifact import newest_artifact, open_artifact
 from mobilekd.formats.measurement import (
     Conditions,
     Device,
@@ -34,7 +34,7 @@ MOST_SAMPLES, MOST_MINUTES = 100_000, 24 * 60.0
 
 
 def bench(
-    artifacts: Sequence[Path],
+    artifacts: Sequence[Path] | None = None,
     *,
     device: str = "host",
     via: str = "shell",
@@ -50,7 +50,7 @@ def bench(
     """Measure ``artifacts`` interleaved on ``device`` and write one JSON file each.
 
     Args:
-        artifacts: artifact folders.
+        artifacts: artifact folders; None takes the newest, and says which.
         device: ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU`` (answers only).
         via: ``shell`` (the C++ runner) or ``app`` (the demo app's benchmark entry).
         threads: thread counts to sweep.
@@ -72,6 +72,9 @@ def bench(
             (the files are written before that, marked invalid with the reason).
         Regression: for a measurement that is slower than its baseline allows.
     """
+    if artifacts is None:
+        artifacts = [newest_artifact()]
+        say(f"bench: the newest artifact, {artifacts[0]}")
     rounds = max(LEAST_PROCESSES, samples // 50) if rounds is None else rounds
     plan = Plan(tuple(dict.fromkeys(threads)), samples, minutes, rounds, cool_wait)
     _check(plan, artifacts, baseline, fail_above)

@@ -19,6 +19,7 @@ from mobilekd import figures
 from mobilekd.data import (
     Dataset,
     called_alike,
+    check_place,
     inputs,
     join_copies,
     load,
@@ -31,7 +32,7 @@ from mobilekd.data.overlap import OWN
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.recipe import DataTable
-from mobilekd.formats.runs import Role
+from mobilekd.formats.runs import Role, newest_run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
@@ -69,7 +70,7 @@ class EvaluatedPhotographs:
 
 
 def evaluate(
-    target: str | Path,
+    target: str | Path | None = None,
     *,
     data: DataTable | None = None,
     root: str | Path | None = None,
@@ -77,7 +78,8 @@ def evaluate(
     output: Path | None = None,
     runs: Path = Path("runs"),
 ) -> dict[str, Any]:
-    """Judge a run, ``reference:NAME`` or an artifact; returns what ``metrics.json`` holds.
+    """Judge a run, ``reference:NAME`` or an artifact; returns what ``metrics.json`` holds. None
+    takes the newest run, else the default reference, and says so.
 
     Without ``data`` on the test split of the recipe, whose photographs may lie below another
     ``root`` by now; else on all labelled photographs of ``data`` with classes mapped by
@@ -86,6 +88,11 @@ def evaluate(
     figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
     not to be written to. A run is held until the end, so that nobody trains in it meanwhile.
     """
+    if target is None:
+        target = newest_run(runs).name
+        say(f"evaluate: the newest run, {target}")
+    if data is not None:
+        check_place(data)
     predictor = open_predictor(target, runs)
     with _held(predictor, writes=output is None):
         return _evaluate(predictor, data, root, mapping, output)

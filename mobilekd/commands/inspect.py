@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from mobilekd.figures import Chart
-from mobilekd.formats.artifact import Artifact, LayerCost, LayerSensitivity, open_artifact
+from mobilekd.formats.artifact import (
+    Artifact,
+    LayerCost,
+    LayerSensitivity,
+    newest_artifact,
+    open_artifact,
+)
 from mobilekd.formats.document import read_document
 from mobilekd.graphs import pte
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
+from mobilekd.support.progress import say
 
 #: Executions under the profiler; the median of each operator is reported.
 PROFILED_RUNS = 40
@@ -33,13 +40,17 @@ CATEGORIES = (
 
 
 def inspect(
-    artifact: Path, *, profile: bool = False, picture: Path | None = None
+    artifact: Path | None = None, *, profile: bool = False, picture: Path | None = None
 ) -> dict[str, Any]:
-    """Everything there is to know about an artifact folder, as JSON.
+    """Everything there is to know about an artifact folder, as JSON; None takes the newest, and
+    says which.
 
     ``profile`` runs it here under ExecuTorch's profiler; ``picture`` is an SVG file to draw the
     cost per layer into.
     """
+    if artifact is None:
+        artifact = newest_artifact()
+        say(f"inspect: the newest artifact, {artifact}")
     opened = open_artifact(artifact)
     manifest = opened.manifest
     document: dict[str, Any] = {

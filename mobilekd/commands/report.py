@@ -8,6 +8,8 @@ another place.
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilekd.formats.artifact import ARTIFACTS, newest_artifact, open_artifact
+from mobilekd.formats.runs import newest_run
 from mobilekd.page import (
     by_origin,
     classes,
@@ -32,6 +34,7 @@ from mobilekd.page.inputs import Inputs
 from mobilekd.page.report_json import report_json
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json, write_text
+from mobilekd.support.progress import say
 
 __all__ = ["report"]
 
@@ -54,22 +57,42 @@ SECTIONS = (
 )
 
 
-def report(paths: Sequence[Path], output: Path = Path("report.html")) -> Path:
+def report(paths: Sequence[Path] | None = None, output: Path = Path("report.html")) -> Path:
     """Write the page to ``output``, ``.md`` and ``.json`` beside it, and return its path.
 
     ``paths`` are run folders, artifact folders, measurement, evaluation or comparison files, or
-    folders of any of them.
+    folders of any of them. None takes the newest run with its artifacts and what was measured, and
+    says which.
     """
     if output.suffix != ".html":
         raise UserError(
             f"--output {output}: a page ends in .html; its .md and .json appear beside it"
         )
+    if paths is None:
+        paths = newest()
+        say(f"report: the newest: {', '.join(map(str, paths))}")
     inputs = collect(paths)
     page = compose(inputs)
     write_json(output.with_suffix(".json"), report_json(inputs))
     write_text(output.with_suffix(".md"), markdown.render(page))
     write_text(output, html.render(page))
     return output
+
+
+def newest(runs: Path = Path("runs")) -> list[Path]:
+    """The newest run, the artifacts made from it, and the folder of results where there is one;
+    without a run the newest artifact.
+    """
+    run = newest_run(runs)
+    made = [
+        folder.parent
+        for folder in sorted(ARTIFACTS.glob("*/manifest.json"))
+        if open_artifact(folder.parent).manifest.provenance.run == run.info.name
+    ]
+    results = [path for path in (Path("results"),) if path.is_dir()]
+    if run.reference and not made:
+        return [newest_artifact(), *results]
+    return [Path(run.name), *made, *results]
 
 
 def compose(inputs: Inputs) -> Page:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.backends import get
-from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.constants import constants
 from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import Run, open_run
@@ -19,6 +19,7 @@ from mobilekd.lowering import parity
 from mobilekd.metrics import weighted
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file
+from mobilekd.support.progress import say
 
 #: Two JPEG decoders may differ by so many of 255 levels; the exporting machine's Pillow differs by
 #: none.
@@ -45,13 +46,18 @@ class VerifyResult:
     checks: tuple[ArtifactCheck, ...]
 
 
-def verify(artifact: Path, *, arm: bool = False, runs: Path = Path("runs")) -> VerifyResult:
+def verify(
+    artifact: Path | None = None, *, arm: bool = False, runs: Path = Path("runs")
+) -> VerifyResult:
     """Check files, constants, delegation, golden set and, where its data is here, the decisions on
-    the test split.
+    the test split. None takes the newest artifact, and says which.
 
     A file that does not match its hash is a ``UserError`` at once: nothing else about it would mean
     anything.
     """
+    if artifact is None:
+        artifact = newest_artifact()
+        say(f"verify: the newest artifact, {artifact}")
     opened = open_artifact(artifact)
     checks = [
         ArtifactCheck("files", True, f"{len(opened.manifest.files)} files match their SHA-256"),

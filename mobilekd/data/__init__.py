@@ -6,6 +6,7 @@ or anything that trains.
 """
 
 from importlib import import_module
+from pathlib import Path
 
 from mobilekd.data.copies import join_copies, join_listed
 from mobilekd.data.dataset import Dataset
@@ -18,6 +19,7 @@ from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
 from mobilekd.data.several import combine
 from mobilekd.data.split import make_split
+from mobilekd.data.tables import root_of
 from mobilekd.formats.recipe import DataTable
 from mobilekd.support.errors import UserError
 
@@ -25,6 +27,7 @@ __all__ = [
     "Dataset",
     "called_alike",
     "check_photographs",
+    "check_place",
     "difference",
     "inputs",
     "join_copies",
@@ -41,6 +44,16 @@ __all__ = [
 
 #: Keys of [data] that name a table, and the kinds of data that read it.
 TABLES = {"labels": ("isic",), "metadata": ("isic", "folder")}
+
+
+def check_place(table: DataTable) -> None:
+    """A ``UserError`` where a folder or file of the table is missing; opens none of them."""
+    if table.kind != "synthetic":
+        root_of(table.root, table.kind)
+    for key in ("labels", "metadata", "unlabelled"):
+        place = getattr(table, key)
+        if place is not None and not Path(place).exists():
+            raise UserError(f"data.{key} {place}: no such file or folder; check the path")
 
 
 def load(table: DataTable, *, part: bool = False) -> Dataset:

@@ -372,8 +372,18 @@ def _leaves_the_folder(name: str) -> bool:
     return path.is_absolute() or not path.parts or ".." in path.parts
 
 
+def _lies_there(folder: Path) -> bool:
+    """Whether an artifact called like this is where ``export`` puts them."""
+    return (ARTIFACTS / folder.name / "manifest.json").is_file()
+
+
 def open_artifact(folder: Path) -> Artifact:
     """Open an artifact and check every file against the manifest."""
+    if not folder.exists():
+        raise UserError(
+            f"{folder}: no such artifact; mobilekd export makes one"
+            + (f", and {folder.name} lies in {ARTIFACTS}" if _lies_there(folder) else "")
+        )
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")
@@ -400,6 +410,20 @@ def open_artifact(folder: Path) -> Artifact:
                 f"{path}: not in the manifest, so it came in later; take it out or export again"
             )
     return Artifact(folder, manifest)
+
+
+#: Where ``export`` puts artifacts unless told otherwise.
+ARTIFACTS = Path("artifacts")
+
+
+def newest_artifact(root: Path = ARTIFACTS) -> Path:
+    """The folder of the newest artifact below ``root``."""
+    found = sorted(root.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(
+            f"{root}: no artifact here; name one, or make one: mobilekd export --backend xnnpack"
+        )
+    return found[-1].parent
 
 
 def write_golden(

@@ -170,6 +170,11 @@ class Run:
         return recipes.from_dict(read_json(path, "recipe"), str(path))
 
     @property
+    def name(self) -> str:
+        """What ``open_run`` opens it by, wherever the runs lie."""
+        return f"reference:{self.folder.name}" if self.reference else str(self.folder)
+
+    @property
     def title(self) -> str:
         """What it is, from what happened: the recipe's own title may name teachers that an override
         replaced.
