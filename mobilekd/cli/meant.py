@@ -219,6 +219,12 @@ OPTIONS: dict[str, dict[str, str]] = {
             ("quick fast", "--smoke"),
         ),
         "doctor": (("fix", "--install"),),
+        "sweep": (
+            (
+                "checkpoint resume resume-from continue",
+                "nothing: a sweep goes on with what is missing",
+            ),
+        ),
         "recipes": (
             ("list", "{command}, which lists them"),
             ("show", "{command} {value:RECIPE}: the recipe stands alone"),
@@ -266,7 +272,7 @@ def option(command: str, given: Sequence[str], known: Collection[str]) -> str | 
             value = given[place + 1]
         answer = _option(command, _plain(name))
         if answer is not None:
-            return f"{name}: {command} has no such option; write {_filled(answer, command, value)}"
+            return f"{name}: {command} has no such option; write {filled(answer, command, value)}"
     return None
 
 
@@ -285,8 +291,8 @@ def place(command: str, given: Sequence[str]) -> str | None:
 
 
 def _option(command: str, word: str) -> str | None:
-    own = RECIPE_OPTIONS if command in TRAINING else OPTIONS.get(command, {})
-    return own.get(word) or COMMON.get(word)
+    recipe = RECIPE_OPTIONS if command in TRAINING else {}
+    return OPTIONS.get(command, {}).get(word) or recipe.get(word) or COMMON.get(word)
 
 
 class _Value(str):
@@ -296,7 +302,8 @@ class _Value(str):
         return str(self) or instead
 
 
-def _filled(answer: str, command: str, value: str) -> str:
+def filled(answer: str, command: str, value: str) -> str:
+    """An answer with what was given for ``{value}``, or with an example where nothing was."""
     return answer.format(
         value=_Value(value), table=TRAINING.get(command, ""), command=f"mobilekd {command}"
     )

@@ -85,6 +85,11 @@ def register(commands: Commands) -> None:
     )
     add_artifact(parser)
     parser.add_argument("--arm", action="store_true", help="on emulated Arm processors too")
+    parser.add_argument(
+        "--hashes",
+        action="store_true",
+        help="only the files against their hashes and the recorded gates; needs no torch",
+    )
     add_runs(parser)
 
     parser = commands.add(
@@ -259,7 +264,9 @@ def verify(arguments: Namespace) -> Answer:
     from mobilekd.cli.text import table
     from mobilekd.commands.verify import verify as run
 
-    result = run(arguments.artifact, arm=arguments.arm, runs=arguments.runs)
+    result = run(
+        arguments.artifact, arm=arguments.arm, hashes=arguments.hashes, runs=arguments.runs
+    )
     words = {True: "passed", False: "FAILED", None: "not decided here"}
     text = table(
         ("CHECK", "", "DETAIL"),

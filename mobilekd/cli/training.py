@@ -196,7 +196,7 @@ def _explained(name: str) -> Answer:
 
 def teach(arguments: Namespace) -> Answer:
     """Train the teachers."""
-    recipe = _recipe(arguments)  # before torch is loaded, so that a mistake in it is told at once
+    recipe = _recipe(arguments)
     from mobilekd.commands.teach import teach as run
 
     folders = run(recipe, arguments.runs, resume=arguments.resume)
@@ -205,7 +205,7 @@ def teach(arguments: Namespace) -> Answer:
 
 def distill(arguments: Namespace) -> Answer:
     """Train the student and its control."""
-    recipe = _recipe(arguments)  # before torch is loaded
+    recipe = _recipe(arguments)
     from mobilekd.commands.distill import distill as run
 
     made = run(recipe, arguments.runs, resume=arguments.resume, control=not arguments.no_control)
@@ -242,12 +242,16 @@ def sweep(arguments: Namespace) -> Answer:
 
 def _recipe(arguments: Namespace) -> Recipe:
     """The recipe asked for; with ``--resume`` and no overrides the one that an unfinished run of
-    this name started with.
+    this name started with. What can be told of it without torch is told here, at once.
     """
+    from mobilekd.data import check_place
     from mobilekd.formats.recipe import from_dict, load_recipe
     from mobilekd.support.files import read_json
 
     started = arguments.runs / Path(arguments.recipe).name / "recipe.json"
     if arguments.resume and not arguments.overrides and not arguments.smoke and started.exists():
-        return from_dict(read_json(started, "recipe"), str(started))
-    return load_recipe(arguments.recipe, arguments.overrides, smoke=arguments.smoke)
+        recipe = from_dict(read_json(started, "recipe"), str(started))
+    else:
+        recipe = load_recipe(arguments.recipe, arguments.overrides, smoke=arguments.smoke)
+    check_place(recipe.data)
+    return recipe

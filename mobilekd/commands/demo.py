@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mobilekd.commands.bench import bench
-from mobilekd.commands.distill import distill
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.export import export
 from mobilekd.commands.report import report
-from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe import load_recipe
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
@@ -31,6 +29,10 @@ def demo(output: Path = Path("demo"), *, smoke: bool = False) -> Path:
     """
     recipe = load_recipe("demo", smoke=smoke)
     _empty(output)
+    # both load torch, so not before the folder is known to be free
+    from mobilekd.commands.distill import distill
+    from mobilekd.commands.teach import teach
+
     runs = output / "runs"
 
     with _step("teaching two teachers"):

@@ -5,9 +5,9 @@ leaves nothing behind.
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.artifact import ARTIFACTS, Artifact
 from mobilekd.formats.runs import newest_run, open_run, reading
-from mobilekd.lowering.pipeline import lower_run
+from mobilekd.lowering.request import check_words, overridden
 from mobilekd.support.progress import say
 
 
@@ -29,13 +29,17 @@ def export(
     ``overrides`` change the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate
     fails; then nothing is left behind.
     """
+    check_words(backend, precision, verify)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
+    overridden(chosen, overrides)
     name = f"{chosen.info.name}-{backend}-{precision}"
     say(
         f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend},"
         f" {precision}"
     )
-    folder = output or Path("artifacts") / name
+    folder = output or ARTIFACTS / name
+    from mobilekd.lowering.pipeline import lower_run  # loads torch, so not before all is checked
+
     with reading(chosen, f"export {chosen.info.name}"):
         return lower_run(
             chosen, backend, precision, folder, cam=cam, verify=verify, overrides=overrides

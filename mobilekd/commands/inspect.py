@@ -2,6 +2,7 @@
 layer, parity, provenance.
 """
 
+import importlib.util
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -76,7 +77,15 @@ def inspect(
         "notes": list(manifest.notes),
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
-    file = pte.read(opened.model) if opened.model.suffix == ".pte" else None
+    file = None
+    if opened.model.suffix == ".pte":
+        if importlib.util.find_spec("executorch") is None:
+            document["notes"].append(
+                "executorch is not installed here, so the file itself was not taken apart: no table"
+                " of its bytes and constants, layers as the exporter counted them"
+            )
+        else:
+            file = pte.read(opened.model)
     if file is not None:
         document["bytes"]["parts"] = file.byte_table()
         document["constants"] = {

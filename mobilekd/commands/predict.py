@@ -48,7 +48,6 @@ def predict(
     """
     if not images:
         raise UserError("predict: no photographs; name at least one file or folder")
-    predictor = open_predictor(target, runs)
     files: list[Path] = []
     pictures: dict[int, np.ndarray] = {}
     errors: dict[int, str] = {}
@@ -58,6 +57,11 @@ def predict(
         except UserError as error:  # the others are answered nevertheless
             errors[len(files)] = str(error)
             files.append(image)
+    if not any(file.exists() and i not in errors for i, file in enumerate(files)):
+        more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+        first = errors.get(0) or f"{files[0]}: no such photograph; check the path"
+        raise UserError(f"{first}{more}")
+    predictor = open_predictor(target, runs)
     for i, file in enumerate(track(files, "reading photographs")):
         if i in errors:
             continue

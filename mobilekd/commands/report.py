@@ -91,7 +91,13 @@ def newest(runs: Path = Path("runs")) -> list[Path]:
     ]
     results = [path for path in (Path("results"),) if path.is_dir()]
     if run.reference and not made:
-        return [newest_artifact(), *results]
+        found = [newest_artifact()] if any(ARTIFACTS.glob("*/manifest.json")) else []
+        if not (found or results):
+            raise UserError(
+                "report: no run, artifact or results here to report on; mobilekd demo makes all of"
+                " them and a page, mobilekd report PATH takes others"
+            )
+        return [*found, *results]
     return [Path(run.name), *made, *results]
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilekd.data import check_place
 from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for_places
 from mobilekd.formats.runs import open_run
 from mobilekd.support.errors import UserError
@@ -106,6 +107,8 @@ def sweep(
             folder in needed and not _taught(folder) for folder in _teacher_folders(recipe, runs)
         )
     ]
+    if missing and all(recipe.data == missing[0].data for recipe in missing):
+        check_place(missing[0].data)  # told once, not by every cell
     with _Cells(runs, jobs, control) as running:
         taught = running.train("teach", teachings)
         broken = [cell for cell in taught if cell.state == "failed"]

@@ -384,6 +384,10 @@ def open_artifact(folder: Path) -> Artifact:
             f"{folder}: no such artifact; mobilekd export makes one"
             + (f", and {folder.name} lies in {ARTIFACTS}" if _lies_there(folder) else "")
         )
+    if (folder / "run.json").is_file():
+        raise UserError(
+            f"{folder}: a run, and an artifact is wanted; mobilekd export {folder} makes one"
+        )
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")

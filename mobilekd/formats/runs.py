@@ -23,13 +23,13 @@ from typing import Literal
 from pydantic import Field
 
 from mobilekd.formats import recipe as recipes
-from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.artifact import ARTIFACTS, Calibration, Interval, Label
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.lock import locked
-from mobilekd.support.words import html_table, unknown
+from mobilekd.support.words import choices, html_table, unknown
 
 #: What a part of a split is for.
 Role = Literal["train", "validation", "test"]
@@ -236,8 +236,22 @@ def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
                 f"{folder}: the run is not finished; go on with mobilekd distill {folder.name}"
                 " --resume"
             )
-    raise UserError(
-        f"{text}: no such run; mobilekd distill makes one, reference:NAME takes a shipped one"
+    raise UserError(f"{text}: {_no_run(text, root)}")
+
+
+def _no_run(text: str, root: Path) -> str:
+    """Why a name opens no run, and what to do about it."""
+    if (Path(text) / "manifest.json").is_file():
+        return "an artifact, and a run is wanted; give the run that it was made from"
+    if Path(text).parent == ARTIFACTS or (ARTIFACTS / text).is_dir():
+        if (ARTIFACTS / Path(text).name / "manifest.json").is_file():
+            return f"no such run; an artifact of that name lies in {ARTIFACTS}"
+        return "no such artifact; mobilekd export makes one"
+    names = sorted(path.parent.name for path in root.glob("*/run.json"))
+    here = f"{choices(Path(text).name, names)}; " if names else ""
+    return (
+        f"no such run; {here}mobilekd distill RECIPE makes one, reference:{DEFAULT_REFERENCE} is a"
+        " shipped one"
     )
 
 

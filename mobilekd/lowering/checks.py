@@ -25,7 +25,7 @@ from mobilekd.metrics.calibrate import softmax
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.shapes import by_origin
 from mobilekd.runners.qemu import TRUSTED, outputs
-from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.errors import CannotRunHere
 
 #: Test photographs that also go through the slow stages (eager quantised); the decisions are judged
 #: on all of them.
@@ -374,14 +374,3 @@ def on_arm(export: Export, report: ParityReport, processors: Sequence[str] = TRU
         )
     if export.rounded:
         report.stages.append(parity.unverified(StageId.ARM_SME, StageId.SAVED_FILE, NO_SME))
-
-
-def refuse_arm(backend: Backend) -> None:
-    """``--verify arm`` for a file that no processor runs is the user's mistake, told before
-    anything is lowered.
-    """
-    if not backend.processor:
-        raise UserError(
-            f"--verify arm: {backend.name} does not run on a processor alone, so an emulated one"
-            " cannot answer; leave --verify out"
-        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilekd.backends import Backend, get
+from mobilekd.backends import Backend
 from mobilekd.formats import golden
 from mobilekd.formats.artifact import (
     Artifact,
@@ -23,24 +23,20 @@ from mobilekd.formats.artifact import (
 )
 from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
-from mobilekd.formats.recipe import Recipe, with_overrides
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
 from mobilekd.lowering.record import recorded, recorded_results
+from mobilekd.lowering.request import check_words, overridden
 from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
 from mobilekd.support.progress import say
-from mobilekd.support.words import unknown
 
 if TYPE_CHECKING:
     from mobilekd.lowering.checks import Export, ParityReport
     from mobilekd.lowering.prepare import BackendInput
-
-#: Tables of a recipe that an export may override: where the data is, how it is judged, how it is
-#: rounded.
-OPEN_TABLES = ("data", "gates", "quantize")
 
 
 def lower_run(
@@ -56,26 +52,13 @@ def lower_run(
     """Lower an opened run into the folder ``output``: the artifact, and the quantisation parameters
     that it used (None where nothing was rounded). The arguments are ``commands.export``'s.
     """
-    lowering = get(backend)
-    if precision not in lowering.precisions:
-        given = f"--precision {precision} of {backend}"
-        raise UserError(unknown(given, precision, lowering.precisions))
-    for word in sorted(set(verify) - {"arm"}):
-        raise UserError(unknown(f"--verify {word}", word, ["arm"]))
-    foreign = [text for text in overrides if text.split(".")[0] not in OPEN_TABLES]
-    if foreign:
-        raise UserError(
-            f"--set {foreign[0]}: the student was trained with it, so an export cannot change it;"
-            f" {', '.join(OPEN_TABLES)} can be set"
-        )
-    recipe = with_overrides(run.recipe, overrides)
+    lowering = check_words(backend, precision, verify)
+    recipe = overridden(run, overrides)
     model_card.evaluation_of(run)  # a broken one is told before anything is lowered
-    from mobilekd.lowering.checks import TRUSTED, check, on_arm, refuse_arm
+    from mobilekd.lowering.checks import TRUSTED, check, on_arm
     from mobilekd.lowering.locate import first_failure
     from mobilekd.lowering.parity import refuse
 
-    if "arm" in verify:
-        refuse_arm(lowering)
     if cam and ":" in recipe.student.model:
         raise UserError(
             f"--cam: {recipe.student.model} has no map that is known to be its evidence; leave"

@@ -36,14 +36,16 @@ def test_the_commands_of_the_design_are_all_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_help_has_examples_that_parse(name):
     parser = commands().parsers[name]
-    summary, _, examples = parser.format_help().partition("examples:\n")
-    assert "--json" in summary
+    above, _, options = parser.format_help().partition("\noptions:\n")
+    assert "--json" in options
+    examples = above.partition("examples:\n")[2].partition("\n\n")[0]
     lines = [line.strip() for line in examples.strip().splitlines()]
     assert lines, "no examples"
     for line in lines:
         import shlex
 
-        arguments = commands().parse(shlex.split(line.removeprefix("mobilekd ")))
+        words = line.removeprefix("mobilekd ").partition(" > ")[0]
+        arguments = commands().parse(shlex.split(words))
         assert arguments.command == name
 
 
@@ -51,6 +53,46 @@ def test_help_has_examples_that_parse(name):
 def test_every_option_has_help(name):
     for action in commands().parsers[name]._actions:
         assert action.help or action.metavar == "ARTIFACT", action.dest
+
+
+def test_help_begins_with_an_example_and_groups_every_command_by_what_one_wants():
+    text = commands().root.format_help()
+    first, *groups = text.partition("start with:\n")[2].partition("\n\nmore:")[0].split("\n\n")
+    assert first.strip() == "mobilekd demo"
+    assert len(groups) == 5
+    listed = [line.split()[0] for group in groups for line in group.splitlines()[1:]]
+    assert sorted(listed) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mobilekd ex", {"export"}),
+        ("mobilekd export --ba", {"--backend"}),
+        ("mobilekd export --backend core", {"coreml", "coreml-pte"}),
+        ("mobilekd distill self", {"self-distillation"}),
+        ("mobilekd distill demo --set train.ep", {"train.epochs="}),
+        ("mobilekd export reference", {"reference:ham10000-lesionnet"}),
+    ],
+)
+def test_a_shell_is_told_what_may_come_next(line, offered, tmp_path):
+    """As argcomplete's hook asks: the line in the environment, the answer on descriptor 8."""
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m mobilekd 8>&1 9>&2 >/dev/null 2>&1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **asked, "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_COMP_WORDBREAKS": ""},
+    )
+    assert offered <= {word.strip() for word in done.stdout.split("\n")}, done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_what_a_shell_runs(shell):
+    done = run("--completion", shell)
+    assert done.returncode == 0
+    assert "_ARGCOMPLETE" in done.stdout
 
 
 def test_help_and_floor_0_load_neither_torch_nor_pydantic():

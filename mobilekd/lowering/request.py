@@ -1,0 +1,40 @@
+"""What was asked of an export, held against what there is, before anything is loaded. No torch."""
+
+from collections.abc import Sequence
+
+from mobilekd.backends import Backend, get
+from mobilekd.formats.recipe import Recipe, with_overrides
+from mobilekd.formats.runs import Run
+from mobilekd.support.errors import UserError
+from mobilekd.support.words import unknown
+
+#: Tables of a recipe that an export may override: where the data is, how it is judged, how it is
+#: rounded.
+OPEN_TABLES = ("data", "gates", "quantize")
+
+
+def check_words(backend: str, precision: str, verify: Sequence[str] = ()) -> Backend:
+    """The backend asked for; ``UserError`` for one, a precision or a check that does not exist."""
+    lowering = get(backend)
+    if precision not in lowering.precisions:
+        given = f"--precision {precision} of {backend}"
+        raise UserError(unknown(given, precision, lowering.precisions))
+    for word in sorted(set(verify) - {"arm"}):
+        raise UserError(unknown(f"--verify {word}", word, ["arm"]))
+    if verify and not lowering.processor:
+        raise UserError(
+            f"--verify arm: {lowering.name} does not run on a processor alone, so an emulated one"
+            " cannot answer; leave --verify out"
+        )
+    return lowering
+
+
+def overridden(run: Run, overrides: Sequence[str]) -> Recipe:
+    """The run's recipe with what an export may change; ``UserError`` for the rest."""
+    foreign = [text for text in overrides if text.split(".")[0] not in OPEN_TABLES]
+    if foreign:
+        raise UserError(
+            f"--set {foreign[0]}: the student was trained with it, so an export cannot change it;"
+            f" {', '.join(OPEN_TABLES)} can be set"
+        )
+    return with_overrides(run.recipe, overrides)

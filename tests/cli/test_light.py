@@ -1,0 +1,151 @@
+"""What is told without torch: every refusal of words, and the commands that read and measure. Their
+imports of torch and its kind are blocked here.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures.bench import tiny_artifact
+
+HEAVY = ("torch", "torchvision", "torchao", "executorch", "timm", "coremltools", "sklearn")
+
+#: Runs command lines one after the other in one interpreter that has none of the heavy packages,
+#: and prints code, standard output and standard error of each.
+PROGRAM = f"""
+import contextlib, io, json, sys
+
+HEAVY = {HEAVY!r}
+
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in HEAVY:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+from mobilekd.cli import main
+
+answers = []
+for line in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(line)
+        except SystemExit as stop:
+            code = stop.code
+    answers.append((code, out.getvalue(), err.getvalue()))
+sys.__stdout__.write(json.dumps(answers))
+"""
+
+
+def without_torch(lines: list[list[str]], folder: Path) -> list[tuple[int, str, str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(answer) for answer in json.loads(done.stdout)]
+
+
+REFUSALS = {
+    "distill nofile": "nofile: neither a recipe file nor a shipped recipe",
+    "distill ham10000": "data/ham10000: no such folder",
+    "distill ham10000 --set train.foo=1": "unknown key train.foo",
+    "teach ham10000 --set data.root=nope": "nope: no such folder",
+    "teach ham10000 --set data.root=. --set data.metadata=nope": "data.metadata nope: no such",
+    "sweep ham10000 --seeds 0,1": "data/ham10000: no such folder",
+    "sweep nofile": "nofile: neither a recipe file nor a shipped recipe",
+    "export --backend xnpack": "did you mean xnnpack?",
+    "export --precision int4": "did you mean int8?",
+    "export --backend coreml --verify arm": "coreml does not run on a processor alone",
+    "export --set train.lr=1": "an export cannot change it",
+    "export nosuch": "nosuch: no such run",
+    "export artifacts/x": "no such artifact; mobilekd export makes one",
+    "evaluate nosuch": "nosuch: no such run",
+    "evaluate artifacts/x": "no such artifact; mobilekd export makes one",
+    "evaluate --data folder --root nope": "nope: no such folder",
+    "predict reference:ham10000-lesionnet x.jpg": "x.jpg: no such photograph",
+    "predict nosuch .": "no photographs in this folder",
+    "bench": "artifacts: no artifact here",
+    "bench nosuch": "nosuch: no such artifact; mobilekd export makes one",
+    "inspect nosuch": "nosuch: no such artifact",
+    "verify nosuch": "nosuch: no such artifact",
+    "apk nosuch": "nosuch: no such artifact",
+    "compare a b": "a: no such run",
+    "report": "mobilekd demo makes all of them",
+    "report nosuch": "nosuch: no such run, artifact",
+    "demo --output full": "exists and is not an earlier demo",
+    "recipes nosuch": "nosuch: neither a recipe file nor a shipped recipe",
+    "recipes --explain train.foo": "train.lr",
+}
+
+
+def test_words_are_checked_before_torch_is_loaded(tmp_path: Path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("mine")
+    answers = without_torch([line.split() for line in REFUSALS], tmp_path)
+    for (line, says), (code, out, err) in zip(REFUSALS.items(), answers, strict=True):
+        last = err.strip().splitlines()[-1]
+        assert (code, out, says in last) == (2, "", True), (line, err)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A folder with an artifact where ``export`` puts it."""
+    tiny_artifact(tmp_path / "artifacts" / "tiny")
+    return tmp_path
+
+
+def test_what_reads_and_measures_runs_without_torch(shop: Path):
+    lines = [
+        ["recipes"],
+        ["recipes", "ham10000"],
+        ["recipes", "--explain", "gates"],
+        ["verify", "--hashes"],
+        ["inspect"],
+        ["report"],
+        ["devices"],
+    ]
+    answers = without_torch(lines, shop)
+    for line, (code, out, err) in zip(lines, answers, strict=True):
+        # the tiny artifact records no gates, which is no pass
+        assert code == (2 if line[0] == "verify" else 0), (line, err)
+        assert out
+    told = dict(zip(map(" ".join, lines), answers, strict=True))
+    for command in ("verify --hashes", "inspect", "report"):
+        assert "the newest" in told[command][2]
+        assert "artifacts/tiny" in told[command][2]
+    assert "files match their SHA-256" in told["verify --hashes"][1]
+    assert "executorch is not installed here" in told["inspect"][1]
+    assert (shop / "report.html").is_file()
+
+
+def test_torch_is_announced_before_it_is_loaded():
+    program = (
+        "import sys; from mobilekd.cli.loading import say_before_torch\n"
+        "say_before_torch('export')\n"
+        "class Stop(Exception): pass\n"
+        "class Last:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch': raise Stop\n"
+        "sys.meta_path.insert(1, Last())\n"
+        "try:\n"
+        "    import torch\n"
+        "except Stop:\n"
+        "    print('reached torch')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "reached torch"
+    assert done.stderr == "mobilekd export: loading torch\n"
