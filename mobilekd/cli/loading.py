@@ -14,14 +14,14 @@ class SayBeforeTorch(MetaPathFinder):
     """Says once that torch is about to be loaded, then leaves the import to those who find it."""
 
     def __init__(self, command: str) -> None:
-        self.command = command
+        self.command, self.said = command, False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Never finds anything (importlib's protocol)."""
-        if name == "torch":
-            sys.meta_path.remove(self)
+        if name == "torch" and not self.said:
+            self.said = True
             say(f"mobilekd {self.command}: loading torch")
         return None
 

@@ -74,7 +74,8 @@ def to_toml(recipe: Recipe, title: str) -> str:
     document = recipe.to_dict()
     above, below = [*_comment(title), ""], []
     for key in (key for key in keys() if "." not in key.name):
-        value = document[key.name]
+        # a key that came later is left out of documents where it says nothing
+        value = document.get(key.name, {} if key.kind == "table" else key.default)
         if isinstance(value, dict):
             below += ["", *_comment(key.description), f"[{key.name}]", *_table(key.name, value)]
         elif isinstance(value, list) and key.table and value:
@@ -91,15 +92,20 @@ def _table(name: str, values: Mapping[str, Any], *, comments: bool = True) -> It
     """The lines of one table, in the order of its keys; what has no keys of its own is written as
     it is.
     """
-    by_name = {key.name: key for key in keys()}
-    for last, value in values.items():
-        key = by_name.get(f"{name}.{last}")
-        if key is None:
-            yield f"{_toml_key(last)} = {toml(value)}"
-        elif comments:
+    own = {
+        key.name.removeprefix(f"{name}."): key
+        for key in keys()
+        if key.name.rpartition(".")[0] == name
+    }
+    for last, key in own.items():
+        value = values.get(last, key.default)
+        if comments:
             yield from _entry(key, value)
         elif value is not None:
             yield f"{last} = {toml(value)}"
+    for last, value in values.items():
+        if last not in own:
+            yield f"{_toml_key(last)} = {toml(value)}"
 
 
 def _entry(key: RecipeKey, value: Any) -> Iterator[str]:
