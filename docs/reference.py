@@ -102,7 +102,8 @@ def commands_page() -> str:
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
-    description = " ".join((parser.description or "").split())
+    summary, _, below = (parser.description or "").partition("examples:\n")
+    description = " ".join(summary.split())
     usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
     parts = [f"## `{name}`\n", f"{description}\n", f"```text\n{_wrapped(usage)}\n```\n"]
     for group in parser._action_groups:
@@ -112,7 +113,7 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
         if group.title not in ("options", "positional arguments"):
             parts.append(f"**{str(group.title).capitalize()}**\n")
         parts.append(table(("Option", "Default", "Allowed", "Meaning"), rows))
-    examples = re.findall(r"^ +(mobilekd .*)$", parser.epilog or "", flags=re.M)
+    examples = re.findall(r"^ +(mobilekd .*)$", below, flags=re.M)
     if examples:
         shown = "\n".join(f"$ {example}" for example in examples)
         parts.append(f"```console\n{shown}\n```\n")

@@ -48,7 +48,9 @@ TABLES = {"labels": ("isic",), "metadata": ("isic", "folder")}
 
 def check_place(table: DataTable) -> None:
     """A ``UserError`` where a folder or file of the table is missing; opens none of them."""
-    if table.kind != "synthetic":
+    for source in table.sources:
+        check_place(source)
+    if table.kind != "synthetic" and not table.sources:
         root_of(table.root, table.kind)
     for key in ("labels", "metadata", "unlabelled"):
         place = getattr(table, key)

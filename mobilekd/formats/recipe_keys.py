@@ -122,9 +122,12 @@ def _comment(text: str) -> list[str]:
 
 
 def toml(value: Any) -> str:
-    """A JSON value other than null in TOML's words (toml.io, 1.0)."""
+    """A JSON value in TOML's words (toml.io, 1.0), which has none for null: such keys are left
+    out.
+    """
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_toml_key(key)} = {toml(item)}" for key, item in value.items())
+        given = {key: item for key, item in value.items() if item is not None}
+        pairs = ", ".join(f"{_toml_key(key)} = {toml(item)}" for key, item in given.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(toml, value))}]"
@@ -141,31 +144,36 @@ def _plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != ENTRY)
 
 
-def _keys(schema: Mapping[str, Any], known: Mapping[str, Any], above: str) -> Iterator[RecipeKey]:
-    """The keys of an object of JSON Schema, with ``known`` for its references."""
+def _keys(
+    schema: Mapping[str, Any], known: Mapping[str, Any], above: str, around: tuple[str, ...] = ()
+) -> Iterator[RecipeKey]:
+    """The keys of an object of JSON Schema, with ``known`` for its references. A table that holds
+    tables of its own kind, whose names are ``around``, is not opened again.
+    """
     for last, field in schema["properties"].items():
         name = f"{above}{last}"
-        inside, each = _inside(field, known)
+        reference, each = _reference(field)
+        inside = known[reference] if reference and reference not in around else None
         yield RecipeKey(
             name=name,
-            kind=("list of tables" if each else "table") if inside else _kind(field),
-            allowed="" if inside else _allowed(field),
+            kind=("list of tables" if each else "table") if reference else _kind(field),
+            allowed="" if reference else _allowed(field),
             description=field.get("description", ""),
             default=field.get("default"),
             required=last in schema.get("required", ()),
             table=inside is not None,
         )
         if inside is not None:
-            yield from _keys(inside, known, f"{name}.{ENTRY}." if each else f"{name}.")
+            below = f"{name}.{ENTRY}." if each else f"{name}."
+            yield from _keys(inside, known, below, (*around, reference))
 
 
-def _inside(
-    field: Mapping[str, Any], known: Mapping[str, Any]
-) -> tuple[Mapping[str, Any] | None, bool]:
-    """The object that a field holds, and whether it holds a list of them."""
+def _reference(field: Mapping[str, Any]) -> tuple[str, bool]:
+    """The name of the object that a field holds, empty where it holds none, and whether it holds a
+    list of them.
+    """
     each = field.get("type") == "array"
-    reference = (field.get("items", {}) if each else field).get("$ref")
-    return (known[reference.rpartition("/")[2]] if reference else None), each
+    return (field.get("items", {}) if each else field).get("$ref", "").rpartition("/")[2], each
 
 
 def _kind(field: Mapping[str, Any]) -> str:
@@ -174,7 +182,7 @@ def _kind(field: Mapping[str, Any]) -> str:
     kind = _TYPES[field.get("type", "string")]
     if kind == "list":
         items = field.get("items") or field["prefixItems"][0]
-        return f"list of {field.get('maxItems', '')} {_kind(items)}s".replace("  ", " ")
+        return f"list of {field.get('maxItems', '')} {_kind(items).rstrip('s')}s".replace("  ", " ")
     return kind
 
 

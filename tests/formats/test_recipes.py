@@ -78,7 +78,7 @@ def test_every_key_of_a_recipe_says_what_it_is():
         for name, field in table.model_fields.items():
             yield f"{above}{name}", field.description
             for part in (field.annotation, *get_args(field.annotation)):
-                if isinstance(part, type) and issubclass(part, BaseModel):
+                if isinstance(part, type) and issubclass(part, BaseModel) and part is not table:
                     yield from keys(part, f"{above}{name}.")
 
     found = dict(keys(Recipe))
