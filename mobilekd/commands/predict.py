@@ -2,6 +2,7 @@
 sure".
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def predict(
         except UserError as error:  # the others are answered nevertheless
             errors[len(files)] = str(error)
             files.append(image)
-    if not any(file.exists() and i not in errors for i, file in enumerate(files)):
+    if not any(os.path.exists(file) and i not in errors for i, file in enumerate(files)):
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         first = errors.get(0) or f"{files[0]}: no such photograph; check the path"
         raise UserError(f"{first}{more}")
