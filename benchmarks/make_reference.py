@@ -3,9 +3,12 @@ gates, card.
 
     python benchmarks/make_reference.py runs/ham10000 ham10000-mobilenetv2-035
 
-Needs the run's data: the gates are decided on its test split, with the rounded weights that are
-shipped. Writes ``mobilekd/reference/<name>/``; nothing of the data itself but salted hashes of what
-was trained on.
+Needs the run's data: the gates of every backend and precision are decided on its test split, with
+the rounded weights that are shipped. Writes ``mobilekd/reference/<name>/``; nothing of the data
+itself but salted hashes of what was trained on. A shipped student's gates are recorded again, its
+weights and what it has frozen being kept, with
+
+    python benchmarks/make_reference.py reference:ham10000-lesionnet --set data.root=data/ham10000
 """
 
 import argparse
@@ -20,7 +23,7 @@ import mobilekd
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.formats.document import read_document
 from mobilekd.formats.runs import SPLIT, RunInfo, open_run, read_split, write_run_info
-from mobilekd.lowering.freeze import freeze_quantisation
+from mobilekd.lowering.freeze import every_row, freeze_quantisation
 from mobilekd.support.files import new_folder, write_json, write_text
 
 SHIPPED = (
@@ -61,7 +64,12 @@ def words(interval: dict[str, float]) -> str:
 
 
 def make_reference(
-    source: Path, name: str, precisions: list[str], overrides: list[str], *, half: bool = True
+    source: Path,
+    name: str,
+    rows: list[tuple[str, str]],
+    overrides: list[str],
+    *,
+    half: bool = True,
 ) -> Path:
     """Round, judge, freeze and ship."""
     target = Path(mobilekd.__file__).parent / "reference" / name
@@ -85,7 +93,7 @@ def make_reference(
         pixels = split.pixels if split else info.pixels  # the list of ids does not travel
         write_run_info(folder, info.model_copy(update={"name": name, "pixels": pixels}))
         document = evaluate(folder, output=folder / "evaluation")
-        freeze_quantisation(folder, precisions, overrides=overrides)
+        freeze_quantisation(folder, rows, overrides=overrides)
         (folder / SPLIT).unlink(missing_ok=True)
         write_run_info(folder, read_document(folder / "run.json", RunInfo, "run"))
         run = open_run(folder)
@@ -125,10 +133,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("run", help="a run's folder, or reference:NAME to record it again")
+    parser.add_argument("name", nargs="?", help="the shipped student's name, for a run")
     parser.add_argument(
-        "--precision", action="append", default=[], help="to freeze (default: fp32 and int8)"
+        "--row",
+        action="append",
+        default=[],
+        metavar="BACKEND-PRECISION",
+        help="to record, for example coreml-fp16 (default: every backend with each precision)",
     )
     parser.add_argument(
         "--set",
@@ -143,11 +155,21 @@ def main() -> None:
         help="keep weights as they are, where rounding them to float16 costs decisions",
     )
     arguments = parser.parse_args()
+    known = {f"{backend}-{precision}": (backend, precision) for backend, precision in every_row()}
+    if unknown := [row for row in arguments.row if row not in known]:
+        parser.error(f"--row {unknown[0]}: not one of {', '.join(known)}")
+    rows = [known[row] for row in arguments.row] or list(known.values())
+    if arguments.run.startswith("reference:"):
+        run = freeze_quantisation(arguments.run, rows, overrides=arguments.overrides)
+        print(run.folder)
+        return
+    if arguments.name is None:
+        parser.error("give the shipped student's name after the run")
     print(
         make_reference(
-            arguments.run,
+            Path(arguments.run),
             arguments.name,
-            arguments.precision or ["fp32", "int8"],
+            rows,
             arguments.overrides,
             half=not arguments.float32,
         )

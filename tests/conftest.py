@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from fixtures.recipes import PLAIN
 
 #: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before
 #: torch is imported.
@@ -190,7 +191,7 @@ def _train_smoke_runs(runs: Path) -> None:
     from mobilekd.commands.teach import teach
     from mobilekd.formats.recipe import load_recipe
 
-    recipe = load_recipe("demo", smoke=True)
+    recipe = load_recipe(PLAIN, smoke=True)
     teach(recipe, runs)
     distill(recipe, runs)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mobilekd.cli.text import interval, table
-from mobilekd.formats.parity_names import GateName, StageName
+from mobilekd.formats.parity_names import StageName
 
 #: Operators of a profile, layers by cost and layers by sensitivity that are shown to a person.
 SHOWN = 15
@@ -58,15 +58,10 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         ("STAGE", "AGAINST", "MAX ERROR", "AGREEMENT", "WHERE, OR WHY NOT"),
         [_stage(stage) for stage in found["parity"]],
     )
-    gates = [
-        (
-            GateName.read(one["name"]).title,
-            f"{one['value']:.4g}",
-            f"{one['relation']} {one['limit']:g}",
-            _outcome(one),
-        )
-        for one in found["gates"]
-    ]
+    from mobilekd.formats.artifact import Gate
+
+    judged = [Gate.model_validate(one) for one in found["gates"]]
+    gates = [(gate.name.title, gate.measured, gate.condition, gate.outcome) for gate in judged]
     if gates:
         yield table(("GATE", "VALUE", "LIMIT", ""), gates)
     figures = {name: value for name, value in found["accuracy"].items() if isinstance(value, dict)}
@@ -131,10 +126,6 @@ def _sensitive(layers: list[Mapping[str, Any]]) -> str:
 
 def _figure(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _outcome(gate: Mapping[str, Any]) -> str:
-    return ("passed" if gate["passed"] else "FAILED") + (", recorded" if gate["recorded"] else "")
 
 
 def _provenance(made: Mapping[str, Any]) -> str:

@@ -74,6 +74,16 @@ def register(commands: Commands) -> None:
         choices=("arm",),
         help="arm: the golden set on emulated Arm processors too",
     )
+    parser.add_argument(
+        "--keep-refused",
+        action="store_true",
+        help="keep a refused file for a look, in refused/NAME-BACKEND-PRECISION",
+    )
+    parser.add_argument(
+        "--no-retry",
+        action="store_true",
+        help="refuse int8 at once, without training with its rounding and without mixed precision",
+    )
     add_runs(parser)
 
     parser = commands.add(
@@ -223,8 +233,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 def export(arguments: Namespace) -> Answer:
     """Lower a student."""
-    from mobilekd.cli.text import table
+    from mobilekd.cli.text import interval, table
     from mobilekd.commands.export import export as run
+    from mobilekd.formats.parity_names import Part
 
     precision = arguments.precision or (
         "fp16" if arguments.backend.startswith("coreml") else "fp32"
@@ -238,21 +249,36 @@ def export(arguments: Namespace) -> Answer:
         cam=arguments.cam,
         verify=arguments.verify,
         overrides=arguments.overrides,
+        keep_refused=arguments.keep_refused,
+        retry=not arguments.no_retry,
     )
     manifest = made.manifest
     gates = [
         (
             gate.name.title,
-            f"{gate.value:.4g}",
-            f"{gate.relation} {gate.limit:g}",
-            "recorded" if gate.recorded else "measured",
+            gate.measured,
+            gate.condition,
+            ("recorded" if gate.recorded else "measured")
+            + (", too few photographs to decide" if gate.undecided else ""),
         )
         for gate in manifest.gates
     ]
     text = (
-        f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters, from"
-        f" {manifest.provenance.run}"
+        f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters,"
+        f" {manifest.precision}, from {manifest.provenance.run}"
     )
+    undecided = [
+        f"\n{row.stage.title}: {row.reason}"
+        for row in manifest.parity
+        if row.stage.part is Part.DECISIONS and not row.verified
+    ]
+    text += "".join(undecided)
+    judged = manifest.accuracy.get("balanced_accuracy")
+    if judged:
+        text += (
+            f"\nbalanced accuracy {interval(judged)} on {manifest.accuracy['n']:,} test"
+            f" photographs; chance is {1 / len(manifest.labels):.3f}"
+        )
     return Answer(
         {"artifact": made.folder, "manifest": manifest},
         f"{text}\n\n{table(('GATE', 'VALUE', 'LIMIT', 'HOW'), gates)}",

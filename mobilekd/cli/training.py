@@ -200,20 +200,26 @@ def teach(arguments: Namespace) -> Answer:
     from mobilekd.commands.teach import teach as run
 
     folders = run(recipe, arguments.runs, resume=arguments.resume)
-    return Answer({"teachers": folders}, "\n".join(str(folder) for folder in folders))
+    lines = [str(folder) for folder in folders]
+    lines.append(f"next: mobilekd distill {arguments.runs / recipe.name}")
+    return Answer({"teachers": folders}, "\n".join(lines))
 
 
 def distill(arguments: Namespace) -> Answer:
     """Train the student and its control."""
     recipe = _recipe(arguments)
     from mobilekd.commands.distill import distill as run
+    from mobilekd.training.summary import summarise
 
     made = run(recipe, arguments.runs, resume=arguments.resume, control=not arguments.no_control)
-    text = (
-        f"{made.folder}\nnext: mobilekd evaluate {made.folder}; mobilekd export {made.folder}"
-        " --backend xnnpack"
-    )
-    return Answer({"run": made.folder, **made.info.model_dump(mode="json")}, text)
+    summary = summarise(made)
+    lines = [str(made.folder), *summary.sentences]
+    if summary.better_than_chance:
+        lines.append(
+            f"next: mobilekd evaluate {made.folder}; mobilekd export {made.folder} --precision int8"
+        )
+    document = {"run": made.folder, **made.info.model_dump(mode="json")}
+    return Answer({**document, "summary": summary.sentences}, "\n".join(lines))
 
 
 def sweep(arguments: Namespace) -> Answer:

@@ -22,7 +22,7 @@ MARK = ".mobilekd-demo"
 
 
 def demo(output: Path = Path("demo"), *, smoke: bool = False) -> Path:
-    """Teach two teachers, distil a student and its control, evaluate, export in fp32 and int8,
+    """Teach a teacher, distil a student and its control, evaluate, export in fp32 and int8,
     measure, report.
 
     Returns the report's path. ``output`` is new, empty, or an earlier demo's, which is replaced.
@@ -35,9 +35,9 @@ def demo(output: Path = Path("demo"), *, smoke: bool = False) -> Path:
 
     runs = output / "runs"
 
-    with _step("teaching two teachers"):
+    with _step("teaching a teacher on the few photographs that have labels"):
         teach(recipe, runs)
-    with _step("distilling a student, and its control without teachers"):
+    with _step("distilling a student from its answers, and its control without a teacher"):
         run = distill(recipe, runs)
     students = [run.folder, *([runs / run.info.control] if run.info.control else [])]
     with _step("evaluating both on the test split"):

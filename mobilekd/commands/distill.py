@@ -17,7 +17,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mobilekd.data import training_hashes
+from mobilekd.data import overlapping, training_hashes
+from mobilekd.data.dataset import some
+from mobilekd.formats.artifact import TrainingHashes
+from mobilekd.formats.document import read_document
 from mobilekd.formats.recipe import (
     EnsembleTable,
     LossTable,
@@ -31,10 +34,11 @@ from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_inf
 from mobilekd.formats.teacher import read_teacher, teacher_folder
 from mobilekd.losses import Objective, check_loss, find
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable
-from mobilekd.metrics.calibrate import calibrate
+from mobilekd.metrics import interval, metric_draws
+from mobilekd.metrics.calibrate import calibrate, softmax
 from mobilekd.students import build, check_student
 from mobilekd.students.any_network import is_known_elsewhere
-from mobilekd.students.weights import weights_hash
+from mobilekd.students.weights import REFERENCE, weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
@@ -47,6 +51,10 @@ from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
 from mobilekd.training.state import CHECKPOINT, identity_before_places_were_left_out
+from mobilekd.training.summary import few_steps
+
+#: Metrics on validation that a run remembers, for its summary.
+KEPT = ("balanced_accuracy", "accuracy", "nll")
 
 #: Where a run's pretraining keeps its checkpoint until the run is whole.
 PRETRAINING = ".pretraining"
@@ -85,12 +93,16 @@ def distill(
             )
             if is_known_elsewhere(recipe.student.model) and world.leader:
                 _try_exports(recipe, experiment, runs / ".cache" / "exports")
+            seen = _seen_before(recipe, experiment)
             trials = [
-                _ready(one, experiment, runs, world, resume=resume, is_control=one is not recipe)
-                for one in unfinished
+                _ready(one, experiment, runs, world, seen, resume=resume) for one in unfinished
             ]
+            if world.leader:
+                _warn(recipe, experiment)
             for trial in trials:
-                trial.run(wanted[0].name if trial.recipe is recipe and len(wanted) > 1 else None)
+                is_student = trial.recipe is recipe
+                beside = wanted[0].name if is_student and len(wanted) > 1 else None
+                trial.run(beside, is_control=not is_student)
         run = open_run(runs / recipe.name)
         if world.leader:  # an earlier call may have been killed before it came to this
             for one in wanted:
@@ -100,6 +112,38 @@ def distill(
         if len(wanted) > 1 and run.info.control is None and world.leader:
             write_run_info(run.folder, run.info.model_copy(update={"control": wanted[0].name}))
         return open_run(run.folder)
+
+
+def _warn(recipe: Recipe, experiment: Experiment) -> None:
+    """Say before an epoch is spent where there are too few steps to learn much."""
+    count = len(experiment.training_images.ids)
+    if (words := few_steps(recipe, count, experiment.classes)) is not None:
+        say(words)
+
+
+def _seen_before(recipe: Recipe, experiment: Experiment) -> tuple[str, ...]:
+    """A note where the shipped student that this one starts from was trained on photographs that
+    are to judge: then the judgement is too good.
+    """
+    weights = recipe.student.weights or ""
+    if not weights.startswith(REFERENCE):
+        return ()
+    known = read_document(
+        open_run(weights).folder / "training_hashes.json",
+        TrainingHashes,
+        "list of training hashes",
+    )
+    ids = (*experiment.split.validation, *experiment.split.test)
+    seen = overlapping(experiment.dataset, ids, known.hashes, known.salt)
+    names = [name for name, was_seen in zip(ids, seen, strict=True) if was_seen]
+    if not names:
+        return ()
+    note = (
+        f"{weights} was trained on {some(names, 'photograph')} of {len(ids)} that choose and judge"
+        " here, so results on them are too good; start from other weights to be judged fairly"
+    )
+    say(note)
+    return (note,)
 
 
 def _check(recipe: Recipe, runs: Path) -> None:
@@ -193,9 +237,9 @@ def _ready(
     experiment: Experiment,
     runs: Path,
     world: World,
+    notes: tuple[str, ...],
     *,
     resume: bool,
-    is_control: bool,
 ) -> "Trial":
     """Everything that a student's training needs, opened and checked; with ``resume`` from its
     checkpoint.
@@ -214,7 +258,7 @@ def _ready(
             world,
         )
     torch.manual_seed(recipe.seed)
-    student = build(recipe.student, experiment.classes)
+    student = build(recipe.student, experiment.classes, experiment.dataset.classes)
     objective = Objective(
         recipe.losses,
         student=student,
@@ -267,7 +311,8 @@ def _ready(
         trainer.restore()
         if pretraining and not trainer.epoch:
             pretraining.restore()
-    return Trial(recipe, folder, is_control, experiment, ensemble, pretraining, trainer, done)
+    notes = (*experiment.dataset.notes, *notes)
+    return Trial(recipe, folder, experiment, ensemble, pretraining, trainer, done, notes)
 
 
 def _pretraining(
@@ -313,14 +358,14 @@ class Trial:
 
     recipe: Recipe
     folder: Path
-    is_control: bool
     experiment: Experiment
     ensemble: TeacherEnsemble | None
     pretraining: Trainer | None
     trainer: Trainer
     done: bool  # finished before, from the same photographs in another place
+    notes: tuple[str, ...]
 
-    def run(self, control: str | None) -> None:
+    def run(self, control: str | None, *, is_control: bool) -> None:
         """Train to the end and write the run. ``control`` names the run beside it, None where this
         is the control or has none.
         """
@@ -343,10 +388,10 @@ class Trial:
         images = experiment.training_images if feed else experiment.labelled_images
         student = trainer.fit(images, experiment.validation, feed)
         if trainer.world.leader:
-            self._finish(student, control)
+            self._finish(student, control, is_control=is_control)
         trainer.world.barrier()
 
-    def _finish(self, student: nn.Module, control: str | None) -> None:
+    def _finish(self, student: nn.Module, control: str | None, *, is_control: bool) -> None:
         """Calibrate on validation and write the run; ``run.json`` comes last, so its presence says
         that all is there.
         """
@@ -384,10 +429,20 @@ class Trial:
             data_licence=dataset.licence,
             labels=dataset.classes,
             control=control,
-            is_control=self.is_control,
+            is_control=is_control,
             identity=trainer.identity,
             parameters=count_parameters(student),
             macs=count_macs(student.cpu(), experiment.preprocess),
+            validation={
+                name: interval(drawn.value, drawn.spread)
+                for name, drawn in metric_draws(
+                    KEPT,
+                    experiment.validation.targets,
+                    softmax(logits / fitted.temperature),
+                    [dataset.lesions[row] for row in dataset.rows(experiment.validation_ids)],
+                    dataset.classes,
+                ).items()
+            },
             epochs=recipe.train.epochs,
             seconds=round(trainer.clock.total(), 1),
             images_per_second=round(trainer.clock.images / max(trainer.clock.total(), 1e-9), 1),
@@ -396,7 +451,7 @@ class Trial:
             versions=versions(),
             commit=commit(),
             command=shlex.join(["mobilekd", *sys.argv[1:]]),
-            notes=dataset.notes,
+            notes=self.notes,
         )
         write_run_info(folder, info)
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -5,9 +5,11 @@ leaves nothing behind.
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilekd.backends import get
 from mobilekd.formats.artifact import ARTIFACTS, Artifact
 from mobilekd.formats.runs import newest_run, open_run, reading
 from mobilekd.lowering.request import check_words, overridden
+from mobilekd.support.errors import GateError
 from mobilekd.support.progress import say
 
 
@@ -21,26 +23,55 @@ def export(
     cam: bool = False,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    keep_refused: bool = False,
+    retry: bool = True,
 ) -> Artifact:
     """Lower a run's student, prove the file, write the artifact folder.
 
     ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default
     reference. ``verify`` may hold ``arm`` (the golden set on emulated Arm processors).
     ``overrides`` change the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate
-    fails; then nothing is left behind.
+    fails; then nothing is left behind, unless ``keep_refused`` asks for it, in
+    ``refused/NAME-BACKEND-PRECISION``.
+
+    int8 whose decisions are refused is tried again: trained with its rounding, then mixed with
+    floating point, unless ``retry`` is False. The artifact says which precision it has.
     """
     check_words(backend, precision, verify)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
     overridden(chosen, overrides)
-    name = f"{chosen.info.name}-{backend}-{precision}"
-    say(
-        f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend},"
-        f" {precision}"
-    )
-    folder = output or ARTIFACTS / name
-    from mobilekd.lowering.pipeline import lower_run  # loads torch, so not before all is checked
+
+    def lower(precision: str) -> Artifact:
+        from mobilekd.lowering.pipeline import lower_run  # loads torch, so not before all is checked
+
+        name = f"{chosen.info.name}-{backend}-{precision}"
+        say(
+            f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend},"
+            f" {precision}"
+        )
+        return lower_run(
+            chosen,
+            backend,
+            precision,
+            output or ARTIFACTS / name,
+            cam=cam,
+            verify=verify,
+            overrides=overrides,
+            refused=Path("refused") / name if keep_refused else None,
+            retry=retry,
+        )[0]
 
     with reading(chosen, f"export {chosen.info.name}"):
-        return lower_run(
-            chosen, backend, precision, folder, cam=cam, verify=verify, overrides=overrides
-        )[0]
+        try:
+            return lower(precision)
+        except GateError as refusal:
+            mixes = precision == "int8" and "mixed" in get(backend).precisions
+            if not (retry and refusal.by_decisions and mixes):
+                raise
+            say(
+                f"export: {refusal}"
+                "; looking for the fewest layers to leave in floating point, on validation"
+            )
+        mixed = lower("mixed")
+        say(f"export: int8 was refused; {mixed.folder} is mixed precision")
+        return mixed

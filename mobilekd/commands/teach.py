@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mobilekd.formats.recipe import LossTable, Recipe, as_recipe
+from mobilekd.formats.recipe import KEPT, LossTable, Recipe, as_recipe
 from mobilekd.formats.runs import METRICS
 from mobilekd.formats.teacher import (
     RECORD,
@@ -24,7 +24,7 @@ from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, sha256_file, write_text
+from mobilekd.support.files import new_folder, sha256_file, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -79,6 +79,9 @@ def teach(
         for training in trainings:
             if training not in unfinished:
                 training.clear()
+        if unfinished and world.leader:
+            # so that the run's folder stands for the recipe, with all that was set
+            write_json(folder / KEPT, recipe.to_dict())
         for training in unfinished:
             training.run()
     return [teacher_folder(table, folder, index) for index, table in enumerate(recipe.teachers)]

@@ -16,6 +16,7 @@ from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import parity
+from mobilekd.lowering.decisions import agreement_gate
 from mobilekd.metrics import weighted
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file
@@ -110,11 +111,10 @@ def _gates(artifact: Artifact) -> ArtifactCheck:
     gates = artifact.manifest.gates
     failed = [gate.name.title for gate in gates if not gate.passed]
     recorded = sum(gate.recorded for gate in gates)
-    return ArtifactCheck(
-        "gates",
-        not failed and bool(gates),
-        f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}",
-    )
+    said = f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}"
+    if few := [f"{gate.name.title} {gate.measured}" for gate in gates if gate.undecided]:
+        said += f"; too few photographs to decide: {', '.join(few)}"
+    return ArtifactCheck("gates", not failed and bool(gates), said)
 
 
 def _preprocess(artifact: Artifact) -> ArtifactCheck:
@@ -296,7 +296,10 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     passed = recorded is not None and abs(accuracy - recorded) <= recipe.gates.accuracy_drop
     detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
     if run is not None:
-        agreement = parity.agreement(given, _eager(artifact, run, x)[0])
-        passed &= agreement >= recipe.gates.agreement
-        detail += f", agreement with the student {agreement:.4f}"
+        wanted, exact = _eager(artifact, run, x)[0], manifest.precision == "fp32"
+        gate = agreement_gate(given, wanted, recipe.gates.agreement, exact=exact)
+        passed &= gate.passed
+        detail += f", agreement with the student {gate.measured}"
+        if gate.undecided:
+            detail += f", too few to decide whether it reaches {gate.limit:g}"
     return passed, detail

@@ -17,6 +17,7 @@ from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes, rename_classes
 from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
+from mobilekd.data.roles import say_roles, with_roles
 from mobilekd.data.several import combine
 from mobilekd.data.split import make_split
 from mobilekd.data.tables import root_of
@@ -29,6 +30,7 @@ __all__ = [
     "check_photographs",
     "check_place",
     "difference",
+    "generate_unlabelled",
     "inputs",
     "join_copies",
     "load",
@@ -38,6 +40,7 @@ __all__ = [
     "overlap_hashes",
     "overlapping",
     "photograph_sizes",
+    "say_roles",
     "training_hashes",
     "with_pixels",
 ]
@@ -82,7 +85,7 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
         dataset = join_listed(dataset, table.duplicates)
     if table.exclude:
         dataset = leave_out(dataset, table.exclude)
-    return dataset
+    return with_roles(dataset, table.roles) if table.roles else dataset
 
 
 def _read(table: DataTable, part: bool) -> Dataset:
@@ -96,3 +99,10 @@ def _read(table: DataTable, part: bool) -> Dataset:
     listed = part and table.kind in ("ham10000", "isic")
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
     return dataset
+
+
+def generate_unlabelled(table: DataTable) -> Dataset:
+    """The photographs without labels that ``data.without_labels`` asks for."""
+    from mobilekd.data import synthetic
+
+    return synthetic.load_unlabelled(table)

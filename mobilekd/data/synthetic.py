@@ -7,6 +7,7 @@ is drawn from (seed, number) alone; a lesion's further photographs are other vie
 structure, so a split by photograph leaks here as well.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -28,6 +29,9 @@ VERSION = 1
 
 #: How often each class is drawn, in the order of the classes: unequal, as in life, though less so.
 SHARES = (0.11, 0.14, 0.15, 0.09, 0.15, 0.26, 0.10)
+
+#: Added to the seed for photographs without labels, so that they are others.
+UNLABELLED = 1_000_003
 
 #: The first lesions take turns through the classes, so that a small set has all of them in every
 #: part of a split.
@@ -86,6 +90,21 @@ def load(table: DataTable) -> Dataset:
         licence=LICENCE,
         hash=sha256_json([VERSION, table.count, table.size, table.seed]),
         draw=partial(_draw, table.seed, table.size, tuple(lesions), tuple(targets)),
+    )
+
+
+def load_unlabelled(table: DataTable) -> Dataset:
+    """``table.without_labels`` further photographs like those of ``table``, none of which is among
+    them, whose labels nobody is told: targets -1, no classes.
+    """
+    count = table.without_labels
+    drawn = load(table.model_copy(update={"count": count, "seed": table.seed + UNLABELLED}))
+    return replace(
+        drawn,
+        kind="unlabelled",
+        targets=np.full(count, -1, dtype=np.int64),
+        classes=(),
+        hash=sha256_json([drawn.hash, "unlabelled"]),
     )
 
 

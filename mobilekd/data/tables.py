@@ -38,7 +38,10 @@ COLUMNS = {
 def root_of(root: str | None, kind: str) -> Path:
     """The data set's folder; a missing one is the user's mistake."""
     if root is None:
-        raise UserError(f"data.root: {kind} needs the folder of the data set; set data.root")
+        raise UserError(
+            f"data.root: {kind} needs the folder of the data set; give it with --set"
+            " data.root=FOLDER"
+        )
     folder = Path(root)
     if not folder.is_dir():
         what = "a file, not a folder" if folder.is_file() else "no such folder"

@@ -28,9 +28,10 @@ from pydantic import (
     model_validator,
 )
 
-from mobilekd.formats.document import Document, read_document
-from mobilekd.formats.parity_names import GateName, StageName
+from mobilekd.formats.document import Document, GrownDocument, read_document
+from mobilekd.formats.parity_names import GateId, GateName, StageName
 from mobilekd.formats.preprocess import Preprocess
+from mobilekd.formats.roles import Role, guess
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.words import html_table
@@ -39,12 +40,6 @@ MANIFEST_VERSION = 1
 #: The manifest's JSON schema beside this file, for readers in other languages; ``python -m
 #: mobilekd.formats.artifact`` writes it again.
 SCHEMA = Path(__file__).with_name(f"manifest-v{MANIFEST_VERSION}.schema.json")
-
-#: Keys, in lower case, of the classes that must not be missed: HAM10000's, and ISIC 2019's names
-#: for them.
-MELANOMA = frozenset({"mel"})
-MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
-
 
 #: A stage's and a gate's name: typed in memory, a string on disk.
 _TEXT = (PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"}))
@@ -64,15 +59,34 @@ class Interval(Document):
     reason: str | None = None
 
 
-class Label(Document):
-    """One class: its key in the data, and its name in words."""
+#: Groups of classes that have metrics of their own, with the roles that belong to each.
+GROUPS: dict[str, frozenset[str]] = {
+    "melanoma": frozenset({"melanoma"}),
+    "malignant": frozenset({"melanoma", "malignant"}),
+}
+
+
+class Label(GrownDocument):
+    """One class: its key in the data, its name in words, and its role among the diagnoses."""
+
+    later = frozenset({"role"})
 
     key: str
     text: str
+    role: Role | None = Field(
+        None, description="melanoma, malignant or benign; null: guessed from the key"
+    )
+
+    @property
+    def known_role(self) -> Role | None:
+        """The role, guessed from the key where it was not given."""
+        return self.role or guess(self.key)
 
 
-class Gate(Document):
+class Gate(GrownDocument):
     """One acceptance check of an export."""
+
+    later = frozenset({"estimate", "samples", "undecided"})
 
     name: GateField
     value: float
@@ -82,6 +96,45 @@ class Gate(Document):
     recorded: bool = Field(
         False, description="taken from the reference's record, because the data is not here"
     )
+    estimate: Interval | None = Field(
+        None,
+        description=(
+            "what photographs decide: agreement, or balanced accuracy lost, with its 95% interval"
+        ),
+    )
+    samples: int = Field(0, description="photographs that decided, where photographs do")
+    undecided: bool = Field(
+        False,
+        description=(
+            "too few photographs to decide: accepted because the interval reaches the limit"
+        ),
+    )
+
+    @property
+    def measured(self) -> str:
+        """The value as people read it: ``0.967 (0.89 to 0.99) on 60`` where photographs decide."""
+        known = self.estimate
+        if known is None or known.value is None:
+            return f"{self.value:.4g}"
+        span = ""
+        if known.low is not None and known.high is not None:
+            digits = 2 if known.high - known.low >= 0.02 else 3
+            span = f" ({known.low:.{digits}f} to {known.high:.{digits}f})"
+        lost = "loses " if self.name.id is GateId.BALANCED_ACCURACY else ""
+        return f"{lost}{known.value:.3f}{span} on {self.samples:,}"
+
+    @property
+    def condition(self) -> str:
+        """What the value must be, as people read it."""
+        if self.name.id is GateId.BALANCED_ACCURACY and self.estimate is not None:
+            return f"upper end < {-self.limit:g}"
+        return f"{self.relation} {self.limit:g}"
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``failed`` or ``not decided``, and whether that is the reference's record."""
+        word = "not decided" if self.undecided else "passed" if self.passed else "failed"
+        return f"{word}, recorded" if self.recorded else word
 
 
 class Stage(Document):

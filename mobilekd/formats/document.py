@@ -9,9 +9,16 @@ key that later versions bring needs a default, so that files written before are 
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
@@ -31,6 +38,25 @@ class Document(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
     )
+
+
+class GrownDocument(Document):
+    """A document to which keys came later: they are written only where they were set, so that what
+    was written earlier, and its hash, stays what it was.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = {name for kind in type(self).__mro__ for name in vars(kind).get("later", ())}
+        fields = type(self).model_fields
+        unset = {
+            name
+            for name in later
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        return {key: value for key, value in handler(self).items() if key not in unset}
 
 
 def read_document(path: Path, kind: type[Kind], what: str, remedy: str = REMEDY) -> Kind:

@@ -20,23 +20,21 @@ import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
-from mobilekd.formats.document import Document, explain, shortened
+from mobilekd.formats.document import Document, GrownDocument, explain, shortened
 from mobilekd.formats.own_code import gather, is_own
 from mobilekd.formats.preprocess import Preprocess, Side
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import sha256_json
+from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.words import choices
 
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -68,33 +66,16 @@ Place = Annotated[str, AfterValidator(_home)]
 Options = Annotated[dict[str, Any], AfterValidator(_json_only)]
 
 
-class GrownTable(Document):
-    """A table to which keys came later: they are written only where they were set, so that the
-    hashes of earlier recipes stay what they were.
-    """
-
-    later: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        later = {name for kind in type(self).__mro__ for name in vars(kind).get("later", ())}
-        fields = type(self).model_fields
-        unset = {
-            name
-            for name in later
-            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
-        }
-        return {key: value for key, value in handler(self).items() if key not in unset}
-
-
 #: ``data.origin`` that takes the origin of a photograph from its lesion's id.
 LESION_ID = "lesion_id"
 
 
-class DataTable(GrownTable):
+class DataTable(GrownDocument):
     """Where the photographs are. Paths are relative to the working folder."""
 
-    later = frozenset({"sources", "map", "origin", "duplicates", "exclude"})
+    later = frozenset(
+        {"sources", "map", "origin", "duplicates", "exclude", "roles", "without_labels"}
+    )
 
     kind: Literal["ham10000", "isic", "folder", "synthetic", "several"] = Field(
         description=(
@@ -131,7 +112,21 @@ class DataTable(GrownTable):
     exclude: Place | tuple[str, ...] = Field(
         (), description="ids to leave out, or a file of them: one a line, or a CSV with image"
     )
+    roles: dict[Literal["melanoma", "malignant"], tuple[str, ...]] = Field(
+        default_factory=dict,
+        description=(
+            "which classes are melanoma and which malignant, whose metrics follow; empty guesses"
+            " from the usual names"
+        ),
+    )
     count: Positive = Field(600, description="synthetic: photographs to generate")
+    without_labels: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        lt=2**31,
+        description="synthetic: photographs to generate besides, without labels, for distillation",
+    )
     size: Pixels = Field(96, description="synthetic: their width and height in pixels")
     seed: Seed = Field(0, description="synthetic: the generator's seed")
 
@@ -209,7 +204,7 @@ class UnlabelledTable(Document):
 ALL_LABELLED = UnlabelledTable()
 
 
-class SplitTable(GrownTable):
+class SplitTable(GrownDocument):
     """Who trains, who chooses, who judges. ``photograph`` leaks lesions and is labelled so wherever
     it is shown.
 
@@ -283,7 +278,7 @@ class PreprocessTable(Document):
         return Preprocess(width=self.width, height=self.height, mean=self.mean, std=self.std)
 
 
-class AugmentTable(GrownTable):
+class AugmentTable(GrownDocument):
     """How a view of a photograph is drawn: flips always, then a similarity warp and a colour
     change; then what other clinics' photographs have, each 0 (off) unless asked for.
     """
@@ -385,7 +380,7 @@ class TrainTable(Document):
     )
 
 
-class OwnCode(GrownTable):
+class OwnCode(GrownDocument):
     """A table that may name a function of the user's own, and then keeps its source."""
 
     later = frozenset({"code"})
@@ -417,7 +412,7 @@ class PretrainTable(TrainTable):
         )
 
 
-class TeacherTable(GrownTable):
+class TeacherTable(GrownDocument):
     """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
     recipe's split.
     """
@@ -467,7 +462,11 @@ class StudentTable(OwnCode):
         0.35, strict=True, gt=0, le=2, description="factor on the channels of every layer"
     )
     weights: Place | None = Field(
-        None, description="hub, or a local weights file; nothing starts from random"
+        None,
+        description=(
+            "hub, reference:NAME (a shipped student), or a local weights file; nothing starts from"
+            " random"
+        ),
     )
     dropout: Fraction = Field(0.1, description="share of features dropped before the classifier")
     adapt: tuple[str, ...] = Field(
@@ -591,7 +590,7 @@ class GatesTable(Document):
     )
 
 
-class Recipe(GrownTable):
+class Recipe(GrownDocument):
     """The whole experiment."""
 
     later = frozenset({"unlabelled", "pretrain"})
@@ -720,6 +719,9 @@ def _shaped(value: Any) -> Any:
     return [_shaped(item) for item in value] if isinstance(value, tuple) else value
 
 
+#: The resolved recipe in a run's folder, so that a run stands for its recipe with all settings.
+KEPT = "recipe.json"
+
 #: Recipes in a chain of bases, the first included.
 MOST_BASES = 8
 
@@ -734,8 +736,8 @@ def shipped() -> list[str]:
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> Recipe:
-    """Read a recipe by shipped name or path; ``overrides`` are ``key=value`` with dotted keys and
-    TOML values.
+    """Read a recipe by shipped name or path, or the one that a run's folder keeps; ``overrides``
+    are ``key=value`` with dotted keys and TOML values.
     """
     document, where, text, folders = _document(name_or_path)
     if smoke:
@@ -839,9 +841,15 @@ def _read(name_or_path: str, beside: Path | None) -> tuple[dict[str, Any], str, 
     path = Path(name_or_path).expanduser()
     if beside is not None:
         path = Path(os.path.normpath(beside / path))
+    kept = path / KEPT
+    if kept.is_file():
+        document = read_json(kept, "recipe")
+        if not isinstance(document, dict):
+            raise UserError(f"{kept}: no recipe; teach or distil again")
+        return document, str(kept), "", None
     if not path.is_file():
         raise UserError(
-            f"{name_or_path}: neither a recipe file nor a shipped recipe;"
+            f"{name_or_path}: neither a recipe file nor a shipped recipe, nor the folder of a run;"
             f" {choices(name_or_path, shipped())}"
         )
     try:

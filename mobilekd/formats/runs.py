@@ -124,6 +124,10 @@ class RunInfo(Document):
     commit: str | None = None
     command: str = ""
     notes: tuple[str, ...] = ()
+    validation: dict[str, Interval] = Field(
+        default_factory=dict,
+        description="its metrics on validation by name; empty in runs made before they were kept",
+    )
     identity: str | None = Field(
         None, description="over all that shaped the weights, wherever the files lay"
     )

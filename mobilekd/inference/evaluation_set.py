@@ -5,6 +5,7 @@ Training photographs calibrate, validation chooses, the test split judges.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -59,10 +60,18 @@ class EvaluationSet:
 
     def validation(self) -> LabelledImages:
         """What choices are made on."""
-        return self._labelled(self.split.validation)
+        return self._validation
 
     def test(self) -> LabelledImages:
         """What judges; read once per result."""
+        return self._test
+
+    @cached_property
+    def _validation(self) -> LabelledImages:
+        return self._labelled(self.split.validation)
+
+    @cached_property
+    def _test(self) -> LabelledImages:
         return self._labelled(self.split.test)
 
     def _labelled(self, ids: Sequence[str]) -> LabelledImages:

@@ -20,6 +20,7 @@ from mobilekd.formats.recipe import GatesTable
 from mobilekd.graphs import torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
 from mobilekd.lowering import parity
+from mobilekd.lowering.decisions import accuracy_gate, agreement_gate
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import softmax
 from mobilekd.metrics.predictions import Predictions
@@ -74,6 +75,7 @@ class Export:
     gates: GatesTable
     evaluation_set: EvaluationSet | None
     float_layers: frozenset[str]
+    target: str  # how the user names the run
 
     @property
     def cam(self) -> bool:
@@ -303,13 +305,10 @@ def _decisions(
     stage = StageId.SAVED_FILE if report.ran else export.lowered.reference
     name, where = StageName(stage, Part.DECISIONS), here if report.ran else "torch"
     report.stages.append(parity.stage_row(name, StageId.EAGER, [given], [exact], where, drop))
+    count, gates, same = len(test.truth), export.gates, export.precision == "fp32"
+    report.gates.append(agreement_gate(given, exact, gates.agreement, exact=same))
     report.gates.append(
-        parity.at_least(
-            GateId.AGREEMENT, report.stages[-1].agreement or 0.0, export.gates.agreement
-        )
-    )
-    report.gates.append(
-        parity.non_inferior(GateId.BALANCED_ACCURACY, drop, export.gates.accuracy_drop)
+        accuracy_gate(drop, count, gates.accuracy_drop, gates.agreement, exact=same)
     )
     report.accuracy = {name: _dumped(draws[1][name]) for name in draws[1]}
     report.accuracy["fp32_balanced_accuracy"] = _dumped(draws[0]["balanced_accuracy"])

@@ -4,51 +4,74 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mobilekd.backends import get, names
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.parity_names import GateId
+from mobilekd.formats.recipe import with_overrides
 from mobilekd.formats.runs import Run, open_run
+from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering.pipeline import lower_run
+from mobilekd.lowering.prepare import frozen_key
 from mobilekd.lowering.quantize import Frozen, read_frozen, write_frozen
 from mobilekd.lowering.record import RECORD, RecordedExport, read_record
-from mobilekd.support.errors import UserError
+from mobilekd.support.errors import GateError
 from mobilekd.support.files import write_json
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import versions
 
 #: Gates that test photographs decide.
 DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY)
 
 
+def every_row() -> list[tuple[str, str]]:
+    """Every backend with each of its precisions."""
+    return [(name, precision) for name in names() for precision in get(name).precisions]
+
+
 def freeze_quantisation(
     name: str | Path,
-    precisions: Sequence[str] = ("fp32", "int8"),
+    rows: Sequence[tuple[str, str]] = (("xnnpack", "fp32"), ("xnnpack", "int8")),
     *,
-    backend: str = "xnnpack",
     runs: Path = Path("runs"),
     overrides: Sequence[str] = (),
 ) -> Run:
-    """Export each precision with the data at hand and keep in the run's folder what later exports
-    need without it.
+    """Export each of ``rows`` (backend, precision) with the data at hand and keep in the run's
+    folder what later exports need without it.
 
     ``overrides`` are ``export``'s. The same run and data give the same parameters, so the files can
-    be made again byte for byte.
+    be made again byte for byte; what a reference has frozen already stays. A row that the gates
+    refuse is recorded as refused.
     """
     run = open_run(name, runs)
-    if run.split is None and run.reference:
-        raise UserError(
-            f"{name}: a shipped reference is frozen already; freeze the run that it came from"
-        )
-    parameters: dict[str, Frozen] = {}
+    recipe = with_overrides(run.recipe, overrides)
+    evaluation_set = open_evaluation_set(recipe, run.info.labels, run.split, run.info.split_hash)
+    parameters: dict[str, Frozen] = dict(read_frozen(run.folder))
     record = read_record(run.folder)
-    for precision in precisions:
+    for backend, precision in rows:
+        key = f"{backend}-{precision}"
+        say(f"recording {run.info.name}: {key}")
         with tempfile.TemporaryDirectory() as work:
-            artifact, frozen = lower_run(
-                run, backend, precision, Path(work) / "artifact", overrides=overrides
-            )
+            try:
+                artifact, frozen = lower_run(
+                    run,
+                    backend,
+                    precision,
+                    Path(work) / "artifact",
+                    overrides=overrides,
+                    retry=False,
+                    evaluation_set=evaluation_set,
+                )
+            except GateError as reason:
+                say(f"recording {run.info.name}: {key} is refused: {reason}")
+                record[key], frozen = _refused(run, str(reason)), None
+            else:
+                record[key] = _summary(artifact.manifest)
         if frozen is not None:
-            parameters[precision] = frozen
-        record[f"{backend}-{precision}"] = _summary(artifact.manifest)
-    write_frozen(run.folder, {**read_frozen(run.folder), **parameters})
-    document = {key: made.model_dump(mode="json") for key, made in sorted(record.items())}
-    write_json(run.folder / RECORD, document)
+            parameters[frozen_key(get(backend), precision)] = frozen
+        # after each row, so that what took minutes is not lost with the next
+        write_frozen(run.folder, parameters)
+        document = {key: made.model_dump(mode="json") for key, made in sorted(record.items())}
+        write_json(run.folder / RECORD, document)
     return run
 
 
@@ -60,4 +83,16 @@ def _summary(manifest: Manifest) -> RecordedExport:
         stages=tuple(stage for stage in manifest.parity if stage.accuracy_drop is not None),
         accuracy=manifest.accuracy,
         versions={name: manifest.provenance.versions[name] for name in ("torch", "executorch")},
+    )
+
+
+def _refused(run: Run, reason: str) -> RecordedExport:
+    return RecordedExport(
+        data_hash=run.info.data_hash,
+        split_hash=run.info.split_hash,
+        gates=(),
+        stages=(),
+        accuracy={},
+        versions={name: versions()[name] for name in ("torch", "executorch")},
+        refused=reason,
     )

@@ -15,6 +15,9 @@ from mobilekd.support.errors import GateError
 #: above.
 LAYER_SQNR_DB = 10.0
 
+#: Gates that labelled photographs decide.
+DECISIONS = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY)
+
 #: Stands for an infinite error, which JSON has no word for.
 UNBOUNDED = 1e30
 
@@ -91,9 +94,9 @@ def stage_rows(
     return rows
 
 
-def unverified(stage: StageId, against: StageId, reason: str) -> Stage:
+def unverified(stage: StageId | StageName, against: StageId, reason: str) -> Stage:
     """A row that says why there is no figure."""
-    names = {"stage": StageName(stage), "against": StageName(against)}
+    names = {"stage": StageName.read(stage), "against": StageName(against)}
     return Stage(**names, verified=False, reason=reason)
 
 
@@ -107,15 +110,6 @@ def at_least(gate: GateId, value: float, limit: float) -> Gate:
     """``value >= limit``."""
     name = GateName(gate)
     return Gate(name=name, value=value, limit=limit, relation=">=", passed=value >= limit)
-
-
-def non_inferior(gate: GateId, drop: Interval, margin: float) -> Gate:
-    """The lower 95% bound of (lowered minus fp32) must lie above ``-margin``; ``drop`` is fp32
-    minus lowered.
-    """
-    worst = -drop.high if drop.high is not None else float("-1")
-    name = GateName(gate)
-    return Gate(name=name, value=worst, limit=-margin, relation=">", passed=worst > -margin)
 
 
 @dataclass(frozen=True)
@@ -166,6 +160,13 @@ def refuse(failure: Failure) -> GateError:
     layer = f" at layer {mismatch.layer} (SQNR {mismatch.sqnr_db:.1f} dB)" if mismatch else ""
     detail = f"; {failure.detail}" if failure.detail else ""
     return GateError(
-        f"{gate.name.title}: {gate.value:.4g}, must be {gate.relation}"
-        f" {gate.limit:g}{place}{layer}{detail}; nothing was written; {failure.remedy}"
+        f"{judged(gate)}{place}{layer}{detail}; nothing was written; {failure.remedy}",
+        by_decisions=gate.name.id in DECISIONS,
     )
+
+
+def judged(gate: Gate) -> str:
+    """A gate in words: its value, with interval and count where photographs decide, and its
+    limit.
+    """
+    return f"{gate.name.title}: {gate.measured}, must be {gate.condition}"

@@ -2,7 +2,9 @@
 names the gate and leaves nothing behind.
 """
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +25,15 @@ from mobilekd.formats.artifact import (
 )
 from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
+from mobilekd.formats.parity_names import Part, StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
-from mobilekd.lowering.record import recorded, recorded_results
+from mobilekd.lowering.record import RecordedExport, recorded, recorded_results
 from mobilekd.lowering.request import check_words, overridden
 from mobilekd.support import provenance
-from mobilekd.support.errors import UserError
+from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
 from mobilekd.support.progress import say
 
@@ -48,51 +51,178 @@ def lower_run(
     cam: bool = False,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
+    refused: Path | None = None,
+    retry: bool = True,
+    evaluation_set: EvaluationSet | None = None,
 ) -> tuple[Artifact, quantize.Frozen | None]:
-    """Lower an opened run into the folder ``output``: the artifact, and the quantisation parameters
-    that it used (None where nothing was rounded). The arguments are ``commands.export``'s.
+    """Lower an opened run into the folder ``output``: the artifact, and the parameters that rounded
+    it (None where nothing was rounded). The arguments are ``commands.export``'s.
+
+    A refused file is kept in the folder ``refused``, if there is one, under no artifact's name.
+    ``retry`` lets int8 whose decisions are refused train with its rounding and try once more.
+    ``evaluation_set`` stands for the run's data where that is open already.
     """
     lowering = check_words(backend, precision, verify)
     recipe = overridden(run, overrides)
     model_card.evaluation_of(run)  # a broken one is told before anything is lowered
-    from mobilekd.lowering.checks import TRUSTED, check, on_arm
-    from mobilekd.lowering.locate import first_failure
-    from mobilekd.lowering.parity import refuse
 
     if cam and ":" in recipe.student.model:
         raise UserError(
             f"--cam: {recipe.student.model} has no map that is known to be its evidence; leave"
             " --cam out, or train a MobileNet or LesionNet"
         )
+    if refused is not None and refused.exists() and not (refused / REFUSED).is_file():
+        raise UserError(f"{refused}: exists and is no refused export; move it away")
 
-    evaluation_set, missing = _evaluation_set(run, recipe)
-    record = None if evaluation_set else recorded(run, f"{backend}-{precision}")
-    if evaluation_set is None and record is None:
-        raise UserError(
-            f"{missing}; without test photographs and without recorded gates nothing can be"
-            " accepted"
-        )
+    missing = ""
     if evaluation_set is None:
+        evaluation_set, missing = _evaluation_set(run, recipe)
+    record = None
+    if evaluation_set is None:
+        record = _without_data(run, lowering, precision, missing)
+    job = _Job(run, recipe, lowering, precision, cam, tuple(verify), retry, evaluation_set, record)
+    with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
+        frozen = _accepted(job, folder, refused)
+    return open_artifact(output), frozen
+
+
+#: What stands in a refused export's folder instead of a manifest.
+REFUSED = "refused.json"
+
+#: Before a refused model file's name, so that nobody takes it for an accepted one.
+REFUSED_PREFIX = "refused-"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One export that was asked for, with what judges it."""
+
+    run: Run
+    recipe: Recipe
+    backend: Backend
+    precision: str
+    cam: bool
+    verify: tuple[str, ...]
+    retry: bool
+    evaluation_set: EvaluationSet | None
+    record: RecordedExport | None
+
+
+def _without_data(
+    run: Run, backend: Backend, precision: str, missing: str
+) -> RecordedExport | None:
+    """The record that stands for the data; None where a shipped student has none for this row.
+    An own run's data is somewhere, so nothing is accepted without it.
+    """
+    record = recorded(run, f"{backend.name}-{precision}")
+    if record is not None and record.refused:
+        raise GateError(
+            f"{backend.name}, {precision}: refused where the data was ({record.refused}); with the"
+            " data at hand --set data.root=FOLDER judges it again"
+        )
+    if record is not None:
         say(
             "export: the data is not here, so the gates that it decided where it was are taken as"
             f" recorded ({missing})"
         )
-    with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
-        export, prepared, names = _lower(
-            run, recipe, lowering, precision, folder, cam, evaluation_set
+        return record
+    if not run.reference:
+        raise UserError(
+            f"{missing}; without test photographs and without recorded gates nothing can be"
+            " accepted; where the data lies is told with --set data.root=FOLDER"
         )
-        report = check(export)
-        if record is not None:
-            stages, gates = recorded_results(record)
-            report.stages += stages
-            report.gates += gates
-            report.accuracy = record.accuracy
-        on_arm(export, report, TRUSTED if "arm" in verify else ())
-        failure = first_failure(export, report)
-        if failure is not None:
-            raise refuse(failure)
-        write_artifact(run, recipe, export, prepared, report, names, folder)
-    return open_artifact(output), prepared.frozen
+    say(f"export: {NOT_DECIDED}, {NO_RECORD} ({missing})")
+    return None
+
+
+def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen | None:
+    """Lower, judge and write into ``folder``; a refusal raises ``GateError``.
+
+    int8 whose decisions are refused is trained with its rounding for a while and tried once more.
+    """
+    from mobilekd.lowering.locate import first_failure
+    from mobilekd.lowering.parity import DECISIONS, judged, refuse
+    from mobilekd.lowering.prepare import RETRY_BATCH, RETRY_STEPS
+
+    again = job.retry and job.precision == "int8" and job.evaluation_set is not None
+    tried: list[str] = []
+    while True:
+        export, prepared, names = _lower(job, folder, retrained=bool(tried))
+        report = _judge(job, export)
+        failed = [gate for gate in report.gates if not gate.passed]
+        if not failed:
+            break
+        undecidable = [gate for gate in failed if gate.name.id not in DECISIONS]
+        if prepared.frozen is None or undecidable or tried or not again:
+            reason = refuse(first_failure(export, report))  # type: ignore[arg-type]
+            if refused is not None:
+                _keep_refused(folder, refused, export, report, str(reason))
+            raise reason
+        tried.append(judged(failed[0]))
+        say(
+            f"export: {job.precision} is refused ({tried[0]}); training with its rounding for at"
+            f" most {RETRY_STEPS} steps of {RETRY_BATCH} photographs, then it is judged once more"
+        )
+        _empty(folder)
+    notes = tuple(
+        f"int8 without training was refused ({text}); this is the second and last try, judged by"
+        " the same photographs"
+        for text in tried
+    )
+    write_artifact(job.run, job.recipe, export, prepared, report, names, folder, notes)
+    return prepared.frozen
+
+
+def _judge(job: _Job, export: "Export") -> "ParityReport":
+    """Everything that this machine can check, and what the record says of the rest."""
+    from mobilekd.lowering import parity
+    from mobilekd.lowering.checks import TRUSTED, check, on_arm
+
+    report = check(export)
+    if job.record is not None:
+        stages, gates = recorded_results(job.record)
+        report.stages += stages
+        report.gates += gates
+        report.accuracy = job.record.accuracy
+    elif job.evaluation_set is None:
+        row = StageName(StageId.SAVED_FILE, Part.DECISIONS)
+        report.stages.append(parity.unverified(row, StageId.EAGER, f"{NOT_DECIDED}: {NO_RECORD}"))
+    on_arm(export, report, TRUSTED if "arm" in job.verify else ())
+    return report
+
+
+#: What an artifact says whose decisions no photograph judged, wherever it is shown.
+NOT_DECIDED = "decisions not decided here"
+NO_RECORD = "its data is not here and no gates were recorded for this backend and precision"
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _keep_refused(
+    folder: Path, refused: Path, export: "Export", report: "ParityReport", reason: str
+) -> None:
+    """Move what was refused to where it can be looked at: no manifest, and a model file that is
+    called refused.
+    """
+    model = export.backend.model_file
+    with new_folder(refused, replace=True) as kept:
+        for path in folder.iterdir():
+            name = f"{REFUSED_PREFIX}{path.name}" if path.name == model else path.name
+            shutil.move(str(path), kept / name)
+        write_json(
+            kept / REFUSED,
+            {
+                "refused": reason,
+                "backend": export.backend.name,
+                "precision": export.precision,
+                "gates": [gate.model_dump(mode="json") for gate in report.gates],
+                "parity": [stage.model_dump(mode="json") for stage in report.stages],
+            },
+        )
+    say(f"export: what was refused is kept for a look in {refused}; it is no artifact")
 
 
 def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
@@ -118,32 +248,36 @@ def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str
 
 
 def _lower(
-    run: Run,
-    recipe: Recipe,
-    backend: Backend,
-    precision: str,
-    folder: Path,
-    cam: bool,
-    evaluation_set: EvaluationSet | None,
+    job: _Job, folder: Path, *, retrained: bool
 ) -> tuple["Export", "BackendInput", tuple[str, ...]]:
     """Quantise, lower and draw the golden photographs into ``folder``."""
     import torch
 
     from mobilekd.lowering.checks import Export
-    from mobilekd.lowering.prepare import prepare
+    from mobilekd.lowering.prepare import frozen_key, prepare
     from mobilekd.students import Deployable, deployed, load
 
+    run, recipe, backend, precision = job.run, job.recipe, job.backend, job.precision
+    cam, evaluation_set = job.cam, job.evaluation_set
     preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
     deployable = Deployable(deployed(student), preprocess, calibration, cam=cam).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
-        quantize.read_frozen(run.folder).get(precision)
+        quantize.read_frozen(run.folder).get(frozen_key(backend, precision))
         if not cam and (run.reference or evaluation_set is None)
         else None
     )
     prepared = prepare(
-        deployable, example, backend, precision, recipe, evaluation_set, frozen, run.folder
+        deployable,
+        example,
+        backend,
+        precision,
+        recipe,
+        evaluation_set,
+        frozen,
+        run.folder,
+        retrained=retrained,
     )
     inside = constants(
         name=run.info.name,
@@ -173,6 +307,7 @@ def _lower(
         gates=recipe.gates,
         evaluation_set=evaluation_set,
         float_layers=prepared.float_layers,
+        target=f"reference:{run.info.name}" if run.reference else str(run.folder),
     )
     return export, prepared, names
 
@@ -185,6 +320,7 @@ def write_artifact(
     report: "ParityReport",
     names: tuple[str, ...],
     folder: Path,
+    notes: tuple[str, ...] = (),
 ) -> None:
     """Golden answers, tables, hashes of the training photographs, manifest, card; the manifest
     comes last.
@@ -239,7 +375,7 @@ def write_artifact(
         memory=lowered.memory or {},
         least_ios=lowered.least_ios,
         accuracy=report.accuracy,
-        notes=(*prepared.notes, *lowered.notes),
+        notes=(*_open_questions(report), *prepared.notes, *notes, *lowered.notes),
         provenance=Provenance(
             run=info.name,
             recipe=recipe.to_dict(),
@@ -257,6 +393,15 @@ def write_artifact(
     write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
     manifest = manifest.model_copy(update={"files": hashes(folder)})
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def _open_questions(report: "ParityReport") -> tuple[str, ...]:
+    """What no photograph decided, in sentences; they come first among an artifact's notes."""
+    from mobilekd.lowering.decisions import undecided_note
+
+    few = [undecided_note(gate) for gate in report.gates if gate.undecided]
+    rows = [row for row in report.stages if row.stage.part is Part.DECISIONS and not row.verified]
+    return (*(row.reason or "" for row in rows), *few)
 
 
 def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> TrainingHashes | None:

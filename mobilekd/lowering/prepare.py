@@ -17,11 +17,13 @@ from mobilekd.formats.recipe import Recipe
 from mobilekd.graphs import torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import quantize
+from mobilekd.lowering.decisions import needed_for_agreement, needed_for_drop
 from mobilekd.lowering.quantize.simulate import answers
 from mobilekd.metrics import paired_difference, weighted
 from mobilekd.students import Deployable
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.progress import say
+from mobilekd.support.provenance import versions
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.parallel import World
@@ -33,6 +35,10 @@ HELD_OUT = 64
 #: What just agrees enough on validation fails on the test split every other time; with this many
 #: standard errors to spare, one in ten.
 SPARE = 1.28
+
+#: Steps of training with rounding, at most, and photographs in each, that export spends by itself
+#: on an int8 file whose decisions were refused.
+RETRY_STEPS, RETRY_BATCH = 300, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +62,29 @@ def prepare(
     evaluation_set: EvaluationSet | None,
     frozen: quantize.Frozen | None,
     folder: Path,
+    *,
+    retrained: bool = False,
 ) -> BackendInput:
     """``model`` is the Deployable; ``folder`` the run's, where its teachers may be.
 
     Frozen parameters win over a new calibration, so a reference is always the same file.
+    ``retrained`` is the second try of a refused int8: trained with its rounding for ``RETRY_STEPS``
+    steps.
     """
     graph = torch_graph.capture(model, example)
     quantizer = backend.quantizer(precision, frozen.float_layers if frozen else frozenset())
     if quantizer is None:
         stored = backend.weights_in(precision)
-        return (
-            _stored(graph, stored, recipe, evaluation_set) if stored else BackendInput(graph, graph)
-        )
+        if stored is None:
+            return BackendInput(graph, graph)
+        if frozen is not None:
+            return BackendInput(
+                quantize.unpack_weights(graph, frozen.tensors),
+                graph,
+                frozen=frozen,
+                notes=(*frozen.notes, "rounded weights were frozen"),
+            )
+        return _stored(graph, stored, recipe, evaluation_set)
     torch_graph.fold_calibration(graph)
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
@@ -126,6 +143,21 @@ def prepare(
                 seed=recipe.seed,
             )
         )
+    elif retrained:
+        rows = max(RETRY_BATCH, RETRY_STEPS * RETRY_BATCH // options.qat_epochs)
+        notes.append(
+            quantize.train(
+                graph,
+                prepared,
+                evaluation_set.calibration(rows),
+                held,
+                teacher=None,
+                epochs=options.qat_epochs,
+                lr=options.qat_lr,
+                batch_size=RETRY_BATCH,
+                seed=recipe.seed,
+            )
+        )
     converted = quantize.convert(prepared)
     return BackendInput(
         converted,
@@ -151,7 +183,17 @@ def _stored(
         else None
     )
     rounded, note = quantize.store_weights(graph, stored, photographs)
-    return BackendInput(rounded, graph, notes=(note,))
+    made = {name: versions()[name] for name in ("torch", "executorch")}
+    kept = quantize.Frozen(frozenset(), {}, quantize.pack_weights(rounded), (note,), made)
+    return BackendInput(rounded, graph, frozen=kept, notes=(note,))
+
+
+def frozen_key(backend: Backend, precision: str) -> str:
+    """Under what name a run keeps the parameters of a precision: backends that store weights alike
+    share them.
+    """
+    stored = backend.weights_in(precision)
+    return f"stored-{stored}" if stored else precision
 
 
 def _thawed(
@@ -187,6 +229,7 @@ def _teachers(
             evaluation_set.preprocess,
             recipe.augment,
             recipe.seed,
+            recipe.data,
             recipe.unlabelled_photographs,
         )
         ensemble = TeacherEnsemble.open(
@@ -255,12 +298,18 @@ def acceptance(
 
     It must lie above its gate by ``SPARE`` standard errors of a difference between validation's and
     the test split's; of the accuracy drop counts the bound that as many photographs as are in the
-    test split would give, were they like validation's.
+    test split would give, were they like validation's. Where the test split is too small to decide
+    a gate, its room is not asked for: agreement itself must reach the limit, and the drop must not
+    be ruled out.
     """
     here, there = len(truth), max(1, len(evaluation_set.split.test))
     narrower = math.sqrt(here / there)
-    wanted = recipe.gates.agreement
-    wanted = min(1.0, wanted + SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there)))
+    gates = recipe.gates
+    wanted = gates.agreement
+    if there >= needed_for_agreement(wanted):
+        spare = SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there))
+        wanted = min(1.0, wanted + spare)
+    few = there < needed_for_drop(gates.accuracy_drop, gates.agreement)
 
     def accept(given: np.ndarray) -> bool:
         agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))
@@ -269,7 +318,10 @@ def acceptance(
         )
         if drop.value is None or drop.high is None:
             return False
-        bound = drop.value + (drop.high - drop.value) * narrower
-        return agreement >= wanted and bound < recipe.gates.accuracy_drop
+        if few:
+            close = drop.low is not None and drop.low <= gates.accuracy_drop
+        else:
+            close = drop.value + (drop.high - drop.value) * narrower < gates.accuracy_drop
+        return agreement >= wanted and close
 
     return accept

@@ -1,11 +1,14 @@
 """What lets a reference export without data: its quantisation parameters, and the gates that it
 passed where the data was.
 
-``recorded_gates.json`` holds per precision: gates, stages, accuracy, data hash and versions.
+``recorded_gates.json`` holds by ``<backend>-<precision>``: gates, stages, accuracy, data hash and
+versions, or why the export was refused.
 """
 
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from mobilekd.formats.artifact import Gate, Stage
 from mobilekd.formats.document import Document, read_document
@@ -23,6 +26,7 @@ class RecordedExport(Document):
     stages: tuple[Stage, ...]
     accuracy: dict[str, Any]
     versions: dict[str, str]
+    refused: str = Field("", description="why the gates refused it there; then no file is made")
 
 
 def read_record(folder: Path) -> dict[str, RecordedExport]:

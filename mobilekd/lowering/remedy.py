@@ -1,5 +1,7 @@
 """The next step after a refused export: options and precisions that exist for this very export."""
 
+from collections.abc import Sequence
+
 from mobilekd.formats.artifact import Gate
 from mobilekd.formats.parity_names import GateId
 from mobilekd.lowering.checks import Export
@@ -12,21 +14,31 @@ OURS = frozenset({GateId.PREPROCESSING, GateId.TRAINING_REMAINS, GateId.CONSTANT
 
 
 def remedy(gate: Gate, export: Export) -> str:
-    """What the person can do about a failed ``gate``."""
-    steps = [f"export --precision {', '.join(gentler)}"] if (gentler := _gentler(export)) else []
+    """What the person can do about a failed ``gate``: the next command, and the key that holds the
+    limit.
+    """
+    command = f"mobilekd export {export.target} --backend {export.backend.name}"
+    steps = [f"{command} --precision {one}" for one in _gentler(export)[:1]]
+    if others := _gentler(export)[1:]:
+        steps[0] += f" ({', then '.join(others)})"
     if gate.name.id in OURS:
         return "no option allows this, because the file would be wrong; report it with the recipe"
     if gate.name.id is GateId.DELEGATED_LAYERS:
-        portable = "export --backend portable, which promises no delegate"
-        return " or ".join([*steps, portable, "train another student.model"])
+        portable = f"mobilekd export {export.target} --backend portable, which promises no delegate"
+        return _next([*steps, portable, "train another student.model"])
     if gate.name.id is GateId.INT8_LAYERS:
-        return " or ".join([*steps, "train another student.model"])
+        return _next([*steps, "train another student.model"])
     if gate.name.id is GateId.ACTIVATION_MAP:
         steps = ["leave --cam out"]
     if gate.name.id is GateId.GOLDEN_SET:
         steps = ["leave --verify arm out to ship it unproven on that processor"]
     key = limit_key(gate.name.id, export)
-    return " or ".join([*steps, f"allow it on purpose with --set gates.{key}=VALUE"])
+    allow = f"the limit is gates.{key}; --set gates.{key}=VALUE allows more on purpose"
+    return f"{_next(steps)}; {allow}" if steps else allow
+
+
+def _next(steps: Sequence[str]) -> str:
+    return f"next: {' or '.join(steps)}"
 
 
 def limit_key(gate: GateId, export: Export) -> str:

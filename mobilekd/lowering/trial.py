@@ -214,6 +214,7 @@ def _tried(
         gates=GatesTable(),
         evaluation_set=None,
         float_layers=frozenset(),
+        target="RUN",
     )
     report = check(export)
     exact = (GateId.LOWERED_GRAPH, GateId.MAX_ERROR) if precision == "fp32" else ()

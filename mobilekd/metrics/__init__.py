@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.formats.artifact import MALIGNANT, MELANOMA, Calibration, Interval, Label
+from mobilekd.formats.artifact import GROUPS, Calibration, Interval, Label
+from mobilekd.formats.roles import guess
 from mobilekd.metrics import weighted
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
@@ -44,7 +45,7 @@ def metrics(
     equal decisions. A class without an example gives null with the reason.
     """
     truth, probabilities = _checked(truth, probabilities, len(classes))
-    wanted, missing = _wanted(_keys(classes), truth, calibration)
+    wanted, missing = _wanted(classes, truth, calibration)
     if teacher is not None:
         teacher = _checked(truth, teacher, len(classes))[1]
         wanted["teacher_agreement"] = lambda _, p, w: weighted.average(
@@ -88,7 +89,7 @@ def metric_draws(
     """
     truth, probabilities = _checked(truth, probabilities, len(classes))
     return _draws(
-        {name: named_metric(name, _keys(classes)) for name in names},
+        {name: named_metric(name, classes) for name in names},
         truth,
         probabilities,
         lesions,
@@ -171,15 +172,16 @@ def interval(value: float, spread: np.ndarray, *, centred: bool = False) -> Inte
     return Interval(value=value, low=float(low), high=float(high))
 
 
-def named_metric(name: str, keys: Sequence[str]) -> Metric:
+def named_metric(name: str, classes: Sequence[Label | str]) -> Metric:
     """A metric that needs no calibration, by its key in ``metrics.json``."""
+    keys = _keys(classes)
     known = {
         **weighted.PLAIN,
         **{f"recall.{key}": weighted.recall_of(i) for i, key in enumerate(keys)},
     }
     known |= {
         f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
-        for group, indices in class_groups(keys).items()
+        for group, indices in class_groups(classes).items()
         if indices
     }
     if name not in known:
@@ -187,12 +189,14 @@ def named_metric(name: str, keys: Sequence[str]) -> Metric:
     return known[name]
 
 
-def class_groups(keys: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Columns of the melanoma and of the malignant classes."""
-    wanted = {"melanoma": MELANOMA, "malignant": MALIGNANT}
+def class_groups(classes: Sequence[Label | str]) -> dict[str, tuple[int, ...]]:
+    """Columns of the melanoma and of the malignant classes, by their roles; a bare key has the role
+    that its name speaks of.
+    """
+    roles = [guess(label) if isinstance(label, str) else label.known_role for label in classes]
     return {
-        name: tuple(i for i, key in enumerate(keys) if key.lower() in members)
-        for name, members in wanted.items()
+        name: tuple(i for i, role in enumerate(roles) if role in members)
+        for name, members in GROUPS.items()
     }
 
 
@@ -228,16 +232,17 @@ def _checked(
 
 
 def _wanted(
-    keys: Sequence[str], truth: np.ndarray, calibration: Calibration | None
+    classes: Sequence[Label | str], truth: np.ndarray, calibration: Calibration | None
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """Metrics that can be computed, and the reasons for those that cannot."""
+    keys = _keys(classes)
     wanted: dict[str, Metric] = dict(weighted.PLAIN)
     missing: dict[str, str] = {}
     present = set(np.unique(truth).tolist())
     if len(present) < 2:
         missing["macro_auc"] = "needs two classes with an example"
         del wanted["macro_auc"]
-    for group, indices in class_groups(keys).items():
+    for group, indices in class_groups(classes).items():
         candidates = {
             f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
         }
@@ -263,7 +268,7 @@ def _wanted(
 
 def _why_not(group: str, indices: tuple[int, ...], present: set[int]) -> str | None:
     if not indices:
-        return f"the model has no {group} class"
+        return f"no class is known to be {group}; [data.roles] of the recipe says which is"
     if not present & set(indices):
         return f"no {group} example in this set"
     if not present - set(indices):

@@ -7,7 +7,7 @@ the network.
 
 import numpy as np
 
-from mobilekd.formats.artifact import MALIGNANT, MELANOMA, Calibration, Label, Quality
+from mobilekd.formats.artifact import GROUPS, Calibration, Label, Quality
 from mobilekd.support.errors import UserError
 
 #: Bounds of the temperature; a validation set without a single error would drive it to zero.
@@ -87,8 +87,8 @@ def operating_points(
     95% specificity here.
     """
     found = {}
-    for name, members in (("melanoma", MELANOMA), ("malignant", MALIGNANT)):
-        columns = [i for i, label in enumerate(labels) if label.key.lower() in members]
+    for name, members in GROUPS.items():
+        columns = [i for i, label in enumerate(labels) if label.known_role in members]
         negative = np.sort(probabilities[~np.isin(targets, columns)][:, columns].sum(1))
         if not columns or not len(negative) or not np.isin(targets, columns).any():
             continue

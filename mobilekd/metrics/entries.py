@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from mobilekd.formats.artifact import Label
 from mobilekd.formats.comparison import Facts, Loss
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import Run
@@ -40,6 +41,7 @@ class Entry:
     pooled: bool = False
     test_origin: str = ""
     origins: tuple[str, ...] = ()  # of predictions.ids, "" where one is not known
+    labels: tuple[Label, ...] = ()  # of the predictions' keys, with their roles
 
 
 def recipe_group(run: Run) -> str:
@@ -93,6 +95,7 @@ def read_entry(run: Run) -> Entry:
         fold=table.fold,
         test_origin=table.test_origin,
         origins=read_origins(folder / "origins.csv", predictions.ids),
+        labels=info.labels,
         facts=Facts(
             model=recipe.student.model,
             width=recipe.student.width,

@@ -48,12 +48,20 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
         first.predictions.truth,
     )
     names = [*SHOWN, *(f"recall.{key}" for i, key in enumerate(keys) if (truth == i).any())]
-    if any((truth == index).any() for index in class_groups(keys)["melanoma"]):
+    roles = {label.key: label for label in first.labels}
+    classes = [roles.get(key, key) for key in keys]
+    if any((truth == index).any() for index in class_groups(classes)["melanoma"]):
         names.append("melanoma_sensitivity_at_95_specificity")
 
     def drawn(answers: Predictions, wanted: Sequence[str]) -> dict[str, Draws]:
         return metric_draws(
-            wanted, truth, answers.aligned(ids).probabilities, lesions, keys, draws=draws, seed=seed
+            wanted,
+            truth,
+            answers.aligned(ids).probabilities,
+            lesions,
+            classes,
+            draws=draws,
+            seed=seed,
         )
 
     inside = _by_origin(first)

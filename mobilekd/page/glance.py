@@ -66,7 +66,8 @@ def lead(inputs: Inputs) -> str:
             f"{', on a leaky split' if comparison.leaky else ''}"
         )
         words = (
-            f"{student.name} reaches a balanced accuracy of {score.text}% {score.minor} on {where}"
+            f"{_taught(student, inputs)}{student.name} reaches a balanced accuracy of"
+            f" {score.text}% {score.minor} on {where}"
         )
         if student.control:
             gain = points(student.difference[PRIMARY])
@@ -88,6 +89,17 @@ def lead(inputs: Inputs) -> str:
             "No latency here may be relied on: every measurement of it is marked invalid."
         )
     return " ".join(sentences) or "Artifacts and measurements, as they were found."
+
+
+def _taught(student: Group, inputs: Inputs) -> str:
+    """Why its teachers can be worth something, where that is known: they answered photographs that
+    nobody labelled.
+    """
+    names = {one.run for one in student.seeds}
+    runs = [one.run for one in inputs.runs if one.name in names]
+    counts = {run.recipe.data.without_labels for run in runs}
+    given = counts.pop() if len(counts) == 1 else 0
+    return f"Taught by answers to {given:,} photographs that nobody labelled, " if given else ""
 
 
 def _verdict(student: Group, comparison: Comparison) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mobilekd.figures.tables import Cell, count, percent, points, size, table
-from mobilekd.formats.artifact import Artifact, Interval, Manifest, Stage
+from mobilekd.formats.artifact import Artifact, Gate, Interval, Manifest, Stage
+from mobilekd.formats.recipe import GatesTable
 from mobilekd.page.blocks import Block, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 
@@ -17,6 +18,8 @@ def section(inputs: Inputs) -> Section | None:
         "Every file was compared with what it was made from before it was accepted. “Recorded”"
         " figures come from the reference's own record, because the data is not at hand;"
         " “unverified” says why a step could not be checked on the exporting machine."
+        " “Not decided” means that the photographs were too few to decide a gate."
+        f"{_relaxed(artifacts)}"
     )
     return section_of(
         "lowered",
@@ -117,15 +120,34 @@ def _gates(artifacts: Sequence[Artifact]) -> Block | None:
                 f"{artifact.manifest.name} {artifact.manifest.precision}", artifact.manifest.backend
             ),
             gate.name.title,
-            f"{gate.value:.4g}",
-            f"{gate.relation} {gate.limit:.4g}",
-            (
-                Cell("passed", "recorded" if gate.recorded else "", mark="good")
-                if gate.passed
-                else Cell("failed", mark="bad")
-            ),
+            gate.measured,
+            gate.condition,
+            _result(gate),
         ]
         for artifact in artifacts
         for gate in artifact.manifest.gates
     ]
     return table("Gates", ("artifact", "gate", "value", "limit", "result"), rows) if rows else None
+
+
+def _relaxed(artifacts: Sequence[Artifact]) -> str:
+    """Which limits a recipe has set below the usual ones, in a sentence."""
+    usual, found = GatesTable(), set()
+    for artifact in artifacts:
+        given = artifact.manifest.provenance.recipe.get("gates", {})
+        for key, limit in usual.model_dump().items():
+            value = given.get(key, limit)
+            if value < limit if key in LEAST else value > limit:
+                found.add(f"{key} {value:g} instead of {limit:g}")
+    return f" Relaxed by the recipe: {', '.join(sorted(found))}." if found else ""
+
+
+#: Gates whose limit is the least value that passes; of the others it is the greatest.
+LEAST = ("sqnr_db", "agreement")
+
+
+def _result(gate: Gate) -> Cell:
+    small = "recorded" if gate.recorded else ""
+    if gate.undecided:
+        return Cell("not decided", small or f"{gate.samples} photographs are too few", mark="warn")
+    return Cell("passed", small, mark="good") if gate.passed else Cell("failed", mark="bad")

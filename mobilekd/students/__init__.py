@@ -5,15 +5,18 @@ A new student is one new file, registered in ``NAMES``; any network of timm and 
 by its name, and so is a function of the user's own. Never imports data, losses or backends.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import timm
 from torch import Tensor, nn
 
+from mobilekd.formats.artifact import Label
 from mobilekd.formats.own_code import is_own
 from mobilekd.formats.recipe import StudentTable
-from mobilekd.formats.runs import Run
+from mobilekd.formats.runs import Run, open_run, references
 from mobilekd.students.any_network import (
     build_network,
     check_network,
@@ -26,8 +29,9 @@ from mobilekd.students.checkpoint import fitted, read_state
 from mobilekd.students.deployable import Deployable
 from mobilekd.students.lesionnet import LesionNet
 from mobilekd.students.mobilenet import SPECS, Spec, adapt
-from mobilekd.students.weights import check_weights, hub_state, keep_what_fits
+from mobilekd.students.weights import REFERENCE, check_weights, hub_state, keep_what_fits
 from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
 from mobilekd.support.words import unknown
 
 __all__ = ["NAMES", "Deployable", "build", "check_student", "deployed", "load"]
@@ -43,7 +47,10 @@ def check_student(table: StudentTable) -> None:
         check_network(table)
     else:
         _untrained(table, classes=2)
-    check_weights(table.weights)
+    if _names_reference(table):
+        _reference(table)
+    else:
+        check_weights(table.weights)
 
 
 def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None]:
@@ -68,9 +75,11 @@ def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None
     return spec.build(classes, table.dropout), hub
 
 
-def build(table: StudentTable, classes: int) -> nn.Module:
+def build(table: StudentTable, classes: int, labels: Sequence[Label] = ()) -> nn.Module:
     """A student that maps normalised float ``[B, 3, H, W]`` to logits ``[B, classes]``, with
     starting weights if asked for.
+
+    Of a shipped student's weights the classifier is kept only where ``labels`` are its own classes.
     """
     if is_known_elsewhere(table.model):
         student = build_network(table, classes)
@@ -78,6 +87,8 @@ def build(table: StudentTable, classes: int) -> nn.Module:
         head = student.get_submodule(name) if name else None
         if not is_own(table.model) and isinstance(head, nn.Linear):
             nn.init.normal_(head.weight, std=0.01)
+        if _names_reference(table):
+            _reference(table)
         if table.weights and table.weights != "hub":
             keep_what_fits(student, _state(student, table.weights), table.weights, head=name)
         return student
@@ -87,6 +98,9 @@ def build(table: StudentTable, classes: int) -> nn.Module:
     nn.init.normal_(student.get_submodule("classifier").weight, std=0.01)  # type: ignore[arg-type]
     if hub:
         keep_what_fits(student, hub_state(hub), f"hub {hub}")
+    elif _names_reference(table):
+        _start_from_reference(student, table, labels)
+        return student  # its bottlenecks are within their bounds already
     elif table.weights:
         keep_what_fits(student, _state(student, table.weights), table.weights)
     if table.weights and "bounded" in table.adapt:
@@ -98,6 +112,49 @@ def _state(student: nn.Module, weights: str) -> dict[str, Tensor]:
     """The tensors of a weights file under the student's names."""
     path = Path(weights)
     return fitted(path, read_state(path), student)
+
+
+def _names_reference(table: StudentTable) -> bool:
+    return bool(table.weights and table.weights.startswith(REFERENCE))
+
+
+def _reference(table: StudentTable) -> Run:
+    """The shipped student whose weights the table asks for; ``UserError`` where it is another
+    network than the table's.
+    """
+    assert table.weights is not None
+    run = open_run(table.weights)
+    theirs = run.recipe.student
+    wanted = {
+        name: getattr(theirs, name)
+        for name in ("model", "width", "adapt")
+        if getattr(theirs, name) != getattr(table, name)
+    }
+    if wanted:
+        settings = " ".join(
+            f"--set 'student.{name}={json.dumps(value)}'" for name, value in wanted.items()
+        )
+        raise UserError(
+            f"student.weights {table.weights}: is a {theirs.model} x{theirs.width:g}"
+            f"{', ' + ' '.join(theirs.adapt) if theirs.adapt else ''}, the student here is another"
+            f" network; {settings} makes it the same"
+        )
+    return run
+
+
+def _start_from_reference(student: nn.Module, table: StudentTable, labels: Sequence[Label]) -> None:
+    run = _reference(table)
+    state = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in read_state(run.weights).items()
+    }
+    theirs, ours = ([label.key for label in one] for one in (run.info.labels, labels))
+    keep_what_fits(student, state, str(table.weights), same_classes=theirs == ours)
+    if theirs != ours:
+        say(
+            f"student weights from {table.weights}: its classifier knows {', '.join(theirs)}; the"
+            f" classes here are {', '.join(ours) or 'others'}, so that layer starts afresh"
+        )
 
 
 def load(run: Run) -> nn.Module:
@@ -124,8 +181,14 @@ def load(run: Run) -> nn.Module:
 def _hub_name(table: StudentTable, spec: Spec) -> str:
     if table.width not in spec.hub:
         widths = ", ".join(f"{width:g}" for width in spec.hub)
+        shipped = [
+            f"{REFERENCE}{name}"
+            for name in references()
+            if (theirs := open_run(f"{REFERENCE}{name}").recipe.student).model == table.model
+            and theirs.width == table.width
+        ]
         raise UserError(
             f"student.weights hub: {table.model} has them at width {widths}, not {table.width:g};"
-            " give a local weights file"
+            f" give {' or '.join([*shipped, 'a local weights file'])}"
         )
     return spec.hub[table.width]

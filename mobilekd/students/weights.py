@@ -5,9 +5,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mobilekd.formats.runs import open_run
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
+
+#: Before the name of a shipped student whose weights a student may start from.
+REFERENCE = "reference:"
 
 
 def weights_hash(weights: str | None) -> str | None:
@@ -16,6 +20,8 @@ def weights_hash(weights: str | None) -> str | None:
     """
     if not weights or weights == "hub":
         return weights or None
+    if weights.startswith(REFERENCE):
+        return sha256_file(open_run(weights).weights)
     check_weights(weights)
     return sha256_file(Path(weights))
 
@@ -43,19 +49,25 @@ def hub_state(name: str) -> dict[str, Tensor]:
 
 
 def keep_what_fits(
-    model: nn.Module, state: Mapping[str, Tensor], source: str, *, head: str = "classifier"
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    *,
+    head: str = "classifier",
+    same_classes: bool = False,
 ) -> list[str]:
-    """Load every entry whose name and shape match, but never the classifier, the layer ``head``.
-    Says and returns what stays random.
+    """Load every entry whose name and shape match. Says and returns what stays random.
 
-    The classifier is left fresh even where it fits: another data set's seven classes are not these
-    seven.
+    A classifier, the layer ``head``, is left fresh even where it fits, because another data set's
+    seven classes are not these seven; ``same_classes`` says that they are.
     """
     own = model.state_dict()
     kept = {
         name: value
         for name, value in state.items()
-        if name in own and own[name].shape == value.shape and not name.startswith(f"{head}.")
+        if name in own
+        and own[name].shape == value.shape
+        and (same_classes or not name.startswith(f"{head}."))
     }
     if not any(name.endswith("weight") for name in kept):
         raise UserError(

@@ -17,5 +17,9 @@ class CannotRunHere(UserError):
 
 class GateError(UserError):
     """An export that was refused: the first gate that failed, by how much, and where the numbers
-    part.
+    part. ``by_decisions``: what failed is judged by photographs, so rounding otherwise may pass.
     """
+
+    def __init__(self, message: str, *, by_decisions: bool = False) -> None:
+        super().__init__(message)
+        self.by_decisions = by_decisions

@@ -5,7 +5,7 @@ Everything here happens before an epoch is spent, so a broken photograph or a wr
 run at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from mobilekd.data import (
     Dataset,
     check_photographs,
     difference,
+    generate_unlabelled,
     inputs,
     join_copies,
     load,
@@ -28,13 +29,13 @@ from mobilekd.data import (
     overlap_hashes,
     overlapping,
     photograph_sizes,
+    say_roles,
     with_pixels,
 )
 from mobilekd.data.dataset import Notes, some
 from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import (
-    ALL_LABELLED,
     AugmentTable,
     DataTable,
     SplitTable,
@@ -60,7 +61,8 @@ class Experiment:
     preprocess: Preprocess
     augment: AugmentTable
     seed: int
-    unlabelled_table: UnlabelledTable = ALL_LABELLED
+    data: DataTable
+    unlabelled_table: UnlabelledTable | None = None  # None: labelled photographs alone
     _images: dict[Storage, TrainingImages] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -88,8 +90,7 @@ class Experiment:
         """
         known = set(overlap_hashes(self.dataset, self.dataset.ids, ""))
         folders = []
-        for folder in self.unlabelled_table.folders:
-            extra = load_unlabelled(Path(folder))
+        for extra in self._without_labels():
             taken = overlapping(extra, extra.ids, known, "")
             more = tuple(name for name, own in zip(extra.ids, taken, strict=True) if not own)
             known.update(overlap_hashes(extra, extra.ids, ""))
@@ -99,13 +100,25 @@ class Experiment:
             folders.append((extra, more))
         return tuple(folders)
 
+    def _without_labels(self) -> Iterator[Dataset]:
+        if self.unlabelled_table is None:
+            return
+        for folder in self.unlabelled_table.folders:
+            yield load_unlabelled(Path(folder))
+        if self.data.kind == "synthetic" and self.data.without_labels:
+            yield generate_unlabelled(self.data)
+
+    @property
+    def _share(self) -> float:
+        return self.unlabelled_table.share if self.unlabelled_table else 0.0
+
     @property
     def unlabelled_hash(self) -> str | None:
         """Identifies the unlabelled photographs and their share; None where there are none."""
         if not self.unlabelled:
             return None
         hashes = [extra.hash for extra, _ in self.unlabelled]
-        share = self.unlabelled_table.share
+        share = self._share
         return hashes[0] if len(hashes) == 1 and not share else sha256_json([hashes, share])
 
     @property
@@ -149,7 +162,7 @@ class Experiment:
             names = more if number == 0 else tuple(f"{number}/{name}" for name in more)
             ids, targets = (*ids, *names), np.concatenate([targets, np.full(len(more), -1)])
         pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return TrainingImages(ids, targets, pixels, self.unlabelled_table.share)
+        return TrainingImages(ids, targets, pixels, self._share)
 
     @cached_property
     def validation_ids(self) -> tuple[str, ...]:
@@ -226,12 +239,13 @@ def prepare(
     augment: AugmentTable,
     seed: int,
     *folders: Path,
-    unlabelled: UnlabelledTable = ALL_LABELLED,
+    unlabelled: UnlabelledTable | None = None,
 ) -> Experiment:
     """Load, check and split the data; a split that one of ``folders`` holds already must be the
     same. Writes nothing.
     """
     dataset = load(data)
+    say_roles(dataset, guessed=not data.roles)
     notes: list[str] = []
     split = make_split(dataset, split_table, notes)
     refuse_empty_parts(dataset, split, split_table)
@@ -258,7 +272,7 @@ def prepare(
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     say(f"data: {dataset.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
-    return Experiment(dataset, split, preprocess, augment, seed, unlabelled)
+    return Experiment(dataset, split, preprocess, augment, seed, data, unlabelled)
 
 
 #: What each part of a split is for, in a message's words.

@@ -31,7 +31,7 @@ def test_the_whole_flow_offline(tmp_path: Path):
     assert page.with_suffix(".md").exists()
     assert page.with_suffix(".json").exists()
     run = json.loads((tmp_path / "demo/runs/demo/run.json").read_text())
-    assert len(run["teachers"]) == 2
+    assert len(run["teachers"]) == 1
     assert (tmp_path / "demo/runs" / run["control"] / "evaluation/metrics.json").exists()
     precisions = {
         json.loads(path.read_text())["precision"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixtures.recipes import PLAIN
 from fixtures.run import prepared
 from fixtures.teachers import believe, reseal
 from PIL import Image
@@ -54,7 +55,7 @@ TINY = [
 
 
 def tiny(*overrides: str) -> Recipe:
-    return load_recipe("demo", [*TINY, *overrides])
+    return load_recipe(PLAIN, [*TINY, *overrides])
 
 
 def knowing_teachers(runs: Path, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fixtures.recipes import PLAIN
 from fixtures.run import make_run
 from fixtures.small import contents, photographs, settings
 
@@ -158,7 +159,7 @@ def test_a_cell_ends_when_its_sweep_does():
     middle of the work.
     """
     job = {
-        "recipe": load_recipe("demo", ["train.epochs=5000"], smoke=True).to_dict(),
+        "recipe": load_recipe(PLAIN, ["train.epochs=5000"], smoke=True).to_dict(),
         "command": "distill",
         "runs": "runs",
         "control": False,

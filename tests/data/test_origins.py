@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fixtures.data import make_folder, make_ham, make_isic, photograph, write_csv
+from fixtures.recipes import PLAIN
 from PIL import Image
 
 from mobilekd.data import Dataset, check_photographs, join_copies, kept_hashes, load
@@ -166,7 +167,7 @@ def test_recipes_from_before_keep_their_hash() -> None:
     split = SplitTable().model_dump(mode="json")
     assert set(split) == {"by", "validation", "test", "seed", "lists"}
     assert sha256_json(document)[:12] == "f00bd12f4b18"
-    mine = load_recipe("demo", ['data.map={nv="mel"}', "split.folds=5", "split.fold=2"])
+    mine = load_recipe(PLAIN, ['data.map={nv="mel"}', "split.folds=5", "split.fold=2"])
     assert from_dict(mine.to_dict(), "mine") == mine
     assert mine.to_dict()["data"]["map"] == {"nv": "mel"}
     assert shape(mine.data)["map"] == {"nv": "mel"}
@@ -189,7 +190,7 @@ def test_recipes_from_before_keep_their_hash() -> None:
 )
 def test_keys_that_cannot_be(override: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        load_recipe("demo", [override])
+        load_recipe(PLAIN, [override])
     assert "\n" not in str(caught.value)
 
 

@@ -27,8 +27,8 @@ def test_shipped_recipe_is_valid_and_named_after_its_file(name):
 #: Hashes of the resolved recipes, whole and reduced, as they were before recipes had bases.
 HASHES = {
     "demo": (
-        "91052c983b34876f6b2d09032548cf655ca408eed15291bc255b5be14731920a",
-        "e4967d49519e8ee38b503bac77888716a4903c2506f1cf8ce7177a801c4efb72",
+        "10b2ed79ee08086e2c00b3b95e20b97030d6b5f35bcb4fda7c3b81a6ec460b78",
+        "27c8dbe875a57ddf99fc665c685bf4870a9ab91ebad0ef17f3d765eeea183944",
     ),
     "function-matching": (
         "a5a34963e12fe1b610edefebeba169a40ed505ac74421638844cb6ce5c21ffdf",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixtures.recipes import PLAIN
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import (
@@ -83,7 +84,7 @@ def test_a_changed_body_is_another_recipe(recipe: Path, file: str) -> None:
 
 
 def test_recipes_without_own_functions_have_no_word_of_code() -> None:
-    recipe = load_recipe("demo")
+    recipe = load_recipe(PLAIN)
     assert "code" not in json.dumps(recipe.to_dict()["losses"])
     assert Recipe.model_validate(recipe.to_dict()) == recipe
 

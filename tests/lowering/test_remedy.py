@@ -22,7 +22,7 @@ CASES = [(backend, precision) for backend in names() for precision in get(backen
 @pytest.mark.parametrize(("backend", "precision"), CASES)
 @pytest.mark.parametrize("gate", GateId)
 def test_every_step_exists(gate, backend, precision):
-    export = SimpleNamespace(precision=precision, backend=get(backend))
+    export = SimpleNamespace(precision=precision, backend=get(backend), target="runs/mine")
     failed = Gate(name=GateName(gate, "a64fx"), value=1, limit=0, relation="<=", passed=False)
     text = remedy(failed, export)
     assert text
@@ -33,8 +33,8 @@ def test_every_step_exists(gate, backend, precision):
         with_overrides(make_recipe("any"), [f"{key}=0.5"])
     for option in re.findall(r"--(?!set)[a-z]+", text):
         assert option in options("export"), option
-    for listed in re.findall(r"--precision ([\w, -]+?)(?: or |$)", text):
-        offered = listed.split(", ")
+    for first, others in re.findall(r"--precision ([\w-]+)(?: \(([\w, -]+)\))?", text):
+        offered = [first, *(others.split(", then ") if others else ())]
         assert precision not in offered
         assert set(offered) <= set(get(backend).precisions)
 
@@ -49,9 +49,9 @@ def options(command: str) -> set[str]:
 
 
 def test_int8_is_sent_to_what_rounds_less():
-    export = SimpleNamespace(precision="int8", backend=get("xnnpack"))
+    export = SimpleNamespace(precision="int8", backend=get("xnnpack"), target="runs/mine")
     failed = Gate(name=GateId.AGREEMENT, value=0.9, limit=0.98, relation=">=", passed=False)
     assert remedy(failed, export) == (
-        "export --precision mixed, int8-qat, fp32 or allow it on purpose with --set"
-        " gates.agreement=VALUE"
+        "next: mobilekd export runs/mine --backend xnnpack --precision mixed (int8-qat, then fp32);"
+        " the limit is gates.agreement; --set gates.agreement=VALUE allows more on purpose"
     )

@@ -34,7 +34,7 @@ def test_recorded_and_read_again_under_other_titles(reword, monkeypatch, tmp_pat
     place = tmp_path / "frozen"
     shutil.copytree(run_folder(), place)
     reword()
-    freeze_quantisation(place, ["fp32"])
+    freeze_quantisation(place, [("xnnpack", "fp32")])
     (record,) = json.loads((place / "recorded_gates.json").read_text()).values()
     assert [gate["name"] for gate in record["gates"]] == ["agreement", "balanced accuracy"]
     assert [stage["stage"] for stage in record["stages"]] == ["saved file, decisions"]

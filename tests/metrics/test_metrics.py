@@ -197,7 +197,8 @@ def test_one_class_alone_has_no_auc() -> None:
     found = metrics(np.zeros(5, int), np.full((5, 2), 0.5), [""] * 5, ("nv", "bkl"), draws=20)
     assert found["macro_auc"].value is None
     assert (
-        found["melanoma_sensitivity_at_95_specificity"].reason == "the model has no melanoma class"
+        found["melanoma_sensitivity_at_95_specificity"].reason
+        == "no class is known to be melanoma; [data.roles] of the recipe says which is"
     )
 
 

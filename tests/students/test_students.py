@@ -17,8 +17,8 @@ from torch import nn
 from mobilekd.formats.artifact import Calibration, Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import DataTable, Recipe, StudentTable
-from mobilekd.formats.runs import Run, RunInfo
-from mobilekd.students import NAMES, Deployable, bounds, build, load
+from mobilekd.formats.runs import Run, RunInfo, open_run
+from mobilekd.students import NAMES, Deployable, bounds, build, check_student, load
 from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
 from mobilekd.students.mobilenet import Relu6Gate
 from mobilekd.support.errors import UserError
@@ -413,3 +413,44 @@ def test_a_flat_map_is_zero_and_not_a_division_by_zero() -> None:
     with torch.no_grad():
         _, cam = deployed(torch.zeros(1, 3, 32, 32))  # a single place
     assert torch.equal(cam, torch.zeros(1, 1, 1))
+
+
+# ---- starting from a shipped student
+# ------------------------------------------------------------
+
+SHIPPED = {"width": 0.35, "adapt": ("bounded",), "weights": "reference:ham10000-mobilenetv2-035"}
+
+
+def test_a_student_starts_from_a_shipped_one_with_a_fresh_last_layer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = tuple(Label(key=key, text=key) for key in ("mole", "wart", "other"))
+    network = build(StudentTable.model_validate(SHIPPED), 3, labels)
+    theirs = load(open_run(SHIPPED["weights"])).state_dict()
+    for name, value in network.state_dict().items():
+        if not name.startswith("classifier."):
+            assert torch.equal(value, theirs[name]), name
+    assert network.classifier.out_features == 3
+    assert "mole, wart, other, so that layer starts afresh" in capsys.readouterr().err
+
+
+def test_a_shipped_student_keeps_its_answers_where_the_classes_are_its_own() -> None:
+    run = open_run(SHIPPED["weights"])
+    network = build(StudentTable.model_validate(SHIPPED), 7, run.info.labels).eval()
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(x), load(run)(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({**SHIPPED, "adapt": ()}, r"student.adapt=\[\"bounded\"\]"),
+        ({**SHIPPED, "width": 0.5}, "student.width=0.35"),
+        ({"weights": "reference:ham10000-lesionnet"}, 'student.model="lesionnet"'),
+        ({"weights": "reference:ham"}, "unknown; known: ham10000-lesionnet"),
+        ({"weights": "hub"}, "give reference:ham10000-mobilenetv2-035 or a local weights file"),
+    ],
+)
+def test_wrong_starting_weights_name_the_way_out(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check_student(StudentTable.model_validate({"width": 0.35, **options}))

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from fixtures.recipes import PLAIN
 from torch import nn
 
 from mobilekd.commands.teach import teach
@@ -162,6 +163,6 @@ def test_an_inception_is_taught_from_photographs_to_file(tmp_path: Path) -> None
         "teach.batch_size=16",
         "teach.threads=1",
     ]
-    recipe = load_recipe("demo", [*small, "teachers=[{model='torchvision:googlenet'}]"])
+    recipe = load_recipe(PLAIN, [*small, "teachers=[{model='torchvision:googlenet'}]"])
     (folder,) = teach(recipe, tmp_path)
     assert (folder / "weights.safetensors").exists()

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+from fixtures.recipes import PLAIN
 from fixtures.teachers import believe
 from safetensors.torch import load_file
 from torch import nn
@@ -282,7 +283,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     down that it does.
     """
     runs = tmp_path_factory.mktemp("taught")
-    (folder,) = teach(load_recipe("demo", TAUGHT), runs)
+    (folder,) = teach(load_recipe(PLAIN, TAUGHT), runs)
     believe(folder)
     return folder
 
@@ -320,7 +321,7 @@ def test_two_ranks_share_the_cache_that_the_leader_fills(tmp_path: Path, taught:
         assert np.array_equal(mine["ids"], theirs["ids"])
         assert np.array_equal(mine["logits"], theirs["logits"])
     torch.manual_seed(0)
-    begin = dict(build(load_recipe("demo", alike).student, 7).named_parameters())
+    begin = dict(build(load_recipe(PLAIN, alike).student, 7).named_parameters())
     first, second = weights(one), weights(two)
     moved = sum(float((first[name] - value.detach()).pow(2).sum()) for name, value in begin.items())
     apart = sum(float((first[name] - second[name]).pow(2).sum()) for name in begin)

@@ -7,7 +7,7 @@ from mobilekd.lowering.quantize.mixed import Sensitivity, choose, sensitivities
 from mobilekd.lowering.quantize.ptq import calibrate, convert, correct, prepare
 from mobilekd.lowering.quantize.qat import train
 from mobilekd.lowering.quantize.simulate import Simulation
-from mobilekd.lowering.quantize.stored import store_weights
+from mobilekd.lowering.quantize.stored import pack_weights, store_weights, unpack_weights
 
 __all__ = [
     "Frozen",
@@ -18,11 +18,13 @@ __all__ = [
     "convert",
     "correct",
     "freeze",
+    "pack_weights",
     "prepare",
     "read_frozen",
     "sensitivities",
     "store_weights",
     "thaw",
     "train",
+    "unpack_weights",
     "write_frozen",
 ]

@@ -6,6 +6,9 @@ that calibrated it.
     quantization.json          {precision: {float_layers, ranges: {node: [scale, zero point]},
                                notes, versions}}
     quantization.safetensors   "<precision>/<tensor>": int8 weights with their scales, biases
+
+``stored-<format>`` stands where a precision would for weights that a file holds rounded while it
+computes in floating point (:mod:`mobilekd.lowering.quantize.stored`).
 """
 
 from collections.abc import Mapping
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import safetensors.torch
+import torch
 from pydantic import Field
 from torch import Tensor, fx
 
@@ -36,6 +40,9 @@ class FrozenEntry(Document):
     ranges: dict[str, Range] = Field(description="[scale, zero point] by node")
     notes: tuple[str, ...]
     versions: dict[str, str]
+    tensors_of: str | None = Field(
+        None, description="another precision whose tensors are the same and are kept once"
+    )
 
 
 @dataclass(frozen=True)
@@ -125,15 +132,26 @@ def write_frozen(folder: Path, precisions: Mapping[str, Frozen]) -> None:
     document: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
     for precision, frozen in sorted(precisions.items()):
+        alike = next((one for one in document if _same(precisions[one], frozen)), None)
         document[precision] = {
             "float_layers": sorted(frozen.float_layers),
             "ranges": {name: list(value) for name, value in sorted(frozen.ranges.items())},
             "notes": list(frozen.notes),
             "versions": dict(frozen.versions or {}),
         }
+        if alike is not None:
+            document[precision]["tensors_of"] = alike
+            continue
         tensors |= {f"{precision}/{name}": value for name, value in sorted(frozen.tensors.items())}
     write_json(folder / DOCUMENT, document)
     write_bytes(folder / TENSORS, safetensors.torch.save(tensors))
+
+
+def _same(one: Frozen, other: Frozen) -> bool:
+    return one.tensors.keys() == other.tensors.keys() and all(
+        value.dtype == other.tensors[name].dtype and torch.equal(value, other.tensors[name])
+        for name, value in one.tensors.items()
+    )
 
 
 def read_frozen(folder: Path) -> dict[str, Frozen]:
@@ -152,9 +170,9 @@ def read_frozen(folder: Path) -> dict[str, Frozen]:
             frozenset(entry.float_layers),
             entry.ranges,
             {
-                name.removeprefix(f"{precision}/"): value
+                name.removeprefix(f"{entry.tensors_of or precision}/"): value
                 for name, value in tensors.items()
-                if name.startswith(f"{precision}/")
+                if name.startswith(f"{entry.tensors_of or precision}/")
             },
             entry.notes,
             entry.versions,

@@ -12,7 +12,7 @@ them each weight takes is decided in the same way, so that the others make up fo
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from mobilekd.lowering.quantize.rounding import (
     round_columns,
     statistics,
 )
+from mobilekd.support.errors import UserError
 
 #: A row of weights below this is left to rounding one by one: its int8 step would be too small a
 #: number for float16.
@@ -59,6 +60,76 @@ def store_weights(
         ),
     }
     return best(graph, candidates, held)
+
+
+def pack_weights(rounded: fx.GraphModule) -> dict[str, Tensor]:
+    """The layers' weights and biases of what :func:`store_weights` gave, as small as they can be
+    kept without changing a bit: float16, int8 with a step per output channel, or a table with an
+    index per weight.
+    """
+    packed: dict[str, Tensor] = {}
+    for name in _names(rounded):
+        packed |= {f"{name}{part}": value for part, value in _packed(rounded, name).items()}
+    return packed
+
+
+def unpack_weights(graph: fx.GraphModule, packed: Mapping[str, Tensor]) -> fx.GraphModule:
+    """A copy of a captured graph with the weights that :func:`pack_weights` took."""
+    rounded = copy.deepcopy(graph)
+    for name in _names(rounded):
+        old = torch_graph.tensor_of(rounded, _node(rounded, name))
+        try:
+            if TABLE in (parts := _parts(packed, name)):
+                new = parts[TABLE].float()[parts[CODES].long()]
+            elif STEP in parts:
+                new = parts[CODES].float() * parts[STEP]
+            else:
+                new = parts[""].float()
+            torch_graph.set_tensor(rounded, name, new.reshape(old.shape))
+        except (KeyError, IndexError, RuntimeError):
+            raise UserError(
+                f"{name}: kept for another graph; export with the data at hand, or use the versions"
+                " that quantization.json names"
+            ) from None
+    return rounded
+
+
+#: Endings of the parts in which a packed tensor is kept; one that is kept whole has none.
+CODES, STEP, TABLE = "#codes", "#step", "#table"
+
+
+def _names(graph: fx.GraphModule) -> list[str]:
+    nodes = [
+        node
+        for layer in torch_graph.heavy_nodes(graph)
+        for node in (layer.args[1], torch_graph.argument(layer, 2, None))
+    ]
+    return sorted({str(node.target) for node in nodes if isinstance(node, fx.Node)})
+
+
+def _node(graph: fx.GraphModule, name: str) -> fx.Node:
+    return next(
+        node for node in graph.graph.nodes if node.op == "get_attr" and str(node.target) == name
+    )
+
+
+def _parts(packed: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {part: packed[name + part] for part in ("", CODES, STEP, TABLE) if name + part in packed}
+
+
+def _packed(graph: fx.GraphModule, name: str) -> dict[str, Tensor]:
+    value = torch_graph.tensor_of(graph, _node(graph, name)).detach().contiguous()
+    table, codes = value.flatten().unique(return_inverse=True)
+    if len(table) <= 256 and value.numel() >= LEAST_PALETTE:
+        return {TABLE: table, CODES: codes.to(torch.uint8)}
+    if torch.equal(_float16(value), value):
+        return {"": value.to(torch.float16)}
+    rows = value.flatten(1)
+    step = rows.abs().amax(1, keepdim=True) / LARGEST
+    whole = (rows / step.clamp(min=torch.finfo(torch.float32).tiny)).round()
+    if torch.equal(whole * step, rows):
+        return {CODES: whole.to(torch.int8), STEP: step}
+    return {"": value}
 
 
 def _rounded(
