@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mobilekd.formats.artifact import MALIGNANT, Interval, Manifest
+from mobilekd.formats.artifact import GROUPS, Interval, Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.runs import Run, RunInfo
 
@@ -186,7 +186,8 @@ def error_lines(evaluation: Evaluation | None) -> list[str]:
         f" {texts[answer]}"
         for count, truth, answer in sorted(wrong, key=lambda one: (-one[0], one[1:]))[:5]
     ]
-    malignant = {key for key in keys if key.lower() in MALIGNANT}
+    roles = GROUPS["malignant"]
+    malignant = {label.key for label in evaluation.labels if label.known_role in roles}
     of = sum(sum(evaluation.confusion[keys.index(key)]) for key in malignant)
     if of:
         count = sum(n for n, truth, said in wrong if truth in malignant and said not in malignant)

@@ -69,14 +69,14 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
     def drawn_there(one: Entry, rows: np.ndarray) -> dict[str, Draws]:
         present = truth[rows]
         wanted = [*BY_ORIGIN]
-        if any((present == i).any() for i in class_groups(keys)["melanoma"]):
+        if any((present == i).any() for i in class_groups(classes)["melanoma"]):
             wanted.append("melanoma_sensitivity_at_95_specificity")
         return metric_draws(
             wanted,
             present,
             one.predictions.aligned(ids).probabilities[rows],
             [lesions[row] for row in rows],
-            keys,
+            classes,
             draws=draws,
             seed=seed,
         )
