@@ -42,7 +42,9 @@ def export(
     overridden(chosen, overrides)
 
     def lower(precision: str) -> Artifact:
-        from mobilekd.lowering.pipeline import lower_run  # loads torch, so not before all is checked
+        from mobilekd.lowering.pipeline import (
+            lower_run,  # loads torch, so not before all is checked
+        )
 
         name = f"{chosen.info.name}-{backend}-{precision}"
         say(
