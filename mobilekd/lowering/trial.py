@@ -145,11 +145,13 @@ def _parsed(kind: str) -> tuple[str, str]:
         if kind.startswith(f"{name}-"):
             backend, precision = name, kind.removeprefix(f"{name}-")
             break
-    if not dash or backend not in names():
+    if not dash:
         raise UserError(
-            f"{unknown(f'student.exports {kind}', backend, names())}; write backend-precision,"
-            " for example xnnpack-int8"
+            f"student.exports {kind}: no precision; write backend-precision, for example"
+            " xnnpack-int8"
         )
+    if backend not in names():
+        raise UserError(unknown(f"student.exports {kind}: backend", backend, names()))
     known = get(backend).precisions
     if precision not in known:
         raise UserError(unknown(f"student.exports {kind}: precision", precision, known))

@@ -65,7 +65,7 @@ def test_what_lowers_passes_and_says_what_costs(
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("spectrum", "would not be exported .xnnpack-fp32: .*fft"),
+        ("spectrum", "would not be exported .xnnpack-fp32: "),
         ("torn", "the graph's own normalisation|preprocessing"),
         ("fixed", "cannot learn from photographs of 32x32"),
     ],
