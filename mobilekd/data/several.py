@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from mobilekd.data.classes import NAMES, folded, in_usual_order, labels
+from mobilekd.data.classes import NAMES, folded, in_usual_order
 from mobilekd.data.copies import joined_lesions
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.overlap import ARCHIVE
 from mobilekd.data.tables import DOWNSAMPLED
+from mobilekd.formats.artifact import Label
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
@@ -33,7 +34,7 @@ def combine(sources: Sequence[Dataset], names: Sequence[str]) -> Dataset:
     """
     names = _apart(names)
     notes = Notes(text for source in sources for text in source.notes)
-    keys, places = _classes(sources, names, notes)
+    classes, places = _classes(sources, names, notes)
     ids = _ids(sources, names, notes)
     lesions = _lesions(sources, names, ids, notes)
     rows = [(s, i) for s, source in enumerate(sources) for i in range(len(source))]
@@ -54,7 +55,7 @@ def combine(sources: Sequence[Dataset], names: Sequence[str]) -> Dataset:
         ids=tuple(ids[s][i] for s, i in rows),
         targets=np.array([_target(sources[s], i, places[s]) for s, i in rows], dtype=np.int64),
         lesions=tuple(lesions[s][i] for s, i in rows),
-        classes=labels(keys),
+        classes=classes,
         paths=(
             tuple(part[i] for s, i in rows if (part := paths[s]) is not None)
             if all(part is not None for part in paths)
@@ -93,14 +94,18 @@ def _apart(names: Sequence[str]) -> list[str]:
 
 def _classes(
     sources: Sequence[Dataset], names: Sequence[str], notes: Notes
-) -> tuple[tuple[str, ...], list[list[int]]]:
-    """Keys of the union in order, and for each source the place of each of its classes."""
+) -> tuple[tuple[Label, ...], list[list[int]]]:
+    """The union in order, each class as the first source has it that has one, and for each source
+    the place of each of its classes.
+    """
     spelled: dict[str, str] = {}
+    first: dict[str, Label] = {}
     owners: dict[str, list[str]] = defaultdict(list)
     for source, name in zip(sources, names, strict=True):
         for label in source.classes:
             key = folded(label.key)
             spelled.setdefault(key, key if key in NAMES else label.key)
+            first.setdefault(key, label.model_copy(update={"key": spelled[key]}))
             owners[key].append(name)
     words = {folded(text): key for key, text in NAMES.items()}
     for key, spelling in spelled.items():
@@ -115,7 +120,8 @@ def _classes(
             notes.add(f"data: class {spelling} only in {', '.join(owners[key])}")
     keys = in_usual_order(set(spelled.values()))
     place = {folded(key): i for i, key in enumerate(keys)}
-    return keys, [[place[folded(label.key)] for label in source.classes] for source in sources]
+    classes = tuple(first[folded(key)] for key in keys)
+    return classes, [[place[folded(label.key)] for label in source.classes] for source in sources]
 
 
 def _target(source: Dataset, i: int, place: Sequence[int]) -> int:

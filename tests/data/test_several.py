@@ -231,3 +231,8 @@ def test_a_subset_of_several_stays_aligned(clinics: Any) -> None:
     part = dataset.subset([3, 40])
     assert part.origins == (dataset.origins[3], dataset.origins[40])
     assert part.photograph(1).tobytes() == dataset.photograph(40).tobytes()
+
+
+def test_classes_are_labelled_as_their_sources_label_them(clinics: Any) -> None:
+    one = load(DataTable(**clinics[0]))
+    assert load(several(*clinics)).classes == one.classes

@@ -106,3 +106,21 @@ def test_a_licence_that_the_hub_does_not_know_has_a_name(run):
     own = made.provenance.model_copy(update={"data_licence": "Clinic's own: terms"})
     data = ModelCard(markdown(made.model_copy(update={"provenance": own}), run)).data
     assert (data.license, data.license_name) == ("other", "Clinic's own: terms")
+
+
+def test_origins_have_their_figures(run):
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    made = manifest_of(run)
+    assert "## By origin" not in markdown(made, run)
+    figures = {
+        f"{key}.{name}": {**figure, "value": value}
+        for name, value in (("Vienna", 0.5), ("Graz", 0.25))
+        for key in ("balanced_accuracy", "accuracy", "ece")
+    }
+    recipe = made.provenance.recipe
+    left_out = {**recipe, "split": {**recipe["split"], "test_origin": "Graz"}}
+    provenance = made.provenance.model_copy(update={"recipe": left_out})
+    card = markdown(made.model_copy(update={"accuracy": figures, "provenance": provenance}), run)
+    assert "of Graz none were trained on" in card
+    assert "| Graz | 0.2500 (0.4000 to 0.6000) |" in card
+    assert card.count("| Vienna |") == 1
