@@ -26,7 +26,7 @@ from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet
-from mobilekd.lowering import pipeline
+from mobilekd.lowering import request
 from mobilekd.support.errors import GateError, UserError
 
 KEPT: dict[str, Lowered] = {}
@@ -58,7 +58,7 @@ def refused(monkeypatch, tmp_path):
     """Export with a planted backend; the refusal's text."""
 
     def attempt(backend: Xnnpack, **arguments: Any) -> str:
-        monkeypatch.setattr(pipeline, "get", lambda _: backend)
+        monkeypatch.setattr(request, "get", lambda _: backend)
         run = arguments.pop("run", run_folder())
         with pytest.raises(GateError) as caught:
             export(run, output=tmp_path / "out", retry=False, **arguments)
@@ -69,7 +69,7 @@ def refused(monkeypatch, tmp_path):
 
 
 def test_without_a_fault_it_is_accepted(monkeypatch, tmp_path):
-    monkeypatch.setattr(pipeline, "get", lambda _: Sound())
+    monkeypatch.setattr(request, "get", lambda _: Sound())
     assert all(gate.passed for gate in export(run_folder(), output=tmp_path / "out").manifest.gates)
 
 

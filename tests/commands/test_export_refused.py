@@ -135,3 +135,13 @@ def test_a_shipped_student_without_a_record_says_that_its_decisions_were_not_dec
         str(gate.name) for gate in artifact.manifest.gates
     )
     assert all(gate.passed for gate in artifact.manifest.gates)
+
+
+def test_an_iphones_file_comes_from_a_bare_clone():
+    """Rounded weights are kept, and what the test photographs decided is recorded."""
+    name = "reference:ham10000-mobilenetv2-035"
+    manifest = export(name, backend="coreml", precision="fp16").manifest
+    decided = {str(gate.name): gate for gate in manifest.gates if gate.recorded}
+    assert set(decided) == {"agreement", "balanced accuracy"}
+    assert decided["agreement"].samples == 2005
+    assert "rounded weights were frozen" in manifest.notes
