@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mobilekd.formats.runs import open_run
+from mobilekd.students.hub import fetch_failure, hub_or_cache
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
@@ -40,11 +41,12 @@ def hub_state(name: str) -> dict[str, Tensor]:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        with hub_or_cache():
+            return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:  # no network, no such file, a proxy's answer: one remedy
         raise UserError(
-            f"student.weights hub: {name} cannot be fetched ({type(error).__name__}); give a local"
-            " weights file instead"
+            f"student.weights hub: {name} cannot be fetched ({fetch_failure(error)}); connect this"
+            " machine to the network once, or give a file: --set student.weights=FILE"
         ) from None
 
 

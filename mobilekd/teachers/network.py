@@ -6,6 +6,7 @@ as its logarithm, so that whatever takes one teacher's logits takes an ensemble'
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import timm
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.students.checkpoint import fitted, misfits, read_state
+from mobilekd.students.hub import fetch_failure, hub_or_cache
 from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name
 from mobilekd.students.surgery import (
     avoid_onednn_overflow,
@@ -51,13 +53,20 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
                 name, weights="DEFAULT" if hub else None, **table.options
             )
         else:
-            model = timm.create_model(name, pretrained=hub, num_classes=classes, **table.options)
+            with hub_or_cache() if hub else nullcontext():
+                model = timm.create_model(
+                    name, pretrained=hub, num_classes=classes, **table.options
+                )
     except Exception as error:  # what constructors raise is as varied as their authors
         reason = str(error).partition("\n")[0] or type(error).__name__
         if name.startswith(ELSEWHERE):
             remedy = "check that its folder or repository is there and holds a config.json"
         elif hub:
-            remedy = "give a local file in teachers.weights, or other teachers.options"
+            reason = fetch_failure(error) or reason
+            remedy = (
+                "connect this machine to the network once, or give a file: --set"
+                " teachers.0.weights=FILE (0 for the first teacher)"
+            )
         else:
             remedy = "change its teachers.options"
         raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
