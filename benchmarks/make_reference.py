@@ -30,6 +30,7 @@ SHIPPED = (
     "run.json",
     "recipe.json",
     "calibration.json",
+    "guard.json",
     "student.safetensors",
     "metrics.jsonl",
     "quantization.json",

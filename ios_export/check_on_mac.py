@@ -37,7 +37,8 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
     golden = artifact.golden()
     wrong = [f"the package's {name} is not the manifest's" for name in other_facts(artifact)]
     wrong += [f"{name} does not become its golden input" for name in other_inputs(artifact)]
-    answers = predictor(artifact.model, golden.inputs.astype(np.float32))[0]
+    given = predictor(artifact.model, golden.inputs.astype(np.float32))
+    answers = given[0]
     if answers.shape != golden.probabilities.shape or not np.isfinite(answers).all():
         wrong.append(
             f"answers of shape {answers.shape}, expected finite ones of"
@@ -50,6 +51,11 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
             where=where,
             reason="; ".join(wrong),
         )
+    if golden.outside is not None and artifact.manifest.guard is not None:
+        threshold = artifact.manifest.guard.threshold
+        other = (given[-1].reshape(-1) > threshold) != (golden.outside > threshold)
+        if other.any():
+            wrong.append(f"the guard says otherwise of {int(other.sum())} golden photographs")
     error = float(np.abs(answers - golden.probabilities).max())
     if error > golden.index.max_error:
         wrong.append(
@@ -89,6 +95,7 @@ def other_facts(artifact: Artifact) -> list[str]:
         "threshold": manifest.calibration.threshold,
         "precision": manifest.precision,
         "outputs": list(manifest.outputs),
+        **({"guard_threshold": manifest.guard.threshold} if manifest.guard else {}),
     }
     said = BACKEND.constants(artifact.model)
     return sorted(name for name, value in expected.items() if said.get(name) != value)

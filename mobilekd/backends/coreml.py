@@ -31,6 +31,7 @@ from mobilekd.backends.shared.coreml_file import (
 )
 from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.guard import OUTPUT
 from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def convert(
     import torch
 
     exported = torch.export.export(model, (example,)).run_decompositions({})
-    probabilities, *cam = exported.graph_signature.user_outputs
+    probabilities, *others = exported.graph_signature.user_outputs
     try:
         package = ct.convert(
             exported,
@@ -156,9 +157,12 @@ def convert(
             f"--backend coreml: coremltools cannot convert this student ({error}); choose another"
             " student"
         ) from None
-    if cam:
+    if others:
         spec = package.get_spec()
-        ct.utils.rename_feature(spec, cam[0], CAM)
+        names = constants["outputs"]
+        assert isinstance(names, list)
+        for given, name in zip(others, names[1:], strict=True):
+            ct.utils.rename_feature(spec, given, str(name))
         package = ct.models.MLModel(spec, weights_dir=package.weights_dir, skip_model_load=True)
     return package, sum(
         count
@@ -271,7 +275,8 @@ def predict(model_path: Path, x: np.ndarray) -> list[np.ndarray]:
         )
         probabilities = answer[description.predictedProbabilitiesName]
         parts = [np.array([[probabilities[label] for label in labels]], np.float32)]
-        answers.append(parts + ([np.asarray(answer[CAM], np.float32)] if CAM in answer else []))
+        parts += [np.asarray(answer[name], np.float32) for name in (CAM, OUTPUT) if name in answer]
+        answers.append(parts)
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 

@@ -60,6 +60,11 @@ def register(commands: Commands) -> None:
         "--cam", action="store_true", help="a second output: the class activation map"
     )
     parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="fit the guard on the run's own photographs first, where the run has none",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -247,6 +252,7 @@ def export(arguments: Namespace) -> Answer:
         output=arguments.output,
         runs=arguments.runs,
         cam=arguments.cam,
+        guard=arguments.guard,
         verify=arguments.verify,
         overrides=arguments.overrides,
         keep_refused=arguments.keep_refused,

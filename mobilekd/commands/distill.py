@@ -21,6 +21,7 @@ from mobilekd.data import overlapping, training_hashes
 from mobilekd.data.dataset import some
 from mobilekd.formats.artifact import TrainingHashes
 from mobilekd.formats.document import read_document
+from mobilekd.formats.guard import GUARD
 from mobilekd.formats.recipe import (
     EnsembleTable,
     LossTable,
@@ -32,6 +33,7 @@ from mobilekd.formats.recipe import (
 )
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
+from mobilekd.inference.guard import guard_for
 from mobilekd.losses import Objective, check_loss, find
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable
 from mobilekd.metrics import interval, metric_draws
@@ -410,6 +412,14 @@ class Trial:
         state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
         write_bytes(folder / "student.safetensors", safetensors.torch.save(state))
         write_json(folder / "calibration.json", fitted.model_dump(mode="json"))
+        guard = guard_for(
+            student,
+            experiment.preprocess,
+            experiment.inputs(experiment.split.train),
+            experiment.validation.inputs,
+        )
+        if guard:
+            write_json(folder / GUARD, guard.model_dump(mode="json"))
         # once more: a kill after the last checkpoint may have come before its last line
         write_text(folder / METRICS, trainer.metrics)
         if ensemble:

@@ -31,12 +31,14 @@ from mobilekd.data.dataset import Notes, some
 from mobilekd.data.overlap import OWN
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
+from mobilekd.formats.guard import OUTSIDE
 from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import Role, newest_run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
+from mobilekd.metrics.guard import refused_share
 from mobilekd.metrics.predictions import Predictions, write_origins, write_predictions
 from mobilekd.metrics.shapes import (
     by_origin,
@@ -117,16 +119,24 @@ def _evaluate(
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
     say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
+    given = predictor.answers(inputs(judged.dataset, judged.ids, predictor.preprocess))
     answers = Predictions(
         keys=tuple(label.key for label in predictor.labels),
         ids=judged.ids,
         lesions=tuple(judged.dataset.lesions[row] for row in rows),
         truth=judged.dataset.targets[rows],
-        probabilities=predictor.answer(inputs(judged.dataset, judged.ids, predictor.preprocess)),
+        probabilities=given.probabilities,
     )
     missing = _no_teacher(predictor, judged)
     teacher = None if missing else _teacher(predictor, judged, answers)
     document = _document(predictor, judged, answers, teacher)
+    if given.outside is not None:
+        say(
+            f"evaluate: of {int(given.outside.sum())} of {len(given.outside)} photographs"
+            f" {predictor.name} says: {OUTSIDE}; the figures count them all"
+        )
+        refused = refused_share(given.outside, answers.lesions)
+        document["metrics"]["outside"] = refused.model_dump()
     if missing:
         document["metrics"]["teacher_agreement"] = Interval(value=None, reason=missing).model_dump()
     with new_folder(output or _place(predictor, judged), replace=True) as folder:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from mobilekd.backends import get
 from mobilekd.formats.artifact import ARTIFACTS, Artifact
-from mobilekd.formats.runs import newest_run, open_run, reading
+from mobilekd.formats.guard import GUARD
+from mobilekd.formats.runs import Run, newest_run, open_run, reading, write_run_info
 from mobilekd.lowering.request import check_words, overridden
-from mobilekd.support.errors import GateError
+from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.files import write_json
+from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 
 
@@ -21,6 +24,7 @@ def export(
     output: Path | None = None,
     runs: Path = Path("runs"),
     cam: bool = False,
+    guard: bool = False,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
     keep_refused: bool = False,
@@ -29,8 +33,9 @@ def export(
     """Lower a run's student, prove the file, write the artifact folder.
 
     ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default
-    reference. ``verify`` may hold ``arm`` (the golden set on emulated Arm processors).
-    ``overrides`` change the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate
+    reference. ``guard`` fits one on the run's own photographs where it has none, and keeps it in
+    the run; ``UserError`` for a reference, or without the photographs. ``verify`` may hold ``arm``
+    (the golden set on emulated Arm processors). ``overrides`` change the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate
     fails; then nothing is left behind, unless ``keep_refused`` asks for it, in
     ``refused/NAME-BACKEND-PRECISION``.
 
@@ -40,6 +45,8 @@ def export(
     check_words(backend, precision, verify)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
     overridden(chosen, overrides)
+    if guard:
+        chosen = _guarded(chosen, overrides)
 
     def lower(precision: str) -> Artifact:
         from mobilekd.lowering.pipeline import (
@@ -77,3 +84,34 @@ def export(
         mixed = lower("mixed")
         say(f"export: int8 was refused; {mixed.folder} is mixed precision")
         return mixed
+
+
+def _guarded(run: Run, overrides: Sequence[str]) -> Run:
+    """The run with a guard; fitted now where it has none."""
+    if run.guard is not None:
+        return run
+    if run.reference:
+        raise UserError(
+            f"reference:{run.info.name}: a shipped reference is as it is; leave --guard out, or"
+            " distil a run of your own"
+        )
+    from mobilekd.inference.evaluation_set import open_evaluation_set
+    from mobilekd.inference.guard import guard_for
+    from mobilekd.students import load
+
+    with locked(run.folder, f"export {run.info.name}"):
+        recipe = overridden(run, overrides)
+        photographs = open_evaluation_set(
+            recipe, run.info.labels, run.split, run.info.split_hash, roles=("train", "validation")
+        )
+        fitted = guard_for(
+            load(run),
+            photographs.preprocess,
+            photographs.training(),
+            photographs.validation().inputs,
+        )
+        if fitted is None:
+            raise UserError(f"{run.folder}: this student can have no guard; leave --guard out")
+        write_json(run.folder / GUARD, fitted.model_dump(mode="json"))
+        write_run_info(run.folder, run.info)
+    return open_run(run.folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.data.dataset import some
+from mobilekd.formats import guard
 from mobilekd.formats.artifact import Quality
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.inference.predictor import Predictor, open_predictor
@@ -18,6 +19,9 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
 
 NOT_SURE = "not sure"
+
+#: The answer to a photograph of another kind than the model knows.
+OUTSIDE = "outside"
 
 #: The answer to a file that is no readable photograph.
 NOT_READ = "not read"
@@ -28,12 +32,14 @@ class Prediction:
     """The answer for one photograph."""
 
     image: str
-    answer: str  # a class key, "not sure", or "not read"
+    answer: str  # a class key, "not sure", "outside", or "not read"
     text: str  # the same in words
     sure: bool
     probabilities: dict[str, float]  # by class key, most probable first
     quality: tuple[str, ...]  # what is wrong with the picture: blurred, too dark, too bright
     error: str | None = None  # why the file could not be read
+    # not of the kind that the model knows; None where the model cannot say
+    outside: bool | None = None
 
 
 def predict(
@@ -42,7 +48,9 @@ def predict(
     """Ask a run, ``reference:NAME`` or an artifact about photographs, in their order; a folder
     stands for all that lie below it.
 
-    Below the threshold that validation fixed the answer is "not sure"; a picture beyond
+    Below the threshold that validation fixed the answer is "not sure"; a photograph that is not
+    like those the model knows, by its guard, is answered "outside", whatever the probabilities; a
+    picture beyond
     validation's limits is said to be blurred or badly exposed. A file that cannot be read is
     answered "not read" with the reason in ``error``; ``UserError`` where that is all of them.
     This is a research demonstration, not a diagnosis.
@@ -101,19 +109,23 @@ def _files(image: Path) -> list[Path]:
 
 def _answers(
     predictor: Predictor, pictures: Sequence[np.ndarray]
-) -> Iterator[tuple[str, str, bool, dict[str, float], tuple[str, ...]]]:
+) -> Iterator[tuple[str, str, bool, dict[str, float], tuple[str, ...], None, bool | None]]:
     """What a :class:`Prediction` says of each picture uint8 ``[3, H, W]``."""
     batch = np.stack(pictures)
     complaints = quality_words(batch, predictor.calibration.quality)
-    for row, words in zip(predictor.answer(batch), complaints, strict=True):
+    given = predictor.answers(batch)
+    refused = [None] * len(batch) if given.outside is None else given.outside.tolist()
+    for row, words, outside in zip(given.probabilities, complaints, refused, strict=True):
         best = int(row.argmax())
-        sure = bool(row[best] >= predictor.calibration.threshold)
+        sure = bool(row[best] >= predictor.calibration.threshold) and not outside
         label = predictor.labels[best]
         probabilities = {
             predictor.labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")
         }
         answer, text = (label.key, label.text) if sure else (NOT_SURE, NOT_SURE)
-        yield answer, text, sure, probabilities, words
+        if outside:
+            answer, text = OUTSIDE, guard.OUTSIDE
+        yield answer, text, sure, probabilities, words, None, outside
 
 
 def quality_words(pictures: np.ndarray, limits: Quality | None) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import numpy as np
 from mobilekd.backends import get
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.constants import constants
+from mobilekd.formats.guard import OUTPUT
 from mobilekd.formats.recipe import from_dict
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import open_evaluation_set
@@ -194,8 +195,7 @@ def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:
 
 def _compared(artifact: Artifact, answers: list[np.ndarray]) -> tuple[bool, str]:
     golden = artifact.golden()
-    wanted = [golden.probabilities] + ([golden.cam] if golden.cam is not None else [])
-    error = _largest_error(answers, wanted)
+    error = _largest_error(answers, golden.outputs)
     return (
         error <= golden.index.max_error,
         (
@@ -237,7 +237,11 @@ def _eager(artifact: Artifact, run: Run, x: np.ndarray) -> list[np.ndarray]:
 
     manifest = artifact.manifest
     model = Deployable(
-        load(run), manifest.preprocess, manifest.calibration, cam="cam" in manifest.outputs
+        load(run),
+        manifest.preprocess,
+        manifest.calibration,
+        cam="cam" in manifest.outputs,
+        guard=run.guard if OUTPUT in manifest.outputs else None,
     ).eval()
     with one_thread():
         return eager_runner(model)(x)

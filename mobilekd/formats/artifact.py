@@ -8,7 +8,8 @@ files do not match the manifest's hashes. Golden set on disk (all little-endian,
     golden/NN.jpg|png          synthetic photographs, preprocessed by every consumer's own code
     golden/inputs.u8           uint8   [N, 3, H, W]  what the preprocess gives, fed as float32
     golden/probabilities.f32   float32 [N, C]        the saved file's answers on the exporting host
-    golden/cam.f32             float32 [N, h, w]     only where there is a second output
+    golden/cam.f32             float32 [N, h, w]     only where forward gives a map
+    golden/outside.f32         float32 [N]           only where forward gives the guard's score
 """
 
 import json
@@ -29,6 +30,7 @@ from pydantic import (
 )
 
 from mobilekd.formats.document import Document, GrownDocument, read_document
+from mobilekd.formats.guard import OUTPUT, GuardSummary
 from mobilekd.formats.parity_names import GateId, GateName, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.roles import Role, guess
@@ -248,6 +250,9 @@ class Manifest(Document):
     labels: tuple[Label, ...]
     outputs: tuple[str, ...] = ("probabilities",)
     calibration: Calibration
+    guard: GuardSummary | None = Field(
+        None, description="of the guard inside; null for a file made before there was one"
+    )
     delegation: Delegation | None = None
     parity: tuple[Stage, ...] = ()
     gates: tuple[Gate, ...] = ()
@@ -334,6 +339,14 @@ class Golden:
     inputs: np.ndarray  # uint8 [N, 3, H, W]
     probabilities: np.ndarray  # float32 [N, C]
     cam: np.ndarray | None = None  # float32 [N, h, w]
+    outside: np.ndarray | None = None  # float32 [N]
+
+    @property
+    def outputs(self) -> list[np.ndarray]:
+        """As ``forward`` gives them, in order."""
+        return [
+            output for output in (self.probabilities, self.cam, self.outside) if output is not None
+        ]
 
 
 @dataclass(frozen=True)
@@ -401,6 +414,9 @@ class Artifact:
             _numbers(place / "inputs.u8", "u1", shape),
             _numbers(place / "probabilities.f32", "<f4", (index.count, index.classes)),
             _numbers(place / "cam.f32", "<f4", (index.count, *index.cam)) if index.cam else None,
+            _numbers(place / "outside.f32", "<f4", (index.count,))
+            if OUTPUT in manifest.outputs
+            else None,
         )
 
 
@@ -489,6 +505,7 @@ def write_golden(
     inputs: np.ndarray,
     probabilities: np.ndarray,
     cam: np.ndarray | None,
+    outside: np.ndarray | None = None,
 ) -> None:
     """Write the golden set's arrays and index below ``folder/golden`` (its photographs are there
     already).
@@ -499,6 +516,8 @@ def write_golden(
     probabilities.astype("<f4").tofile(place / "probabilities.f32")
     if cam is not None:
         cam.astype("<f4").tofile(place / "cam.f32")
+    if outside is not None:
+        outside.astype("<f4").tofile(place / "outside.f32")
     (place / "golden.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

@@ -21,16 +21,20 @@ the graph; for information temperature        1 double          divides the logi
 for information threshold          1 double          a top probability below this means "not sure"
 quality            3 doubles         sharpness_low, luma_low, luma_high (``artifact.Quality``); 0,
 0, 255 warn of nothing decision           1 string          how the answer follows from the
-probabilities outputs            1..2 strings      probabilities, then cam where forward gives it
+probabilities outputs            1..3 strings      probabilities, then cam and outside where
+forward gives them
 card               1 string          the model card's short text, lines separated by newlines, for
 the app's screen student            1 string          SHA-256 of the student's weights versions
-n strings         package=version of what exported it =================  ================
+n strings         package=version of what exported it guard_threshold    1 double          an output
+"outside" above this is of another kind than the model knows; only with such an output
+=================  ================
 ==============================================================================
 """
 
 from collections.abc import Sequence
 
 from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.preprocess import Preprocess
 
 CONSTANTS_VERSION = 1
@@ -60,6 +64,9 @@ NAMES = (
     "versions",
 )
 
+#: Names that only some files have.
+OPTIONAL = ("guard_threshold",)
+
 #: Those that come back as a list even when it holds one value.
 LISTS = ("labels", "label_texts", "mean", "std", "quality", "outputs", "versions")
 
@@ -78,10 +85,11 @@ def constants(
     card: str,
     student: str,
     versions: dict[str, str],
+    guard: GuardSummary | None = None,
 ) -> Constants:
-    """The table above, filled."""
+    """The table above, filled; ``guard_threshold`` only where there is a guard."""
     quality = calibration.quality
-    return {
+    said: Constants = {
         "schema_version": CONSTANTS_VERSION,
         "name": name,
         "backend": backend,
@@ -112,3 +120,4 @@ def constants(
         "student": student,
         "versions": [f"{package}={version}" for package, version in versions.items()],
     }
+    return {**said, "guard_threshold": guard.threshold} if guard else said

@@ -51,6 +51,7 @@ class Part(Titled):
 
     PROBABILITIES = "probabilities"
     MAP = "activation map"
+    GUARD = "guard"
     DECISIONS = "decisions"
 
 
@@ -59,6 +60,7 @@ class GateId(Titled):
 
     PREPROCESSING = "preprocessing"
     ACTIVATION_MAP = "activation map"
+    GUARD = "guard"
     LOWERED_GRAPH = "lowered graph"
     MAX_ERROR = "max_error"
     SQNR = "sqnr_db"
@@ -68,13 +70,14 @@ class GateId(Titled):
     CONSTANTS = "constants that differ"
     AGREEMENT = "agreement"
     BALANCED_ACCURACY = "balanced accuracy"
+    GUARD_AGREEMENT = "guard agreement"
     GOLDEN_SET = "golden set on"  # a processor follows
 
 
 #: ``saved file on Arm (cortex-a72), activation map``
 _STAGE = re.compile(
     r"(?P<id>.+?)(?: \((?P<processor>[^()]+)\))?"
-    rf"(?:, (?P<part>{Part.MAP.id}|{Part.DECISIONS.id}))?"
+    rf"(?:, (?P<part>{Part.MAP.id}|{Part.GUARD.id}|{Part.DECISIONS.id}))?"
 )
 
 

@@ -7,6 +7,7 @@
     split.json                     Split
     student.safetensors            weights (a reference ships fp16)
     calibration.json               Calibration, fitted on validation
+    guard.json                     Guard, fitted on training and validation; not in older runs
     metrics.jsonl                  one line for every epoch
     teacher_logits.safetensors     the teachers' answers to the test split
     teachers/<i>/                  see formats/teacher.py
@@ -25,6 +26,7 @@ from pydantic import Field
 from mobilekd.formats import recipe as recipes
 from mobilekd.formats.artifact import ARTIFACTS, Calibration, Interval, Label
 from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.guard import GUARD, Guard, read_guard
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
@@ -46,6 +48,7 @@ PARTS = (
     SPLIT,
     "student.safetensors",
     "calibration.json",
+    GUARD,
     METRICS,
     "teacher_logits.safetensors",
     "training_hashes.json",
@@ -198,6 +201,11 @@ class Run:
     def calibration(self) -> Calibration:
         """Temperature, threshold and quality limits."""
         return read_document(self.folder / "calibration.json", Calibration, "calibration")
+
+    @property
+    def guard(self) -> Guard | None:
+        """What refuses photographs of another kind; None in runs made before there was one."""
+        return read_guard(self.folder)
 
     @property
     def evaluation_folder(self) -> Path:

@@ -300,11 +300,11 @@ def constants(path: Path) -> dict[str, Any]:
     """Constant methods as ``mobilekd.formats.constants`` names them: a list where that module
     promises a list, else one value.
     """
-    from mobilekd.formats.constants import LISTS, NAMES
+    from mobilekd.formats.constants import LISTS, NAMES, OPTIONAL
 
     program = load(path)
     constant_methods = {}
-    for name in sorted(program.method_names & set(NAMES)):
+    for name in sorted(program.method_names & {*NAMES, *OPTIONAL}):
         values = list(program.load_method(name).execute([]))
         constant_methods[name] = values if name in LISTS else values[0]
     return constant_methods

@@ -318,6 +318,14 @@ def layer_name(node: fx.Node) -> str:
     return name or str(node.name)
 
 
+def guard_nodes(graph: fx.GraphModule) -> Iterator[fx.Node]:
+    """Nodes of the deployable's guard, which stays in floating point."""
+    for node in graph.graph.nodes:
+        stack = node.meta.get("nn_module_stack", {}).values()
+        if any(name == "guard" or name.startswith("guard.") for name, _ in stack):
+            yield node
+
+
 def layer_costs(graph: fx.GraphModule) -> list[dict[str, Any]]:
     """Every convolution and linear layer in order: name, kind, output without the batch,
     multiply-adds, parameters.

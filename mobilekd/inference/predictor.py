@@ -3,7 +3,7 @@ any backend.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mobilekd.formats.artifact import (
     open_artifact,
 )
 from mobilekd.formats.document import read_document
+from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe, from_dict
 from mobilekd.formats.runs import SPLIT, Role, Run, Split, open_run, read_split
@@ -26,6 +27,15 @@ from mobilekd.support.progress import track
 
 #: Photographs answered at once, which bounds memory.
 BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Answers to photographs in their order."""
+
+    probabilities: np.ndarray  # float64 [N, C]
+    scores: np.ndarray | None  # float [N], the guard's; None where there is none
+    outside: np.ndarray | None  # bool [N]: not the photographs that the model knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +54,9 @@ class Predictor:
     data_hash: str  # of the data set that it was trained on
     pixels: Mapping[Role, str]  # of a split that is not at hand, where they were kept
     folder: Path
-    forward: Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, H, W] -> probabilities [N, C]
+    # float32 [N, 3, H, W] -> probabilities [N, C] first; with a guard its scores [N, 1] last
+    forward: Callable[[np.ndarray], Sequence[np.ndarray]]
+    guard: GuardSummary | None = None  # None for what was made before there was one
     # backend, precision, model, parameters, MACs, bytes
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -52,24 +64,40 @@ class Predictor:
         """Preprocessed pictures uint8 ``[N, 3, H, W]`` -> calibrated probabilities float64 ``[N,
         C]``.
         """
+        return self.answers(pictures).probabilities
+
+    def answers(self, pictures: np.ndarray) -> "Answers":
+        """Preprocessed pictures uint8 ``[N, 3, H, W]`` -> probabilities, and what the guard
+        says.
+        """
         parts = [slice(start, start + BATCH) for start in range(0, len(pictures), BATCH)]
         answers = [
             self.forward(pictures[part].astype(np.float32))
             for part in track(parts, f"asking {self.name}")
         ]
-        probabilities = np.concatenate(answers).astype(np.float64)
+        probabilities = np.concatenate([given[0] for given in answers]).astype(np.float64)
         if probabilities.shape != (len(pictures), len(self.labels)):
             raise UserError(
                 f"{self.folder}: answers of shape {probabilities.shape[1:]} for {len(self.labels)}"
                 " classes; export again"
             )
-        bad = int((~np.isfinite(probabilities)).any(1).sum())
+        scores = None
+        if self.guard:
+            scores = np.concatenate([given[-1].reshape(-1) for given in answers])
+            if scores.shape != (len(pictures),):
+                raise UserError(
+                    f"{self.folder}: {len(scores)} scores of the guard for {len(pictures)}"
+                    " photographs; export again"
+                )
+        finite = np.isfinite(probabilities).all(1)
+        bad = int((~(finite if scores is None else finite & np.isfinite(scores))).sum())
         if bad:
             raise UserError(
                 f"{self.folder}: NaN or infinity in {bad} of {len(pictures)} answers; the model is"
                 " broken, train or export again"
             )
-        return probabilities
+        outside = None if scores is None or not self.guard else scores > self.guard.threshold
+        return Answers(probabilities, scores, outside)
 
     def training_hashes(self) -> tuple[str, list[str]] | None:
         """Salt and hashes of the photographs that trained and calibrated it, where the folder
@@ -98,12 +126,14 @@ def _run(run: Run) -> Predictor:
 
     from mobilekd.students import Deployable, load
 
-    recipe, calibration = run.recipe, run.calibration
-    model = Deployable(load(run), recipe.preprocess.to_preprocess(), calibration).eval()
+    recipe, calibration, guard = run.recipe, run.calibration, run.guard
+    preprocess = recipe.preprocess.to_preprocess()
+    model = Deployable(load(run), preprocess, calibration, guard=guard).eval()
 
-    def forward(pictures: np.ndarray) -> np.ndarray:
+    def forward(pictures: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
-            return np.asarray(model(torch.from_numpy(pictures)).numpy())
+            given = model(torch.from_numpy(pictures))
+            return [output.numpy() for output in (given if guard else (given,))]
 
     return Predictor(
         name=run.info.name,
@@ -118,6 +148,7 @@ def _run(run: Run) -> Predictor:
         pixels=run.info.pixels,
         folder=run.folder,
         forward=forward,
+        guard=guard.summary() if guard else None,
         facts={
             "backend": "eager",
             "precision": "fp32",
@@ -146,8 +177,8 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
     source = manifest.provenance.run
     split = runs / source / SPLIT
 
-    def forward(pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(backend.run(artifact.model, pictures)[0])
+    def forward(pictures: np.ndarray) -> list[np.ndarray]:
+        return backend.run(artifact.model, pictures)
 
     return Predictor(
         name=manifest.name,
@@ -162,6 +193,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
         pixels={},
         folder=artifact.folder,
         forward=forward,
+        guard=manifest.guard,
         facts={
             "backend": manifest.backend,
             "precision": manifest.precision,

@@ -14,11 +14,13 @@ from mobilekd.backends import Backend, Lowered
 from mobilekd.backends.base import eager_runner, one_thread
 from mobilekd.formats.artifact import Calibration, Gate, Interval, Label, Stage
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.guard import Guard
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.graphs import torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
+from mobilekd.inference.guard import pooled
 from mobilekd.lowering import parity
 from mobilekd.lowering.decisions import accuracy_gate, agreement_gate
 from mobilekd.metrics import interval, metric_draws
@@ -76,6 +78,12 @@ class Export:
     evaluation_set: EvaluationSet | None
     float_layers: frozenset[str]
     target: str  # how the user names the run
+    guard: Guard | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """The guard's, whose score comes last; None where there is none."""
+        return self.guard.threshold if self.guard else None
 
     @property
     def cam(self) -> bool:
@@ -120,7 +128,9 @@ def check(export: Export) -> ParityReport:
     few = whole[some].astype(np.float32)
     source = [output[some] for output in exact]
     truth = outside(export, few)
-    report.stages += parity.stage_rows(StageId.EAGER, StageId.STUDENT, source, truth, "torch")
+    report.stages += parity.stage_rows(
+        StageId.EAGER, StageId.STUDENT, source, truth, "torch", threshold=export.threshold
+    )
     report.gates.append(
         parity.at_most(
             GateId.PREPROCESSING, parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR
@@ -132,11 +142,22 @@ def check(export: Export) -> ParityReport:
                 GateId.ACTIVATION_MAP, parity.max_error(source[1], truth[1]), export.gates.max_error
             )
         )
+    if export.guard:
+        report.gates.append(
+            parity.at_most(
+                GateId.GUARD, parity.max_error(source[-1], truth[-1]), export.gates.max_error
+            )
+        )
     reference = source
     if export.lowered.reference is not StageId.EAGER:
         reference = export.lowered.eager_reference(few)
         report.stages += parity.stage_rows(
-            export.lowered.reference, StageId.EAGER, reference, source, "torch"
+            export.lowered.reference,
+            StageId.EAGER,
+            reference,
+            source,
+            "torch",
+            threshold=export.threshold,
         )
     if export.lowered.lowered is None:
         report.stages.append(
@@ -154,6 +175,7 @@ def check(export: Export) -> ParityReport:
             graph,
             [output[:golden] for output in reference],
             "torch",
+            threshold=export.threshold,
         )
         report.stages += made
         report.gates.append(
@@ -166,8 +188,14 @@ def check(export: Export) -> ParityReport:
         report.stages.append(parity.unverified(StageId.CORE_ML, StageId.SAVED_FILE, ONLY_ON_A_MAC))
     structure(export, report)
     if test is not None:
-        answers = given[0] if given else export.lowered.eager_reference(whole[golden:])[0]
-        _decisions(export, report, test, exact[0][golden:], answers[-len(test.truth) :], here)
+        answers = given or export.lowered.eager_reference(whole[golden:])
+        answers = [output[-len(test.truth) :] for output in answers]
+        _decisions(export, report, test, exact[0][golden:], answers[0], here)
+        if export.guard:
+            same = (answers[-1] > export.threshold) == (exact[-1][golden:] > export.threshold)
+            report.gates.append(
+                parity.at_least(GateId.GUARD_AGREEMENT, float(same.mean()), export.gates.agreement)
+            )
     return report
 
 
@@ -176,7 +204,8 @@ def outside(export: Export, x: np.ndarray) -> list[np.ndarray]:
     graph that is exported.
 
     The class activation map comes from the student's own head, which sees one cell of the features
-    at a time: pooling one cell changes nothing, so its logits are that cell's evidence.
+    at a time: pooling one cell changes nothing, so its logits are that cell's evidence. The
+    guard's score comes from its document, in float64.
     """
     mean, std = (
         np.array(value, np.float64).reshape(1, 3, 1, 1)
@@ -194,14 +223,17 @@ def outside(export: Export, x: np.ndarray) -> list[np.ndarray]:
         logits = logits.astype(np.float64) / export.calibration.temperature + np.array(
             export.calibration.bias or 0.0
         )
-        probabilities = softmax(logits)
-        if not export.cam:
-            return [probabilities]
-        maps = [
-            _activation_map(student, torch.from_numpy(one[None]), own)
-            for one, own in zip(normalised, probabilities, strict=True)
-        ]
-    return [probabilities, np.stack(maps)]
+        answers = [softmax(logits)]
+        if export.cam:
+            maps = [
+                _activation_map(student, torch.from_numpy(one[None]), own)
+                for one, own in zip(normalised, answers[0], strict=True)
+            ]
+            answers.append(np.stack(maps))
+    if export.guard:
+        seen = pooled(student, export.guard.layer, export.preprocess, x)
+        answers.append(export.guard.scores(seen)[:, None])
+    return answers
 
 
 def _activation_map(student: Any, x: torch.Tensor, probabilities: np.ndarray) -> np.ndarray:
@@ -232,7 +264,12 @@ def _saved(
         return None
     report.golden = [output[:golden] for output in given]
     made = parity.stage_rows(
-        StageId.SAVED_FILE, against, [output[some] for output in given], reference, here
+        StageId.SAVED_FILE,
+        against,
+        [output[some] for output in given],
+        reference,
+        here,
+        threshold=export.threshold,
     )
     report.stages += made
     report.gates.append(
@@ -360,7 +397,13 @@ def on_arm(export: Export, report: ParityReport, processors: Sequence[str] = TRU
             )
         ]
         made = parity.stage_rows(
-            StageId.ARM, StageId.SAVED_FILE, given, report.golden, f"qemu:{cpu}", cpu
+            StageId.ARM,
+            StageId.SAVED_FILE,
+            given,
+            report.golden,
+            f"qemu:{cpu}",
+            cpu,
+            export.threshold,
         )
         report.stages += made
         report.gates.append(

@@ -20,7 +20,7 @@ from mobilekd.support.progress import say
 from mobilekd.support.provenance import versions
 
 #: Gates that test photographs decide.
-DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY)
+DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY, GateId.GUARD_AGREEMENT)
 
 
 def every_row() -> list[tuple[str, str]]:

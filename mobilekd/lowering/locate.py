@@ -18,6 +18,7 @@ from mobilekd.lowering.remedy import remedy
 STAGE_OF = {
     GateId.PREPROCESSING: StageName(StageId.EAGER),
     GateId.ACTIVATION_MAP: StageName(StageId.EAGER, Part.MAP),
+    GateId.GUARD: StageName(StageId.EAGER, Part.GUARD),
     GateId.LOWERED_GRAPH: StageName(StageId.LOWERED_GRAPH),
     GateId.MAX_ERROR: StageName(StageId.SAVED_FILE),
     GateId.SQNR: StageName(StageId.SAVED_FILE),

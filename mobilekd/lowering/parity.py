@@ -80,12 +80,20 @@ def stage_rows(
     wanted: Sequence[np.ndarray],
     where: str,
     processor: str = "",
+    threshold: float | None = None,
 ) -> list[Stage]:
-    """One row for the probabilities ``[N, C]`` and, where there is a class activation map
-    ``[N, h, w]`` behind them, one for the map. ``processor`` is the emulated one, if any.
+    """One row for the probabilities ``[N, C]``, one where there is a class activation map
+    ``[N, h, w]`` behind them, and with the guard's ``threshold`` one for its score ``[N, 1]``,
+    which comes last. ``processor`` is the emulated one, if any.
     """
     name = StageName(stage, processor=processor)
     rows = [stage_row(name, against, given[:1], wanted[:1], where)]
+    if threshold is not None:
+        guard_name = StageName(stage, Part.GUARD, processor)
+        row = stage_row(guard_name, against, given[-1:], wanted[-1:], where)
+        same = float(np.mean((given[-1] > threshold) == (wanted[-1] > threshold)))
+        rows.append(row.model_copy(update={"agreement": same}))
+        given, wanted = given[:-1], wanted[:-1]
     if len(wanted) > 1:
         maps = [output[1].reshape(len(wanted[1]), -1) for output in (given, wanted)]
         # its decision is the hottest cell

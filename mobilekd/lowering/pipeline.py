@@ -4,7 +4,7 @@ names the gate and leaves nothing behind.
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from mobilekd.formats.artifact import (
 )
 from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
+from mobilekd.formats.guard import OUTPUT, Guard
 from mobilekd.formats.parity_names import Part, StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
@@ -40,6 +41,9 @@ from mobilekd.support.progress import say
 if TYPE_CHECKING:
     from mobilekd.lowering.checks import Export, ParityReport
     from mobilekd.lowering.prepare import BackendInput
+
+#: Stored weights with which a Core ML file holds one output only.
+ONE_OUTPUT = ("int8", "palette")
 
 
 def lower_run(
@@ -261,7 +265,10 @@ def _lower(
     cam, evaluation_set = job.cam, job.evaluation_set
     preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
-    deployable = Deployable(deployed(student), preprocess, calibration, cam=cam).eval()
+    guard, without = _guard(run, backend, precision)
+    deployable = Deployable(
+        deployed(student), preprocess, calibration, cam=cam, guard=guard
+    ).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
         quantize.read_frozen(run.folder).get(frozen_key(backend, precision))
@@ -286,10 +293,11 @@ def _lower(
         labels=run.info.labels,
         preprocess=preprocess,
         calibration=calibration,
-        outputs=("probabilities", "cam") if cam else ("probabilities",),
+        outputs=("probabilities", *["cam"] * cam, *[OUTPUT] * bool(guard)),
         card=model_card.short(run, precision),
         student=sha256_file(run.weights),
         versions=provenance.versions(),
+        guard=guard.summary() if guard else None,
     )
     (folder / "golden").mkdir()
     names, pictures = golden.draw(folder / "golden", preprocess)
@@ -308,8 +316,22 @@ def _lower(
         evaluation_set=evaluation_set,
         float_layers=prepared.float_layers,
         target=f"reference:{run.info.name}" if run.reference else str(run.folder),
+        guard=guard,
     )
-    return export, prepared, names
+    return export, replace(prepared, notes=(*prepared.notes, *without)), names
+
+
+def _guard(run: Run, backend: Backend, precision: str) -> tuple[Guard | None, tuple[str, ...]]:
+    """The run's guard, and what to say where a file cannot hold it."""
+    guard = run.guard
+    if guard is None or not (backend.apple and backend.weights_in(precision) in ONE_OUTPUT):
+        return guard, ()
+    note = (
+        f"without the guard: coremltools 9.0 compresses no classifier with two outputs, so"
+        f" {precision} cannot say that a photograph is of another kind; fp16 can"
+    )
+    say(f"export: {note}")
+    return None, (note,)
 
 
 def write_artifact(
@@ -327,7 +349,9 @@ def write_artifact(
     """
     lowered, info = export.lowered, run.info
     probabilities = np.asarray(report.golden[0], np.float32)
-    cam = np.asarray(report.golden[1], np.float32) if len(report.golden) > 1 else None
+    answers = dict(zip(_outputs(export), report.golden, strict=True))
+    cam = np.asarray(answers["cam"], np.float32) if "cam" in answers else None
+    outside = np.asarray(answers[OUTPUT], np.float32) if OUTPUT in answers else None
     index = GoldenIndex(
         count=len(names),
         height=export.preprocess.height,
@@ -337,7 +361,7 @@ def write_artifact(
         cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
         max_error=export.golden_error(report.ran),
     )
-    write_golden(folder, index, export.golden, probabilities, cam)
+    write_golden(folder, index, export.golden, probabilities, cam, outside)
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
@@ -367,8 +391,9 @@ def write_artifact(
         ),
         preprocess=export.preprocess,
         labels=info.labels,
-        outputs=("probabilities", "cam") if cam is not None else ("probabilities",),
+        outputs=_outputs(export),
         calibration=export.calibration,
+        guard=export.guard.summary() if export.guard else None,
         delegation=lowered.delegation,
         parity=tuple(report.stages),
         gates=tuple(report.gates),
@@ -402,6 +427,12 @@ def _open_questions(report: "ParityReport") -> tuple[str, ...]:
     few = [undecided_note(gate) for gate in report.gates if gate.undecided]
     rows = [row for row in report.stages if row.stage.part is Part.DECISIONS and not row.verified]
     return (*(row.reason or "" for row in rows), *few)
+
+
+def _outputs(export: "Export") -> tuple[str, ...]:
+    names = export.constants["outputs"]
+    assert isinstance(names, list)
+    return tuple(str(name) for name in names)
 
 
 def _training_hashes(run: Run, evaluation_set: EvaluationSet | None) -> TrainingHashes | None:

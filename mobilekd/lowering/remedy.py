@@ -46,6 +46,8 @@ def limit_key(gate: GateId, export: Export) -> str:
     largest = "max_error" if export.precision == "fp32" else "max_error_quantized"
     return {
         GateId.ACTIVATION_MAP: "max_error",
+        GateId.GUARD: "max_error",
+        GateId.GUARD_AGREEMENT: "agreement",
         GateId.LOWERED_GRAPH: largest,
         GateId.MAX_ERROR: largest,
         GateId.SQNR: "sqnr_db",

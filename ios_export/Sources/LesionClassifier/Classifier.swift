@@ -10,6 +10,9 @@ public struct Facts {
     public let labels, labelTexts: [String]
     public let preprocess: Preprocess
     public let threshold: Double
+    /// Above this the guard's score says: not a photograph of the kind that the model knows. Nil for
+    /// a model without a guard.
+    public let guardThreshold: Double?
     public let card: String
 
     init(_ metadata: [String: String]) throws {
@@ -35,6 +38,8 @@ public struct Facts {
         preprocess = Preprocess(
             width: try value("input_width", Int.self), height: try value("input_height", Int.self))
         threshold = try value("threshold", Double.self)
+        let guarded = try value("outputs", [String].self).contains("outside")
+        guardThreshold = guarded ? try value("guard_threshold", Double.self) : nil
         card = try value("card", String.self)
     }
 }
@@ -49,10 +54,16 @@ public struct Candidate: Equatable {
 public struct Answer {
     public let candidates: [Candidate]
     public let threshold: Double
+    /// The photograph is of another kind than the model knows; nil where the model cannot say.
+    public let outside: Bool?
 
-    /// Nil is: not sure.
+    /// To be shown in place of a decision where `outside` is true.
+    public static let outsideText = "this does not look like the photographs this model knows"
+
+    /// Nil is: not sure, or outside.
     public var decision: Candidate? {
-        candidates.first.flatMap { $0.probability >= threshold ? $0 : nil }
+        if outside == true { return nil }
+        return candidates.first.flatMap { $0.probability >= threshold ? $0 : nil }
     }
 
     public func top(_ count: Int) -> [Candidate] {
@@ -91,21 +102,37 @@ public final class Classifier {
 
     /// `picture` is preprocessed already.
     public func answer(_ picture: Pixels) throws -> Answer {
-        let found = try probabilities(of: picture)
-        let candidates = zip(zip(facts.labels, facts.labelTexts), found)
+        let found = try outputs(of: picture)
+        let candidates = zip(zip(facts.labels, facts.labelTexts), found.probabilities)
             .map { Candidate(key: $0.0.0, text: $0.0.1, probability: $0.1) }
             .sorted { $0.probability > $1.probability }
-        return Answer(candidates: candidates, threshold: facts.threshold)
+        let outside = found.score.flatMap { score in facts.guardThreshold.map { score > $0 } }
+        return Answer(candidates: candidates, threshold: facts.threshold, outside: outside)
     }
 
     /// In the order of `facts.labels`.
     public func probabilities(of picture: Pixels) throws -> [Double] {
+        try outputs(of: picture).probabilities
+    }
+
+    /// The guard's score, from 0 (the middle of what it knows) to 1; nil without a guard.
+    public func score(of picture: Pixels) throws -> Double? {
+        try outputs(of: picture).score
+    }
+
+    private func outputs(of picture: Pixels) throws -> (probabilities: [Double], score: Double?) {
         let image = MLFeatureValue(pixelBuffer: try picture.pixelBuffer())
         let features = try MLDictionaryFeatureProvider(dictionary: [input: image])
-        let values = try model.prediction(from: features).featureValue(for: probabilities)
+        let given = try model.prediction(from: features)
+        let values = given.featureValue(for: probabilities)
         guard let byLabel = values?.dictionaryValue as? [String: NSNumber],
               Set(byLabel.keys) == Set(facts.labels)
         else { throw ModelError.notOurs("the model's labels are not those in its metadata") }
-        return facts.labels.map { byLabel[$0]!.doubleValue }
+        let ordered = facts.labels.map { byLabel[$0]!.doubleValue }
+        guard facts.guardThreshold != nil else { return (ordered, nil) }
+        guard let score = given.featureValue(for: "outside")?.multiArrayValue, score.count == 1,
+              score[0].doubleValue.isFinite
+        else { throw ModelError.notOurs("the model gives no score of its guard") }
+        return (ordered, score[0].doubleValue)
     }
 }

@@ -57,6 +57,26 @@ final class GoldenTests: XCTestCase {
         }
     }
 
+    func testTheGuardRefusesTheSamePhotographs() throws {
+        let (index, inputs, _, folder) = try golden()
+        let package = try artifact().appendingPathComponent("model.mlpackage")
+        let classifier = try Classifier(package: package)
+        guard let threshold = classifier.facts.guardThreshold else {
+            throw XCTSkip("this model has no guard")
+        }
+        let raw = try Data(contentsOf: folder.appendingPathComponent("outside.f32"))
+        let scores = raw.withUnsafeBytes { bytes in
+            (0..<index.count).map { number -> Float in
+                let bits = bytes.loadUnaligned(fromByteOffset: number * 4, as: UInt32.self)
+                return Float(bitPattern: UInt32(littleEndian: bits))
+            }
+        }
+        for number in 0..<index.count {
+            let answer = try classifier.answer(picture(number, index, inputs))
+            XCTAssertEqual(answer.outside, Double(scores[number]) > threshold)
+        }
+    }
+
     func testPhotographsBecomeTheGoldenInputs() throws {
         let (index, inputs, _, folder) = try golden()
         let preprocess = Preprocess(width: index.width, height: index.height)

@@ -10,6 +10,7 @@ import org.mobilekd.demo.answer.quality
 import org.mobilekd.demo.answer.rank
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.Output
+import org.mobilekd.demo.model.Spec
 import org.mobilekd.demo.photograph.Pixels
 
 /**
@@ -37,7 +38,8 @@ class Classifier<P>(private val model: Model, private val open: () -> P)
         val executed = now()
         val ranked = rank(spec.labels, outputs.first().values)
         val flaws = quality(picture).flaws(spec.quality)
-        val attention = outputs.getOrNull(1)?.let(::attention)
+        val attention = spec.place(Spec.MAP)?.let { attention(outputs[it]) }
+        val outside = spec.place(Spec.OUTSIDE)?.let { outside(outputs[it], spec) } ?: false
         val times =
             Times(
                 decoded - start,
@@ -47,11 +49,18 @@ class Classifier<P>(private val model: Model, private val open: () -> P)
             )
         return Answer(
             ranked,
-            sure = ranked.first().probability >= spec.threshold,
+            sure = !outside && ranked.first().probability >= spec.threshold,
             flaws,
             attention,
             times,
+            outside,
         )
+    }
+
+    private fun outside(output: Output, spec: Spec): Boolean {
+        val score = output.values.single()
+        if (!score.isFinite()) throw Nonsense("a guard's score of $score")
+        return score > checkNotNull(spec.guardThreshold)
     }
 
     private fun attention(output: Output): Attention {

@@ -10,6 +10,7 @@ import org.mobilekd.demo.model.Output
 class StandInEngine(
     private val constants: Map<String, List<Any>> = CONSTANTS,
     private val attention: Boolean = true,
+    private val guard: Float? = null,
     private val answer: (FloatArray) -> FloatArray = { PROBABILITIES },
 ) : Engine {
     var closed = false
@@ -33,6 +34,7 @@ class StandInEngine(
         return listOfNotNull(
             Output(listOf(1, probabilities.size), probabilities),
             map.takeIf { attention },
+            guard?.let { Output(listOf(1, 1), floatArrayOf(it)) },
         )
     }
 
@@ -81,5 +83,13 @@ class StandInEngine(
                     listOf("4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb4f1c0de2aa7703bb"),
                 "versions" to listOf("mobilekd=0.1.0", "executorch=1.5.1", "torch=2.15.0"),
             )
+
+        /** Those of a model with a guard. */
+        val GUARDED: Map<String, List<Any>> =
+            CONSTANTS +
+                mapOf(
+                    "outputs" to listOf("probabilities", "cam", "outside"),
+                    "guard_threshold" to listOf(0.7),
+                )
     }
 }

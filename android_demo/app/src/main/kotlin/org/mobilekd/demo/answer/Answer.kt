@@ -19,8 +19,11 @@ data class Times(val decode: Long, val resize: Long, val execute: Long, val answ
  * What the app says about a photograph.
  *
  * @property ranked all classes, the most probable first
- * @property sure false where the best probability is below the model's own threshold
+ * @property sure false where the best probability is below the model's own threshold, and where the
+ *   photograph is [outside]
  * @property flaws what may be wrong with the photograph; empty where the model carries no limits
+ * @property outside whether the photograph is of another kind than those the model knows; false
+ *   where the model has no guard
  */
 data class Answer(
     val ranked: List<Ranked>,
@@ -28,6 +31,7 @@ data class Answer(
     val flaws: Set<Flaw>,
     val attention: Attention?,
     val times: Times,
+    val outside: Boolean = false,
 ) {
     val best: Ranked
         get() = ranked.first()

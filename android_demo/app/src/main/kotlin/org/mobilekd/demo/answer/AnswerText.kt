@@ -8,6 +8,7 @@ object AnswerText {
                 "labels" to answer.ranked.map { it.label },
                 "probabilities" to answer.ranked.map { it.probability },
                 "sure" to answer.sure,
+                "outside" to answer.outside,
                 "flaws" to answer.flaws.map { it.name },
                 "attention" to
                     answer.attention?.let {
@@ -38,6 +39,7 @@ object AnswerText {
                     )
                 },
             times = Times(times[0], times[1], times[2], times[3]),
+            outside = fields["outside"] as Boolean? ?: false,
         )
     }
 }

@@ -15,7 +15,7 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
 
     /**
      * float32 `[3 * height * width]`, RGB planes of 0..255 -> probabilities `[1, classes]` and, if
-     * promised, a map `[1, h, w]`.
+     * promised, a map `[1, h, w]` and the guard's score `[1, 1]`, in the order of the spec's outputs.
      */
     fun forward(tensor: FloatArray): List<Output> = engine.forward(tensor, shape)
 
@@ -34,8 +34,14 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
             refuse("${outputs.size} outputs, not ${spec.outputs.size}")
         if (outputs[0].shape != listOf(1, spec.labels.size))
             refuse("probabilities of shape ${outputs[0].shape}")
-        if (outputs.size > 1 && (outputs[1].shape.size != 3 || outputs[1].shape[0] != 1))
-            refuse("a map of shape ${outputs[1].shape}")
+        spec.place(Spec.MAP)?.let { place ->
+            val shape = outputs[place].shape
+            if (shape.size != 3 || shape[0] != 1) refuse("a map of shape $shape")
+        }
+        spec.place(Spec.OUTSIDE)?.let { place ->
+            if (outputs[place].values.size != 1)
+                refuse("a guard's score of shape ${outputs[place].shape}")
+        }
         try {
             rank(spec.labels, outputs[0].values)
         } catch (nonsense: Nonsense) {

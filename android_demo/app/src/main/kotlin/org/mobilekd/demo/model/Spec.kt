@@ -54,10 +54,17 @@ data class Spec(
     val card: String,
     val student: String,
     val versions: List<String>,
+    /** Above this the guard's score says: outside; null for a model without a guard. */
+    val guardThreshold: Double? = null,
 ) {
+    /** The place of a named output among those that `forward` gives; null where it gives none. */
+    fun place(output: String): Int? = outputs.indexOf(output).takeIf { it >= 0 }
+
     companion object {
         /** The one version of the constants that this app reads. */
         const val VERSION = 1L
+        const val MAP = "cam"
+        const val OUTSIDE = "outside"
         private const val LARGEST_SIDE = 2048
 
         /** Read through [engine]; throws [UnfitModel] with the first reason against the file. */
@@ -91,6 +98,10 @@ data class Spec(
             if (threshold !in 0.0..1.0) throw UnfitModel(Unfit.Inconsistent("threshold $threshold"))
             val limits = all("quality").map { it as? Double ?: wrong("quality") }
             if (limits.size != 3) wrong("quality")
+            val outputs = texts("outputs")
+            val guard = if (OUTSIDE in outputs) real("guard_threshold") else null
+            if (guard != null && guard !in 0.0..1.0)
+                throw UnfitModel(Unfit.Inconsistent("guard_threshold $guard"))
             return Spec(
                 name = text("name"),
                 backend = text("backend"),
@@ -101,10 +112,11 @@ data class Spec(
                 threshold = threshold,
                 quality = QualityLimits(limits[0], limits[1], limits[2]),
                 decision = text("decision"),
-                outputs = texts("outputs"),
+                outputs = outputs,
                 card = text("card"),
                 student = text("student"),
                 versions = texts("versions"),
+                guardThreshold = guard,
             )
         }
     }

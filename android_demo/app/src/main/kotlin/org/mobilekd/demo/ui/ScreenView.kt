@@ -115,11 +115,7 @@ class ScreenView(private val root: View, private val on: Actions) {
     private fun answer(screen: Screen.Answered) {
         val answer = screen.answer
         visible(R.id.headline_over, answer.sure)
-        text(
-            R.id.headline_text,
-            if (answer.sure) sentences.heading(answer.best.label)
-            else root.resources.getString(R.string.not_sure),
-        )
+        text(R.id.headline_text, sentences.headline(answer))
         text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
         text(R.id.flaws, sentences.flaws(answer.flaws))
         visible(R.id.flaws, answer.flaws.isNotEmpty())

@@ -61,8 +61,17 @@ class Sentences(context: Context) {
     fun percent(share: Float): String =
         NumberFormat.getPercentInstance(locale).apply { maximumFractionDigits = 1 }.format(share)
 
+    fun headline(answer: Answer): String =
+        when {
+            answer.outside -> words.getString(R.string.outside)
+            answer.sure -> heading(answer.best.label)
+            else -> words.getString(R.string.not_sure)
+        }
+
     fun underHeadline(answer: Answer, threshold: Double): String =
-        if (answer.sure) {
+        if (answer.outside) {
+            words.getString(R.string.outside_text)
+        } else if (answer.sure) {
             words.getString(R.string.probability, percent(answer.best.probability))
         } else {
             words.getString(
@@ -74,7 +83,9 @@ class Sentences(context: Context) {
         }
 
     fun announcement(answer: Answer): String =
-        if (answer.sure) {
+        if (answer.outside) {
+            words.getString(R.string.announce_outside)
+        } else if (answer.sure) {
             words.getString(
                 R.string.announce_answer,
                 answer.best.label,

@@ -54,6 +54,26 @@ class AnswerTest {
         assertEquals(false, Classifier(unsure) { Flat(30, 20, -1) }.classify().sure)
     }
 
+    private fun guarded(score: Float) =
+        Classifier(
+                Model.load(File("none")) { StandInEngine(StandInEngine.GUARDED, guard = score) }
+            ) {
+                Flat(30, 20, -1)
+            }
+            .classify()
+
+    @Test
+    fun `what the guard refuses is outside and not sure`() {
+        assertEquals(true, guarded(0.71f).outside)
+        assertEquals(false, guarded(0.71f).sure)
+        assertEquals(false, guarded(0.69f).outside)
+        assertEquals(true, guarded(0.69f).sure)
+        assertEquals(16, guarded(0.69f).attention?.values?.size)
+        val kept = guarded(0.71f)
+        assertEquals(kept, AnswerText.read(AnswerText.write(kept)))
+        assertThrows(Nonsense::class.java) { guarded(Float.NaN) }
+    }
+
     @Test
     fun `a cancelled run gives no answer and closes the photograph`() {
         val photograph = Flat(300, 200, -1)

@@ -31,6 +31,24 @@ class ModelTest {
     }
 
     @Test
+    fun `a guard comes with its threshold and its score`() {
+        val spec =
+            Model.load(File("none")) { StandInEngine(StandInEngine.GUARDED, guard = 0.5f) }.spec
+        assertEquals(0.7, spec.guardThreshold!!, 0.0)
+        assertEquals(2, spec.place("outside"))
+        assertEquals(
+            Unfit.Foreign("guard_threshold"),
+            refused(StandInEngine.GUARDED - "guard_threshold"),
+        )
+        assertEquals(
+            Unfit.Inconsistent("guard_threshold 7.0"),
+            refused(StandInEngine.GUARDED + ("guard_threshold" to listOf(7.0))),
+        )
+        assertTrue(refused(StandInEngine.GUARDED) is Unfit.WrongShape)
+        assertEquals(null, Model.load(File("none")) { StandInEngine() }.spec.guardThreshold)
+    }
+
+    @Test
     fun `a model that lacks any constant is foreign and says which`() {
         val read =
             StandInEngine.CONSTANTS.keys -

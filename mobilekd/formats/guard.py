@@ -1,0 +1,75 @@
+"""The guard: what a student knows of the photographs that it was trained on, so that it can say of
+another one that it is of no such kind. No torch.
+
+The score is Mahalanobis' distance in one middle layer (Lee et al., arXiv 1807.03888): the layer's
+channels, averaged over the photograph, are centred and whitened by the training photographs' own
+covariance, which makes the mean of their squares ``m`` about 1 for photographs like those. What
+travels is ``m / (m + 1)``: 0.5 there, near 1 for anything else. A middle layer sees textures and
+colours, which is what sets skin under a dermoscope apart; the last one keeps only what tells the
+classes apart.
+"""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mobilekd.formats.document import Document, read_document
+
+#: The guard's file in a run's folder.
+GUARD = "guard.json"
+
+#: The guard's output in a model file.
+OUTPUT = "outside"
+
+#: The answer in words.
+OUTSIDE = "this does not look like the photographs this model knows"
+
+#: Whitened coordinates further out than this count as this far, so that fp16 holds their squares.
+FURTHEST = 100.0
+
+
+class Guard(Document):
+    """``guard.json``."""
+
+    layer: str = Field(description="the student's module whose output is averaged, like blocks.4")
+    centre: tuple[float, ...] = Field(min_length=1, description="mean of each channel")
+    directions: tuple[tuple[float, ...], ...] = Field(
+        min_length=1, description="principal directions, each divided by its standard deviation"
+    )
+    threshold: float = Field(ge=0, le=1, description="a score above this is outside")
+    refused: float = Field(ge=0, le=1, description="share of validation above the threshold")
+    photographs: int = Field(ge=1, description="training photographs that it was fitted on")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(len(row) != len(self.centre) for row in self.directions):
+            raise ValueError(
+                f"directions are not {len(self.centre)} numbers each, as the centre is"
+            )
+        return self
+
+    def summary(self) -> "GuardSummary":
+        """What a manifest says of it."""
+        return GuardSummary(threshold=self.threshold, refused=self.refused)
+
+    def scores(self, pooled: np.ndarray) -> np.ndarray:
+        """Pooled channels ``[N, D]`` -> scores ``[N]`` in 0..1, in float64."""
+        offset = np.asarray(pooled, np.float64) - np.asarray(self.centre)
+        whitened = (offset @ np.asarray(self.directions).T).clip(-FURTHEST, FURTHEST)
+        squares = (whitened**2).mean(1)
+        return np.asarray(squares / (squares + 1))
+
+
+class GuardSummary(Document):
+    """What a manifest says of the guard inside the model file."""
+
+    threshold: float = Field(ge=0, le=1, description="a score above this is outside")
+    refused: float = Field(ge=0, le=1, description="share of validation above the threshold")
+
+
+def read_guard(folder: Path) -> Guard | None:
+    """A run's guard; None where it has none."""
+    path = folder / GUARD
+    return read_document(path, Guard, "guard") if path.is_file() else None

@@ -1,0 +1,68 @@
+"""The guard fitted: principal directions of training photographs, a threshold from validation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mobilekd.formats.artifact import Interval
+from mobilekd.formats.guard import Guard
+from mobilekd.support.errors import UserError
+
+#: Numbers in the directions: 18 kB in a model file, of the 20 that a guard may take.
+NUMBERS = 4500
+
+#: Share of validation that the threshold refuses. Others of one's own photographs are refused up to
+#: twice as often, as validation is a sample: at most 2%.
+REFUSED = 0.01
+
+#: The least variance that counts, as a share of the mean one: what hardly ever moves is noise.
+FLAT = 1e-4
+
+
+def fit_guard(
+    layer: str, training: np.ndarray, validation: np.ndarray, refused: float = REFUSED
+) -> Guard:
+    """From pooled channels float ``[N, D]`` of training photographs and of validation's."""
+    channels = training.shape[1]
+    if len(training) <= channels or not len(validation):
+        raise UserError(
+            f"guard: {len(training)} training and {len(validation)} validation photographs are too"
+            f" few for {channels} channels; give the split more"
+        )
+    training = np.asarray(training, np.float64)
+    variances, vectors = np.linalg.eigh(np.cov(training.T).reshape(channels, channels))
+    variances = np.maximum(variances, max(FLAT * variances.mean(), 1e-12))
+    kept = np.argsort(-variances)[: max(1, min(channels, NUMBERS // channels))]
+    directions = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    guard = Guard(
+        layer=layer,
+        centre=_rounded(training.mean(0)),
+        directions=tuple(_rounded(row) for row in directions),
+        threshold=1.0,
+        refused=0.0,
+        photographs=len(training),
+    )
+    return with_threshold(guard, guard.scores(validation), refused)
+
+
+def with_threshold(guard: Guard, scores: np.ndarray, refused: float = REFUSED) -> Guard:
+    """The same guard with the threshold that refuses at most this share of ``scores``."""
+    threshold = float(np.quantile(scores, 1 - refused, method="higher"))
+    share = float((scores > threshold).mean())
+    return guard.model_copy(update={"threshold": threshold, "refused": share})
+
+
+def refused_share(outside: np.ndarray, lesions: Sequence[str]) -> Interval:
+    """Share of photographs that the guard refuses, bool ``[N]``, with Wilson's 95% interval (JASA
+    22, 1927) for as many independent ones as there are lesions.
+    """
+    share, count, z = float(outside.mean()), len(set(lesions)), 1.959964
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = share * (1 - share) / count + z**2 / (4 * count**2)
+    half = z * spread**0.5 / (1 + z**2 / count)
+    return Interval(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    """As float32 holds them, written with as few digits."""
+    return tuple(float(f"{value:.7g}") for value in values)

@@ -1,0 +1,121 @@
+"""The guard goes with the student: fitted at the end of training, exported, proven, asked."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fixtures.run import reseal_run, run_folder
+from PIL import Image
+
+from mobilekd.commands.export import export
+from mobilekd.commands.predict import predict
+from mobilekd.commands.verify import verify
+from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.parity_names import GateId, Part
+from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.runs import Run, open_run
+from mobilekd.graphs import pte
+from mobilekd.inference.guard import pooled
+from mobilekd.inference.predictor import open_predictor
+from mobilekd.students import Deployable, build, load
+from mobilekd.students.deployable import middle_layer
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny run whose export fitted a guard, in fp32."""
+    place = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(run_folder(), place / "tiny")
+    reseal_run(place / "tiny")
+    export(place / "tiny", guard=True, output=place / "fp32")
+    return open_run(place / "tiny")
+
+
+def artifact(run: Run) -> Path:
+    return run.folder.parent / "fp32"
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [("mobilenetv2", "blocks.4"), ("mobilenetv3_small", "blocks.3"), ("lesionnet", "blocks.1")],
+)
+def test_the_middle_layer_comes_before_the_last_halving(model: str, layer: str) -> None:
+    student = build(StudentTable(model=model, width=0.35), 3).eval()
+    assert middle_layer(student, torch.zeros(1, 3, 128, 128)) == layer
+
+
+def test_the_graph_gives_the_document_s_score(guarded: Run) -> None:
+    guard = guarded.guard
+    assert guard is not None
+    student, preprocess = load(guarded), guarded.recipe.preprocess.to_preprocess()
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32)).astype(np.uint8)
+    model = Deployable(student, preprocess, guarded.calibration, guard=guard).eval()
+    with torch.inference_mode():
+        probabilities, scores = model(torch.from_numpy(pictures).float())
+        plain = Deployable(student, preprocess, guarded.calibration).eval()
+        assert torch.equal(plain(torch.from_numpy(pictures).float()), probabilities)
+    wanted = guard.scores(pooled(student, guard.layer, preprocess, pictures))
+    np.testing.assert_allclose(scores[:, 0].numpy(), wanted, atol=1e-4)
+
+
+def test_the_file_holds_the_guard_and_gates_prove_it(guarded: Run) -> None:
+    opened = open_artifact(artifact(guarded))
+    manifest = opened.manifest
+    assert manifest.outputs == ("probabilities", "outside")
+    assert manifest.guard is not None
+    assert guarded.guard is not None
+    assert manifest.guard.threshold == guarded.guard.threshold
+    assert pte.constants(opened.model)["guard_threshold"] == manifest.guard.threshold
+    gates = {gate.name.id for gate in manifest.gates}
+    assert {GateId.GUARD, GateId.GUARD_AGREEMENT} <= gates
+    rows = [row for row in manifest.parity if row.stage.part is Part.GUARD]
+    assert len(rows) >= 3
+    assert all(row.agreement == 1 for row in rows)
+    golden = opened.golden()
+    assert golden.outside is not None
+    assert golden.outside.shape == (golden.index.count,)
+    failed = [
+        check
+        for check in verify(opened.folder, runs=guarded.folder.parent).checks
+        if check.passed is False
+    ]
+    assert not failed
+
+
+def test_what_is_no_lesion_is_refused_in_words(guarded: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    for target in (guarded.folder, artifact(guarded)):
+        (answer,) = predict(target, [tmp_path / "noise.png"])
+        assert answer.outside is True
+        assert answer.answer == "outside"
+        assert answer.text == "this does not look like the photographs this model knows"
+        assert not answer.sure
+
+
+def test_an_old_run_says_nothing_of_it(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (180, 110, 90)).save(tmp_path / "plain.png")
+    (answer,) = predict(run_folder(), [tmp_path / "plain.png"])
+    assert answer.outside is None
+    assert open_predictor(run_folder()).guard is None
+
+
+def test_int8_keeps_the_guard_in_floating_point(guarded: Run, tmp_path: Path) -> None:
+    made = export(guarded.folder, precision="int8", output=tmp_path / "int8")
+    agreement = next(g for g in made.manifest.gates if g.name.id is GateId.GUARD_AGREEMENT)
+    assert agreement.value >= 0.9
+    assert made.manifest.outputs == ("probabilities", "outside")
+
+
+@pytest.mark.parametrize("backend", ["coreml", "coreml-pte"])
+def test_core_ml_gives_the_score_and_compressed_says_that_it_cannot(
+    guarded: Run, backend: str, tmp_path: Path
+) -> None:
+    made = export(guarded.folder, backend=backend, precision="fp16", output=tmp_path / "fp16")
+    assert made.manifest.outputs == ("probabilities", "outside")
+    small = export(guarded.folder, backend=backend, precision="int8", output=tmp_path / "int8")
+    assert small.manifest.outputs == ("probabilities",)
+    assert small.manifest.guard is None
+    assert any("without the guard" in note for note in small.manifest.notes)

@@ -1,0 +1,82 @@
+"""The guard's score is Mahalanobis' distance; its threshold refuses what it says."""
+
+import numpy as np
+import pytest
+
+from mobilekd.formats.guard import Guard
+from mobilekd.metrics.guard import NUMBERS, fit_guard, refused_share, with_threshold
+from mobilekd.support.errors import UserError
+
+
+def photographs(seed: int, count: int, channels: int = 6) -> np.ndarray:
+    """Correlated channels of very different sizes."""
+    random = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(size=(channels, channels)) * np.logspace(0, 1, channels)
+    return random.normal(size=(count, channels)) @ mixing + 5
+
+
+def test_the_score_is_mahalanobis_distance() -> None:
+    known, other = photographs(0, 500), photographs(1, 40) * 1.5
+    guard = fit_guard("blocks.1", known, photographs(2, 200))
+    offset = other - known.mean(0)
+    distance = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(np.cov(known.T)), offset)
+    mean = distance / known.shape[1]
+    np.testing.assert_allclose(guard.scores(other), mean / (mean + 1), rtol=1e-4)
+
+
+def test_the_threshold_refuses_a_hundredth_of_validation() -> None:
+    validation = photographs(2, 1000)
+    guard = fit_guard("blocks.1", photographs(0, 2000), validation)
+    assert guard.refused == pytest.approx((guard.scores(validation) > guard.threshold).mean())
+    assert 0.005 <= guard.refused <= 0.01
+    fresh = (guard.scores(photographs(3, 4000)) > guard.threshold).mean()
+    assert fresh < 0.02, "photographs of the same kind"
+    assert (guard.scores(photographs(3, 100) + 500) > guard.threshold).all()
+
+
+def test_fewer_directions_where_there_are_many_channels() -> None:
+    channels = 96
+    guard = fit_guard("blocks.4", photographs(0, 300, channels), photographs(1, 50, channels))
+    assert len(guard.directions) * channels <= NUMBERS
+    score = guard.scores(np.full((1, channels), 1e6))
+    assert np.isfinite(score).all()
+    assert score > 0.999
+
+
+def test_a_channel_that_never_moves_is_no_division_by_zero() -> None:
+    known = photographs(0, 200)
+    known[:, 2] = 0
+    guard = fit_guard("blocks.1", known, photographs(1, 50))
+    assert np.isfinite(guard.scores(known)).all()
+
+
+def test_too_few_photographs_are_the_user_s_mistake() -> None:
+    with pytest.raises(UserError, match="6 channels"):
+        fit_guard("blocks.1", photographs(0, 6), photographs(1, 5))
+
+
+def test_a_threshold_of_one_s_own() -> None:
+    guard = fit_guard("blocks.1", photographs(0, 500), photographs(1, 200))
+    moved = with_threshold(guard, np.linspace(0, 1, 101), 0.1)
+    assert moved.threshold == pytest.approx(0.9)
+    assert moved.directions == guard.directions
+
+
+def test_a_document_that_does_not_fit_itself_is_refused() -> None:
+    document = fit_guard("blocks.1", photographs(0, 500), photographs(1, 200)).model_dump()
+    with pytest.raises(ValueError, match="6 numbers each"):
+        Guard.model_validate({**document, "directions": ((1.0, 2.0),)})
+
+
+def test_the_share_refused_has_an_interval_over_lesions() -> None:
+    outside = np.zeros(200, bool)
+    none = refused_share(outside, [str(i) for i in range(200)])
+    assert (none.value, none.low) == (0, 0)
+    assert none.high == pytest.approx(0.0188, abs=1e-3)
+    outside[:20] = True
+    some = refused_share(outside, [str(i // 2) for i in range(200)])
+    assert some.value == 0.1
+    assert (some.low, some.high) == (
+        pytest.approx(0.0552, abs=1e-3),
+        pytest.approx(0.1744, abs=1e-3),
+    )
