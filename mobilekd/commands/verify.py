@@ -150,6 +150,7 @@ def _constants(artifact: Artifact) -> tuple[bool, str]:
         card=str(inside.get("card", "")),
         student=manifest.provenance.source_sha256,
         versions=manifest.provenance.versions,
+        guard=manifest.guard,
     )
     wrong = [name for name, value in wanted.items() if inside.get(name) != value]
     return (
