@@ -11,7 +11,9 @@ from mobilekd.support.errors import UserError
 def photographs(seed: int, count: int, channels: int = 6) -> np.ndarray:
     """Correlated channels of very different sizes."""
     random = np.random.default_rng(seed)
-    mixing = np.random.default_rng(99).normal(size=(channels, channels)) * np.logspace(0, 1, channels)
+    mixing = np.random.default_rng(99).normal(size=(channels, channels)) * np.logspace(
+        0, 1, channels
+    )
     return random.normal(size=(count, channels)) @ mixing + 5
 
 
