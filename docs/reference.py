@@ -407,6 +407,14 @@ GATES: dict[GateId, tuple[str, str]] = {
         "The map that `--cam` adds is the one that the student's own head gives.",
         "largest difference of a cell",
     ),
+    GateId.GUARD: (
+        "The guard's score in the graph is the one that its document gives in float64.",
+        "largest difference of a score",
+    ),
+    GateId.GUARD_AGREEMENT: (
+        "The file refuses the same test photographs as the student in floating point.",
+        "share of equal refusals",
+    ),
     GateId.LOWERED_GRAPH: (
         "The graph after lowering, before it is saved, answers as its eager source.",
         "largest difference of a probability",

@@ -266,9 +266,7 @@ def _lower(
     preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
     guard, without = _guard(run, backend, precision)
-    deployable = Deployable(
-        deployed(student), preprocess, calibration, cam=cam, guard=guard
-    ).eval()
+    deployable = Deployable(deployed(student), preprocess, calibration, cam=cam, guard=guard).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
         quantize.read_frozen(run.folder).get(frozen_key(backend, precision))

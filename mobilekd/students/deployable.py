@@ -42,20 +42,25 @@ class GuardScore(nn.Module):
 
 def middle_layer(student: nn.Module, example: Tensor) -> str | None:
     """The last stage before the grid is halved for the last time, by name; None for a network
-    without ``blocks``. ``example`` float32 ``[1, 3, H, W]``.
+    without ``blocks`` that give maps. ``example`` float32 ``[1, 3, H, W]``.
     """
     blocks = getattr(student, "blocks", None)
     if not isinstance(blocks, nn.Sequential) or not len(blocks):
         return None
-    areas: list[int] = []
+    outputs: list[Any] = []
     handles = [
-        stage.register_forward_hook(lambda _, __, output: areas.append(output[0, 0].numel()))
+        stage.register_forward_hook(lambda _, __, output: outputs.append(output))
         for stage in blocks
     ]
     with torch.no_grad():
         student(example)
     for handle in handles:
         handle.remove()
+    if not all(isinstance(output, Tensor) and output.dim() == 4 for output in outputs):
+        return None  # tokens of a transformer, for one
+    areas = [output[0, 0].numel() for output in outputs]
+    if len(areas) != len(blocks):
+        return None
     larger = [i for i, area in enumerate(areas) if area > areas[-1]]
     return f"blocks.{larger[-1] if larger else len(areas) - 1}"
 

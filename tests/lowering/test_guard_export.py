@@ -21,6 +21,7 @@ from mobilekd.inference.guard import pooled
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.students import Deployable, build, load
 from mobilekd.students.deployable import middle_layer
+from mobilekd.support.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +85,46 @@ def test_the_file_holds_the_guard_and_gates_prove_it(guarded: Run) -> None:
     assert not failed
 
 
-def test_what_is_no_lesion_is_refused_in_words(guarded: Run, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    for target in (guarded.folder, artifact(guarded)):
-        (answer,) = predict(target, [tmp_path / "noise.png"])
-        assert answer.outside is True
-        assert answer.answer == "outside"
-        assert answer.text == "this does not look like the photographs this model knows"
-        assert not answer.sure
+def test_what_is_refused_is_said_in_words(guarded: Run, tmp_path: Path) -> None:
+    strict = tmp_path / "strict"
+    shutil.copytree(guarded.folder, strict)
+    assert guarded.guard is not None
+    refusing = guarded.guard.model_copy(update={"threshold": 0.0})
+    write_json(strict / "guard.json", refusing.model_dump(mode="json"))
+    reseal_run(strict)
+    Image.new("RGB", (64, 64), (180, 110, 90)).save(tmp_path / "plain.png")
+    (answer,) = predict(strict, [tmp_path / "plain.png"])
+    assert answer.outside is True
+    assert answer.answer == "outside"
+    assert answer.text == "this does not look like the photographs this model knows"
+    assert not answer.sure
+    lenient = refusing.model_copy(update={"threshold": 1.0})
+    write_json(strict / "guard.json", lenient.model_dump(mode="json"))
+    reseal_run(strict)
+    assert predict(strict, [tmp_path / "plain.png"])[0].outside is False
+
+
+def test_run_and_file_refuse_the_same(guarded: Run) -> None:
+    pictures = open_artifact(artifact(guarded)).golden().inputs
+    run, file = (
+        open_predictor(place).answers(pictures) for place in (guarded.folder, artifact(guarded))
+    )
+    assert run.scores is not None
+    assert file.scores is not None
+    np.testing.assert_allclose(run.scores, file.scores, atol=1e-4)
+    np.testing.assert_array_equal(run.outside, file.outside)
+
+
+def test_a_transformer_has_no_middle_layer() -> None:
+    class Tokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = torch.nn.Sequential(torch.nn.Linear(3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.blocks(x.flatten(2).transpose(1, 2)).mean(1)
+
+    assert middle_layer(Tokens(), torch.zeros(1, 3, 8, 8)) is None
 
 
 def test_an_old_run_says_nothing_of_it(tmp_path: Path) -> None:
