@@ -35,9 +35,9 @@ def export(
     ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default
     reference. ``guard`` fits one on the run's own photographs where it has none, and keeps it in
     the run; ``UserError`` for a reference, or without the photographs. ``verify`` may hold ``arm``
-    (the golden set on emulated Arm processors). ``overrides`` change the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate
-    fails; then nothing is left behind, unless ``keep_refused`` asks for it, in
-    ``refused/NAME-BACKEND-PRECISION``.
+    (the golden set on emulated Arm processors). ``overrides`` change the recipe
+    (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is left behind,
+    unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
 
     int8 whose decisions are refused is tried again: trained with its rounding, then mixed with
     floating point, unless ``retry`` is False. The artifact says which precision it has.
