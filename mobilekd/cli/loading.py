@@ -22,7 +22,7 @@ class SayBeforeTorch(MetaPathFinder):
         """Never finds anything (importlib's protocol)."""
         if name == "torch" and not self.said:
             self.said = True
-            say(f"mobilekd {self.command}: loading torch")
+            say(f"{self.command}: loading torch")
         return None
 
 

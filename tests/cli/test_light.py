@@ -148,4 +148,4 @@ def test_torch_is_announced_before_it_is_loaded():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "reached torch"
-    assert done.stderr == "mobilekd export: loading torch\n"
+    assert done.stderr == "export: loading torch\n"
