@@ -108,7 +108,7 @@ def test_python_runs(path: Path, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=580,
     )
     assert done.returncode == 0, f"{path}\n{done.stderr[-2000:]}"
 
