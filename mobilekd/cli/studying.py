@@ -50,6 +50,11 @@ def register(commands: Commands) -> None:
     parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
     parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
     parser.add_argument(
+        "--exclude",
+        metavar="FILE",
+        help="photographs of --data to leave out: their ids one a line, or a CSV with image",
+    )
+    parser.add_argument(
         "--origin",
         metavar="NAME",
         help="where the photographs come from, for figures by origin; lesion_id reads it from the"
@@ -146,7 +151,7 @@ def data_table(arguments: Namespace) -> DataTable | None:
 
     options = {
         name: getattr(arguments, name)
-        for name in ("root", "labels", "metadata", "origin")
+        for name in ("root", "labels", "metadata", "origin", "exclude")
         if getattr(arguments, name)
     }
     if arguments.data is None:
