@@ -44,7 +44,9 @@ class Storage:
         frame = Preprocess(width=stored_width, height=stored_height)
         if not narrow or model.width / model.height > aspect:
             return cls(frame, stored_width, stored_height)  # the same for every model
-        crop = Preprocess(width=model.width, height=model.height)
+        # models of one shape share it, whatever their size
+        common = math.gcd(model.width, model.height)
+        crop = Preprocess(width=model.width // common, height=model.height // common)
         return cls(crop, stored_width, stored_height, narrow=True)
 
     @property

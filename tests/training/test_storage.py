@@ -62,11 +62,13 @@ def test_a_square_photograph_keeps_its_whole_frame() -> None:
     assert stored[:, 100, 1].max() >= 252
 
 
-def test_one_storage_serves_models_of_one_size_and_caches_know_it() -> None:
+def test_one_storage_serves_models_of_one_shape_and_caches_know_it() -> None:
     sizes = [(200, 150)] * 3 + [(84, 84)]
     plain = Preprocess(width=128, height=128)
     other = Preprocess(width=128, height=128, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))
     assert Storage.for_sizes(plain, sizes) == Storage.for_sizes(other, sizes)
+    larger = Preprocess(width=192, height=192)  # the photographs' own height bounds both
+    assert Storage.for_sizes(plain, sizes) == Storage.for_sizes(larger, sizes)
     assert (
         Storage.for_sizes(plain, sizes).to_dict() != Storage.for_sizes(plain, sizes[:3]).to_dict()
     )
