@@ -214,7 +214,9 @@ def test_a_teacher_of_another_recipe_is_not_taken_for_this_ones(
         distill(tiny("teachers.0.model=test_convnext"), tmp_path, control=False)
 
 
-def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def stopped_after_an_epoch(
+    recipe: Recipe, runs: Path, monkeypatch: pytest.MonkeyPatch, *, resume: bool = False
+) -> None:
     def killed(trainer: Trainer, line: dict[str, object]) -> None:
         save(trainer, line)
         raise KeyboardInterrupt
@@ -223,7 +225,7 @@ def stopped_after_an_epoch(recipe: Recipe, runs: Path, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            distill(recipe, runs, control=False)
+            distill(recipe, runs, resume=resume, control=False)
 
 
 def test_a_run_that_was_compiled_goes_on_compiled_when_few_steps_are_left(
@@ -241,6 +243,50 @@ def test_a_run_that_was_compiled_goes_on_compiled_when_few_steps_are_left(
     assert len(compiled) == 1
     distill(recipe, tmp_path, resume=True, control=False)
     assert len(compiled) == 2
+
+
+SEEING = (
+    "student.model=lesionnet",
+    "student.width=0.5",
+    "pretrain.epochs=2",
+    "pretrain.batch_size=16",
+    "pretrain.threads=1",
+    "train.epochs=1",
+)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_student_killed_while_it_learns_to_see_ends_with_the_same_bits(
+    epochs: int, taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, folder = tiny(*SEEING), tmp_path / "stopped/demo"
+    copy_teachers(taught, tmp_path / "whole")
+    copy_teachers(taught, tmp_path / "stopped")
+    distill(recipe, tmp_path / "whole", control=False)
+    for _ in range(epochs):
+        if folder.joinpath(".pretraining").exists():
+            with pytest.raises(UserError, match="holds an unfinished run"):
+                distill(recipe, tmp_path / "stopped", control=False)
+        stopped_after_an_epoch(recipe, tmp_path / "stopped", monkeypatch, resume=True)
+    distill(recipe, tmp_path / "stopped", resume=True, control=False)
+    whole, stopped = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(value, stopped[name]) for name, value in whole.items())
+    assert not folder.joinpath(".pretraining").exists()
+    copy_teachers(taught, tmp_path / "plain")
+    plain = distill(tiny(*SEEING, "pretrain.epochs=0"), tmp_path / "plain", control=False)
+    assert any(
+        not torch.equal(value, whole[name]) for name, value in load_file(plain.weights).items()
+    )
+
+
+def test_learning_to_see_needs_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pretrain.teacher is 5 and the recipe has 2 teachers"):
+        distill(tiny(*SEEING, "pretrain.teacher=5"), tmp_path)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_control_does_not_learn_to_see() -> None:
+    assert control_of(tiny(*SEEING)).pretrain.epochs == 0
 
 
 def test_an_unfinished_run_goes_on_by_its_name(
