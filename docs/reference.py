@@ -468,7 +468,7 @@ def remedies(gate: GateId) -> dict[str, str]:
     failed = Gate(name=name, value=1, limit=0, relation="<=", passed=False)
     found = {}
     for precision in ("fp32", "int8"):
-        export: Any = SimpleNamespace(precision=precision, backend=backend)
+        export: Any = SimpleNamespace(precision=precision, backend=backend, target="RUN")
         found[precision] = remedy(failed, export)
     return found
 

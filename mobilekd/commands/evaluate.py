@@ -115,7 +115,7 @@ def _evaluate(
     output: Path | None,
 ) -> dict[str, Any]:
     if data is None and root is not None:
-        data = _moved(predictor.recipe.data, Path(root))
+        data = moved(predictor.recipe.data, Path(root))
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
     say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
@@ -208,7 +208,7 @@ def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> Evaluat
     return EvaluatedPhotographs(own.dataset, ids, "test", left_out, leaky)
 
 
-def _moved(table: DataTable, root: Path) -> DataTable:
+def moved(table: DataTable, root: Path) -> DataTable:
     """The same data below another root; tables of it that lay below the old one have moved, too.
     Several sources have moved together, from the folder that held them all.
     """
@@ -220,11 +220,11 @@ def _moved(table: DataTable, root: Path) -> DataTable:
                 f"--root {root}: the data come from several folders that have none in common; name"
                 " photographs with --data"
             ) from None
-        moved = [
-            _moved(source, root / Path(source.root).relative_to(old)) if source.root else source
+        sources = [
+            moved(source, root / Path(source.root).relative_to(old)) if source.root else source
             for source in table.sources
         ]
-        return table.model_copy(update={"sources": tuple(moved)})
+        return table.model_copy(update={"sources": tuple(sources)})
     changed = {"root": str(root)}
     for name in ("labels", "metadata"):
         file = getattr(table, name)

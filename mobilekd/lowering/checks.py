@@ -351,14 +351,14 @@ def _decisions(
     report.accuracy["fp32_balanced_accuracy"] = _dumped(draws[0]["balanced_accuracy"])
     report.accuracy["balanced_accuracy_drop"] = drop.model_dump(mode="json")
     report.accuracy["n"] = len(test.truth)
-    report.accuracy |= _by_origin(test, given, export.evaluation_set.dataset.classes)
+    report.accuracy |= accuracy_by_origin(test, given, export.evaluation_set.dataset.classes)
 
 
 #: What the manifest says of each origin, as ``balanced_accuracy.BCN``.
 BY_ORIGIN = ("balanced_accuracy", "accuracy", "ece")
 
 
-def _by_origin(
+def accuracy_by_origin(
     test: LabelledImages, given: np.ndarray, classes: Sequence[Label]
 ) -> dict[str, dict[str, Any]]:
     """Figures of each origin of the test split, where origins are known."""

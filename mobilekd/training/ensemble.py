@@ -296,7 +296,7 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
             f"{place}: trained under another split, so it may know the test photographs; teach it"
             " under this one"
         )
-    preprocess = _own_preprocess(place, record, table)
+    preprocess = own_preprocess(place, record, table)
     _refuse_chance(place, record, experiment)
     stored = read_stored_logits(place)
     if stored:
@@ -313,7 +313,7 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     return Member(table, record, teacher, preprocess)
 
 
-def _own_preprocess(place: Path, record: TeacherRecord, table: TeacherTable) -> Preprocess:
+def own_preprocess(place: Path, record: TeacherRecord, table: TeacherTable) -> Preprocess:
     """What the teacher was trained for; where the recipe says otherwise, it is another teacher."""
     own = Preprocess(**record.preprocess)
     for key in ("width", "height", "mean", "std"):

@@ -14,7 +14,7 @@ from mobilekd.commands.report import report
 from mobilekd.formats.artifact import Interval, Label
 from mobilekd.formats.evaluation import read_evaluation
 from mobilekd.inference.evaluation_set import LabelledImages
-from mobilekd.lowering.checks import _by_origin
+from mobilekd.lowering.checks import accuracy_by_origin
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import read_origins, read_predictions
 from mobilekd.support.errors import UserError
@@ -92,13 +92,13 @@ def test_an_export_keeps_the_figures_of_each_origin() -> None:
     origins = ("A",) * 20 + ("B",) * 37 + ("C",) * 3
     test = LabelledImages(np.empty(0), truth, tuple(map(str, range(60))), origins)
     labels = tuple(Label(key=key, text=key) for key in ("mel", "nv"))
-    found = _by_origin(test, answers, labels)
+    found = accuracy_by_origin(test, answers, labels)
     assert found["accuracy.A"]["value"] == pytest.approx(0.25)
     assert found["accuracy.B"]["value"] == 1
     assert Interval.model_validate(found["balanced_accuracy.B"]).low == 1
     assert found["accuracy.C"]["value"] is None, "three photographs say nothing"
     plain = LabelledImages(np.empty(0), truth, test.lesions)
-    assert _by_origin(plain, answers, labels) == {}
+    assert accuracy_by_origin(plain, answers, labels) == {}
 
 
 @pytest.mark.parametrize("text", ["a,b\n", "image,origin\nx\n", "\x00"])

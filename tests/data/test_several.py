@@ -8,7 +8,7 @@ import pytest
 from fixtures.data import isic_rows, make_folder, make_ham, make_isic, photograph, write_csv
 from PIL import Image
 
-from mobilekd.commands.evaluate import _moved
+from mobilekd.commands.evaluate import moved
 from mobilekd.data import Dataset, join_copies, load, make_split
 from mobilekd.data.overlap import overlap_hashes, overlapping
 from mobilekd.formats.recipe import (
@@ -219,8 +219,8 @@ def test_sources_that_cannot_be(tmp_path: Path, override: str, said: str) -> Non
 
 def test_sources_that_moved_together_are_found(clinics: Any, tmp_path: Path) -> None:
     table = several(*clinics)
-    moved = _moved(table, tmp_path / "now")
-    assert [Path(str(source.root)) for source in moved.sources] == [
+    found = moved(table, tmp_path / "now")
+    assert [Path(str(source.root)) for source in found.sources] == [
         tmp_path / "now" / "vienna",
         tmp_path / "now" / "barcelona",
     ]

@@ -98,7 +98,9 @@ def test_the_lock_pins_every_requirement_within_its_range(checkout):
     pins = {name.lower().replace("_", "-"): pin for name, pin in locked(checkout).items()}
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         requirement = Requirement(text)
-        assert requirement.specifier.contains(pins[requirement.name.lower()]), text
+        assert requirement.specifier.contains(pins[requirement.name.lower().replace("_", "-")]), (
+            text
+        )
 
 
 def test_what_runs_here_is_what_the_lock_pins(checkout):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixtures.recipes import PLAIN
 from fixtures.run import prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from mobilekd.formats.teacher import TeacherRecord
 from mobilekd.losses import Objective
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import Teacher, build_teacher, teacher_preprocess
-from mobilekd.training.ensemble import Member, TeacherEnsemble, _own_preprocess
+from mobilekd.training.ensemble import Member, TeacherEnsemble, own_preprocess
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import DrawnBatch
 from mobilekd.training.parallel import World
@@ -41,7 +42,7 @@ TABLE = TeacherTable(model="test_resnet")
 
 @pytest.fixture(scope="module")
 def experiment() -> Experiment:
-    recipe = load_recipe("demo", ["data.count=60", "data.size=32"])
+    recipe = load_recipe(PLAIN, ["data.count=60", "data.size=32"])
     return replace(prepared(recipe), preprocess=STUDENT, augment=AugmentTable())
 
 
@@ -148,10 +149,10 @@ def test_cached_and_fresh_answers_are_the_same(experiment: Experiment, tmp_path:
 
 def test_what_the_recipe_says_of_a_teacher_must_be_so(experiment: Experiment) -> None:
     taught = record(Preprocess(width=48, height=48), experiment)
-    assert _own_preprocess(Path("t"), taught, TABLE).width == 48
+    assert own_preprocess(Path("t"), taught, TABLE).width == 48
     other = TABLE.model_copy(update={"width": 64})
     with pytest.raises(UserError, match=r"t: trained for width 48, and the recipe asks for 64"):
-        _own_preprocess(Path("t"), taught, other)
+        own_preprocess(Path("t"), taught, other)
 
 
 def test_a_teacher_takes_its_hubs_normalisation_and_what_the_recipe_says() -> None:

@@ -67,7 +67,7 @@ sys.exit(mobilekd.cli.main())
 def arguments(runs: Path, overrides: list[str], *more: str) -> list[str]:
     return [
         "distill",
-        "demo",
+        PLAIN,
         "--no-control",
         "--runs",
         str(runs),

@@ -60,9 +60,9 @@ def unknown_teacher(here: Path) -> list[str]:
     return ["teach", "demo", *SMALL, "--set", "teachers.0.model=torchvision:mobilnet_v2"]
 
 
-@kind("teacher vit_tiny_patch16_224", "48x48", "teachers.1.options.img_size=48")
+@kind("teacher vit_tiny_patch16_224", "48x48", "teachers.0.options.img_size=48")
 def teacher_of_another_size(here: Path) -> list[str]:
-    return ["teach", "demo", *SMALL, "--set", "teachers.1.model=vit_tiny_patch16_224"]
+    return ["teach", "demo", *SMALL, "--set", "teachers.0.model=vit_tiny_patch16_224"]
 
 
 @kind("absent.pth", "no such weights file")
@@ -94,7 +94,8 @@ def losses_that_weigh_nothing(here: Path) -> list[str]:
 
 @kind("head:1e+09", "a whole number from 8 to 8192")
 def head_that_fits_no_memory(here: Path) -> list[str]:
-    return ["distill", "demo", *SMALL, "--set", "student.adapt=['head:1000000000']"]
+    student = ["--set", "student.model=mobilenetv2", "--set", "student.adapt=['head:1000000000']"]
+    return ["distill", "demo", *SMALL, *student]
 
 
 @kind("--grid train.lr=0.2: train.lr has values already")

@@ -10,8 +10,8 @@ public struct Facts {
     public let labels, labelTexts: [String]
     public let preprocess: Preprocess
     public let threshold: Double
-    /// Above this the guard's score says: not a photograph of the kind that the model knows. Nil for
-    /// a model without a guard.
+    /// Above this the guard's score says: not a photograph of the kind that the model knows. Nil
+    /// for a model without a guard.
     public let guardThreshold: Double?
     public let card: String
 

@@ -21,8 +21,8 @@ public struct Pixels: Equatable {
     /// Above this many pixels a photograph is subsampled by 2, 4 or 8 while it is decoded.
     static let huge = 12_000_000
 
-    /// Decode a photograph upright in sRGB, whatever its own colour space is; transparent pixels are
-    /// laid over white.
+    /// Decode a photograph upright in sRGB, whatever its own colour space is; transparent pixels
+    /// are laid over white.
     public init(contentsOf url: URL) throws {
         guard let source = CGImageSourceCreateWithURL(url as CFURL, nil),
               let facts = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],

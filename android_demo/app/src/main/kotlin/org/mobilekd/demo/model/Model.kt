@@ -15,7 +15,8 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
 
     /**
      * float32 `[3 * height * width]`, RGB planes of 0..255 -> probabilities `[1, classes]` and, if
-     * promised, a map `[1, h, w]` and the guard's score `[1, 1]`, in the order of the spec's outputs.
+     * promised, a map `[1, h, w]` and the guard's score `[1, 1]`, in the order of the spec's
+     * outputs.
      */
     fun forward(tensor: FloatArray): List<Output> = engine.forward(tensor, shape)
 
