@@ -9,7 +9,7 @@ named by its file (``my_losses.py:my_loss``) and registered nowhere. Never impor
 students, data or the training loop: a loss knows outputs only.
 """
 
-from mobilekd.losses.features import attention_transfer, crd_in_batch, fitnets, rkd
+from mobilekd.losses.features import attention_transfer, crd_in_batch, embedding, fitnets, rkd
 from mobilekd.losses.logits import (
     cross_entropy,
     dist,
@@ -43,6 +43,7 @@ __all__ = [
     "cross_entropy",
     "dist",
     "dkd",
+    "embedding",
     "find",
     "fitnets",
     "hard_label",

@@ -20,6 +20,7 @@ from mobilekd.losses import (
     cross_entropy,
     dist,
     dkd,
+    embedding,
     fitnets,
     hard_label,
     hinton,
@@ -184,6 +185,18 @@ def test_attention_transfer_compares_normalised_energy_maps(seed: int) -> None:
         q_s, q_t = ((x**2).sum(0).ravel() for x in (a, b))
         reference.append(((q_s / np.linalg.norm(q_s) - q_t / np.linalg.norm(q_t)) ** 2).sum())
     assert_equals(attention_transfer(student, teacher, None), reference)
+
+
+def test_embedding_is_one_minus_the_cosine_and_teaches_the_student_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(5, 7, generator=generator).requires_grad_() for _ in range(2))
+    a, b = (x.detach().double().numpy() for x in (student, teacher))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    value = embedding(student, teacher, None)
+    assert value.tolist() == pytest.approx(1 - (a * b).sum(1) / lengths, abs=1e-5)
+    value.sum().backward()
+    assert student.grad is not None
+    assert teacher.grad is None
 
 
 def huber(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -262,12 +262,16 @@ def test_a_classifier_is_never_taken_over(tmp_path: Path) -> None:
     assert torch.equal(network.conv_stem.weight, source.conv_stem.weight)
 
 
-@pytest.mark.parametrize("content", [b"not weights", b""])
-def test_a_broken_weights_file_is_the_users_mistake(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"not weights", "is a text file"), (b"", "is an empty file")]
+)
+def test_a_broken_weights_file_is_the_users_mistake(
+    tmp_path: Path, content: bytes, what: str
+) -> None:
     for suffix in (".pth", ".safetensors"):
         path = tmp_path / f"broken{suffix}"
         path.write_bytes(content)
-        with pytest.raises(UserError, match="not a readable weights file"):
+        with pytest.raises(UserError, match=what):
             student(weights=str(path))
 
 

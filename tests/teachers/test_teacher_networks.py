@@ -63,7 +63,6 @@ def test_networks_that_are_made_otherwise_learn_and_are_opened_again(
         ("vit_tiny_patch16_224", "set teachers.2.options.img_size=96"),
         ("torchvision:vit_b_32", "set teachers.2.options.image_size=96"),
         ("torchvision:maxvit_t", "set teachers.2.width=224 and teachers.2.height=224"),
-        ("torchvision:r3d_18", "choose another"),
     ],
 )
 def test_a_network_of_another_size_is_refused_with_a_remedy_that_works(
