@@ -2,33 +2,34 @@
 torch.
 
 A list comes back from the runtime as that many outputs, in order. Core ML carries the same in its
-metadata fields.
+metadata fields. Each line: the method, its outputs, what they mean.
 
-=================  ================
-============================================================================== method
-outputs           meaning =================  ================
-============================================================================== schema_version     1
-int             of this table name               1 string          the run's name backend
-1 string          what the file was lowered for precision          1 string          fp32, int8,
-int8-qat, mixed, fp16, palette labels             C strings         keys of the classes, in the
-order of the probabilities label_texts        C strings         the same in words input_height
-1 int             pixels input_width        1 int             pixels color              1 string
-RGB: order of the input's planes, values 0..255 crop               1 string          center: the
-largest centred box with the input's aspect ratio resize             1 string
-pillow-bilinear: antialiased triangle filter mean               3 doubles         subtracted inside
-the graph from value / 255; for information std                3 doubles         divided by inside
-the graph; for information temperature        1 double          divides the logits inside the graph;
-for information threshold          1 double          a top probability below this means "not sure"
-quality            3 doubles         sharpness_low, luma_low, luma_high (``artifact.Quality``); 0,
-0, 255 warn of nothing decision           1 string          how the answer follows from the
-probabilities outputs            1..3 strings      probabilities, then cam and outside where
-forward gives them
-card               1 string          the model card's short text, lines separated by newlines, for
-the app's screen student            1 string          SHA-256 of the student's weights versions
-n strings         package=version of what exported it guard_threshold    1 double          an output
-"outside" above this is of another kind than the model knows; only with such an output
-=================  ================
-==============================================================================
+::
+
+    schema_version   1 int         of this table
+    name             1 string      the run's name
+    backend          1 string      what the file was lowered for
+    precision        1 string      fp32, int8, int8-qat, mixed, fp16, palette
+    labels           C strings     keys of the classes, in the order of the probabilities
+    label_texts      C strings     the same in words
+    input_height     1 int         pixels
+    input_width      1 int         pixels
+    color            1 string      RGB: order of the input's planes, values 0..255
+    crop             1 string      center: the largest centred box with the input's aspect ratio
+    resize           1 string      pillow-bilinear: antialiased triangle filter
+    mean             3 doubles     subtracted inside the graph from value / 255; for information
+    std              3 doubles     divided by inside the graph; for information
+    temperature      1 double      divides the logits inside the graph; for information
+    threshold        1 double      a top probability below this means "not sure"
+    quality          3 doubles     sharpness_low, luma_low, luma_high (``artifact.Quality``);
+                                   0, 0, 255 warn of nothing
+    decision         1 string      how the answer follows from the probabilities
+    outputs          1..3 strings  probabilities, then cam and outside where forward gives them
+    card             1 string      the model card's short text, for the app's screen
+    student          1 string      SHA-256 of the student's weights
+    versions         n strings     package=version of what exported it
+    guard_threshold  1 double      an output "outside" above this is of another kind than the
+                                   model knows; only with such an output
 """
 
 from collections.abc import Sequence
