@@ -15,7 +15,7 @@ from typing import Any
 from mobilekd.commands.distill import distill
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.teach import teach
-from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.support.files import write_json
 from mobilekd.support.provenance import commit, utc_now, versions
 

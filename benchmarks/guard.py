@@ -19,7 +19,8 @@ from scipy.stats import rankdata
 
 from mobilekd.data import inputs, load
 from mobilekd.formats.preprocess import Preprocess, readable_suffixes
-from mobilekd.formats.recipe import DataTable, with_overrides
+from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.support.errors import UserError

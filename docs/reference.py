@@ -11,9 +11,9 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 import mobilekd
 from mobilekd import backends
+from mobilekd.backends.base import Backend
 from mobilekd.cli import commands
 from mobilekd.formats.artifact import Calibration, Manifest
 from mobilekd.formats.measurement import Measurement
@@ -458,6 +459,15 @@ GATES: dict[GateId, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class AnyRun:
+    """A refused export of whatever run."""
+
+    precision: str
+    backend: Backend
+    target: str = "RUN"
+
+
 def remedies(gate: GateId) -> dict[str, str]:
     """What a refused export says after this gate's name, by precision, for XNNPACK."""
     from mobilekd.formats.artifact import Gate
@@ -468,7 +478,7 @@ def remedies(gate: GateId) -> dict[str, str]:
     failed = Gate(name=name, value=1, limit=0, relation="<=", passed=False)
     found = {}
     for precision in ("fp32", "int8"):
-        export: Any = SimpleNamespace(precision=precision, backend=backend, target="RUN")
+        export = AnyRun(precision, backend)
         found[precision] = remedy(failed, export)
     return found
 

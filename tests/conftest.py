@@ -189,7 +189,7 @@ def smoke_artifact(smoke_runs: Path) -> Path:
 def _train_smoke_runs(runs: Path) -> None:
     from mobilekd.commands.distill import distill
     from mobilekd.commands.teach import teach
-    from mobilekd.formats.recipe import load_recipe
+    from mobilekd.formats.recipe_file import load_recipe
 
     recipe = load_recipe(PLAIN, smoke=True)
     teach(recipe, runs)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.formats.teacher import LOGITS, read_teacher, write_teacher
 from mobilekd.support.files import read_json, sha256_file, write_json

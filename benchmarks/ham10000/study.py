@@ -21,7 +21,8 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobilekd.formats.recipe import Recipe, load_recipe
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.runs import open_run, write_run_info
 from mobilekd.metrics.entries import PACE
 from mobilekd.support.errors import UserError

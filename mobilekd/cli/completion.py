@@ -39,7 +39,7 @@ def hook(shell: str) -> str:
 
 
 def _recipes(**_: Any) -> list[str]:
-    from mobilekd.formats.recipe import shipped
+    from mobilekd.formats.recipe_file import shipped
 
     return [*shipped(), *map(str, Path().glob("*.toml"))]
 

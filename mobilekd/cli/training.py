@@ -125,7 +125,7 @@ def _add_overrides(parser: Parser) -> None:
 def recipes(arguments: Namespace) -> Answer:
     """The shipped recipes, or one of them resolved."""
     from mobilekd.cli.text import table
-    from mobilekd.formats.recipe import load_recipe, shipped
+    from mobilekd.formats.recipe_file import load_recipe, shipped
     from mobilekd.formats.recipe_keys import to_toml
     from mobilekd.formats.runs import open_run, references
 
@@ -251,7 +251,7 @@ def _recipe(arguments: Namespace) -> Recipe:
     this name started with. What can be told of it without torch is told here, at once.
     """
     from mobilekd.data import check_place
-    from mobilekd.formats.recipe import from_dict, load_recipe
+    from mobilekd.formats.recipe_file import from_dict, load_recipe
     from mobilekd.support.files import read_json
 
     started = arguments.runs / Path(arguments.recipe).name / "recipe.json"

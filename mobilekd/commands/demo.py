@@ -12,7 +12,7 @@ from mobilekd.commands.bench import bench
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.export import export
 from mobilekd.commands.report import report
-from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
 from mobilekd.support.progress import say

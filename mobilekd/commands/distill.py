@@ -27,10 +27,9 @@ from mobilekd.formats.recipe import (
     LossTable,
     PretrainTable,
     Recipe,
-    as_recipe,
-    changed_code,
     same_but_for_places,
 )
+from mobilekd.formats.recipe_file import as_recipe, changed_code
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import read_teacher, teacher_folder
 from mobilekd.inference.guard import guard_for

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilekd.data import check_place
-from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for_places
+from mobilekd.formats.recipe import Recipe, same_but_for_places
+from mobilekd.formats.recipe_file import from_dict, load_recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json

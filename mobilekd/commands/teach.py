@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mobilekd.formats.recipe import KEPT, LossTable, Recipe, as_recipe
+from mobilekd.formats.recipe import LossTable, Recipe
+from mobilekd.formats.recipe_file import KEPT, as_recipe
 from mobilekd.formats.runs import METRICS
 from mobilekd.formats.teacher import (
     RECORD,

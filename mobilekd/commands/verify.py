@@ -13,7 +13,7 @@ from mobilekd.backends import get
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.constants import constants
 from mobilekd.formats.guard import OUTPUT
-from mobilekd.formats.recipe import from_dict
+from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import parity

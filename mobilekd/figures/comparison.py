@@ -11,6 +11,11 @@ from mobilekd.formats.comparison import Claim, Comparison, Group
 from mobilekd.metrics.stats import LEVEL, verdict
 
 KINDS = ("student", "control", "teacher")
+#: What a reader of figures by origin has to know.
+BY_ORIGIN = (
+    "Balanced accuracy averages over the classes that an origin has, so compare origins only where"
+    " they have the same ones. ECE is how far stated and real certainty differ: 0 is none."
+)
 #: ``stats.verdict`` in words.
 VERDICTS = {
     "better": "better than its control",
@@ -189,11 +194,7 @@ def by_origin(comparison: Comparison) -> Table | None:
         "ECE",
         "melanoma sensitivity at 95% specificity",
     )
-    note = (
-        "Balanced accuracy averages over the classes that an origin has, so compare origins only"
-        " where they have the same ones. ECE is how far stated and real certainty differ: 0 is"
-        " none. Each interval is its own 95%; verdicts stand in the table of claims."
-    )
+    note = BY_ORIGIN + " Each interval is its own 95%; verdicts stand in the table of claims."
     return table("By origin", header, rows, note)
 
 

@@ -28,6 +28,7 @@ from mobilekd.formats.artifact import ARTIFACTS, Calibration, Interval, Label
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.guard import GUARD, Guard, read_guard
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
+from mobilekd.formats.recipe_file import from_dict
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.lock import locked
@@ -174,7 +175,7 @@ class Run:
     def recipe(self) -> recipes.Recipe:
         """The resolved recipe."""
         path = self.folder / "recipe.json"
-        return recipes.from_dict(read_json(path, "recipe"), str(path))
+        return from_dict(read_json(path, "recipe"), str(path))
 
     @property
     def name(self) -> str:

@@ -20,7 +20,8 @@ from mobilekd.formats.artifact import (
 from mobilekd.formats.document import read_document
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import Recipe, from_dict
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import SPLIT, Role, Run, Split, open_run, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import track

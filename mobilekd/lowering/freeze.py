@@ -7,7 +7,7 @@ from pathlib import Path
 from mobilekd.backends import get, names
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.parity_names import GateId
-from mobilekd.formats.recipe import with_overrides
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering.pipeline import lower_run

@@ -1,10 +1,11 @@
 """The next step after a refused export: options and precisions that exist for this very export."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from mobilekd.backends.base import Backend
 from mobilekd.formats.artifact import Gate
 from mobilekd.formats.parity_names import GateId
-from mobilekd.lowering.checks import Export
 
 #: Precisions that move decisions less than another one, the smallest file first.
 GENTLER = ("mixed", "int8-qat", "fp16", "fp32")
@@ -13,7 +14,23 @@ ROUNDED = frozenset({"int8", "int8-qat", "mixed", "palette"})
 OURS = frozenset({GateId.PREPROCESSING, GateId.TRAINING_REMAINS, GateId.CONSTANTS})
 
 
-def remedy(gate: Gate, export: Export) -> str:
+class Refused(Protocol):
+    """What a remedy asks of a refused export."""
+
+    @property
+    def precision(self) -> str:
+        """As on the command line."""
+
+    @property
+    def backend(self) -> Backend:
+        """What the file was lowered for."""
+
+    @property
+    def target(self) -> str:
+        """The run or reference as on the command line."""
+
+
+def remedy(gate: Gate, export: Refused) -> str:
     """What the person can do about a failed ``gate``: the next command, and the key that holds the
     limit.
     """
@@ -41,7 +58,7 @@ def _next(steps: Sequence[str]) -> str:
     return f"next: {' or '.join(steps)}"
 
 
-def limit_key(gate: GateId, export: Export) -> str:
+def limit_key(gate: GateId, export: Refused) -> str:
     """The key of the recipe's ``[gates]`` that holds this gate's limit."""
     largest = "max_error" if export.precision == "fp32" else "max_error_quantized"
     return {
@@ -57,7 +74,7 @@ def limit_key(gate: GateId, export: Export) -> str:
     }[gate]
 
 
-def _gentler(export: Export) -> tuple[str, ...]:
+def _gentler(export: Refused) -> tuple[str, ...]:
     """What this backend has that rounds less than the refused precision."""
     if export.precision not in ROUNDED:
         return ()

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mobilekd.backends import Backend, get
-from mobilekd.formats.recipe import Recipe, with_overrides
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import Run
 from mobilekd.support.errors import UserError
 from mobilekd.support.words import unknown

@@ -94,11 +94,7 @@ def _judged(evaluations: Sequence[Evaluation]) -> list[Block | None]:
         "ECE",
         "melanoma sensitivity at 95% specificity",
     )
-    note = (
-        "Balanced accuracy averages over the classes that an origin has, so compare origins only"
-        " where they have the same ones. ECE is how far stated and real certainty differ: 0 is"
-        " none. In brackets: 95% intervals, bootstrap over lesions."
-    )
+    note = f"{comparison_figures.BY_ORIGIN} In brackets: 95% intervals, bootstrap over lesions."
     blocks.append(table("Artifacts, other data and single runs by origin", header, rows, note))
     return blocks
 

@@ -20,7 +20,12 @@ from mobilekd.formats.recipe import StudentTable
 from mobilekd.students.bounds import bound_bottlenecks, bound_inverted_residuals
 from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name
 from mobilekd.students.mobilenet import Relu6Gate
-from mobilekd.students.surgery import avoid_onednn_overflow, drop_imagenet_parts, replace_head
+from mobilekd.students.surgery import (
+    avoid_onednn_overflow,
+    drop_imagenet_parts,
+    replace_head,
+    timms_classifier,
+)
 from mobilekd.support.errors import UserError
 from mobilekd.support.words import unknown
 
@@ -114,8 +119,8 @@ def classifier_name(model: nn.Module) -> str:
     layer, else the last convolution.
     """
     layers = {id(module): name for name, module in model.named_modules()}
-    head = model.get_classifier() if callable(getattr(model, "get_classifier", None)) else None  # type: ignore[operator]
-    if isinstance(head, nn.Module) and layers.get(id(head)):
+    head = timms_classifier(model)
+    if head is not None and layers.get(id(head)):
         return layers[id(head)]
     for kind in (nn.Linear, nn.Conv2d):
         found = [name for name, module in model.named_modules() if isinstance(module, kind)]

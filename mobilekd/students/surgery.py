@@ -9,11 +9,18 @@ from torch import Tensor, nn
 from mobilekd.support.errors import UserError
 
 
+def timms_classifier(model: nn.Module) -> nn.Module | None:
+    """The layer that timm says gives the logits; None of a network that is not timm's."""
+    asked = getattr(model, "get_classifier", None)
+    head = asked() if callable(asked) else None
+    return head if isinstance(head, nn.Module) else None
+
+
 def shrink_classifier(model: nn.Module) -> None:
     """Start timm's classifier near zero: for mobile networks its logits begin with a deviation of
     3, to be unlearnt first.
     """
-    head = model.get_classifier() if callable(getattr(model, "get_classifier", None)) else None  # type: ignore[operator]
+    head = timms_classifier(model)
     if isinstance(head, nn.Linear):
         nn.init.normal_(head.weight, std=0.01)
 

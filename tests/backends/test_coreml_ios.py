@@ -2,7 +2,6 @@
 that Swift reads.
 """
 
-import importlib.util
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from fixtures.coreml import CALIBRATION, LABELS, PREPROCESS, SIZE, made, pictures
+from fixtures.scripts import script
 from PIL import Image
 
 from mobilekd.backends.coreml import interpret
@@ -35,14 +35,7 @@ def ios_export(checkout):
 
 @pytest.fixture(scope="session")
 def check_on_mac(ios_export):
-    return load(ios_export / "check_on_mac.py")
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(ios_export / "check_on_mac.py")
 
 
 @pytest.fixture
@@ -181,7 +174,7 @@ def test_vectors_are_pillows(ios_export):
     stored = json.loads(
         (ios_export / "Tests" / "LesionClassifierTests" / "resize.json").read_text(encoding="utf-8")
     )
-    assert stored == load(ios_export / "vectors.py").vectors()
+    assert stored == script(ios_export / "vectors.py").vectors()
 
 
 def test_swift_reads_only_fields_that_the_package_has(ios_export, made):

@@ -1,11 +1,11 @@
 """The benchmarks page is what the results give, and refuses what is no latency."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
+from fixtures.scripts import script
 
 from mobilekd.formats.measurement import Conditions, Device, GoldenCheck, Measurement, Series
 from mobilekd.support.errors import UserError
@@ -15,9 +15,7 @@ from mobilekd.support.files import json_text
 @pytest.fixture
 def index(checkout, tmp_path, monkeypatch):
     """``benchmarks/index.py`` over an empty folder of results."""
-    spec = importlib.util.spec_from_file_location("index", checkout / "benchmarks/index.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script(checkout / "benchmarks/index.py")
     (tmp_path / "results/d").mkdir(parents=True)
     plan(tmp_path)
     monkeypatch.setattr(module, "HERE", tmp_path)

@@ -2,21 +2,16 @@
 
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
+from fixtures.scripts import script
 
-from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.recipe_file import load_recipe
 
 
 @pytest.fixture(scope="module")
 def study(checkout):
-    spec = spec_from_file_location("study", checkout / "benchmarks/ham10000/study.py")
-    module = module_from_spec(spec)
-    sys.modules["study"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["study"]
+    return script(checkout / "benchmarks/ham10000/study.py")
 
 
 def test_every_job_resolves_and_stands_beside_its_own_control(study, checkout):

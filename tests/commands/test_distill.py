@@ -25,7 +25,8 @@ from mobilekd.cli import main
 from mobilekd.commands.distill import control_of, distill
 from mobilekd.commands.teach import teach
 from mobilekd.data import load
-from mobilekd.formats.recipe import Recipe, load_recipe
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.formats.teacher import LOGITS, write_teacher
 from mobilekd.students import build
@@ -68,7 +69,8 @@ def knowing_teachers(runs: Path, recipe: Recipe) -> None:
 
 def script(runs: Path, *overrides: str, resume: bool = False) -> list[str]:
     code = (
-        "import sys; from pathlib import Path; from mobilekd.formats.recipe import load_recipe;"
+        "import sys; from pathlib import Path;"
+        " from mobilekd.formats.recipe_file import load_recipe;"
         " from mobilekd.commands.distill import distill;distill(load_recipe('demo', sys.argv[3:]),"
         " Path(sys.argv[1]), resume=sys.argv[2] == 'resume', control=False)"
     )

@@ -19,7 +19,7 @@ from mobilekd.formats.artifact import MANIFEST_VERSION, SCHEMA, Manifest, open_a
 from mobilekd.formats.golden import draw, photograph
 from mobilekd.formats.parity_names import Part
 from mobilekd.formats.preprocess import Preprocess, open_photograph
-from mobilekd.formats.recipe import with_overrides
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import open_run
 from mobilekd.graphs import pte
 from mobilekd.inference.evaluation_set import open_evaluation_set

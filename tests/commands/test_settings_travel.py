@@ -2,7 +2,7 @@
 
 from fixtures.small import photographs, taught
 
-from mobilekd.formats.recipe import load_recipe
+from mobilekd.formats.recipe_file import load_recipe
 
 
 def test_a_runs_folder_is_its_recipe_with_all_that_was_set(tmp_path):

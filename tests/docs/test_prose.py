@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mobilekd.cli import commands
-from mobilekd.formats.recipe import from_dict, load_recipe, shipped
+from mobilekd.formats.recipe_file import from_dict, load_recipe, shipped
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = [

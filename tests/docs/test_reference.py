@@ -3,14 +3,14 @@
 import json
 import tomllib
 from importlib.resources import files
-from importlib.util import module_from_spec, spec_from_file_location
 
 import jsonschema
 import pytest
+from fixtures.scripts import script
 from pydantic import Field
 
 from mobilekd.formats.document import Document
-from mobilekd.formats.recipe import load_recipe, shipped
+from mobilekd.formats.recipe_file import load_recipe, shipped
 from mobilekd.formats.runs import open_run, references
 
 AGAIN = "differs from the code: run make docs-reference"
@@ -18,10 +18,7 @@ AGAIN = "differs from the code: run make docs-reference"
 
 @pytest.fixture(scope="module")
 def reference(checkout):
-    spec = spec_from_file_location("reference", checkout / "docs/reference.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(checkout / "docs/reference.py")
 
 
 def test_every_page_is_what_the_code_says(reference):

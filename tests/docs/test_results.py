@@ -1,16 +1,12 @@
 """The tables of results say what their files say."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-
 import pytest
+from fixtures.scripts import script
 
 
 @pytest.fixture(scope="module")
 def results(checkout):
-    spec = spec_from_file_location("results", checkout / "docs/results.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(checkout / "docs/results.py")
 
 
 def test_every_table_is_what_its_file_says(results, checkout):

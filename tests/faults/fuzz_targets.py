@@ -130,7 +130,7 @@ def _document(path: Path, read: Callable[[], object]) -> Target:
 
 def recipe(seeds: Path, work: Path) -> Target:
     with instrumented():
-        from mobilekd.formats.recipe import from_dict, load_recipe
+        from mobilekd.formats.recipe_file import from_dict, load_recipe
     valid = load_recipe(str(seeds / "small.toml")).to_dict()
     path = work / "odd.toml"
 

@@ -13,7 +13,7 @@ from mobilekd.formats.artifact import Calibration, LayerCost, LayerSensitivity, 
 from mobilekd.formats.document import Document, explain, parse_document, read_document
 from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import from_dict
+from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import RunInfo, open_run, references
 from mobilekd.lowering.quantize import read_frozen
 from mobilekd.lowering.record import read_record

@@ -5,7 +5,8 @@ import tomllib
 import pytest
 
 from mobilekd.cli import main
-from mobilekd.formats.recipe import Recipe, load_recipe, shipped
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import load_recipe, shipped
 from mobilekd.formats.recipe_keys import explain, keys, to_toml, toml
 from mobilekd.support.errors import UserError
 

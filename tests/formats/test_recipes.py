@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from mobilekd.cli import commands, main
-from mobilekd.formats.recipe import Recipe, from_dict, load_recipe, same_but_for_places, shipped
+from mobilekd.formats.recipe import Recipe, same_but_for_places
+from mobilekd.formats.recipe_file import from_dict, load_recipe, shipped
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 

@@ -3,17 +3,14 @@ and the files that it names are there.
 """
 
 import re
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
+from fixtures.scripts import script
 
 
 @pytest.fixture(scope="module")
 def architecture(checkout):
-    spec = spec_from_file_location("architecture", checkout / "docs/architecture.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(checkout / "docs/architecture.py")
 
 
 def test_the_picture_is_made_from_the_imports(architecture, checkout):

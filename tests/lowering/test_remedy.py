@@ -13,7 +13,7 @@ from mobilekd.backends import get, names
 from mobilekd.cli import main
 from mobilekd.formats.artifact import Gate
 from mobilekd.formats.parity_names import GateId, GateName
-from mobilekd.formats.recipe import with_overrides
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.lowering.remedy import OURS, remedy
 
 CASES = [(backend, precision) for backend in names() for precision in get(backend).precisions]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import mobilekd
-from mobilekd.formats.recipe import Recipe, as_recipe, load_recipe
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.recipe_file import as_recipe, load_recipe
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.arguments import forgiving
 from mobilekd.support.errors import UserError

@@ -23,8 +23,8 @@ from mobilekd.formats.recipe import (
     TeacherTable,
     TrainTable,
     UnlabelledTable,
-    load_recipe,
 )
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.teacher import TeacherRecord
 from mobilekd.losses import Objective
 from mobilekd.support.errors import UserError

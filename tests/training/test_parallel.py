@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from mobilekd.commands.teach import teach
-from mobilekd.formats.recipe import StudentTable, load_recipe
+from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.students import build
 from mobilekd.training.parallel import World
 
