@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import distribution, version
 from pathlib import Path
 
@@ -194,3 +195,9 @@ def test_a_skip_that_nobody_allowed_fails(tmp_path, checkout):
             [*command[:-1], str(tmp_path / "test_some.py")], capture_output=True, text=True
         ).stdout
     )
+
+
+def test_files_of_tests_have_names_of_their_own(checkout):
+    """pytest takes two files of one name for one module, and collects neither."""
+    names = Counter(path.name for path in (checkout / "tests").rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
