@@ -4,7 +4,8 @@
     make docs-results
 
 A table stands between two marks, ``<!-- NAME: written by make docs-results -->`` and
-``<!-- end of NAME -->``. ``tests/docs/test_result_tables.py`` fails where one differs from the files.
+``<!-- end of NAME -->``. ``tests/docs/test_result_tables.py`` fails where one differs from the
+files.
 """
 
 import json

@@ -3,6 +3,7 @@ and distilling.
 """
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -174,7 +175,8 @@ def test_recipes_are_listed_with_their_cost(capfd):
 
 def test_one_recipe_is_shown_resolved(capfd):
     assert main(["recipes", "demo"]) == 0
-    assert json.loads(capfd.readouterr().out) == load_recipe("demo").to_dict()
+    shown = tomllib.loads(capfd.readouterr().out)
+    assert from_dict(shown, "shown").to_dict() == load_recipe("demo").to_dict()
 
 
 def test_overrides_come_after_the_smoke_reduction():
