@@ -71,7 +71,8 @@ def script(runs: Path, *overrides: str, resume: bool = False) -> list[str]:
     code = (
         "import sys; from pathlib import Path;"
         " from mobilekd.formats.recipe_file import load_recipe;"
-        " from mobilekd.commands.distill import distill;distill(load_recipe('demo', sys.argv[3:]),"
+        " from mobilekd.commands.distill import distill;"
+        f"distill(load_recipe({PLAIN!r}, sys.argv[3:]),"
         " Path(sys.argv[1]), resume=sys.argv[2] == 'resume', control=False)"
     )
     return [
