@@ -39,7 +39,7 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--data",
-        choices=("ham10000", "isic", "folder", "synthetic"),
+        choices=("ham10000", "isic", "isic2020", "csv", "folder", "synthetic"),
         help="judge on this kind of data instead",
     )
     parser.add_argument(
@@ -47,7 +47,18 @@ def register(commands: Commands) -> None:
         metavar="DIR",
         help="its folder of photographs; without --data, where the run's own lie now",
     )
-    parser.add_argument("--labels", metavar="FILE", help="isic: the one-hot ground truth CSV")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="isic: the one-hot ground truth CSV; csv: the table with a row for each photograph",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="csv: the name of its column image, label, lesion_id, split, age, sex or site",
+    )
     parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
     parser.add_argument(
         "--exclude",
@@ -146,20 +157,28 @@ def register(commands: Commands) -> None:
 
 def data_table(arguments: Namespace) -> DataTable | None:
     """The ``--data`` options as a recipe's data table."""
+    from typing import get_args
+
     from mobilekd.formats.recipe import DataTable
     from mobilekd.support.errors import UserError
+    from mobilekd.support.words import unknown
 
     options = {
         name: getattr(arguments, name)
         for name in ("root", "labels", "metadata", "origin", "exclude")
         if getattr(arguments, name)
     }
+    if columns := pairs(arguments.column, "--column", "label=diagnosis"):
+        meanings = get_args(get_args(DataTable.model_fields["columns"].annotation)[0])
+        if strange := next((name for name in columns if name not in meanings), None):
+            raise UserError(unknown(f"--column {strange}", strange, meanings))
+        options["columns"] = columns
     if arguments.data is None:
         options.pop("root", None)  # where the run's own photographs lie now
         if options or arguments.map:
+            given = next(iter(options), "map").replace("columns", "column")
             raise UserError(
-                f"--{next(iter(options), 'map')}: needs --data; name the kind of the photographs,"
-                " for example --data isic"
+                f"--{given}: needs --data; name the kind of photographs, for example --data isic"
             )
         return None
     return DataTable(kind=arguments.data, **options)

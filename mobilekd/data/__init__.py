@@ -45,15 +45,20 @@ __all__ = [
     "with_pixels",
 ]
 
-#: Keys of [data] that name a table, and the kinds of data that read it.
-TABLES = {"labels": ("isic",), "metadata": ("isic", "folder")}
+#: Keys of [data] that speak of a table, and the kinds of data that have it.
+TABLES = {
+    "labels": ("isic", "isic2020", "csv"),
+    "metadata": ("isic", "folder"),
+    "columns": ("csv", "isic2020"),
+    "allow_missing": ("ham10000", "isic", "isic2020", "csv"),
+}
 
 
 def check_place(table: DataTable) -> None:
     """A ``UserError`` where a folder or file of the table is missing; opens none of them."""
     for source in table.sources:
         check_place(source)
-    if table.kind != "synthetic" and not table.sources:
+    if table.kind not in ("synthetic", "several", "csv") or table.root:
         root_of(table.root, table.kind)
     for key in ("labels", "metadata", "unlabelled"):
         place = getattr(table, key)
@@ -96,7 +101,7 @@ def _read(table: DataTable, part: bool) -> Dataset:
                 " it out"
             )
     loader = import_module(f"{__name__}.{table.kind}").load
-    listed = part and table.kind in ("ham10000", "isic")
+    listed = part and table.kind in TABLES["allow_missing"]
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
     return dataset
 

@@ -8,6 +8,7 @@ optional CSV (``data.metadata``: ``image, lesion_id[, age, sex, site]``, image b
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from mobilekd.data import classes
@@ -127,7 +128,16 @@ def _class_names(root: Path, folders: list[Path]) -> tuple[str, ...]:
         raise UserError(
             f"{root}: {some(given, 'sub-folder')}; give one for each class, at least two"
         )
-    if clash := [name for names in written.values() if len(names) > 1 for name in sorted(names)]:
+    refuse_alike(root, [folder.name for folder in folders], "sub-folder")
+    return tuple(sorted({classes.normal(name) for names in written.values() for name in names}))
+
+
+def refuse_alike(where: Path, written: Iterable[str], what: str) -> None:
+    """A ``UserError`` for names of classes that only look different to a computer."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    for name in written:
+        alike[classes.folded(name)].add(name)
+    if clash := [name for names in alike.values() if len(names) > 1 for name in sorted(names)]:
         seen = {classes.normal(name) for name in clash}
         if len(seen) < len(clash):
             how = "in Unicode's form, which cannot be seen"
@@ -136,10 +146,9 @@ def _class_names(root: Path, folders: list[Path]) -> tuple[str, ...]:
         else:
             how = "in blanks or characters that cannot be seen"
         raise UserError(
-            f"{root}: {some(clash, 'sub-folder')} whose names differ only {how}; give each class"
+            f"{where}: {some(clash, what)} whose names differ only {how}; give each class"
             " one name, or move the photographs into one"
         )
-    return tuple(sorted({classes.normal(name) for names in written.values() for name in names}))
 
 
 def _refuse_deeper(root: Path, folders: list[Path]) -> None:
@@ -160,20 +169,22 @@ def _refuse_deeper(root: Path, folders: list[Path]) -> None:
         )
 
 
+def photographs_below(root: Path, notes: Notes) -> dict[str, tuple[Path, int]]:
+    """Photographs of ``root`` and its sub-folders by their path without suffix -> (path, bytes)."""
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
+    return {
+        classes.normal((folder.relative_to(root) / stem).as_posix()): entry
+        for folder in folders
+        for stem, entry in photographs_in([folder], notes, documents=False).items()
+    }
+
+
 def load_unlabelled(root: Path) -> Dataset:
     """Every photograph below ``root``, sub-folders included: targets -1, no classes, each its own
     lesion.
     """
     notes = Notes()
-    folders = [
-        root_of(str(root), "unlabelled"),
-        *sorted(path for path in root.rglob("*") if path.is_dir()),
-    ]
-    files = {
-        classes.normal((folder.relative_to(root) / stem).as_posix()): entry
-        for folder in folders
-        for stem, entry in photographs_in([folder], notes, documents=False).items()
-    }
+    files = photographs_below(root_of(str(root), "unlabelled"), notes)
     return assemble(
         "unlabelled",
         root,

@@ -22,6 +22,9 @@ from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (Tschandl et al. 2018)"
 
+#: What the table is called: on Kaggle, and in the editions of Dataverse.
+METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
+
 #: Where the photographs may lie, first match wins. The archive's later editions hold a lower-case
 #: copy of both parts.
 FOLDERS = (
@@ -35,16 +38,12 @@ FOLDERS = (
 
 def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set below ``table.root``; ``UserError`` with count and first names for whatever is
-    wrong. With ``part`` photographs without a row and rows without a photograph are left out,
-    which is said.
+    wrong. With ``part`` or ``table.allow_missing`` photographs without a row and rows without a
+    photograph are left out, which is said.
     """
     root = root_of(table.root, "ham10000")
     path = next(
-        (
-            root / name
-            for name in ("HAM10000_metadata.csv", "HAM10000_metadata")
-            if (root / name).is_file()
-        ),
+        (root / name for name in METADATA if (root / name).is_file()),
         None,
     )
     if path is None:
@@ -58,7 +57,7 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     rows = [
         {**row, "image_id": name or row["image_id"]} for row, name in zip(rows, named, strict=True)
     ]
-    if part:
+    if part or table.allow_missing:
         kept = in_both(path, (row["image_id"] for row in rows), files, notes)
         rows = [row for row in rows if row["image_id"] in kept]
         files = {name: entry for name, entry in files.items() if name in kept}

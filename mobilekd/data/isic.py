@@ -37,8 +37,9 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     """The data set of ``table.root`` and ``table.labels``; ``UserError`` with count and first names
     for whatever is wrong.
 
-    A photograph without a row and a row without a photograph are wrong too, unless ``part`` says
-    that a part may be here: then they are left out, and their count and first names said.
+    A photograph without a row and a row without a photograph are wrong too, unless ``part`` or
+    ``table.allow_missing`` says that a part may be here: then they are left out, and their count
+    and first names said.
     """
     root = root_of(table.root, "isic")
     notes = Notes()
@@ -49,7 +50,7 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     files = _files(path, _photographs(root, path), [name for name, _ in truth], notes)
     files = {name: entry for name, entry in files.items() if name not in set(unknown)}
     truth = [(name, key) for name, key in truth if key is not None]
-    if part:
+    if part or table.allow_missing:
         kept = in_both(path, (name for name, _ in truth), files, notes)
         truth = [(name, key) for name, key in truth if name in kept]
         files = {name: entry for name, entry in files.items() if name in kept}

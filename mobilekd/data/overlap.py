@@ -22,7 +22,7 @@ from mobilekd.formats.runs import Split
 DIGITS = 12
 
 #: Kinds of data whose names were given by the user, so that they mean nothing elsewhere.
-OWN = ("folder", "unlabelled")
+OWN = ("csv", "folder", "unlabelled")
 
 #: Names that the ISIC archive gave, which mean the same photograph wherever they appear.
 ARCHIVE = re.compile(r"ISIC_\d{7}")

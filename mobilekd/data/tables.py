@@ -275,6 +275,8 @@ def _in_our_words(path: Path, table: list[dict[str, str]]) -> list[dict[str, str
 def matched(where: Path | str, written: Sequence[str], ids: Sequence[str]) -> list[str | None]:
     """The one of ``ids`` that each name of a table means, by the first of ``SPELLINGS`` that says
     so; None where it means none, ``UserError`` where it could mean several.
+
+    ``a/1.jpg`` does not mean ``b/1`` where another row names ``b/1`` with its folder.
     """
     found: dict[str, list[str]] = {}
     for spell in SPELLINGS:
@@ -284,13 +286,26 @@ def matched(where: Path | str, written: Sequence[str], ids: Sequence[str]) -> li
         place: dict[str, list[str]] = defaultdict(list)
         for name in ids:
             place[spell(name, False)].append(name)
-        found |= {name: place[key] for name in left if (key := spell(name, True)) in place}
+        taken = {name for names in found.values() for name in names}
+        alone = spell in (_base, _loose)
+        elsewhere = {name for name in left if alone and last_folder(name)}
+        found |= {
+            name: place[key]
+            for name in left
+            if (key := spell(name, True)) in place
+            and not (name in elsewhere and taken.issuperset(place[key]))
+        }
     if unclear := [name for name in written if len(found.get(name, ())) > 1]:
         raise UserError(
             f"{where}: {some(unclear, 'image')} could be more than one photograph; write each as it"
             f" lies in its folder, for example {ids[0]}"
         )
     return [found[name][0] if name in found else None for name in written]
+
+
+def last_folder(written: str) -> str:
+    """The folder in which a photograph lies by a table or an id, in lower case; empty for none."""
+    return _in_folder(written, True).rpartition("/")[0]
 
 
 def bare_name(written: str) -> str:

@@ -59,20 +59,43 @@ class DataTable(GrownDocument):
 
     later = frozenset(
         {"sources", "map", "origin", "duplicates", "exclude", "roles", "without_labels"}
+        | {"columns", "allow_missing"}
     )
 
-    kind: Literal["ham10000", "isic", "folder", "synthetic", "several"] = Field(
+    kind: Literal["ham10000", "isic", "isic2020", "csv", "folder", "synthetic", "several"] = Field(
         description=(
-            "how photographs and labels lie: ham10000 or isic as published, a folder with one"
-            " sub-folder for each class, or photographs generated on the spot (synthetic);"
-            " several where [[data]] lists sources"
+            "how photographs and labels lie: ham10000, isic (2018, 2019) or isic2020 as published,"
+            " any table (csv), a folder with one sub-folder for each class, or photographs"
+            " generated on the spot (synthetic); several where [[data]] lists sources"
         )
     )
     sources: tuple["DataTable", ...] = Field(
         (), description="several: the sources of one data set; [[data]] is short for it"
     )
     root: Place | None = Field(None, description="folder of the data set (synthetic needs none)")
-    labels: Place | None = Field(None, description="isic: the one-hot ground truth CSV")
+    labels: Place | None = Field(
+        None,
+        description=(
+            "isic: the one-hot ground truth CSV; csv: the table with a row for each photograph"
+        ),
+    )
+    columns: dict[Literal["image", "label", "lesion_id", "split", "age", "sex", "site"], str] = (
+        Field(
+            default_factory=dict,
+            description=(
+                "csv: the table's columns by their meaning, where they have unusual names, e.g."
+                ' label = "biopsy result"; "" does without'
+            ),
+        )
+    )
+    allow_missing: bool = Field(
+        False,
+        strict=True,
+        description=(
+            "leave out, and count, rows without a photograph and photographs without a row: for"
+            " half an archive"
+        ),
+    )
     metadata: Place | None = Field(
         None, description="isic, folder: the metadata CSV with lesion_id"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures.data import make_folder, make_ham, make_isic
+from fixtures.data import make_csv, make_folder, make_ham, make_isic, make_isic2020
 from PIL import Image
 
 from mobilekd import data
@@ -18,11 +18,21 @@ KINDS = typing.get_args(DataTable.model_fields["kind"].annotation)
 
 @pytest.fixture
 def table(request: pytest.FixtureRequest, tmp_path: Path) -> DataTable:
-    makers = {"ham10000": make_ham, "isic": make_isic, "folder": make_folder}
+    makers = {
+        "ham10000": make_ham,
+        "isic": make_isic,
+        "isic2020": make_isic2020,
+        "folder": make_folder,
+    }
     kind = request.param
     if kind == "several":
-        sources = [DataTable(kind=one, root=str(makers[one](tmp_path / one))) for one in makers]
+        sources = [
+            DataTable(kind=one, root=str(makers[one](tmp_path / one)))
+            for one in ("ham10000", "isic", "folder")
+        ]
         return DataTable(kind=kind, sources=sources)
+    if kind == "csv":
+        return DataTable(kind=kind, labels=str(make_csv(tmp_path / "data")))
     if kind == "synthetic":
         return DataTable(kind=kind, count=40, size=32)
     return DataTable(kind=kind, root=str(makers[kind](tmp_path / "data")))
@@ -97,7 +107,11 @@ class TestEveryKind:
             data.load(table).rows(["nobody"])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("synthetic", "several")])
+#: Kinds that need a folder.
+ROOTED = [kind for kind in KINDS if kind not in ("synthetic", "several", "csv")]
+
+
+@pytest.mark.parametrize("kind", ROOTED)
 class TestMissingRoots:
     def test_no_root(self, kind: str) -> None:
         with pytest.raises(UserError, match=r"set data\.root"):

@@ -1,0 +1,219 @@
+"""Any table with a row for each photograph (``data.labels``): a column names the file, one the
+class; where there are such, one names the lesion or patient, and one the part of the split.
+
+Columns are found by their usual names (:data:`COLUMNS`), or as ``data.columns`` says. The files lie
+below ``data.root``, by default below the table's folder, at any depth.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mobilekd.data import classes
+from mobilekd.data.dataset import Dataset, Notes, assemble, some
+from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
+from mobilekd.data.tables import COLUMNS as METADATA
+from mobilekd.data.tables import known, last_folder, matched, read_csv, root_of, years
+from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.runs import Role
+from mobilekd.support.errors import UserError
+
+LICENCE = "not stated: the user's own photographs"
+
+#: Columns by the names that people give them, in lower case; what they mean comes first.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    **METADATA,
+    "image": (*METADATA["image"], "path", "image_path", "filepath", "file_path", "img", "photo"),
+    "label": (
+        *("label", "labels", "class", "class_name", "category", "dx", "diagnosis", "target"),
+        "benign_malignant",
+    ),
+    "lesion_id": (*METADATA["lesion_id"], "patient_id", "patient", "group"),
+    "split": ("split", "part", "subset", "partition", "role"),
+}
+
+#: Where a table has several columns of one meaning, the first is taken, because an archive's are
+#: ordered from fine to coarse; of labels nobody knows which one is meant.
+AMBIGUOUS = ("label", "split")
+
+
+def load(table: DataTable, *, part: bool = False) -> Dataset:
+    """The photographs that ``table.labels`` lists, labelled as it says; ``UserError`` with count
+    and first names for whatever is wrong.
+
+    Left out and counted are rows without a label, photographs without a row and, with ``part`` or
+    ``table.allow_missing``, rows without a photograph. With ``part`` all photographs are to be
+    judged, so a column of parts does not count.
+    """
+    if table.labels is None:
+        raise UserError(
+            "data.labels: csv needs the table of the photographs; give it with --set"
+            " data.labels=TABLE.csv"
+        )
+    path = Path(table.labels)
+    return read_table(path, root_of(table.root or str(path.parent), "csv"), table, part=part)
+
+
+def read_table(
+    path: Path,
+    root: Path,
+    table: DataTable,
+    *,
+    part: bool = False,
+    kind: str = "csv",
+    named: Mapping[str, str] | None = None,
+    words: Mapping[str, str] | None = None,
+    licence: str = LICENCE,
+) -> Dataset:
+    """The data set of the CSV at ``path`` with photographs below ``root``; ``named`` are columns
+    that the layout gives, ``words`` its labels by their class.
+    """
+    notes = Notes()
+    rows = _rows(
+        path, dict(named or {}) | {str(ours): name for ours, name in table.columns.items()}
+    )
+    unlabelled = [row["image"] for row in rows if known(row["label"]) is None]
+    if unlabelled:
+        notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out")
+    rows = [row for row in rows if known(row["label"]) is not None]
+    files = photographs_below(root, notes)
+    found = matched(path, [row["image"] for row in rows], list(files))
+    lost = [row["image"] for row, name in zip(rows, found, strict=True) if name is None]
+    if lost and len(lost) == len(rows):
+        raise UserError(
+            f"{path}: none of its {some(lost, 'row')} names one of the"
+            f" {some(sorted(files), 'photograph')} below {root}; give their folder as data.root"
+        )
+    if lost and not (part or table.allow_missing):
+        raise UserError(
+            f"{path}: {some(lost, 'row')} without a photograph below {root}; add the files, or"
+            " leave these rows out (--set data.allow_missing=true)"
+        )
+    if lost:
+        notes.add(f"{path}: {some(lost, 'row')} without a photograph left out")
+    moved = [
+        row["image"]
+        for name, row in zip(found, rows, strict=True)
+        if name is not None and last_folder(row["image"]) not in ("", last_folder(name))
+    ]
+    if moved:
+        notes.add(
+            f"{path}: {some(moved, 'row')} matched by the file's name alone, since the folders are"
+            " others"
+        )
+    kept = [(name, row) for name, row in zip(found, rows, strict=True) if name is not None]
+    ids = [name for name, _ in kept]
+    if extra := sorted(files.keys() - set(ids)):
+        notes.add(f"{path}: {some(extra, 'photograph')} without a row left out")
+    keys = [(words or {}).get(row["label"], row["label"]) for _, row in kept]
+    refuse_alike(path, keys, "class")
+    names = classes.in_usual_order(set(keys))
+    if len(names) < 2:
+        raise UserError(
+            f"{path}: {some(names, 'class')} in column {rows[0]['label column']}; give at least"
+            " two, or name another column with data.columns.label"
+        )
+    return assemble(
+        kind,
+        path,
+        ids=ids,
+        keys=keys,
+        lesions=_lesions(path, ids, [row for _, row in kept], notes),
+        classes=classes.labels(names),
+        files={name: files[name] for name in ids},
+        metadata={
+            "age": [years(row.get("age"), path) for _, row in kept],
+            "sex": [known(row.get("sex")) for _, row in kept],
+            "site": [known(row.get("site")) for _, row in kept],
+        },
+        licence=licence,
+        notes=notes,
+        roles=None if part else _roles(path, [row for _, row in kept]),
+    )
+
+
+def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str]]:
+    """The table's rows with the keys of :data:`COLUMNS`, as far as there are such columns, and
+    the name of the label's column.
+    """
+    table = read_csv(path, ())
+    if not table:
+        raise UserError(f"{path}: no rows; give a table with a row for each photograph")
+    header = list(table[0])
+    column = {ours: _column(path, header, ours, named) for ours in COLUMNS}
+    for ours, what in (("image", "names the photographs"), ("label", "holds their classes")):
+        if column[ours] is None:
+            raise UserError(
+                f"{path}: no column {what} ({', '.join(COLUMNS[ours][:4])}, ...); it has"
+                f" {', '.join(filter(None, header))}; name it with --set data.columns.{ours}=NAME"
+            )
+    return [
+        {
+            **{ours: row[theirs] for ours, theirs in column.items() if theirs is not None},
+            "label column": str(column["label"]),
+        }
+        for row in table
+    ]
+
+
+def _column(path: Path, header: Sequence[str], ours: str, named: Mapping[str, str]) -> str | None:
+    """The column of ``header`` that means ``ours``: the one that is named, else one of a usual
+    name.
+    """
+    by_name = {classes.folded(name): name for name in reversed(header)}
+    if ours in named:
+        if not named[ours]:
+            return None
+        if classes.folded(named[ours]) not in by_name:
+            raise UserError(
+                f"{path}: data.columns.{ours}: no column {named[ours]!r}; it has"
+                f" {', '.join(filter(None, header))}"
+            )
+        return by_name[classes.folded(named[ours])]
+    usual = [by_name[name] for name in COLUMNS[ours] if name in by_name]
+    if len(usual) > 1 and ours in AMBIGUOUS:
+        raise UserError(
+            f"{path}: {some(usual, 'column')} that may hold the {ours}; name the one meant with"
+            f" --set data.columns.{ours}={usual[0]}"
+        )
+    return usual[0] if usual else None
+
+
+def _lesions(
+    path: Path, ids: Sequence[str], rows: Sequence[Mapping[str, str]], notes: Notes
+) -> list[str]:
+    """The lesion or patient of each photograph, itself where that is not known."""
+    if not rows or "lesion_id" not in rows[0]:
+        notes.add(
+            f"{path}: no column of lesions or patients, so every photograph counts as a lesion of"
+            " its own; data.columns.lesion_id names one"
+        )
+        return list(ids)
+    alone = [name for name, row in zip(ids, rows, strict=True) if not known(row["lesion_id"])]
+    if alone:
+        notes.add(
+            f"{path}: {some(alone, 'photograph')} without a known lesion or patient, each counted"
+            " as a lesion of its own"
+        )
+    return [
+        row["lesion_id"] if known(row["lesion_id"]) else name
+        for name, row in zip(ids, rows, strict=True)
+    ]
+
+
+def _roles(path: Path, rows: Sequence[Mapping[str, str]]) -> list[Role] | None:
+    """The part of the split of each photograph, where the table has a column of them."""
+    if not rows or "split" not in rows[0]:
+        return None
+    written = [classes.folded(row["split"]) for row in rows]
+    if strange := sorted({word for word in written if word not in PARTS}):
+        raise UserError(
+            f"{path}: {some(strange, 'part')} of a split that mean nothing here; write train,"
+            " validation or test, or do without (--set data.columns.split='')"
+        )
+    roles = [PARTS[word] for word in written]
+    if "train" not in roles or len(set(roles)) < 2:
+        raise UserError(
+            f"{path}: its split has {some(sorted(set(roles)), 'part')}; give train and test, or"
+            " train, validation and test, or do without (--set data.columns.split='')"
+        )
+    return roles

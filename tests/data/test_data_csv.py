@@ -1,0 +1,173 @@
+"""Any table of photographs; ISIC 2020; half an archive."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fixtures.data import ham_rows, make_csv, make_ham, make_isic2020, photograph, write_csv
+
+from mobilekd.data import Dataset, load, make_split
+from mobilekd.formats.recipe import DataTable, SplitTable
+from mobilekd.support.errors import UserError
+
+ROWS = (
+    ("a/one.png", "nevus", "p1", "train"),
+    ("a/two.png", "nevus", "p1", "train"),
+    ("b/one.png", "melanoma", "p2", "train"),
+    ("b/two.png", "melanoma", "p3", "test"),
+    ("b/three.png", "nevus", "p4", "test"),
+)
+HEADER = ("path", "diagnosis", "patient_id", "split")
+
+
+def table(
+    folder: Path, header: Sequence[str] = HEADER, rows: Sequence[Sequence[str]] = ROWS
+) -> Path:
+    for number, row in enumerate(ROWS):
+        photograph(folder / row[0], number)
+    write_csv(folder / "table.csv", header, rows)
+    return folder / "table.csv"
+
+
+def read(path: Path, **keys: object) -> Dataset:
+    return load(DataTable(kind="csv", labels=str(path), **keys))
+
+
+def test_columns_are_found_by_their_usual_names(tmp_path: Path) -> None:
+    dataset = read(table(tmp_path))
+    assert dataset.ids == ("a/one", "a/two", "b/one", "b/three", "b/two")
+    assert [label.key for label in dataset.classes] == ["melanoma", "nevus"]
+    assert dataset.targets.tolist() == [1, 1, 0, 1, 0]
+    assert dataset.lesions == ("p1", "p1", "p2", "p4", "p3")
+    split = make_split(dataset, SplitTable(validation=0.0))
+    assert split.train == ("a/one", "a/two", "b/one")
+    assert split.test == ("b/three", "b/two")
+
+
+@pytest.mark.parametrize("mark", ["\t", ";", ","])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_pandas_index_tabs_semicolons_and_a_byte_order_mark_are_no_matter(
+    tmp_path: Path, mark: str, start: str
+) -> None:
+    path = table(tmp_path)
+    wanted = read(path)
+    lines = [("", *HEADER), *((str(n), *row) for n, row in enumerate(ROWS))]
+    path.write_text(start + "\n".join(map(mark.join, lines)) + "\n", encoding="utf-8")
+    found = read(path)
+    assert (found.ids, found.hash, found.roles) == (wanted.ids, wanted.hash, wanted.roles)
+
+
+def test_columns_of_other_names_are_named(tmp_path: Path) -> None:
+    path = table(tmp_path, ("Bild", "Befund", "Fall", "Teil"))
+    with pytest.raises(UserError, match=r"no column names the photographs .*data.columns.image"):
+        read(path)
+    columns = {"image": "Bild", "label": "befund", "lesion_id": "Fall"}
+    dataset = read(path, columns=columns)
+    assert dataset.lesions == ("p1", "p1", "p2", "p4", "p3")
+    assert dataset.roles is None
+    with pytest.raises(UserError, match="no column 'Diagnose'; it has Bild, Befund"):
+        read(path, columns=columns | {"label": "Diagnose"})
+
+
+def test_which_of_two_labels_is_not_guessed(tmp_path: Path) -> None:
+    path = table(tmp_path, ("path", "diagnosis", "target", "split"))
+    with pytest.raises(UserError, match=r"2 columns \(diagnosis, target\) that may hold the label"):
+        read(path)
+    assert len(read(path, columns={"label": "diagnosis"}).classes) == 2
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, rows=[*ROWS[:3], ("b/two.png", "unknown", "p3", "test"), ROWS[4]])
+    photograph(tmp_path / "elsewhere.png", 9)
+    dataset = read(path)
+    said = capsys.readouterr().err
+    assert "1 row (b/two.png) without a label left out" in said
+    assert "2 photographs (b/two, elsewhere) without a row left out" in said
+    assert len(dataset) == 4
+
+
+def test_a_row_without_a_photograph_is_refused_or_left_out_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path)
+    (tmp_path / "a" / "two.png").unlink()
+    with pytest.raises(UserError, match=r"1 row \(a/two.png\) without a photograph .*missing=true"):
+        read(path)
+    assert len(read(path, allow_missing=True)) == 4
+    assert "1 row (a/two.png) without a photograph left out" in capsys.readouterr().err
+
+
+def test_other_folders_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"/home/me/{row[0].replace('/', '-')}", *row[1:]) for row in ROWS]
+    path = table(tmp_path / "here", rows=rows)
+    for row in ROWS:
+        (tmp_path / "here" / row[0]).rename(tmp_path / "here" / row[0].replace("/", "-"))
+    assert len(read(path)) == 5
+    for row in ROWS:
+        name = row[0].replace("/", "-")
+        (tmp_path / "here" / name).rename(tmp_path / "here" / "a" / name)
+    capsys.readouterr()
+    assert len(read(path)) == 5
+    assert "5 rows (/home/me/a-one.png, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([(f"c/{row[0]}x", *row[1:]) for row in ROWS], "none of its 5 rows"),
+        ([*ROWS, ("b/one.png", "nevus", "p2", "train")], "1 id .b/one. listed more than once"),
+        ([*ROWS[:4], ("b/three.png", "Nevus", "p4", "test")], "differ only in case"),
+        ([(*row[:3], "fold 3") for row in ROWS], r"1 part \(fold 3\) of a split that mean nothing"),
+        ([(*row[:3], "train") for row in ROWS], r"its split has 1 part \(train\)"),
+        ([(row[0], "nevus", *row[2:]) for row in ROWS], "give at least two"),
+        ([], "no rows"),
+    ],
+)
+def test_a_wrong_table_is_one_line(
+    tmp_path: Path, rows: Sequence[Sequence[str]], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        read(table(tmp_path, rows=rows))
+
+
+def test_isic_2020_has_two_classes_and_patients(tmp_path: Path) -> None:
+    dataset = load(DataTable(kind="isic2020", root=str(make_isic2020(tmp_path))))
+    assert [label.key for label in dataset.classes] == ["benign", "malignant"]
+    assert dataset.counts() == {"benign": 6, "malignant": 2}
+    assert len(set(dataset.lesions)) == 4
+    assert dataset.metadata["age"][0] == 45.0
+
+
+def test_half_of_an_archive_is_read_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for photo in list(make_ham(tmp_path).glob("HAM10000_images_part_2/*.jpg")):
+        photo.unlink()
+    with pytest.raises(UserError, match=r"14 labels .* without a photograph"):
+        load(DataTable(kind="ham10000", root=str(tmp_path)))
+    dataset = load(DataTable(kind="ham10000", root=str(tmp_path), allow_missing=True))
+    assert len(dataset) == 14
+    assert "14 labels" in capsys.readouterr().err
+
+
+def test_dataverses_tab_file_is_read(tmp_path: Path) -> None:
+    table = make_ham(tmp_path) / "HAM10000_metadata.csv"
+    wanted = load(DataTable(kind="ham10000", root=str(tmp_path)))
+    table.with_suffix(".tab").write_text(table.read_text().replace(",", "\t"))
+    table.unlink()
+    assert load(DataTable(kind="ham10000", root=str(tmp_path))).hash == wanted.hash
+    assert len(wanted) == len(ham_rows())
+
+
+def test_the_table_and_its_folder_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.labels: csv needs the table"):
+        load(DataTable(kind="csv"))
+    with pytest.raises(UserError, match="no such CSV file"):
+        read(tmp_path / "absent.csv")
+    with pytest.raises(UserError, match="no such folder"):
+        read(make_csv(tmp_path), root=str(tmp_path / "absent"))
+
+
+def test_a_csv_is_a_kind_for_evaluate(tmp_path: Path) -> None:
+    path = make_csv(tmp_path)
+    assert len(load(DataTable(kind="csv", labels=str(path)), part=True)) == 8
