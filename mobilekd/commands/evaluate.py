@@ -242,8 +242,8 @@ def _given(
     try:
         dataset = load(data, part=True)
     except UserError as error:  # in the words of a recipe, which evaluate does not take
-        words = re.sub(r"(?:--set )?\bdata\.columns\.(\w+)=", r"--column \1=", str(error))
-        words = re.sub(r"--set data\.(root|labels|metadata)=", r"--\1 ", words)
+        words = re.sub(r"(?:--\w+ )?\bdata\.columns\.(\w+)=", r"--column \1=", str(error))
+        words = re.sub(r"--\w+ data\.(root|labels|metadata)=", r"--\1 ", words)
         words = re.sub(r"\bdata\.(root|labels|metadata)\b", r"--\1", words)
         raise UserError(words) from None
     if dataset.hash == predictor.data_hash and not mapping:

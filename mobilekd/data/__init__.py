@@ -58,7 +58,8 @@ def check_place(table: DataTable) -> None:
     """A ``UserError`` where a folder or file of the table is missing; opens none of them."""
     for source in table.sources:
         check_place(source)
-    if table.kind not in ("synthetic", "several", "csv") or table.root:
+    rootless = {"synthetic", "several"} | ({"csv"} if table.root is None else set())
+    if table.kind not in rootless:
         root_of(table.root, table.kind)
     for key in ("labels", "metadata", "unlabelled"):
         place = getattr(table, key)
