@@ -321,7 +321,7 @@ def test_opening_the_package_loads_no_torch():
 
 
 def test_the_newest_run_is_taken_where_none_is_named(monkeypatch, tmp_path):
-    from mobilekd.commands import export as exporting
+    from mobilekd.lowering import pipeline
 
     asked: list[Path] = []
 
@@ -329,7 +329,7 @@ def test_the_newest_run_is_taken_where_none_is_named(monkeypatch, tmp_path):
         asked.append(run.folder)
         raise UserError("enough")
 
-    monkeypatch.setattr(exporting, "lower_run", stop)
+    monkeypatch.setattr(pipeline, "lower_run", stop)
     with pytest.raises(UserError, match="enough"):
         export(runs=run_folder().parent, output=tmp_path / "out")
     assert asked == [open_run(run_folder()).folder]
