@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fixtures.experiment import experiment
 from fixtures.recipes import PLAIN
 from fixtures.run import make_run
 from fixtures.small import contents, photographs, settings
@@ -24,10 +25,9 @@ COMMAND = [
     "-m",
     "mobilekd",
     "sweep",
-    "demo",
-    "--smoke",
+    "small.toml",
     "--grid",
-    "student.width=0.25,0.35",
+    "student.width=0.1,0.15",
     "--seeds",
     "0",
     "--json",
@@ -101,10 +101,11 @@ def test_cells_that_may_share_teachers_do(tmp_path: Path):
 
 
 def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
+    experiment(tmp_path)
     first = subprocess.Popen(
         COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    done = tmp_path / "runs/demo-width0.25-s0/run.json"
+    done = tmp_path / "runs/small-width0.1-s0/run.json"
     deadline = time.monotonic() + 900
     while not done.exists():
         assert first.poll() is None, "ended before it was killed"
@@ -117,7 +118,7 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
     second = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
     states = {cell["name"]: cell["state"] for cell in json.loads(second.stdout)["cells"]}
-    assert states == {"demo-width0.25-s0": "done", "demo-width0.35-s0": "trained"}
+    assert states == {"small-width0.1-s0": "done", "small-width0.15-s0": "trained"}
     assert done.stat().st_mtime_ns == stamp, "a finished cell was trained again"
     assert second.stderr.count("teach teachers-") == 0, (
         "teachers that were there already were trained again"
@@ -129,11 +130,12 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
 
 
 def test_two_at_a_time_and_a_failure_that_stops_nobody_else(tmp_path: Path):
+    experiment(tmp_path)
     found = sweep(
-        ["demo"],
+        [str(tmp_path / "small.toml")],
         grid={"student.model": ["mobilenetv2", "no_such_net"]},
-        smoke=True,
-        runs=tmp_path,
+        overrides=[f"data.root='{tmp_path / 'photographs'}'"],
+        runs=tmp_path / "runs",
         jobs=2,
         control=False,
     )
@@ -181,6 +183,7 @@ def test_a_cell_ends_when_its_sweep_does():
 
 def test_the_users_own_modules_do_not_stand_for_the_librarys(tmp_path: Path):
     """Cells do not have the working folder on their path, where a ``random.py`` may lie."""
+    experiment(tmp_path)
     for name in ("random", "torch", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the user's own module was run')")
     command = [
@@ -189,8 +192,7 @@ def test_the_users_own_modules_do_not_stand_for_the_librarys(tmp_path: Path):
         "-m",
         "mobilekd",
         "sweep",
-        "demo",
-        "--smoke",
+        "small.toml",
         "--no-control",
         "--json",
         "--set",
@@ -204,6 +206,7 @@ def test_the_users_own_modules_do_not_stand_for_the_librarys(tmp_path: Path):
 
 def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path):
     """The terminal sends its signal to the whole group; cells do not belong to it."""
+    experiment(tmp_path)
     sweeping = subprocess.Popen(
         COMMAND,
         cwd=tmp_path,
@@ -232,19 +235,19 @@ def test_ctrl_c_ends_it_with_one_line_and_keeps_what_is_finished(tmp_path: Path)
 def test_moved_photographs_are_not_trained_on_again(tmp_path: Path):
     alone = ["teachers=[]", "losses=[{name='cross_entropy'}]"]
     photographs(tmp_path / "here")
-    sweep(["demo"], overrides=[*settings(tmp_path / "here"), *alone], runs=tmp_path / "runs")
+    sweep([PLAIN], overrides=[*settings(tmp_path / "here"), *alone], runs=tmp_path / "runs")
     before = contents(tmp_path / "runs")
     shutil.move(tmp_path / "here", tmp_path / "there")
     moved = [*settings(tmp_path / "there"), *alone]
-    assert sweep(["demo"], overrides=moved, runs=tmp_path / "runs")[0].state != "failed"
+    assert sweep([PLAIN], overrides=moved, runs=tmp_path / "runs")[0].state != "failed"
     assert contents(tmp_path / "runs") == before
 
 
 def test_a_run_keeps_its_teachers_where_its_photographs_moved(tmp_path: Path):
-    (here,) = cells(["demo"], grid={}, seeds=(), overrides=settings(tmp_path / "here"))
+    (here,) = cells([PLAIN], grid={}, seeds=(), overrides=settings(tmp_path / "here"))
     _, (student,) = shared_teachers([here], tmp_path)
     write_json(tmp_path / "demo/recipe.json", student.to_dict())
-    (there,) = cells(["demo"], grid={}, seeds=(), overrides=settings(tmp_path / "there"))
+    (there,) = cells([PLAIN], grid={}, seeds=(), overrides=settings(tmp_path / "there"))
     assert len(shared_teachers([there], tmp_path)[0]) == 1, "they are not taught yet"
     write_json(Path(student.teachers[0].trained) / "teacher.json", {})
     assert shared_teachers([there], tmp_path)[1][0].teachers == student.teachers

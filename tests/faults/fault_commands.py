@@ -5,57 +5,12 @@ from the result of the one before.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fault_trials import CACHE, Outcome, Scenario, Server, copied, digest, link
-from PIL import Image
+from fixtures.experiment import experiment
 
 from mobilekd.android.toolchain import missing
 from mobilekd.support.files import cache_folder
-
-RECIPE = """
-name = "small"
-[data]
-kind = "folder"
-root = "photographs"
-[split]
-validation = 0.25
-test = 0.3
-[preprocess]
-width = 32
-height = 32
-[[teachers]]
-model = "test_resnet"
-[student]
-model = "mobilenetv2"
-width = 0.1
-adapt = ["depth:0.1", "head:32"]
-[[losses]]
-name = "cross_entropy"
-weight = 0.3
-[[losses]]
-name = "hinton"
-weight = 0.7
-[teach]
-epochs = 6
-batch_size = 8
-lr = 5e-3
-ema = 0.5
-compile = "no"
-[train]
-epochs = 2
-batch_size = 8
-views = 2
-compile = "no"
-[quantize]
-calibration = 16
-[gates]
-accuracy_drop = 1.0
-agreement = 0.0
-"""
-
-#: One colour per class, so that the teacher learns in seconds what it teaches.
-COLOURS = {"akiec": (200, 60, 60), "mel": (60, 200, 60), "nv": (60, 60, 200)}
 
 ALONE = ("--set", "teachers=[]", "--set", 'losses=[{name="cross_entropy"}]')
 
@@ -129,8 +84,7 @@ class Workshop:
             return self.root / scenario.after
         folder = self.root / "start"
         if not folder.exists():
-            _draw(folder / "photographs")
-            (folder / "small.toml").write_text(RECIPE)
+            experiment(folder)
         return folder
 
     def _before_apk(self, scenario: Scenario) -> Path:
@@ -178,12 +132,3 @@ class Workshop:
         """The path of a folder for the next trial."""
         self._count += 1
         return self.root / f"trial-{self._count}"
-
-
-def _draw(folder: Path) -> None:
-    random = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
-        for index in range(20):
-            pixels = np.clip(random.normal(colour, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{name}{index:02}.png")

@@ -22,6 +22,7 @@ from fixtures.teachers import believe
 from safetensors.torch import load_file
 from torch import nn
 
+from mobilekd.cli import main
 from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.recipe_file import load_recipe
@@ -29,6 +30,9 @@ from mobilekd.students import build
 from mobilekd.training.parallel import World
 
 BATCH = 8
+
+#: Whether the layers normalise ``[B, C]`` instead of pictures.
+FLAT = (False, True)
 
 SMALL = [
     "data.count=140",
@@ -144,32 +148,47 @@ def step(model: nn.Module, x: torch.Tensor, target: torch.Tensor) -> None:
     (nn.functional.cross_entropy(model(x), target, reduction="none").sum() / BATCH).backward()
 
 
-def worker(
-    rank: int, size: int, flat: bool, folder: str, x: torch.Tensor, target: torch.Tensor
-) -> None:
+def worker(rank: int, size: int, folder: str, x: torch.Tensor, target: torch.Tensor) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
     world = World(rank, size)
-    model = network(flat).train()
-    world.synchronise_batch_norm(model)
-    step(model, x[rank::size], target[rank::size])
-    world.sum_gradients(list(model.parameters()))
-    torch.save([model.state_dict(), [p.grad for p in model.parameters()]], f"{folder}/{rank}.pt")
+    for flat in FLAT:
+        model = network(flat).train()
+        world.synchronise_batch_norm(model)
+        step(model, x[rank::size], target[rank::size])
+        world.sum_gradients(list(model.parameters()))
+        gradients = [p.grad for p in model.parameters()]
+        torch.save([model.state_dict(), gradients], f"{folder}/{rank}-{flat}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("flat", [False, True])
-def test_gradients_and_statistics_are_those_of_one_process(tmp_path: Path, flat: bool) -> None:
-    x = torch.randn(
-        BATCH, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-    target = torch.arange(BATCH) % 7
+@pytest.fixture(scope="module")
+def photographs() -> tuple[torch.Tensor, torch.Tensor]:
+    """``float64[B, 3, 64, 64]`` and the classes of these photographs."""
+    drawn = torch.Generator().manual_seed(1)
+    x = torch.randn(BATCH, 3, 64, 64, dtype=torch.float64, generator=drawn)
+    return x, torch.arange(BATCH) % 7
+
+
+@pytest.fixture(scope="module")
+def two_ranks(
+    tmp_path_factory: pytest.TempPathFactory, photographs: tuple[torch.Tensor, torch.Tensor]
+) -> Path:
+    """What each of two ranks has after one step of each network."""
+    folder = tmp_path_factory.mktemp("ranks")
+    multiprocessing.spawn(worker, (2, str(folder), *photographs), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("flat", FLAT)
+def test_gradients_and_statistics_are_those_of_one_process(
+    two_ranks: Path, photographs: tuple[torch.Tensor, torch.Tensor], flat: bool
+) -> None:
     alone = network(flat).train()
     before = copy.deepcopy(alone.state_dict())
-    step(alone, x, target)
-    multiprocessing.spawn(worker, (2, flat, str(tmp_path), x, target), nprocs=2)
+    step(alone, *photographs)
     for rank in range(2):
-        state, gradients = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        state, gradients = torch.load(two_ranks / f"{rank}-{flat}.pt", weights_only=True)
         for name, value in alone.state_dict().items():
             assert torch.allclose(value, state[name], rtol=1e-9, atol=1e-9), name
         for mine, theirs in zip(alone.parameters(), gradients, strict=True):
@@ -216,15 +235,43 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs"
 
 
-@pytest.mark.parametrize(
-    ("lost", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)]
-)
-def test_a_lost_rank_ends_the_other_with_one_line_and_resume_goes_on(
-    tmp_path: Path, undisturbed: Path, lost: int, how: int
+@pytest.mark.parametrize(("lost", "how"), [(1, signal.SIGKILL), (1, signal.SIGSTOP)])
+def test_a_lost_rank_ends_the_other_with_one_line(tmp_path: Path, lost: int, how: int) -> None:
+    """Killed, or silent like a machine that hangs: the other ends with 2."""
+    lose(tmp_path, lost, how)
+
+
+def test_after_a_lost_rank_resume_ends_with_the_same_bits(
+    tmp_path: Path, undisturbed: Path
 ) -> None:
-    """Killed, or silent like a machine that hangs: the other ends with 2, and torchrun --resume
-    ends with the same bits.
-    """
+    """The leader, which writes the checkpoints, is lost; torchrun goes on from its last one."""
+    lose(tmp_path, 0, signal.SIGKILL)
+    runs = tmp_path / "runs"
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={free_port()}",
+        "-m",
+        "mobilekd",
+    ]
+    subprocess.run(
+        [*launch, *arguments(runs, ALONE, "--resume")],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    steps = [
+        json.loads(line)["epoch"]
+        for line in (runs / "demo" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(1, 7))
+    for name, value in weights(undisturbed).items():
+        assert torch.equal(value, weights(runs)[name]), name
+
+
+def lose(tmp_path: Path, lost: int, how: int) -> None:
+    """Start two ranks, lose one after the first checkpoint, and judge how the other ends."""
     runs, port = tmp_path / "runs", free_port()
     silence = 20 if how == signal.SIGSTOP else 600
     ranks = [
@@ -255,27 +302,6 @@ def test_a_lost_rank_ends_the_other_with_one_line_and_resume_goes_on(
     assert "start torchrun again with --resume" in lines[0]
     assert "Traceback" not in errors
     assert not (runs / "demo" / "run.json").exists()
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        f"--master-port={free_port()}",
-        "-m",
-        "mobilekd",
-    ]
-    subprocess.run(
-        [*launch, *arguments(runs, ALONE, "--resume")],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    steps = [
-        json.loads(line)["epoch"]
-        for line in (runs / "demo" / "metrics.jsonl").read_text().splitlines()
-    ]
-    assert steps == list(range(1, 7))
-    for name, value in weights(undisturbed).items():
-        assert torch.equal(value, weights(runs)[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +333,7 @@ def test_two_ranks_share_the_cache_that_the_leader_fills(tmp_path: Path, taught:
         "train.batch_size=64",
     ]
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, "-m", "mobilekd", *arguments(one, alike)], check=True)
+    assert main(arguments(one, alike)) == 0
     said = both(tmp_path, arguments(two, alike))
     filling = "teachers: 2 views to compute once"
     assert filling in said[0]
