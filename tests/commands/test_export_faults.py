@@ -76,8 +76,8 @@ def test_without_a_fault_it_is_accepted(monkeypatch, tmp_path):
 def test_wrong_mean(refused, monkeypatch):
     sound = students.Deployable
 
-    def deployable(student: Any, preprocess: Any, calibration: Any, cam: bool = False) -> Any:
-        return sound(student, replace(preprocess, mean=(0.485, 0.456, 0.406)), calibration, cam)
+    def deployable(student: Any, preprocess: Any, *rest: Any, **named: Any) -> Any:
+        return sound(student, replace(preprocess, mean=(0.485, 0.456, 0.406)), *rest, **named)
 
     monkeypatch.setattr(students, "Deployable", deployable)
     text = refused(Sound())

@@ -88,13 +88,13 @@ def test_grid_values_may_be_toml():
 
 
 def test_cells_that_may_share_teachers_do(tmp_path: Path):
-    same = cells(["demo"], grid={"student.width": ["0.25", "0.35"]}, seeds=(0, 1), smoke=True)
+    same = cells([PLAIN], grid={"student.width": ["0.25", "0.35"]}, seeds=(0, 1), smoke=True)
     teachings, students = shared_teachers(same, tmp_path)
     assert len(teachings) == 1
     assert {table.trained for recipe in students for table in recipe.teachers} == {
         str(tmp_path / teachings[0].name / "teachers" / index) for index in "01"
     }
-    other = cells(["demo"], grid={"split.seed": ["0", "1"]}, seeds=(), smoke=True)
+    other = cells([PLAIN], grid={"split.seed": ["0", "1"]}, seeds=(), smoke=True)
     assert len(shared_teachers(other, tmp_path)[0]) == 2, (
         "another split must have teachers of its own"
     )
