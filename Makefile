@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference docs-results docs-pictures clean
+.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference docs-results docs-notices docs-pictures clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -63,6 +63,9 @@ docs-reference: setup ## write docs/reference and docs/schemas from the code
 
 docs-results: setup ## write the tables of results from benchmarks/results
 	@$(BIN)/python -B docs/results.py
+
+docs-notices: setup ## write third-party notices and bills of materials of wheel and APK
+	@$(BIN)/python -B docs/notices.py
 
 docs-pictures: setup ## draw the README's picture, light and dark; needs Chromium
 	@$(BIN)/python -B docs/pictures.py

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from mobilekd.android.bill import BILL, bill
 from mobilekd.android.compile import KEEP, dex, resources
 from mobilekd.android.runtime import Runtime
 from mobilekd.android.sources import source_hash
@@ -98,6 +99,7 @@ def unsigned(
     entries["assets/runtime.json"] = (
         json.dumps(runtime.facts(), indent=1, sort_keys=True) + "\n"
     ).encode()
+    entries[f"assets/{BILL}"] = bill(runtime, artifact.manifest).encode()
     for index, file in enumerate(_samples(artifact, samples)):
         place = f"{index:02d}{file.suffix.lower()}"
         entries[f"assets/samples/{place}"] = file.read_bytes()

@@ -6,42 +6,13 @@ import json
 import re
 
 import pytest
+from fixtures.manifest import manifest_of
 from huggingface_hub import ModelCard
 
-from mobilekd.formats.artifact import Manifest, Provenance, Student
 from mobilekd.formats.runs import Run, open_run, references
 from mobilekd.lowering.card_figures import evaluation_of
 from mobilekd.lowering.model_card import markdown
 from mobilekd.support.errors import UserError
-
-
-def manifest_of(run: Run, **changes: object) -> Manifest:
-    """A manifest as export writes it, without a file."""
-    info = run.info
-    made = Manifest(
-        name=info.name,
-        backend="xnnpack",
-        precision="int8",
-        model_file="model.pte",
-        files={},
-        bytes=1,
-        student=Student(model="mobilenetv2", parameters=info.parameters, macs=info.macs),
-        preprocess=run.recipe.preprocess.to_preprocess(),
-        labels=info.labels,
-        calibration=run.calibration,
-        provenance=Provenance(
-            run=info.name,
-            recipe=run.recipe.to_dict(),
-            recipe_hash=info.recipe_hash,
-            data_hash=info.data_hash,
-            split_hash=info.split_hash,
-            split_by=info.split_by,
-            data_licence=info.data_licence,
-            created_utc="2026-11-27T00:00:00Z",
-            versions=info.versions,
-        ),
-    )
-    return made.model_copy(update=changes)
 
 
 @pytest.fixture(params=references())
