@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekd.cli.parser import LOOK, TRAIN, Answer, Commands, Parser, add_runs
+from mobilekd.cli.parts import WORDS, parts
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import Recipe
@@ -19,7 +20,7 @@ def register(commands: Commands) -> None:
         "recipes",
         "list the shipped recipes with what each costs, and the shipped students",
         recipes,
-        ["", "ham10000 > mine.toml", "--explain train.lr", "--explain gates"],
+        ["", "losses", "ham10000 > mine.toml", "--explain train.lr", "--explain gates"],
     )
     parser.add_argument(
         "recipe",
@@ -131,6 +132,10 @@ def recipes(arguments: Namespace) -> Answer:
 
     if arguments.explain is not None:
         return _explained(arguments.explain)
+    if arguments.recipe in WORDS:
+        listed = parts(arguments.recipe)
+        rows = [(row["name"], row["what"], row["source"]) for row in listed]
+        return Answer({arguments.recipe: listed}, table(("NAME", "WHAT", "SOURCE"), rows))
     if arguments.recipe:
         recipe = load_recipe(arguments.recipe)
         title = (
