@@ -22,6 +22,7 @@ from mobilekd.data.dataset import some
 from mobilekd.formats.artifact import TrainingHashes
 from mobilekd.formats.document import read_document
 from mobilekd.formats.guard import GUARD
+from mobilekd.formats.own_code import is_own
 from mobilekd.formats.recipe import (
     EnsembleTable,
     LossTable,
@@ -39,6 +40,8 @@ from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import calibrate, softmax
 from mobilekd.students import build, check_student
 from mobilekd.students.any_network import is_known_elsewhere
+from mobilekd.students.libraries import say_other_statistics
+from mobilekd.students.mobilenet import SPECS
 from mobilekd.students.weights import REFERENCE, weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
@@ -163,9 +166,30 @@ def _check(recipe: Recipe, runs: Path) -> None:
         )
     check_student(recipe.student)
     check_exports(recipe.student)
+    _say_statistics(recipe)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
         read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
+
+
+def _say_statistics(recipe: Recipe) -> None:
+    """Pretrained weights of a student, where the recipe normalises otherwise than they are used
+    to.
+    """
+    student = recipe.student
+    if student.weights and is_known_elsewhere(student.model) and not is_own(student.model):
+        name = student.model
+    elif student.weights == "hub":
+        name = f"timm:{SPECS[student.model].hub[student.width]}"
+    else:
+        return
+    say_other_statistics(
+        "student",
+        name,
+        recipe.preprocess.mean,
+        recipe.preprocess.std,
+        "that is allowed, and costs epochs; set preprocess.mean and preprocess.std to keep them",
+    )
 
 
 def _try_exports(recipe: Recipe, experiment: Experiment, cache: Path) -> None:

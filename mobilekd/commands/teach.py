@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mobilekd.formats.own_code import is_own
 from mobilekd.formats.recipe import LossTable, Recipe
 from mobilekd.formats.recipe_file import KEPT, as_recipe
 from mobilekd.formats.runs import METRICS
@@ -23,6 +24,7 @@ from mobilekd.formats.teacher import (
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
+from mobilekd.students.libraries import say_other_statistics
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, sha256_file, write_json, write_text
@@ -30,6 +32,7 @@ from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.teachers.network import (
+    ChosenClasses,
     build_teacher,
     check_teacher,
     save_teacher,
@@ -134,7 +137,36 @@ class _TeacherTraining:
         """
         experiment, train = self.experiment, self.recipe.teach
         torch.manual_seed(self.recipe.seed + self.index)
+        self.trainer: Trainer | None = None
+        if train.epochs == 0:
+            self.model = build_teacher(self.table, experiment.classes, finished=True)
+            keys = [label.key for label in experiment.dataset.classes]
+            if isinstance(self.model, ChosenClasses):
+                self.model.choose(self.table.classes, keys)
+            else:
+                say(
+                    f"teacher {self.table.model}: its classes are taken in the data's order,"
+                    f" {', '.join(keys)}; teachers.{self.index}.classes says another"
+                )
+            check_output_shape(
+                self.model, self.table, self.index, experiment.classes, self.preprocess
+            )
+            self.model.to(self.world.device).eval()
+            return
+        if self.table.classes:
+            raise UserError(
+                f"teachers.{self.index}.classes: the order of a finished teacher's classes, and"
+                " this one is trained on the data's own; set teach.epochs=0, or leave classes out"
+            )
         model = build_teacher(self.table, experiment.classes)
+        if self.table.weights not in (None, "", "hub") and not is_own(self.table.model):
+            say_other_statistics(
+                f"teacher {self.table.model}",
+                self.table.model,
+                self.preprocess.mean,
+                self.preprocess.std,
+                f"where the file is of that kind, set teachers.{self.index}.mean and .std",
+            )
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
             check_batch("teach", train, len(experiment.split.train), self.world.size)
         check_output_shape(model, self.table, self.index, experiment.classes, self.preprocess)
@@ -165,8 +197,11 @@ class _TeacherTraining:
         """Train to the end and write the teacher's folder."""
         experiment = self.experiment
         experiment.keep_split(self.run_folder)
-        images = experiment.images(self.preprocess)
-        model = self.trainer.fit(images, experiment.validation_of(self.preprocess), None)
+        if self.trainer is None:
+            model = self.model
+        else:
+            images = experiment.images(self.preprocess)
+            model = self.trainer.fit(images, experiment.validation_of(self.preprocess), None)
         if self.world.leader:
             self._keep(model)
         self.world.barrier()
@@ -176,7 +211,8 @@ class _TeacherTraining:
         experiment, trainer = self.experiment, self.trainer
         split, dataset = experiment.split, experiment.dataset
         validation = experiment.validation_of(self.preprocess)
-        logits = predict_logits(model, trainer.views, validation.inputs, trainer.world.device)
+        views = Views(experiment.augment, self.preprocess)
+        logits = predict_logits(model, views, validation.inputs, self.world.device)
         scores = metrics(
             validation.targets,
             softmax(logits),
@@ -185,10 +221,13 @@ class _TeacherTraining:
         )
         with new_folder(self.folder) as new:
             save_teacher(model, new / WEIGHTS)
-            write_text(new / METRICS, trainer.metrics)
+            if trainer:
+                write_text(new / METRICS, trainer.metrics)
             record = TeacherRecord(
                 model=self.table.model,
                 options=self.table.options,
+                classes=self.table.classes,
+                code=self.table.code,
                 labels=dataset.classes,
                 preprocess=self.preprocess.to_dict(),
                 split_hash=split.hash(),
@@ -198,12 +237,15 @@ class _TeacherTraining:
                 identity=self.identity,
                 weights_sha256=sha256_file(new / WEIGHTS),
                 validation=scores,
-                seconds=round(trainer.clock.total(), 1),
-                images_per_second=round(trainer.clock.images / trainer.clock.total(), 1),
+                seconds=round(trainer.clock.total(), 1) if trainer else 0.0,
+                images_per_second=(
+                    round(trainer.clock.images / trainer.clock.total(), 1) if trainer else 0.0
+                ),
                 created_utc=utc_now(),
                 versions=versions(),
                 commit=commit(),
             )
             write_teacher(new, record)
-        shutil.rmtree(self.work)
+        if trainer:
+            shutil.rmtree(self.work)
         say(f"{self.folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")

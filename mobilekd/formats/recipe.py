@@ -419,14 +419,36 @@ class PretrainTable(TrainTable):
         )
 
 
-class TeacherTable(GrownDocument):
-    """One teacher: a network by its timm or torchvision name, trained by ``teach`` under the
-    recipe's split.
+class TeachTable(TrainTable):
+    """The teachers' training; none where they are finished."""
+
+    epochs: int = Field(
+        20,
+        strict=True,
+        ge=0,
+        lt=2**31,
+        description=(
+            "passes over the training photographs; 0 takes the teachers as their weights are, and"
+            " measures them"
+        ),
+    )
+
+
+class TeacherTable(OwnCode):
+    """One teacher: a network by its timm or torchvision name, or a function of one's own, trained
+    by ``teach`` under the recipe's split.
     """
 
-    later = frozenset({"width", "height", "mean", "std"})
+    later = frozenset({"width", "height", "mean", "std", "classes"})
 
-    model: str = Field(description="timm name, or torchvision:NAME")
+    model: str = Field(description="timm name, torchvision:NAME, or file.py:function of your own")
+    classes: tuple[str, ...] = Field(
+        (),
+        description=(
+            "of a finished teacher (teach.epochs = 0): keys of its classes in the order of its"
+            " answers; the data's own order where it is not given"
+        ),
+    )
     weights: Place | None = Field(
         None, description="hub, or a local weights file; nothing starts from random"
     )
@@ -637,7 +659,7 @@ class Recipe(GrownDocument):
         PretrainTable(), description="how the student learns to see before it learns the task"
     )
     train: TrainTable = Field(TrainTable(), description="the student's training, and its control's")
-    teach: TrainTable = Field(TrainTable(), description="the teachers' training")
+    teach: TeachTable = Field(TeachTable(), description="the teachers' training")
     quantize: QuantizeTable = Field(QuantizeTable(), description="how a file becomes int8")
     gates: GatesTable = Field(GatesTable(), description="what an export must pass")
     smoke: Options = Field(

@@ -78,6 +78,9 @@ def with_own_code(recipe: Recipe, folders: Sequence[Path] = ()) -> Recipe:
     losses = tuple(_with_source(table, "name", folders) for table in recipe.losses)
     if losses != recipe.losses:
         changed["losses"] = losses
+    teachers = tuple(_with_source(table, "model", folders) for table in recipe.teachers)
+    if teachers != recipe.teachers:
+        changed["teachers"] = teachers
     student = _with_source(recipe.student, "model", folders)
     if student != recipe.student:
         changed["student"] = student
@@ -95,7 +98,7 @@ def _with_source(table: Table, key: str, folders: Sequence[Path]) -> Table:
 def own_code(recipe: Recipe) -> dict[str, str]:
     """Source of all own functions of a recipe, by file."""
     found: dict[str, str] = {}
-    for table in (*recipe.losses, recipe.student):
+    for table in (*recipe.losses, *recipe.teachers, recipe.student):
         found |= table.code
     return found
 

@@ -33,6 +33,12 @@ class TeacherRecord(Document):
     schema_version: Literal[1] = 1
     model: str
     options: dict[str, Any] = Field(default_factory=dict)
+    classes: tuple[str, ...] = Field(
+        (), description="keys of a finished teacher's own classes, in the order of its answers"
+    )
+    code: dict[str, str] = Field(
+        default_factory=dict, description="source of an own teacher by file"
+    )
     labels: tuple[Label, ...]
     preprocess: dict[str, Any]
     split_hash: str
@@ -76,6 +82,11 @@ def read_teacher(folder: Path, model: str | None = None) -> TeacherRecord:
     """A teacher's record; a ``UserError`` where there is none, where it is not a ``model``, or
     where a file of the folder is not the one that ``teach`` wrote.
     """
+    if folder.is_file():
+        raise UserError(
+            f"{folder}: a file, and a folder that teach wrote is meant; to take a checkpoint as it"
+            " is, set teachers.N.weights to it and teach.epochs=0, and run mobilekd teach"
+        )
     if not (folder / RECORD).exists():
         raise UserError(
             f"{folder}: no trained teacher{f' ({model})' if model else ''}; run mobilekd teach with"

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from mobilekd.formats.own_code import is_own, own_function
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.students.checkpoint import fitted, misfits, read_state
@@ -33,23 +34,68 @@ from mobilekd.support.progress import say
 
 
 def check_teacher(table: TeacherTable) -> None:
-    """A ``UserError`` where neither library knows the model, or its weights file is missing."""
-    check_name(f"teacher {table.model}", table.model)
+    """A ``UserError`` where neither library knows the model, there is no such function, or its
+    weights file is missing.
+    """
+    if is_own(table.model):
+        own_function(table.model, table.code)
+    else:
+        check_name(f"teacher {table.model}", table.model)
     check_weights(table.weights)
 
 
-def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
+class ChosenClasses(nn.Module):
+    """A finished teacher whose classes come in another order, or are more than the data's: its
+    logits of the data's classes, in their order.
+    """
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.order: Tensor
+        self.register_buffer("order", torch.arange(classes))
+
+    def choose(self, own: Sequence[str], wanted: Sequence[str]) -> None:
+        """``own`` are the network's classes by key, ``wanted`` the data's."""
+        missing = [key for key in wanted if key not in own]
+        if missing:
+            raise UserError(
+                f"teachers.classes: lacks {missing[0]}, a class of the data; known:"
+                f" {', '.join(own)}"
+            )
+        self.order = torch.tensor([list(own).index(key) for key in wanted])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``."""
+        return self.network(x)[:, self.order]
+
+
+def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) -> nn.Module:
     """A trainable teacher: normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``, from its
-    weights.
+    weights; with ``finished`` a ``UserError`` unless they are whole, the classifier included.
 
     Not every network takes every size: ``shape_check.check_output_shape`` asks this one.
     """
+    if table.classes:
+        whole = table.model_copy(update={"classes": ()})
+        return ChosenClasses(build_teacher(whole, len(table.classes), finished=finished), classes)
     check_teacher(table)
     library, name = library_and_name(table.model)
     hub = table.weights == "hub"
+    if finished and not table.weights and not is_own(table.model):
+        raise UserError(
+            f"teacher {table.model}: teach.epochs = 0 takes it as it is, and it has no weights; set"
+            " teachers.N.weights"
+        )
     try:
-        if library == "torchvision":
-            model: nn.Module = torchvision.models.get_model(
+        if is_own(table.model):
+            if hub:
+                raise UserError(f"teacher {table.model}: has no hub; give a file, or no weights")
+            model: nn.Module = own_function(table.model, table.code)(classes, **table.options)
+            if not isinstance(model, nn.Module):
+                raise TypeError(f"it returns a {type(model).__name__}, not a torch.nn.Module")
+        elif library == "torchvision":
+            model = torchvision.models.get_model(
                 name, weights="DEFAULT" if hub else None, **table.options
             )
         else:
@@ -57,9 +103,13 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
                 model = timm.create_model(
                     name, pretrained=hub, num_classes=classes, **table.options
                 )
+    except UserError:
+        raise
     except Exception as error:  # what constructors raise is as varied as their authors
         reason = str(error).partition("\n")[0] or type(error).__name__
-        if name.startswith(ELSEWHERE):
+        if is_own(table.model):
+            remedy = "a teacher is a function (classes, **options) that returns a torch.nn.Module"
+        elif name.startswith(ELSEWHERE):
             remedy = "check that its folder or repository is there and holds a config.json"
         elif hub:
             reason = fetch_failure(error) or reason
@@ -70,15 +120,29 @@ def build_teacher(table: TeacherTable, classes: int) -> nn.Module:
         else:
             remedy = "change its teachers.options"
         raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
-    if library == "torchvision":
+    if finished and hub:
+        _refuse_other_classes(table, model, classes)
+    if is_own(table.model) or (finished and hub):
+        pass  # it starts as its author wrote it, or taught it
+    elif library == "torchvision":
         replace_head(model, f"teacher {table.model}", classes)
         drop_imagenet_parts(model, table.options)
     else:
         shrink_classifier(model)
     avoid_onednn_overflow(model)
     if table.weights and not hub:
-        load_matching(model, Path(table.weights))
+        load_matching(model, Path(table.weights), whole=finished)
     return model
+
+
+def _refuse_other_classes(table: TeacherTable, model: nn.Module, classes: int) -> None:
+    """A finished teacher from a hub must have been made with as many classes."""
+    made = getattr(model, "pretrained_cfg", {}).get("num_classes", 1000)  # torchvision: ImageNet
+    if made != classes or library_and_name(table.model)[0] == "torchvision":
+        raise UserError(
+            f"teacher {table.model}: its weights on the hub have {made} classes, and {classes} are"
+            " asked for; raise teach.epochs, or give their order in teachers.N.classes"
+        )
 
 
 def teacher_preprocess(table: TeacherTable, student: Preprocess) -> Preprocess:
@@ -102,9 +166,9 @@ def teacher_preprocess(table: TeacherTable, student: Preprocess) -> Preprocess:
     )
 
 
-def load_matching(model: nn.Module, path: Path) -> None:
+def load_matching(model: nn.Module, path: Path, *, whole: bool = False) -> None:
     """Load a weights file, whatever trainer wrote it, where names and shapes fit; say what did
-    not.
+    not. With ``whole`` all of the network must be in it.
     """
     state = fitted(path, read_state(path), model)
     own = model.state_dict()
@@ -118,6 +182,13 @@ def load_matching(model: nn.Module, path: Path) -> None:
         )
     fresh = [name for name in own if name not in fits]
     other = misfits(state, model)
+    if whole and fresh:
+        lacks = other[0] if other else fresh[0]
+        raise UserError(
+            f"{path}: lacks {len(fresh)} tensors of this network ({lacks}), and a teacher that"
+            " teaches as it is needs all, the classifier included; give the order of its own"
+            " classes in teachers.N.classes, or raise teach.epochs"
+        )
     unused = sum(name not in fits for name in state)
     own.update(fits)  # a plain dictionary has no versions of modules, which MNASNet asks for
     model.load_state_dict(own)

@@ -303,7 +303,13 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
         return Member(table, record, None, preprocess, stored)
     network = build_teacher(
         table.model_copy(
-            update={"model": record.model, "options": record.options, "weights": None}
+            update={
+                "model": record.model,
+                "options": record.options,
+                "weights": None,
+                "classes": record.classes,
+                "code": record.code,
+            }
         ),
         experiment.classes,
     )
