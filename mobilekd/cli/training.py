@@ -26,7 +26,10 @@ def register(commands: Commands) -> None:
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help="print this one as TOML, every key resolved and explained: the start of your own",
+        help=(
+            "print this one as TOML, every key resolved and explained: the start of your own; or"
+            " losses, students or adaptations: list what a recipe can name, and its source"
+        ),
     )
     parser.add_argument(
         "--explain",
