@@ -32,7 +32,7 @@ from mobilekd.formats.recipe import (
 )
 from mobilekd.formats.recipe_file import as_recipe, changed_code
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
-from mobilekd.formats.teacher import read_teacher, teacher_folder
+from mobilekd.formats.teacher import PROGRAMS, read_teacher, teacher_folder
 from mobilekd.inference.guard import guard_for
 from mobilekd.losses import Objective, check_loss, find
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable
@@ -159,17 +159,32 @@ def _check(recipe: Recipe, runs: Path) -> None:
                 f"{recipe.name}: the loss {table.name} needs a teacher and the recipe has none; add"
                 " [[teachers]] or drop the loss"
             )
+        if find(table).looks_at == "features":
+            _refuse_program(recipe, 0, f"the loss {table.name}")
     if recipe.pretrain.epochs and recipe.pretrain.teacher >= len(recipe.teachers):
         raise UserError(
             f"{recipe.name}: pretrain.teacher is {recipe.pretrain.teacher} and the recipe has"
             f" {len(recipe.teachers)} teachers, counted from 0; pretraining needs one of them"
         )
+    if recipe.pretrain.epochs:
+        _refuse_program(recipe, recipe.pretrain.teacher, "pretraining")
     check_student(recipe.student)
     check_exports(recipe.student)
     _say_statistics(recipe)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
         read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
+
+
+def _refuse_program(recipe: Recipe, index: int, what: str) -> None:
+    """A program answers, and has no layers to look at."""
+    model = recipe.teachers[index].model
+    if model in PROGRAMS:
+        raise UserError(
+            f"{recipe.name}: {what} looks at layers inside a teacher, and teacher {index} is a"
+            f" program ({model}) that has none; take a loss of logits (mobilekd recipes losses), or"
+            " bring its network and weights"
+        )
 
 
 def _say_statistics(recipe: Recipe) -> None:

@@ -26,6 +26,7 @@ from mobilekd.data import check_place
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import from_dict, load_recipe
 from mobilekd.formats.runs import open_run
+from mobilekd.formats.teacher import taught_before, teacher_folder
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.progress import accept_any_text, say
@@ -184,7 +185,7 @@ def shared_teachers(recipes: Sequence[Recipe], runs: Path) -> tuple[list[Recipe]
     teachings: dict[str, Recipe] = {}
     students = []
     for recipe in recipes:
-        if all(table.trained for table in recipe.teachers):
+        if all(taught_before(table) for table in recipe.teachers):
             students.append(recipe)
             continue
         if begun := _teachers_of_the_run(recipe, runs):
@@ -220,7 +221,7 @@ def _teachers_of_the_run(recipe: Recipe, runs: Path) -> Recipe | None:
 
 def _teacher_folders(teaching: Recipe, runs: Path) -> list[str]:
     return [
-        table.trained or str(runs / teaching.name / "teachers" / str(index))
+        str(teacher_folder(table, runs / teaching.name, index))
         for index, table in enumerate(teaching.teachers)
     ]
 

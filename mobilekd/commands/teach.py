@@ -10,14 +10,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekd.formats.own_code import is_own
-from mobilekd.formats.recipe import LossTable, Recipe
+from mobilekd.formats.recipe import LossTable, Recipe, TeachTable
 from mobilekd.formats.recipe_file import KEPT, as_recipe
 from mobilekd.formats.runs import METRICS
 from mobilekd.formats.teacher import (
     RECORD,
-    WEIGHTS,
     TeacherRecord,
+    file_of,
+    finished_file,
     read_teacher,
+    taught_before,
     teacher_folder,
     write_teacher,
 )
@@ -27,7 +29,7 @@ from mobilekd.metrics.calibrate import softmax
 from mobilekd.students.libraries import say_other_statistics
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, sha256_file, write_json, write_text
+from mobilekd.support.files import new_folder, sha256_file, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -38,6 +40,7 @@ from mobilekd.teachers.network import (
     save_teacher,
     teacher_preprocess,
 )
+from mobilekd.teachers.program import check_program, is_program
 from mobilekd.teachers.shape_check import check_output_shape
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Trainer
@@ -59,7 +62,7 @@ def teach(
     """
     recipe = as_recipe(recipe, "teach")
     for table in recipe.teachers:
-        if not table.trained:
+        if not taught_before(table):
             check_teacher(table)
     world = World.from_environment()
     folder = runs / recipe.name
@@ -75,7 +78,7 @@ def teach(
         trainings = [
             _TeacherTraining(recipe, experiment, index, folder, world)
             for index, table in enumerate(recipe.teachers)
-            if not table.trained
+            if not taught_before(table)
         ]
         unfinished = [training for training in trainings if not training.finished()]
         for training in unfinished:
@@ -103,11 +106,13 @@ class _TeacherTraining:
         self.folder = runs_folder / "teachers" / str(index)
         self.work = self.folder.with_name(f".{index}.training")
         self.preprocess = teacher_preprocess(self.table, experiment.preprocess)
+        self.file = finished_file(self.table)
+        self.as_it_is = self.file is not None or recipe.teach.epochs == 0
         self.identity = experiment.identity(
             "teach",
-            recipe.teach,
+            TeachTable(epochs=0) if self.file else recipe.teach,
             self.table,
-            also=(weights_hash(self.table.weights),),
+            also=(weights_hash(str(self.file) if self.file else self.table.weights),),
             preprocess=self.preprocess,
         )
         self.earlier_identity = identity_before_places_were_left_out(
@@ -138,7 +143,7 @@ class _TeacherTraining:
         experiment, train = self.experiment, self.recipe.teach
         torch.manual_seed(self.recipe.seed + self.index)
         self.trainer: Trainer | None = None
-        if train.epochs == 0:
+        if self.as_it_is:
             self.model = build_teacher(self.table, experiment.classes, finished=True)
             keys = [label.key for label in experiment.dataset.classes]
             if isinstance(self.model, ChosenClasses):
@@ -151,12 +156,15 @@ class _TeacherTraining:
             check_output_shape(
                 self.model, self.table, self.index, experiment.classes, self.preprocess
             )
+            check_program(self.model, self.index, self.preprocess)
+            self._say_statistics()
             self.model.to(self.world.device).eval()
             return
         if self.table.classes:
             raise UserError(
                 f"teachers.{self.index}.classes: the order of a finished teacher's classes, and"
-                " this one is trained on the data's own; set teach.epochs=0, or leave classes out"
+                " this one is trained on the data's own; name its file in"
+                f" teachers.{self.index}.trained, or leave classes out"
             )
         model = build_teacher(self.table, experiment.classes)
         if self.table.weights not in (None, "", "hub") and not is_own(self.table.model):
@@ -193,6 +201,20 @@ class _TeacherTraining:
         if resume:
             self.trainer.restore()
 
+    def _say_statistics(self) -> None:
+        """How a finished teacher is shown photographs, where only its author knows how it was."""
+        if self.table.weights == "hub" or (self.table.mean and self.table.std):
+            return
+        mean, std = (
+            ", ".join(f"{value:.3f}" for value in values)
+            for values in (self.preprocess.mean, self.preprocess.std)
+        )
+        say(
+            f"teacher {self.table.model}: is shown photographs of"
+            f" {self.preprocess.width}x{self.preprocess.height} with mean ({mean}) and std ({std});"
+            f" where it was trained otherwise, set teachers.{self.index}.mean and .std"
+        )
+
     def run(self) -> None:
         """Train to the end and write the teacher's folder."""
         experiment = self.experiment
@@ -220,7 +242,11 @@ class _TeacherTraining:
             dataset.classes,
         )
         with new_folder(self.folder) as new:
-            save_teacher(model, new / WEIGHTS)
+            answering = file_of(self.table.model)
+            if is_program(model) and self.file:
+                write_bytes(new / answering, self.file.read_bytes())
+            else:
+                save_teacher(model, new / answering)
             if trainer:
                 write_text(new / METRICS, trainer.metrics)
             record = TeacherRecord(
@@ -235,7 +261,7 @@ class _TeacherTraining:
                 data_hash=dataset.hash,
                 recipe_hash=self.recipe.hash(),
                 identity=self.identity,
-                weights_sha256=sha256_file(new / WEIGHTS),
+                weights_sha256=sha256_file(new / answering),
                 validation=scores,
                 seconds=round(trainer.clock.total(), 1) if trainer else 0.0,
                 images_per_second=(

@@ -441,12 +441,17 @@ class TeacherTable(OwnCode):
 
     later = frozenset({"width", "height", "mean", "std", "classes"})
 
-    model: str = Field(description="timm name, torchvision:NAME, or file.py:function of your own")
+    model: str = Field(
+        description=(
+            "timm name, torchvision:NAME, file.py:function of your own, or onnx or pt2 for a"
+            " program that trained names"
+        )
+    )
     classes: tuple[str, ...] = Field(
         (),
         description=(
-            "of a finished teacher (teach.epochs = 0): keys of its classes in the order of its"
-            " answers; the data's own order where it is not given"
+            "of a finished teacher (trained names its file, or teach.epochs = 0): keys of its"
+            " classes in the order of its answers; the data's own order where it is not given"
         ),
     )
     weights: Place | None = Field(
@@ -457,7 +462,11 @@ class TeacherTable(OwnCode):
         default_factory=dict, description="arguments for the model's constructor"
     )
     trained: Place | None = Field(
-        None, description="a folder written by teach, instead of training here"
+        None,
+        description=(
+            "a folder written by teach, instead of training here; or the file of a finished"
+            " teacher (a checkpoint, .onnx, .pt2), which teach measures and takes as it is"
+        ),
     )
     width: Pixels | None = Field(
         None, description="its own input width in pixels; the student's where it is not given"

@@ -4,6 +4,7 @@
 
     teacher.json           TeacherRecord; says what the teacher is and what validation says of it
     weights.safetensors    its weights, or in their place
+    program.onnx           the program that it is (or program.pt2), or
     logits.npz             its answers to fixed views, where its weights are not shared
     metrics.jsonl          one line for every epoch
 """
@@ -23,6 +24,12 @@ from mobilekd.support.errors import UserError
 RECORD = "teacher.json"
 WEIGHTS = "weights.safetensors"
 LOGITS = "logits.npz"
+
+#: ``teachers.N.model`` of a teacher that is a program, by the kind of its file.
+PROGRAMS = ("onnx", "pt2")
+
+#: How files end that hold a finished teacher.
+FINISHED = (".onnx", ".pt2", ".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 REMEDY = "copy the teacher's folder whole, or teach it again"
 
@@ -73,20 +80,37 @@ class TeacherRecord(Document):
         return [self.validation[f"recall.{label.key}"].value or 0.0 for label in self.labels]
 
 
+def finished_file(table: TeacherTable) -> Path | None:
+    """The file that ``trained`` names; None where it names a folder that ``teach`` wrote, or
+    nothing.
+    """
+    path = Path(table.trained) if table.trained else None
+    if path is None or path.is_dir():
+        return None
+    return path if path.is_file() or path.suffix.lower() in FINISHED else None
+
+
+def taught_before(table: TeacherTable) -> bool:
+    """Whether the teacher is a folder that ``teach`` wrote, and nothing is left to teach."""
+    return bool(table.trained) and finished_file(table) is None
+
+
 def teacher_folder(table: TeacherTable, run: Path, index: int) -> Path:
     """Where teacher ``index`` of the run at ``run`` lies: where its table says, else in the run."""
-    return Path(table.trained) if table.trained else run / "teachers" / str(index)
+    if table.trained and taught_before(table):
+        return Path(table.trained)
+    return run / "teachers" / str(index)
+
+
+def file_of(model: str) -> str:
+    """The file of a teacher's folder that answers: its weights, or the program that it is."""
+    return f"program.{model}" if model in PROGRAMS else WEIGHTS
 
 
 def read_teacher(folder: Path, model: str | None = None) -> TeacherRecord:
     """A teacher's record; a ``UserError`` where there is none, where it is not a ``model``, or
     where a file of the folder is not the one that ``teach`` wrote.
     """
-    if folder.is_file():
-        raise UserError(
-            f"{folder}: a file, and a folder that teach wrote is meant; to take a checkpoint as it"
-            " is, set teachers.N.weights to it and teach.epochs=0, and run mobilekd teach"
-        )
     if not (folder / RECORD).exists():
         raise UserError(
             f"{folder}: no trained teacher{f' ({model})' if model else ''}; run mobilekd teach with"
@@ -100,10 +124,11 @@ def read_teacher(folder: Path, model: str | None = None) -> TeacherRecord:
         )
     check_seal(folder / RECORD, "teacher", REMEDY)
     hashes = dict(record.files)
-    if (folder / WEIGHTS).exists() or not (folder / LOGITS).exists():
-        hashes[WEIGHTS] = record.weights_sha256
+    answering = file_of(record.model)
+    if (folder / answering).exists() or not (folder / LOGITS).exists():
+        hashes[answering] = record.weights_sha256
     else:
-        hashes.pop(WEIGHTS, None)  # its answers lie in their place
+        hashes.pop(answering, None)  # its answers lie in their place
     check_files(folder, hashes, REMEDY)
     missing = [
         name
@@ -117,6 +142,6 @@ def read_teacher(folder: Path, model: str | None = None) -> TeacherRecord:
 
 def write_teacher(folder: Path, record: TeacherRecord) -> None:
     """Write ``teacher.json`` with the hashes of the files that are there."""
-    files = file_hashes(folder, (WEIGHTS, LOGITS, METRICS))
+    files = file_hashes(folder, (file_of(record.model), LOGITS, METRICS))
     document = record.model_copy(update={"files": files}).model_dump(mode="json")
     write_sealed(folder / RECORD, document)

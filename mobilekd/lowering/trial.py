@@ -6,7 +6,7 @@ and whether the form that is deployed answers as the one that is trained.
 """
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,7 @@ class Trial:
     refused: str = ""  # empty where an export has a chance
     outside: tuple[str, ...] = ()  # operators outside the delegate, with their layers
     notes: tuple[str, ...] = ()
+    path: Path | None = None  # of the file, where its folder was given
 
 
 def check_exports(table: StudentTable) -> None:
@@ -74,7 +75,7 @@ def refuse_unlowerable(table: StudentTable, classes: int, preprocess: Preprocess
     outside the delegate is said.
     """
     student = random_student(table, classes, preprocess)
-    trials = [try_export(table, student, kind, classes, preprocess) for kind in table.exports]
+    trials = [try_export(student, kind, classes, preprocess) for kind in table.exports]
     fitting = [name for name in fitting_adaptations(student) if name not in table.adapt]
     for trial in trials:
         words = f"student {table.model}: {trial.kind} on random weights: "
@@ -123,15 +124,33 @@ def random_student(table: StudentTable, classes: int, preprocess: Preprocess) ->
 
 
 def try_export(
-    table: StudentTable, student: nn.Module, kind: str, classes: int, preprocess: Preprocess
+    student: nn.Module,
+    kind: str,
+    classes: int,
+    preprocess: Preprocess,
+    *,
+    photographs: np.ndarray | None = None,
+    folder: Path | None = None,
 ) -> Trial:
-    """Lower an untrained ``student`` (eval mode) as ``kind`` and judge what does not depend on its
-    weights.
+    """Lower a ``student`` (eval mode) as ``kind`` and judge what does not depend on its weights.
+
+    ``photographs``, uint8 ``[N, 3, H, W]``, calibrate; drawn ones do where none are given. The file
+    stays in ``folder``, where one is given.
     """
     backend, precision = _parsed(kind)
+    calibrating = _photographs(preprocess) if photographs is None else photographs
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _tried(table, student, backend, precision, classes, preprocess, Path(folder))
+        with tempfile.TemporaryDirectory() as passing:
+            trial = _tried(
+                student,
+                backend,
+                precision,
+                classes,
+                preprocess,
+                calibrating,
+                folder or Path(passing),
+            )
+            return trial if folder else replace(trial, path=None)
     except UserError as error:
         return Trial(kind, refused=str(error))
     except Exception as error:  # compilers raise whatever their authors chose
@@ -167,12 +186,12 @@ def _photographs(preprocess: Preprocess) -> np.ndarray:
 
 
 def _tried(
-    table: StudentTable,
     student: nn.Module,
     backend_name: str,
     precision: str,
     classes: int,
     preprocess: Preprocess,
+    photographs: np.ndarray,
     folder: Path,
 ) -> Trial:
     backend, calibration = get(backend_name), Calibration()
@@ -185,7 +204,7 @@ def _tried(
     if quantizer is not None:
         torch_graph.fold_calibration(graph)
         prepared = quantize.prepare(graph, quantizer, "minmax")
-        quantize.calibrate(prepared, _photographs(preprocess))
+        quantize.calibrate(prepared, photographs)
         rounded = quantize.convert(prepared)
     elif stored:
         rounded, _ = quantize.store_weights(graph, stored, None)
@@ -212,7 +231,7 @@ def _tried(
         lowered=lowered,
         plain=graph,
         constants=inside,
-        golden=_photographs(preprocess)[:4],
+        golden=photographs[:4],
         gates=GatesTable(),
         evaluation_set=None,
         float_layers=frozenset(),
@@ -229,6 +248,7 @@ def _tried(
         _said(failure) if failure else "",
         tuple(_outside(graph, delegation.portable)) if delegation else (),
         lowered.notes,
+        lowered.model_path,
     )
 
 
@@ -272,7 +292,7 @@ def _remedy(
         other = random_student(wanted, classes, preprocess)
     except UserError:
         return ""
-    again = [try_export(wanted, other, trial.kind, classes, preprocess) for trial in refused]
+    again = [try_export(other, trial.kind, classes, preprocess) for trial in refused]
     if any(trial.refused for trial in again):
         return ""
     return f"set student.adapt={list(wanted.adapt)}, with which it would; or "

@@ -14,6 +14,7 @@ from torch import Tensor
 from mobilekd.graphs import pte
 from mobilekd.support.progress import say
 from mobilekd.teachers.network import Teacher
+from mobilekd.teachers.program import is_program
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -35,6 +36,8 @@ def fastest(teacher: Teacher, example: Tensor, photographs: int) -> tuple[Forwar
     ``example`` has the batch size that will be asked for, another size runs eagerly;
     ``photographs`` is how many will be.
     """
+    if is_program(teacher):
+        return teacher, "its own program"
     if example.device.type == "cuda":
         return _halved(teacher, example)
     if example.device.type != "cpu" or photographs < PAYS_AFTER:

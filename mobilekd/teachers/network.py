@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mobilekd.formats.own_code import is_own, own_function
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable
+from mobilekd.formats.teacher import PROGRAMS, finished_file
 from mobilekd.students.checkpoint import fitted, misfits, read_state
 from mobilekd.students.hub import fetch_failure, hub_or_cache
 from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name
@@ -31,13 +32,43 @@ from mobilekd.students.weights import check_weights
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say
+from mobilekd.teachers.program import open_program
 
 
 def check_teacher(table: TeacherTable) -> None:
     """A ``UserError`` where neither library knows the model, there is no such function, or its
-    weights file is missing.
+    file is missing.
     """
-    if is_own(table.model):
+    file = finished_file(table)
+    if file is not None:
+        if table.weights:
+            raise UserError(
+                f"teacher {table.model}: weights and a file in trained, and only one can be meant;"
+                " leave weights out"
+            )
+        if not file.is_file():
+            raise UserError(
+                f"{file}: no such file, or none that you may read; check teachers.N.trained"
+            )
+        kind = file.suffix.lower().removeprefix(".")
+        if (kind in PROGRAMS or table.model in PROGRAMS) and kind != table.model:
+            raise UserError(
+                f"{file}: {table.model} is no {kind}; set teachers.N.model to"
+                f" {kind if kind in PROGRAMS else 'the network that the file is of'}"
+            )
+    if table.model in PROGRAMS:
+        if file is None:
+            raise UserError(
+                f"teacher {table.model}: a program, and none is given; set teachers.N.trained to"
+                f" its file (.{table.model})"
+            )
+    elif Path(table.model).suffix.lower().removeprefix(".") in PROGRAMS:
+        kind = Path(table.model).suffix.lower().removeprefix(".")
+        raise UserError(
+            f"teacher {table.model}: a file, and model is what it holds; set"
+            f" teachers.N.model={kind} and teachers.N.trained={table.model}"
+        )
+    elif is_own(table.model):
         own_function(table.model, table.code)
     else:
         check_name(f"teacher {table.model}", table.model)
@@ -80,12 +111,17 @@ def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) 
         whole = table.model_copy(update={"classes": ()})
         return ChosenClasses(build_teacher(whole, len(table.classes), finished=finished), classes)
     check_teacher(table)
+    file = finished_file(table)
+    if table.model in PROGRAMS and file:
+        return open_program(table, file)
+    if file:
+        table = table.model_copy(update={"weights": str(file), "trained": None})
     library, name = library_and_name(table.model)
     hub = table.weights == "hub"
     if finished and not table.weights and not is_own(table.model):
         raise UserError(
             f"teacher {table.model}: teach.epochs = 0 takes it as it is, and it has no weights; set"
-            " teachers.N.weights"
+            " teachers.N.trained to its file"
         )
     try:
         if is_own(table.model):

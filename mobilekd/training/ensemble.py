@@ -15,13 +15,26 @@ from torch import Tensor, nn
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable, shape
 from mobilekd.formats.runs import TeacherSummary
-from mobilekd.formats.teacher import WEIGHTS, TeacherRecord, read_teacher, teacher_folder
+from mobilekd.formats.teacher import (
+    PROGRAMS,
+    TeacherRecord,
+    file_of,
+    read_teacher,
+    teacher_folder,
+)
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
 from mobilekd.teachers.engine import Forward, fastest
 from mobilekd.teachers.logit_cache import LogitCache
-from mobilekd.teachers.network import Teacher, build_teacher, combine, load_teacher
+from mobilekd.teachers.network import (
+    ChosenClasses,
+    Teacher,
+    build_teacher,
+    combine,
+    load_teacher,
+)
+from mobilekd.teachers.program import is_program
 from mobilekd.teachers.stored_logits import StoredLogits, read_stored_logits
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import DrawnBatch, TeacherFeed
@@ -94,9 +107,9 @@ class TeacherEnsemble:
         return self.network_of(0) if len(self.members) == 1 else None
 
     def network_of(self, index: int) -> nn.Module | None:
-        """A member's network; None where only its answers were kept."""
+        """A member's network; None where only its answers were kept, or it is a program."""
         network = self.members[index].network
-        return network.network if network else None
+        return network.network if network and not is_program(network) else None
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -301,19 +314,24 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     stored = read_stored_logits(place)
     if stored:
         return Member(table, record, None, preprocess, stored)
+    program = record.model in PROGRAMS
     network = build_teacher(
         table.model_copy(
             update={
                 "model": record.model,
                 "options": record.options,
                 "weights": None,
+                "trained": str(place / file_of(record.model)) if program else None,
                 "classes": record.classes,
                 "code": record.code,
             }
         ),
         experiment.classes,
     )
-    load_teacher(network, place / WEIGHTS)
+    if not program:
+        load_teacher(network, place / file_of(record.model))
+    elif isinstance(network, ChosenClasses):
+        network.choose(record.classes, [label.key for label in record.labels])
     teacher = Teacher(network.to(world.device))
     _refuse_one_answer(place, teacher, preprocess, experiment, world.device)
     return Member(table, record, teacher, preprocess)

@@ -75,7 +75,11 @@ def distributions(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("mobilekd", ("", "heic")), ("tests", ("", "heic", "dev")), ("benchmarks", ("", "dev"))],
+    [
+        ("mobilekd", ("", "heic", "onnx")),
+        ("tests", ("", "heic", "dev")),
+        ("benchmarks", ("", "dev")),
+    ],
 )
 def test_what_is_imported_is_declared(folder, extras, checkout):
     known = set().union(*(declared(checkout, extra) for extra in extras))
