@@ -201,6 +201,7 @@ def main() -> None:
             row = {"model": model, "refused": f"{type(error).__name__}: {str(error)[:300]}"}
         rows = [other for other in kept["rows"] if other["model"] != model]
         about = {
+            "what": "mobile networks after the same short training: size, cost, int8 beside fp32",
             "command": f"python benchmarks/lowering/mobile_networks.py {asked.output.name}",
             "cores": os.cpu_count(),
             "training": {"photographs": TRAINING, "steps": STEPS, "batch": BATCH, "rate": RATE},

@@ -43,8 +43,10 @@ def test_an_own_student_travels_without_its_file(tmp_path: Path, checkout: Path)
     away = shutil.move(here, tmp_path / "another_machine")
     for precision in ("fp32", "int8"):
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "mobilekd", "verify", f"{away}/{precision}"]
-            + ["--runs", f"{away}/runs"],
+            [
+                *(sys.executable, "-P", "-m", "mobilekd", "verify", f"{away}/{precision}"),
+                *("--runs", f"{away}/runs"),
+            ],
             cwd=tmp_path,
             capture_output=True,
             text=True,
