@@ -80,9 +80,10 @@ class ChosenClasses(nn.Module):
     logits of the data's classes, in their order.
     """
 
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    def __init__(self, network: nn.Module, own: int, classes: int) -> None:
+        """``own`` counts the network's classes, ``classes`` the data's."""
         super().__init__()
-        self.network = network
+        self.network, self.own = network, own
         self.order: Tensor
         self.register_buffer("order", torch.arange(classes))
 
@@ -97,8 +98,16 @@ class ChosenClasses(nn.Module):
         self.order = torch.tensor([list(own).index(key) for key in wanted])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``."""
-        return self.network(x)[:, self.order]
+        """Normalised float ``[B, 3, H, W]`` -> logits ``[B, classes]``; a ``ValueError`` where the
+        network has not as many classes as were named.
+        """
+        answers = self.network(x)
+        if answers.shape[1:] != (self.own,):
+            raise ValueError(
+                f"it gives {list(answers.shape[1:])} answers, and teachers.N.classes names"
+                f" {self.own}"
+            )
+        return answers[:, self.order]
 
 
 def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) -> nn.Module:
@@ -109,7 +118,8 @@ def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) 
     """
     if table.classes:
         whole = table.model_copy(update={"classes": ()})
-        return ChosenClasses(build_teacher(whole, len(table.classes), finished=finished), classes)
+        own = len(table.classes)
+        return ChosenClasses(build_teacher(whole, own, finished=finished), own, classes)
     check_teacher(table)
     file = finished_file(table)
     if table.model in PROGRAMS and file:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import TeacherTable
+from mobilekd.formats.teacher import finished_file
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import build_teacher
 
@@ -72,4 +73,6 @@ def _remedy(
     for side in USUAL_SIDES:
         if shape_error(model, classes, side, side) is None:
             return f"set teachers.{index}.width={side} and teachers.{index}.height={side}"
+    if finished_file(table) is not None:
+        return f"name its classes in the order of its answers in teachers.{index}.classes"
     return "choose another"

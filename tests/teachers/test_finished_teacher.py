@@ -74,9 +74,11 @@ def teach_classes(folder: Path) -> tuple[str, ...]:
 
 
 def test_classes_in_another_order_are_put_into_the_datas() -> None:
-    network = ChosenClasses(nn.Identity(), 2)
+    network = ChosenClasses(nn.Identity(), 3, 2)
     network.choose(("c", "a", "b"), ("a", "b"))
     assert network(torch.tensor([[3.0, 1.0, 2.0]])).tolist() == [[1.0, 2.0]]
+    with pytest.raises(ValueError, match=r"gives \[4\] answers, and .* names 3"):
+        network(torch.zeros(1, 4))
     with pytest.raises(UserError, match=r"teachers.classes: lacks d"):
         network.choose(("c", "a"), ("a", "d"))
 

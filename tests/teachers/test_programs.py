@@ -107,6 +107,11 @@ def test_what_a_program_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.M
     write_onnx(path, WEIGHT, shape=("n", 3, 224, 224))
     with pytest.raises(UserError, match=r"set teachers.0.width=224 and teachers.0.height=224"):
         check_output_shape(build_teacher(table(path), 9), table(path), 0, 9, SMALL)
+    write_onnx(path, WEIGHT)
+    for named in ((), ("a", "b")):
+        given = table(path).model_copy(update={"classes": named})
+        with pytest.raises(UserError, match=r"order of its answers in teachers.0.classes"):
+            check_output_shape(build_teacher(given, 7), given, 0, 7, SMALL)
     for name, words in {"a.onnx": "not an ONNX file", "a.pt2": r"not a \.pt2 file"}.items():
         (tmp_path / name).write_bytes(b"neither of both")
         with pytest.raises(UserError, match=words):
