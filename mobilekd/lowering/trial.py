@@ -6,7 +6,7 @@ and whether the form that is deployed answers as the one that is trained.
 """
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,6 @@ class Trial:
     refused: str = ""  # empty where an export has a chance
     outside: tuple[str, ...] = ()  # operators outside the delegate, with their layers
     notes: tuple[str, ...] = ()
-    path: Path | None = None  # of the file, where its folder was given
 
 
 def check_exports(table: StudentTable) -> None:
@@ -75,7 +74,7 @@ def refuse_unlowerable(table: StudentTable, classes: int, preprocess: Preprocess
     outside the delegate is said.
     """
     student = random_student(table, classes, preprocess)
-    trials = [try_export(student, kind, classes, preprocess) for kind in table.exports]
+    trials = [try_export(table, student, kind, classes, preprocess) for kind in table.exports]
     fitting = [name for name in fitting_adaptations(student) if name not in table.adapt]
     for trial in trials:
         words = f"student {table.model}: {trial.kind} on random weights: "
@@ -124,33 +123,15 @@ def random_student(table: StudentTable, classes: int, preprocess: Preprocess) ->
 
 
 def try_export(
-    student: nn.Module,
-    kind: str,
-    classes: int,
-    preprocess: Preprocess,
-    *,
-    photographs: np.ndarray | None = None,
-    folder: Path | None = None,
+    table: StudentTable, student: nn.Module, kind: str, classes: int, preprocess: Preprocess
 ) -> Trial:
-    """Lower a ``student`` (eval mode) as ``kind`` and judge what does not depend on its weights.
-
-    ``photographs``, uint8 ``[N, 3, H, W]``, calibrate; drawn ones do where none are given. The file
-    stays in ``folder``, where one is given.
+    """Lower an untrained ``student`` (eval mode) as ``kind`` and judge what does not depend on its
+    weights.
     """
     backend, precision = _parsed(kind)
-    calibrating = _photographs(preprocess) if photographs is None else photographs
     try:
-        with tempfile.TemporaryDirectory() as passing:
-            trial = _tried(
-                student,
-                backend,
-                precision,
-                classes,
-                preprocess,
-                calibrating,
-                folder or Path(passing),
-            )
-            return trial if folder else replace(trial, path=None)
+        with tempfile.TemporaryDirectory() as folder:
+            return _tried(table, student, backend, precision, classes, preprocess, Path(folder))
     except UserError as error:
         return Trial(kind, refused=str(error))
     except Exception as error:  # compilers raise whatever their authors chose
@@ -186,12 +167,12 @@ def _photographs(preprocess: Preprocess) -> np.ndarray:
 
 
 def _tried(
+    table: StudentTable,
     student: nn.Module,
     backend_name: str,
     precision: str,
     classes: int,
     preprocess: Preprocess,
-    photographs: np.ndarray,
     folder: Path,
 ) -> Trial:
     backend, calibration = get(backend_name), Calibration()
@@ -204,7 +185,7 @@ def _tried(
     if quantizer is not None:
         torch_graph.fold_calibration(graph)
         prepared = quantize.prepare(graph, quantizer, "minmax")
-        quantize.calibrate(prepared, photographs)
+        quantize.calibrate(prepared, _photographs(preprocess))
         rounded = quantize.convert(prepared)
     elif stored:
         rounded, _ = quantize.store_weights(graph, stored, None)
@@ -231,7 +212,7 @@ def _tried(
         lowered=lowered,
         plain=graph,
         constants=inside,
-        golden=photographs[:4],
+        golden=_photographs(preprocess)[:4],
         gates=GatesTable(),
         evaluation_set=None,
         float_layers=frozenset(),
@@ -248,7 +229,6 @@ def _tried(
         _said(failure) if failure else "",
         tuple(_outside(graph, delegation.portable)) if delegation else (),
         lowered.notes,
-        lowered.model_path,
     )
 
 
@@ -292,7 +272,7 @@ def _remedy(
         other = random_student(wanted, classes, preprocess)
     except UserError:
         return ""
-    again = [try_export(other, trial.kind, classes, preprocess) for trial in refused]
+    again = [try_export(wanted, other, trial.kind, classes, preprocess) for trial in refused]
     if any(trial.refused for trial in again):
         return ""
     return f"set student.adapt={list(wanted.adapt)}, with which it would; or "
