@@ -143,7 +143,7 @@ OPTIONS: dict[str, dict[str, str]] = {
             ),
             ("quantize quantise quant int8 ptq 8bit q", "--precision int8"),
             ("qat", "--precision int8-qat"),
-            ("fp16 half float16", "--precision fp16 (with --backend coreml or vulkan)"),
+            ("fp16 half float16", "--precision fp16 (with --backend coreml)"),
             ("fp32 float float32", "--precision fp32"),
             ("dtype type bits quantization", _BITS),
             ("model run weights checkpoint input student i", _RUN),
@@ -248,8 +248,15 @@ COMMON = {
 }
 
 
-#: What ``export`` takes after ``--backend`` and after ``--precision``.
-BACKENDS = ("coreml", "coreml-pte", "portable", "vulkan", "xnnpack")
+#: What ``export`` takes after ``--backend``: one file each, whose names cost no import.
+BACKENDS = tuple(
+    sorted(
+        path.stem.replace("_", "-")
+        for path in (Path(__file__).parents[1] / "backends").glob("*.py")
+        if path.stem not in ("base", "__init__")
+    )
+)
+#: What it takes after ``--precision``, whichever backend has it.
 PRECISIONS = ("fp16", "fp32", "int8", "int8-qat", "mixed", "palette")
 
 

@@ -6,6 +6,7 @@ import statistics
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
+from mobilekd.cli.meant import BACKENDS, PRECISIONS
 from mobilekd.cli.parser import LOWER, MEASURE, Answer, Commands, add_artifact, add_runs, path
 
 if TYPE_CHECKING:
@@ -36,18 +37,15 @@ def register(commands: Commands) -> None:
         "--backend",
         default="xnnpack",
         metavar="B",
-        help=(
-            "xnnpack (Android), coreml (iPhone), coreml-pte, vulkan or portable (default: xnnpack)"
-        ),
+        help=f"{', '.join(BACKENDS)} (default: xnnpack, for Android; coreml is for iPhones)",
     )
     parser.add_argument(
         "--precision",
         default=None,
         metavar="P",
         help=(
-            "xnnpack: fp32, int8, int8-qat or mixed; coreml: fp16, fp32, int8 or palette;"
-            " coreml-pte: fp16, fp32 or int8; vulkan: fp32 or fp16; portable: fp32 (default: the"
-            " first of these)"
+            f"{', '.join(PRECISIONS)}, as far as the backend has it (default: fp32 with xnnpack,"
+            " fp16 with coreml)"
         ),
     )
     parser.add_argument(

@@ -23,6 +23,7 @@ from mobilekd.formats.artifact import (
     open_artifact,
     write_golden,
 )
+from mobilekd.formats.constants import OPTIONAL
 from mobilekd.support.files import write_json
 
 __all__ = ["made"]
@@ -183,7 +184,7 @@ def test_swift_reads_only_fields_that_the_package_has(ios_export, made):
     )
     read = set(re.findall(r'try value\("(\w+)"', swift))
     assert len(read) > 5
-    assert read <= set(made("v2", "fp16").constants)
+    assert read <= {*made("v2", "fp16").constants, *OPTIONAL}
 
 
 def test_the_stage_in_the_readme_is_the_one_written(check_on_mac, ios_export):

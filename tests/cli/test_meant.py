@@ -113,11 +113,11 @@ def test_words_for_backends_and_precisions_are_those_there_are():
     made = [backends.get(name) for name in backends.names()]
     assert list(meant.BACKENDS) == backends.names()
     assert list(meant.PRECISIONS) == sorted({one for item in made for one in item.precisions})
-    export = next(a for a in GRAMMAR.parsers["export"]._actions if a.dest == "precision")
-    for backend in made:
-        *first, last = backend.precisions
-        listed = f"{', '.join(first)} or {last}" if first else last
-        assert f"{backend.name}: {listed}" in export.help
+    shown = {action.dest: action.help for action in GRAMMAR.parsers["export"]._actions}
+    assert ", ".join(meant.BACKENDS) in shown["backend"]
+    assert ", ".join(meant.PRECISIONS) in shown["precision"]
+    for name in ("xnnpack", "coreml"):
+        assert f"{backends.get(name).precisions[0]} with {name}" in shown["precision"]
 
 
 def test_help_shows_every_default_and_every_choice():

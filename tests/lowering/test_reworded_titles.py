@@ -80,6 +80,7 @@ ROWS = [
 LOCATED = {
     GateId.PREPROCESSING: StageName(StageId.EAGER),
     GateId.ACTIVATION_MAP: StageName(StageId.EAGER, Part.MAP),
+    GateId.GUARD: StageName(StageId.EAGER, Part.GUARD),
     GateId.LOWERED_GRAPH: StageName(StageId.LOWERED_GRAPH),
     GateId.MAX_ERROR: StageName(StageId.SAVED_FILE),
     GateId.SQNR: StageName(StageId.SAVED_FILE),
@@ -87,6 +88,7 @@ LOCATED = {
     # decisions: the step that moved the numbers most
     GateId.AGREEMENT: StageName(StageId.EAGER_QUANTISED),
     GateId.BALANCED_ACCURACY: StageName(StageId.EAGER_QUANTISED),
+    GateId.GUARD_AGREEMENT: StageName(StageId.EAGER_QUANTISED),
 }
 
 
