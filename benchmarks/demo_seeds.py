@@ -3,11 +3,12 @@
     python benchmarks/demo_seeds.py
 
 Each seed draws other weights, orders and views; photographs and split stay. Runs lie below
-``runs/demo-seeds``; those that are finished are not made again. Writes
-``benchmarks/results/demo-seeds.json`` after each seed.
+``runs/demo-seeds``. Writes ``benchmarks/results/demo-seeds.json`` after each seed; seeds that the
+file has of the same recipe are not made again, so ``--seeds`` 1, 2, 3, ... makes one at a time.
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,12 @@ def main() -> None:
         default=Path(__file__).parent / "results" / "demo-seeds.json",
     )
     arguments = parser.parse_args()
+    recipe = load_recipe("demo").hash()
     rows: list[dict[str, Any]] = []
-    for seed in range(arguments.seeds):
+    if arguments.output.exists():
+        before = json.loads(arguments.output.read_text())
+        rows = before["seeds"] if before["recipe"] == recipe else []
+    for seed in range(len(rows), arguments.seeds):
         rows.append(one(seed, arguments.runs))
         ahead = sum(row["gain"] > 0 for row in rows)
         write_json(
@@ -67,7 +72,7 @@ def main() -> None:
                 "what": "balanced accuracy on the demo's test split, and the student's gain",
                 "why": WHY,
                 "command": "python benchmarks/demo_seeds.py",
-                "recipe": load_recipe("demo").hash(),
+                "recipe": recipe,
                 "ahead": f"{ahead} of {len(rows)}",
                 "seeds": rows,
                 "cores": os.cpu_count(),
