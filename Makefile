@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows the whole flow, `make test` proves it. Both install what they need first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format quick test test-long reliability architecture docs docs-serve docs-reference docs-results docs-notices docs-pictures clean
+.PHONY: help setup system demo editor check format quick test test-long reliability architecture docs docs-serve docs-reference docs-results docs-notices docs-pictures clean
 
 BIN := $(CURDIR)/.venv/bin
 BASE = $$(cat .venv/base)
@@ -22,6 +22,13 @@ system: setup ## what the tests need of the system (JDK, Maven, adb, ...): insta
 
 demo: setup ## the whole flow on synthetic photographs, offline, in minutes; prints the report's path last
 	@$(BIN)/mobilekd demo --output $(CURDIR)/demo
+
+editor: setup ## .venv-editor, an interpreter for an editor: it imports this checkout as you change it
+	@test -x .venv-editor/bin/python || $(BASE)/bin/python -m venv --without-pip .venv-editor
+	@for each in .venv-editor .venv; do $$each/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; done | \
+		{ read -r editor && read -r own && cp "$$own/locked-dependencies.pth" "$$editor"; }
+	@$(BASE)/bin/python -m pip --python .venv-editor/bin/python install -q --no-deps --no-build-isolation -e .
+	@echo .venv-editor/bin/python
 
 check: setup ## lint, format, types; changes nothing
 	@echo "ruff, mypy"

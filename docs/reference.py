@@ -25,7 +25,7 @@ import mobilekd
 from mobilekd import backends
 from mobilekd.backends.base import Backend
 from mobilekd.cli import commands
-from mobilekd.formats.artifact import Calibration, Manifest
+from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.parity_names import GateId, StageId
 from mobilekd.formats.recipe import Recipe
@@ -51,18 +51,6 @@ EXIT_CODES = (
     ("130", "Ctrl-C. What was finished is kept; call again with `--resume` where there is one."),
     ("143", "Ended by SIGTERM. No half-written result is left."),
 )
-
-#: Metric -> unit, what is better, where it is defined elsewhere. Definitions come from the code.
-METRICS: dict[str, tuple[str, str, str]] = {
-    "accuracy": ("share", "higher", ""),
-    "balanced_accuracy": ("share", "higher", "scikit-learn `balanced_accuracy_score`"),
-    "macro_f1": ("share", "higher", "scikit-learn `f1_score(average='macro')`"),
-    "macro_auc": ("share", "higher", "scikit-learn `roc_auc_score(multi_class='ovr')`"),
-    "nll": ("nats", "lower", "scikit-learn `log_loss`"),
-    "ece": ("share", "lower", "Guo et al. 2017, arXiv 1706.04599"),
-    "brier": ("0 to 2", "lower", "Brier 1950"),
-    "aurc": ("error rate", "lower", "Geifman and El-Yaniv 2017, arXiv 1705.08500"),
-}
 
 
 def cell(text: object) -> str:
@@ -305,76 +293,9 @@ def recipe_page() -> str:
 
 def metrics_page() -> str:
     """Every metric of ``metrics.json``."""
-    import numpy as np
+    from mobilekd.metrics.registry import DEFINITIONS
 
-    from mobilekd.metrics import metrics, weighted
-
-    rows = []
-    for name, metric in weighted.PLAIN.items():
-        unit, better, source = METRICS[name]
-        rows.append((f"`{name}`", first_paragraph(metric), unit, better, source))
-    others = (
-        ("recall.CLASS", "Share found of the photographs of a class.", "share", "higher"),
-        (
-            "GROUP_sensitivity_at_95_specificity",
-            first_paragraph(weighted.sensitivity_at_specificity).replace("``specificity``", "95%"),
-            "share",
-            "higher",
-        ),
-        (
-            "GROUP_sensitivity",
-            first_paragraph(weighted.sensitivity_at).replace(
-                "a given threshold", "the threshold that validation fixed"
-            ),
-            "share",
-            "higher",
-        ),
-        (
-            "GROUP_specificity",
-            first_paragraph(weighted.specificity_at).replace(
-                "a given threshold", "the threshold that validation fixed"
-            ),
-            "share",
-            "higher",
-        ),
-        ("coverage", first_paragraph(weighted.coverage_at("")), "share", "higher"),  # type: ignore[arg-type]
-        ("selective_accuracy", first_paragraph(weighted.selective_accuracy_at), "share", "higher"),
-        (
-            "teacher_agreement",
-            "Share of photographs for which student and teacher decide alike.",
-            "share",
-            "",
-        ),
-    )
-    rows += [
-        (
-            f"`{name}`",
-            text
-            or "Share of photographs that get an answer: top probability at or above the threshold"
-            ' of "not sure".',
-            unit,
-            better,
-            "",
-        )
-        for name, text, unit, better in others
-    ]
-    truth = np.arange(14) % 7
-    found = metrics(
-        truth,
-        np.full((14, 7), 1 / 7),
-        [""] * 14,
-        ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"],
-        calibration=Calibration(operating_points={"melanoma": 0.5, "malignant": 0.5}),
-        teacher=np.full((14, 7), 1 / 7),
-        draws=2,
-    )
-    listed = {row[0].strip("`") for row in rows}
-    said = {
-        re.sub(r"^(melanoma|malignant)_", "GROUP_", re.sub(r"^recall\..*", "recall.CLASS", name))
-        for name in found
-    }
-    if said != listed:
-        raise SystemExit(f"docs/reference.py: metrics differ from the code: {said ^ listed}")
+    rows = [(f"`{one.key}`", one.meaning, one.unit, one.better, one.source) for one in DEFINITIONS]
     return page(
         "Metrics",
         "`evaluate` writes these into `metrics.json`, each with its 95% interval. `GROUP` is"

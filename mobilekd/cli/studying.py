@@ -188,6 +188,7 @@ def evaluate(arguments: Namespace) -> Answer:
     """Metrics of a run or an artifact."""
     from mobilekd.cli.text import interval, table
     from mobilekd.commands.evaluate import evaluate as run
+    from mobilekd.support.text import photographs_of
 
     mapping = pairs(arguments.map, "--map", "SCC=akiec")
     found = run(
@@ -208,7 +209,7 @@ def evaluate(arguments: Namespace) -> Answer:
     leak = {True: ", LEAKY split by photograph", None: ", overlap with training UNKNOWN"}.get(
         judged["leaky"], ""
     )
-    judges = f"{judged['photographs']} photographs of {judged['lesions']} lesions"
+    judges = photographs_of(judged["photographs"], judged["lesions"])
     head = f"{found['target']['name']}: {judges} ({judged['kind']}, {judged['role']}{leak})"
     figures = table(
         ("METRIC", "VALUE (95% INTERVAL)"),

@@ -472,7 +472,7 @@ class Trial:
             name=recipe.name,
             recipe_hash=recipe.hash(),
             split_hash=experiment.split.hash(),
-            split_by=experiment.split.by,
+            split_by=experiment.split_by,
             data_hash=dataset.hash,
             data_licence=dataset.licence,
             labels=dataset.classes,

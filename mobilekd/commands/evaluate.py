@@ -392,7 +392,7 @@ def _document(
             "lesions": len(set(answers.lesions)),
             "by_class": {key: int((truth == i).sum()) for i, key in enumerate(answers.keys)},
             "left_out": judged.left_out,
-            "split_by": predictor.recipe.split.by,
+            "split_by": predictor.split_by,
             "split_hash": predictor.split_hash,
             **_protocol(predictor, judged),
             "leaky": judged.leaky,

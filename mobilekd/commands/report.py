@@ -22,6 +22,7 @@ from mobilekd.page import (
     lowering_steps,
     markdown,
     model_cards,
+    next_steps,
     origins,
     other_data,
     students,
@@ -52,6 +53,7 @@ SECTIONS = (
     latency.section,
     tradeoff.section,
     conditions.section,
+    next_steps.section,
     model_cards.section,
     origins.section,
 )

@@ -257,7 +257,7 @@ class _TeacherTraining:
                 labels=dataset.classes,
                 preprocess=self.preprocess.to_dict(),
                 split_hash=split.hash(),
-                split_by=split.by,
+                split_by=experiment.split_by,
                 data_hash=dataset.hash,
                 recipe_hash=self.recipe.hash(),
                 identity=self.identity,

@@ -61,6 +61,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def lesions_known(self) -> bool:
+        """Whether an id says of any photograph which lesion it shows; copies are known by their
+        pixels.
+        """
+        names = set(self.ids)
+        return any(lesion not in names for lesion in self.lesions)
+
     def photograph(self, i: int) -> Image.Image:
         """Photograph ``i`` upright in RGB, decoded or generated afresh; ``UserError`` when its file
         is broken.

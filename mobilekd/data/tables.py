@@ -13,6 +13,7 @@ from typing import Any
 
 from mobilekd.data.classes import folded, normal
 from mobilekd.data.dataset import Notes, some
+from mobilekd.data.patients import patients
 from mobilekd.formats.preprocess import HEIF, readable_suffixes
 from mobilekd.support.errors import UserError
 
@@ -236,6 +237,7 @@ def read_metadata(
         notes.add(f"{path}: {some(unused, 'row')} of photographs that are not here left out")
     if not grouped:
         notes.add(f"{path}: no column lesion_id, so every photograph counts as a lesion of its own")
+        _tell_patients(path, ids, notes)
     if without:
         notes.add(
             f"{path}: {some(without, 'photograph')} without a row, each counted as a lesion of its"
@@ -427,4 +429,19 @@ def no_metadata(
         f"{where}: no lesion ids, so every photograph counts as a lesion of its own; data.metadata"
         " takes a CSV image,lesion_id"
     )
+    _tell_patients(where, ids, notes)
     return list(ids), {name: [None] * len(ids) for name in ("age", "sex", "site")}
+
+
+def _tell_patients(where: Path, ids: Sequence[str], notes: Notes) -> None:
+    """Say where names of photographs look as if they began with a patient's or lesion's number."""
+    groups = patients(ids)
+    if not groups:
+        return
+    count = sum(map(len, groups.values()))
+    shown = some([f"{name}: {len(members)}" for name, members in groups.items()], "number")
+    notes.add(
+        f"{where}: {count} photographs are called as if each patient or lesion had a number, and"
+        f" they share {shown}; photographs of one lesion in training and in test make figures too"
+        " good, so if that is what the names say, give a CSV image,lesion_id as data.metadata"
+    )

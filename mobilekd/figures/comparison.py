@@ -9,6 +9,7 @@ from mobilekd.figures.tables import Cell, Table, count, number, percent, points,
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.comparison import Claim, Comparison, Group
 from mobilekd.metrics.stats import LEVEL, verdict
+from mobilekd.support.text import photographs_of
 
 KINDS = ("student", "control", "teacher")
 #: What a reader of figures by origin has to know.
@@ -48,13 +49,13 @@ def scores(comparison: Comparison) -> Table:
             rows.append([Cell("teacher", f"of {group.name}"), "–", *_main(group.teacher), "–", "–"])
     if comparison.folds:
         judged = (
-            f"{comparison.photographs} photographs of {comparison.lesions} lesions, each answered"
+            f"{photographs_of(comparison.photographs, comparison.lesions)}, each answered"
             f" once, by the one of {comparison.folds} students that was trained without its lesion"
             f" (folds {comparison.split_hash[:12]})"
         )
     else:
         judged = (
-            f"{comparison.photographs} test photographs of {comparison.lesions} lesions, split"
+            f"{photographs_of(comparison.photographs, comparison.lesions)}: the test part of split"
             f" {comparison.split_hash[:12]}"
         )
     note = (
@@ -169,7 +170,10 @@ def by_origin(comparison: Comparison) -> Table | None:
                 origin,
                 "left out of training" if origin == comparison.test_origin else "like training's",
             ),
-            Cell(f"{counts.photographs:,}", f"of {counts.lesions:,} lesions"),
+            Cell(
+                f"{counts.photographs:,}",
+                f"of {counts.lesions:,} lesions" if counts.lesions < counts.photographs else "",
+            ),
             counts.classes,
             percent(group.origins[origin].get("balanced_accuracy")),
             points(group.origin_difference.get(origin)),
@@ -210,7 +214,12 @@ def origin_estimates(comparison: Comparison) -> Chart | None:
         return None
     names = [group.name for group in comparison.groups[:MOST]]
     return forest(
-        "Balanced accuracy by origin", "balanced accuracy, %", rows, names=names, pitch=14
+        "Balanced accuracy by origin",
+        "balanced accuracy, %",
+        rows,
+        chance=comparison.chance,
+        names=names,
+        pitch=14,
     )
 
 
@@ -225,7 +234,7 @@ def recalls(comparison: Comparison) -> Table:
         [group.name, *(percent(group.metrics[f"recall.{key}"], 0) for key in keys)]
         for group in comparison.groups
     ]
-    return table("Recall by class, %", ("", *keys), rows)
+    return table("Recall by class, %", ("", *map(comparison.in_words, keys)), rows)
 
 
 def estimates(comparison: Comparison, metric: str = "balanced_accuracy") -> Chart:
@@ -241,6 +250,7 @@ def estimates(comparison: Comparison, metric: str = "balanced_accuracy") -> Char
         "Balanced accuracy",
         "balanced accuracy, %",
         rows,
+        chance=comparison.chance,
         names=KINDS[: 1 + max(row.series for row in rows)],
     )
 

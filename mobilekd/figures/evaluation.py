@@ -4,15 +4,23 @@ curve.
 
 from collections.abc import Mapping, Sequence
 
-from mobilekd.figures.svg import CHARACTER, Chart, label_room
+from mobilekd.figures.svg import CHARACTER, Chart, chance_words, label_room, shorten
 from mobilekd.formats.evaluation import ReliabilityBin
 
 
-def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
-    """Counts ``[truth][answer]``, shaded by the share of the true class."""
+def confusion(
+    matrix: Sequence[Sequence[int]], keys: Sequence[str], names: Sequence[str] | None = None
+) -> Chart:
+    """Counts ``[truth][answer]``, shaded by the share of the true class. ``names`` are the classes
+    in words: they name the rows, the keys the columns.
+    """
+    rows = [
+        key if name in (key, key.replace("_", " ")) else f"{name} ({key})"
+        for key, name in zip(keys, names or keys, strict=True)
+    ]
     right = sum(matrix[i][i] for i in range(len(keys)))
     total = sum(map(sum, matrix))
-    left = label_room(keys) + 40
+    left = label_room(rows) + 40
     chart = Chart(
         "Confusion matrix",
         f"{right} of {total} photographs on the diagonal, the right answer.",
@@ -23,9 +31,9 @@ def confusion(matrix: Sequence[Sequence[int]], keys: Sequence[str]) -> Chart:
     cell = (chart.width - left - 8) / len(keys)
     height = min(cell, 34.0)
     chart.height = chart.top + height * len(keys) + 22
-    for i, (key, row) in enumerate(zip(keys, matrix, strict=True)):
+    for i, (key, name, row) in enumerate(zip(keys, rows, matrix, strict=True)):
         y = chart.top + i * height
-        chart.text(left - 36, y + height / 2 + 4, key, css="end")
+        chart.text(left - 36, y + height / 2 + 4, shorten(name, left - 40), css="end")
         chart.text(left - 6, y + height / 2 + 4, str(sum(row)), css="soft end")
         chart.text(
             left + (i + 0.5) * cell, chart.top - 6, key[: max(3, int(cell / CHARACTER))], css="mid"
@@ -104,18 +112,30 @@ def risk_coverage(points: Sequence[Sequence[float]], kept: float | None) -> Char
     return chart
 
 
-def curve(title: str, label: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Chart:
-    """Lines over epochs, one per name."""
+def curve(
+    title: str,
+    label: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    chance: float | None = None,
+) -> Chart:
+    """Lines over epochs, one per name; ``chance``, a share, marks what guessing gets in per
+    cent.
+    """
+    label += chance_words(chance)
     last = ", ".join(f"{name} ends at {points[-1][1]:.3g}" for name, points in series.items())
     chart = Chart(title, f"{label} by epoch: {last}.", top=22)
     if len(series) > 1:
         chart.legend(list(series), lines=True)
     values = [value for points in series.values() for _, value in points]
+    values += [] if chance is None else [100 * chance]
     pad = (max(values) - min(values)) * 0.08 or 0.05
     x = chart.scale_x(0, max(epoch for points in series.values() for epoch, _ in points))
     y = chart.scale_y(min(values) - pad, max(values) + pad)
     chart.axis_x(x, "epoch", words=[(tick, f"{tick:g}") for tick in x.ticks() if tick == int(tick)])
     chart.axis_y(y, label)
+    if chance is not None:
+        line = y(100 * chance)
+        chart.segment(chart.left, line, chart.width - chart.right, line, css="guide")
     for index, points in enumerate(series.values()):
         chart.polyline([(x(epoch), y(value)) for epoch, value in points], series=index)
     return chart

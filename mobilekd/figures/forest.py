@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mobilekd.figures.svg import Chart, label_room, shorten
+from mobilekd.figures.svg import Chart, chance_words, label_room, shorten
 from mobilekd.figures.tables import interval_words
 from mobilekd.formats.artifact import Interval
 
@@ -24,16 +24,18 @@ def forest(
     *,
     zero: bool = False,
     margin: float | None = None,
+    chance: float | None = None,
     names: Sequence[str] = (),
     percent: bool = True,
     pitch: float = 22,
 ) -> Chart:
     """Estimates with their 95% intervals, one row each; ``zero`` and ``margin`` draw the lines that
-    a claim must clear.
+    a claim must clear, ``chance`` what guessing gets.
 
     A row without a name belongs to the one above it; ``pitch`` is the height of a row.
     """
     rows = [row for row in rows if row.figure.value is not None]
+    label += chance_words(chance)
     words = "; ".join(f"{row.name} {interval_words(row.figure, percent)}".strip() for row in rows)
     chart = Chart(
         title,
@@ -52,14 +54,14 @@ def forest(
         for end in (row.figure.low, row.figure.value, row.figure.high)
         if end is not None
     ]
-    ends += [0.0] * zero + ([margin] if margin is not None else [])
+    ends += [0.0] * zero + [line for line in (margin, chance) if line is not None]
     pad = (max(ends) - min(ends)) * 0.06 or 0.02
     x = chart.scale_x(min(ends) - pad, max(ends) + pad)
     ticks = [(tick, f"{100 * tick:g}" if percent else f"{tick:g}") for tick in x.ticks()]
     chart.axis_x(x, label, words=ticks)
     floor = chart.height - chart.bottom
-    for line, wanted in ((0.0, zero), (margin, margin is not None)):
-        if wanted and line is not None:
+    for line in (0.0 if zero else None, margin, chance):
+        if line is not None:
             chart.segment(x(line), chart.top, x(line), floor, css="axis" if line == 0 else "guide")
     y = chart.top + 12 - pitch
     for row in rows:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mobilekd.figures.svg import CHARACTER, Chart, shorten
+from mobilekd.figures.svg import CHARACTER, Chart, chance_words, shorten
 from mobilekd.figures.tables import interval_words
 from mobilekd.formats.artifact import Interval
 
@@ -19,9 +19,11 @@ class Point:
     front: bool = False
 
 
-def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
+def pareto(
+    points: Sequence[Point], label: str, groups: Sequence[str], chance: float | None = None
+) -> Chart:
     """Balanced accuracy against cost on a logarithmic axis; models that nothing beats on both are
-    joined and named.
+    joined and named. ``chance`` marks what guessing gets.
     """
     front = sorted((point for point in points if point.front), key=lambda point: point.cost)
     words = ", ".join(point.name for point in front)
@@ -37,11 +39,15 @@ def pareto(points: Sequence[Point], label: str, groups: Sequence[str]) -> Chart:
         for end in (point.accuracy.low, point.accuracy.value, point.accuracy.high)
         if end is not None
     ]
+    ends += [] if chance is None else [chance]
     pad = (max(ends) - min(ends)) * 0.08 or 0.02
     x = chart.scale_x(min(costs) / 1.25, max(costs) * 1.25, log=True)
     y = chart.scale_y(min(ends) - pad, max(ends) + pad)
     chart.axis_x(x, label)
-    chart.axis_y(y, "balanced accuracy, %", words=[(tick, f"{100 * tick:g}") for tick in y.ticks()])
+    label = f"balanced accuracy, %{chance_words(chance)}"
+    chart.axis_y(y, label, words=[(tick, f"{100 * tick:g}") for tick in y.ticks()])
+    if chance is not None:
+        chart.segment(chart.left, y(chance), chart.width - chart.right, y(chance), css="guide")
     places = [(x(point.cost), y(point.accuracy.value or 0)) for point in front]
     if len(front) > 1:
         chart.marks.append(

@@ -262,6 +262,11 @@ class Chart:
         )
 
 
+def chance_words(chance: float | None) -> str:
+    """What an axis's label says of the line that marks guessing."""
+    return "" if chance is None else f" (dashed: chance, {100 * chance:.1f})"
+
+
 def one_line(name: str) -> str:
     """A name whose second line follows behind a comma."""
     return ", ".join(name.splitlines())

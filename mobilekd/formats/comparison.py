@@ -107,6 +107,9 @@ class Comparison(Sparse):
     lesions: NonNegativeInt
     draws: PositiveInt
     labels: tuple[str, ...]
+    class_names: dict[str, str] = Field(
+        default_factory=dict, description="the classes in words, by key"
+    )
     folds: PositiveInt | None = Field(
         None, description="so many folds are pooled: each photograph answered once, out of fold"
     )
@@ -119,6 +122,15 @@ class Comparison(Sparse):
     versions: dict[str, str] = Field(default_factory=dict)
     what: str | None = Field(None, description="a remark of whoever kept the file")
     command: str | None = Field(None, description="what made it, where somebody wrote that down")
+
+    @property
+    def chance(self) -> float:
+        """Balanced accuracy, and mean recall, of guessing."""
+        return 1 / len(self.labels)
+
+    def in_words(self, key: str) -> str:
+        """A class's name; its key where an older mobilekd kept no other."""
+        return self.class_names.get(key, key)
 
 
 def read_comparison(path: Path) -> Comparison:

@@ -40,6 +40,9 @@ Role = Literal["train", "validation", "test"]
 #: A run's split, below its folder.
 SPLIT = "split.json"
 
+#: What a split by lesion is called where no lesion is known: photographs are dealt one by one.
+NO_LESIONS = "photograph, no lesion ids"
+
 #: One line of JSON for every epoch, of a run and of a teacher.
 METRICS = "metrics.jsonl"
 
@@ -109,7 +112,9 @@ class RunInfo(Document):
     name: str
     recipe_hash: str
     split_hash: str
-    split_by: str
+    split_by: str = Field(
+        description=f"lesion, photograph (leaky), lists, or '{NO_LESIONS}' where none is known"
+    )
     data_hash: str
     data_licence: str = ""
     labels: tuple[Label, ...]

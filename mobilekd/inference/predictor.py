@@ -52,6 +52,7 @@ class Predictor:
     # None where the split is not at hand: make it from the recipe and check the hash
     split: Split | None
     split_hash: str
+    split_by: str  # what the split kept together, in the words of run.json
     data_hash: str  # of the data set that it was trained on
     pixels: Mapping[Role, str]  # of a split that is not at hand, where they were kept
     folder: Path
@@ -145,6 +146,7 @@ def _run(run: Run) -> Predictor:
         recipe=recipe,
         split=run.split,
         split_hash=run.info.split_hash,
+        split_by=run.info.split_by,
         data_hash=run.info.data_hash,
         pixels=run.info.pixels,
         folder=run.folder,
@@ -190,6 +192,7 @@ def _artifact(artifact: Artifact, runs: Path) -> Predictor:
         recipe=from_dict(manifest.provenance.recipe, str(artifact.folder / "manifest.json")),
         split=own_split(split, manifest.provenance.split_hash),
         split_hash=manifest.provenance.split_hash,
+        split_by=manifest.provenance.split_by,
         data_hash=manifest.provenance.data_hash,
         pixels={},
         folder=artifact.folder,

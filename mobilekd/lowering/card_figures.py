@@ -9,32 +9,35 @@ from typing import Any
 from mobilekd.formats.artifact import GROUPS, Interval, Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.runs import Run, RunInfo
+from mobilekd.metrics.registry import definition, in_words
+from mobilekd.support.text import photographs_of
 
-#: Rows of the card's first table: key in ``metrics.json``, words.
-FIGURES = (
-    ("balanced_accuracy", "balanced accuracy"),
-    ("accuracy", "accuracy"),
-    ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
-    ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
-    ("melanoma_sensitivity", "melanoma's sensitivity at the threshold of validation"),
-    ("melanoma_specificity", "melanoma's specificity at that threshold"),
-    ("ece", "calibration error"),
-    ("nll", "negative log-likelihood, nats"),
-    ("coverage", 'share of photographs that are answered, not "not sure"'),
-    ("selective_accuracy", "accuracy among those"),
+#: Rows of the card's first table, by their keys in ``metrics.json``.
+SHOWN = (
+    "balanced_accuracy",
+    "accuracy",
+    "melanoma_sensitivity_at_95_specificity",
+    "malignant_sensitivity_at_95_specificity",
+    "melanoma_sensitivity",
+    "melanoma_specificity",
+    "ece",
+    "nll",
+    "coverage",
+    "selective_accuracy",
 )
+FIGURES = {key: in_words(key) for key in SHOWN}
 
 #: Metrics that Hugging Face's index shows, by our key: its name for the kind, and a title.
 INDEX = {
-    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
-    "accuracy": ("accuracy", "Accuracy"),
-    "macro_f1": ("f1", "Macro F1"),
-    "macro_auc": ("roc_auc", "Macro AUC, one against rest"),
-    "melanoma_sensitivity_at_95_specificity": (
-        "recall",
-        "Melanoma's sensitivity at 95% specificity",
-    ),
-    "ece": ("ece", "Expected calibration error"),
+    key: (definition(key).index, in_words(key)[0].upper() + in_words(key)[1:])
+    for key in (
+        "balanced_accuracy",
+        "accuracy",
+        "macro_f1",
+        "macro_auc",
+        "melanoma_sensitivity_at_95_specificity",
+        "ece",
+    )
 }
 
 #: What is known of a public data set, by the recipe's ``data.kind``; from its own paper, and for
@@ -95,7 +98,7 @@ def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]
         "## Test",
         "",
         (
-            f"{data.photographs:,} photographs of {data.lesions:,} lesions"
+            f"{photographs_of(data.photographs, data.lesions)}"
             f" ({data.kind}, {data.role} photographs, split by {data.split_by}). Brackets hold 95%"
             f" intervals over lesions. The student in fp32 was judged; the table *Parity* says how"
             f" this file differs.{leaky}"
@@ -106,7 +109,7 @@ def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]
     ]
     lines += [
         f"| {words} | {interval(evaluation.metrics[key])} |"
-        for key, words in FIGURES
+        for key, words in FIGURES.items()
         if key in evaluation.metrics
     ]
     drop = manifest.accuracy.get("balanced_accuracy")
@@ -137,13 +140,15 @@ def _by_class(evaluation: Evaluation) -> list[str]:
 def _groups(evaluation: Evaluation) -> list[str]:
     if not evaluation.subgroups:
         return ["Age, sex and site were not recorded, so there are no sub-groups.", ""]
+    known = evaluation.data.lesions < evaluation.data.photographs
     lines = [
-        "| group | photographs | lesions | accuracy | balanced accuracy |",
-        "|---|---|---|---|---|",
+        f"| group | photographs |{' lesions |' * known} accuracy | balanced accuracy |",
+        f"|---|---|{'---|' * known}---|---|",
     ]
     for kind, groups in evaluation.subgroups.items():
         lines += [
-            f"| {kind}: {one.group} | {one.n:,} | {one.lesions:,} | {interval(one.accuracy)} |"
+            f"| {kind}: {one.group} | {one.n:,} |{f' {one.lesions:,} |' * known}"
+            f" {interval(one.accuracy)} |"
             f" {interval(one.balanced_accuracy)} |"
             for one in groups
         ]

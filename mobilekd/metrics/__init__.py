@@ -5,8 +5,8 @@ Photographs of one lesion are drawn together, because they are not independent; 
 its number of lesions, so no draw loses a rare class. Intervals are the draws' 2.5% and 97.5%
 quantiles.
 
-A new metric is one new function of weighted photographs. Never imports torch, nor anything that
-answers or trains.
+A new metric is one function of weighted photographs (``weighted.py``) and one definition in
+``registry.py``. Never imports torch, nor anything that answers or trains.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.formats.artifact import GROUPS, Calibration, Interval, Label
-from mobilekd.formats.roles import guess
-from mobilekd.metrics import weighted
+from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.metrics.registry import Judged, all_metrics, class_groups, definition, keys_of
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
 from mobilekd.support.words import unknown
@@ -45,15 +44,17 @@ def metrics(
     equal decisions. A class without an example gives null with the reason.
     """
     truth, probabilities = _checked(truth, probabilities, len(classes))
-    wanted, missing = _wanted(classes, truth, calibration)
     if teacher is not None:
         teacher = _checked(truth, teacher, len(classes))[1]
-        wanted["teacher_agreement"] = lambda _, p, w: weighted.average(
-            (p.argmax(1) == teacher.argmax(1)).astype(float), w
-        )
+    present = frozenset(np.unique(truth).tolist())
+    keys, groups = keys_of(classes), class_groups(classes)
+    made = dict(all_metrics(Judged(keys, groups, present, calibration, teacher)))
+    wanted = {name: metric for name, metric in made.items() if not isinstance(metric, str)}
+    missing = {name: reason for name, reason in made.items() if isinstance(reason, str)}
     found = _draws(wanted, truth, probabilities, lesions, draws, seed)
     intervals = {
-        name: interval(one.value, one.spread, centred=name == "ece") for name, one in found.items()
+        name: interval(one.value, one.spread, centred=definition(name).centred)
+        for name, one in found.items()
     }
     return {
         **intervals,
@@ -174,34 +175,11 @@ def interval(value: float, spread: np.ndarray, *, centred: bool = False) -> Inte
 
 def named_metric(name: str, classes: Sequence[Label | str]) -> Metric:
     """A metric that needs no calibration, by its key in ``metrics.json``."""
-    keys = _keys(classes)
-    known = {
-        **weighted.PLAIN,
-        **{f"recall.{key}": weighted.recall_of(i) for i, key in enumerate(keys)},
-    }
-    known |= {
-        f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
-        for group, indices in class_groups(classes).items()
-        if indices
-    }
+    judged = Judged(keys_of(classes), class_groups(classes))
+    known = {name: made for name, made in all_metrics(judged) if not isinstance(made, str)}
     if name not in known:
         raise UserError(unknown(f"metric {name}", name, known))
     return known[name]
-
-
-def class_groups(classes: Sequence[Label | str]) -> dict[str, tuple[int, ...]]:
-    """Columns of the melanoma and of the malignant classes, by their roles; a bare key has the role
-    that its name speaks of.
-    """
-    roles = [guess(label) if isinstance(label, str) else label.known_role for label in classes]
-    return {
-        name: tuple(i for i, role in enumerate(roles) if role in members)
-        for name, members in GROUPS.items()
-    }
-
-
-def _keys(classes: Sequence[Label | str]) -> list[str]:
-    return [label if isinstance(label, str) else label.key for label in classes]
 
 
 def _checked(
@@ -229,51 +207,6 @@ def _checked(
             " photographs first"
         )
     return truth, probabilities
-
-
-def _wanted(
-    classes: Sequence[Label | str], truth: np.ndarray, calibration: Calibration | None
-) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics that can be computed, and the reasons for those that cannot."""
-    keys = _keys(classes)
-    wanted: dict[str, Metric] = dict(weighted.PLAIN)
-    missing: dict[str, str] = {}
-    present = set(np.unique(truth).tolist())
-    if len(present) < 2:
-        missing["macro_auc"] = "needs two classes with an example"
-        del wanted["macro_auc"]
-    for group, indices in class_groups(classes).items():
-        candidates = {
-            f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
-        }
-        if calibration and group in calibration.operating_points:
-            threshold = calibration.operating_points[group]
-            candidates[f"{group}_sensitivity"] = weighted.sensitivity_at(indices, threshold)
-            candidates[f"{group}_specificity"] = weighted.specificity_at(indices, threshold)
-        reason = _why_not(group, indices, present)
-        if reason:
-            missing |= dict.fromkeys(candidates, reason)
-        else:
-            wanted |= candidates
-    for index, key in enumerate(keys):
-        if index in present:
-            wanted[f"recall.{key}"] = weighted.recall_of(index)
-        else:
-            missing[f"recall.{key}"] = f"no example of {key} in this set"
-    if calibration is not None:
-        wanted["coverage"] = weighted.coverage_at(calibration.threshold)
-        wanted["selective_accuracy"] = weighted.selective_accuracy_at(calibration.threshold)
-    return wanted, missing
-
-
-def _why_not(group: str, indices: tuple[int, ...], present: set[int]) -> str | None:
-    if not indices:
-        return f"no class is known to be {group}; [data.roles] of the recipe says which is"
-    if not present & set(indices):
-        return f"no {group} example in this set"
-    if not present - set(indices):
-        return f"every example in this set is {group}"
-    return None
 
 
 def lesion_weights(

@@ -9,10 +9,11 @@ import numpy as np
 
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.comparison import Claim, Comparison, Group, OriginCounts, SeedScores
-from mobilekd.metrics import Draws, class_groups, interval, metric_draws, pooled
+from mobilekd.metrics import Draws, interval, metric_draws, pooled
 from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.folds import pool_folds
 from mobilekd.metrics.predictions import Predictions
+from mobilekd.metrics.registry import DEFINITIONS, class_groups, definition
 from mobilekd.metrics.shapes import LEAST, UNKNOWN
 from mobilekd.metrics.stats import holm, verdict
 from mobilekd.support.errors import UserError
@@ -20,12 +21,14 @@ from mobilekd.support.text import listed
 
 #: The primary metric and the secondary one, with the sign that a better student gives its
 #: difference.
-CLAIMS = {"balanced_accuracy": 1, "nll": -1}
+CLAIMS = {
+    name: 1 if definition(name).better == "higher" else -1 for name in ("balanced_accuracy", "nll")
+}
 #: A student is not worse than its teacher when the lower bound of the difference lies above this.
 MARGIN = -0.01
 #: Shown of each origin.
 BY_ORIGIN = ("balanced_accuracy", "accuracy", "ece")
-SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "nll", "ece", "brier")
+SHOWN = tuple(one.key for one in DEFINITIONS if one.compared)
 
 
 def p_value(difference: Draws) -> float:
@@ -140,6 +143,7 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
         lesions=len(set(lesions)),
         draws=draws,
         labels=keys,
+        class_names={label.key: label.text for label in first.labels},
         **_protocol(first),
         **({"origins": _counts(first, inside)} if inside else {}),
         groups=tuple(groups),
@@ -242,7 +246,9 @@ def _check_photographs(name: str, answers: Predictions, wanted: Predictions) -> 
 
 
 def _figure(name: str, draws: Draws) -> Interval:
-    return interval(draws.value, draws.spread, centred=name == "ece" and draws.value >= 0)
+    return interval(
+        draws.value, draws.spread, centred=definition(name).centred and draws.value >= 0
+    )
 
 
 def _scores(

@@ -206,16 +206,3 @@ def _share(kept: np.ndarray, among: np.ndarray, weights: np.ndarray) -> np.ndarr
         return np.asarray(
             (weights @ (kept & among).astype(float)) / (weights @ among.astype(float))
         )
-
-
-#: Metrics that need nothing but truth and probabilities.
-PLAIN: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "macro_f1": macro_f1,
-    "macro_auc": macro_auc,
-    "nll": nll,
-    "ece": ece,
-    "brier": brier,
-    "aurc": aurc,
-}

@@ -81,7 +81,18 @@ def _judged(evaluations: Sequence[Evaluation]) -> list[Block | None]:
     if any(point.figure.value is not None for point in points):
         title = "Balanced accuracy by origin"
         blocks.append(
-            Charts((figures.forest(title, "balanced accuracy, %", points, names=names, pitch=16),))
+            Charts(
+                (
+                    figures.forest(
+                        title,
+                        "balanced accuracy, %",
+                        points,
+                        chance=_chance(evaluations),
+                        names=names,
+                        pitch=16,
+                    ),
+                )
+            )
         )
     header = (
         "judged",
@@ -97,6 +108,12 @@ def _judged(evaluations: Sequence[Evaluation]) -> list[Block | None]:
     note = f"{comparison_figures.BY_ORIGIN} In brackets: 95% intervals, bootstrap over lesions."
     blocks.append(table("Artifacts, other data and single runs by origin", header, rows, note))
     return blocks
+
+
+def _chance(evaluations: Sequence[Evaluation]) -> float | None:
+    """What guessing gets; None where they have not as many classes."""
+    counts = {len(one.labels) for one in evaluations}
+    return 1 / counts.pop() if len(counts) == 1 else None
 
 
 def _what(one: Evaluation) -> str:

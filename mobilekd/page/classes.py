@@ -4,6 +4,7 @@ from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
 from mobilekd.figures.tables import Cell, percent, table
+from mobilekd.formats.artifact import GROUPS
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.metrics.entries import recipe_group
@@ -64,19 +65,25 @@ def _recalls(comparison: Comparison) -> figures.Chart:
     keys = [key for key in comparison.labels if f"recall.{key}" in comparison.groups[0].metrics]
     groups = comparison.groups[:MOST]
     rows = [
-        Row(key if index == 0 else "", group.metrics[f"recall.{key}"], index)
+        Row(comparison.in_words(key) if index == 0 else "", group.metrics[f"recall.{key}"], index)
         for key in keys
         for index, group in enumerate(groups)
     ]
     return figures.forest(
-        "Recall by class", "recall, %", rows, names=[group.name for group in groups], pitch=11
+        "Recall by class",
+        "recall, %",
+        rows,
+        chance=comparison.chance,
+        names=[group.name for group in groups],
+        pitch=11,
     )
 
 
 def _one(evaluation: Evaluation) -> list[Block | None]:
     keys = [label.key for label in evaluation.labels]
+    names = [label.text for label in evaluation.labels]
     charts = (
-        figures.confusion(evaluation.confusion, keys),
+        figures.confusion(evaluation.confusion, keys, names),
         figures.reliability(evaluation.reliability, evaluation.metric("ece").value),
         figures.risk_coverage(evaluation.risk_coverage, evaluation.metric("coverage").value),
         *_subgroup_chart(evaluation),
@@ -92,10 +99,10 @@ def _one(evaluation: Evaluation) -> list[Block | None]:
 
 def _clinical(evaluation: Evaluation) -> Block:
     rows = []
-    for group, words in (
-        ("melanoma", "melanoma against the rest"),
-        ("malignant", "malignant (mel, bcc, akiec) against benign"),
-    ):
+    for group, roles in GROUPS.items():
+        members = [label.text for label in evaluation.labels if label.known_role in roles]
+        named = " or ".join(filter(None, (", ".join(members[:-1]), *members[-1:])))
+        words = f"{named or group} against the rest"
         names = (
             f"{group}_sensitivity_at_95_specificity",
             f"{group}_sensitivity",
@@ -113,6 +120,7 @@ def _clinical(evaluation: Evaluation) -> Block:
 
 def _unsure(evaluation: Evaluation) -> Block:
     keys = evaluation.coverage_by_class
+    names = {label.key: label.text for label in evaluation.labels}
     fitted = evaluation.calibration
     answered = [
         "answered",
@@ -129,15 +137,21 @@ def _unsure(evaluation: Evaluation) -> Block:
         f"Below a top probability of {fitted.threshold:.2f} the answer is “not sure”; validation"
         f" fixed it ({temperature})."
     )
-    return table("“Not sure”: who gets an answer, %", ("", "all", *keys), [answered, right], note)
+    return table(
+        "“Not sure”: who gets an answer, %",
+        ("", "all", *(names.get(key, key) for key in keys)),
+        [answered, right],
+        note,
+    )
 
 
 def _subgroups(evaluation: Evaluation) -> list[Block | None]:
+    known = evaluation.data.lesions < evaluation.data.photographs
     rows = [
         [
             Cell(row.group, name),
             row.n,
-            row.lesions,
+            *([row.lesions] if known else []),
             row.classes,
             percent(row.balanced_accuracy),
             percent(row.accuracy),
@@ -150,7 +164,7 @@ def _subgroups(evaluation: Evaluation) -> list[Block | None]:
     header = (
         "sub-group",
         "photographs",
-        "lesions",
+        *(["lesions"] if known else []),
         "classes present",
         "balanced accuracy %",
         "accuracy %",
@@ -179,6 +193,7 @@ def _subgroup_chart(evaluation: Evaluation) -> tuple[figures.Chart, ...]:
             "Sub-groups",
             "balanced accuracy, %",
             rows,
+            chance=1 / len(evaluation.labels),
             names=list(evaluation.subgroups),
             pitch=16,
         ),

@@ -12,7 +12,7 @@ from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.comparison import Comparison, Group
 from mobilekd.formats.measurement import Measurement, thread_words
 from mobilekd.page import sustained_load
-from mobilekd.page.blocks import Section, Tile, Tiles, section_of
+from mobilekd.page.blocks import Section, Text, Tile, Tiles, section_of
 from mobilekd.page.devices import device_name
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_samples import latency_samples, timed, trusted
@@ -20,6 +20,15 @@ from mobilekd.page.latency_samples import latency_samples, timed, trusted
 #: Seconds under load before a drift is worth a place on the first screen: a device has to have had
 #: the time to get warm.
 WARM = 60.0
+
+#: What the first screen says of its own words.
+READING = (
+    "How to read it: a control is the same student, trained for as many steps on the photographs"
+    " with labels, but without a teacher; the difference to it is what the teacher is worth."
+    " Brackets hold a 95% interval: where the figure would lie, 95 times in 100, had other"
+    " photographs of the same kind judged. A difference whose interval holds zero may be luck."
+    " Chance is what guessing gets."
+)
 
 
 def best_student(comparisons: Sequence[Comparison]) -> tuple[Group, Comparison] | None:
@@ -67,12 +76,14 @@ def lead(inputs: Inputs) -> str:
         )
         words = (
             f"{_taught(student, inputs)}{student.name} reaches a balanced accuracy of"
-            f" {score.text}% {score.minor} on {where}"
+            f" {score.text}% {score.minor} on {where}, where guessing gets"
+            f" {100 * comparison.chance:.1f}%"
         )
         if student.control:
             gain = points(student.difference[PRIMARY])
             words += (
-                f"; against its control without a teacher that is {gain.text} points {gain.minor}:"
+                f"; against its control, the same student trained as long without a teacher, that"
+                f" is {gain.text} points {gain.minor}:"
                 f" {_verdict(student, comparison)}"
             )
         sentences.append(words + ".")
@@ -162,7 +173,8 @@ def section(inputs: Inputs) -> Section | None:
             )
         )
     found += _devices(inputs.measurements)
-    return section_of("glance", "At a glance", [Tiles(tuple(found))] if found else [])
+    reading = Text(READING) if best is not None else None
+    return section_of("glance", "At a glance", [Tiles(tuple(found)), reading] if found else [])
 
 
 def _devices(measurements: Sequence[Measurement]) -> list[Tile]:

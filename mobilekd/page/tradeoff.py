@@ -113,10 +113,18 @@ def section(inputs: Inputs) -> Section | None:
         ]
         threads = points[0].threads
         words = f"median ms with {thread_words(threads)}, logarithmic"
-        blocks.append(Charts((figures.pareto(marks, words, kinds),)))
+        chance = _chance(inputs)
+        blocks.append(Charts((figures.pareto(marks, words, kinds, chance),)))
         blocks.append(_table(points))
     blocks.append(_not_placed(inputs, places) if blocks else None)
     return section_of("tradeoff", "Accuracy against latency", blocks)
+
+
+def _chance(inputs: Inputs) -> float | None:
+    """What guessing gets; None where the artifacts have not as many classes."""
+    counts = {len(one.manifest.labels) for one in inputs.artifacts}
+    counts |= {len(one.labels) for one in inputs.evaluations}
+    return 1 / counts.pop() if len(counts) == 1 else None
 
 
 def _not_placed(inputs: Inputs, places: dict[str, list[Placed]]) -> Block | None:

@@ -159,7 +159,14 @@ def _curves(runs: Sequence[TrainedRun]) -> list[Block]:
                 ]
         if series:
             shown = dict(list(series.items())[:CURVES])
-            charts.append(figures.curve("Validation while training", "balanced accuracy, %", shown))
+            charts.append(
+                figures.curve(
+                    "Validation while training",
+                    "balanced accuracy, %",
+                    shown,
+                    chance=1 / len(members[0].run.info.labels),
+                )
+            )
             undrawn += list(series)[CURVES:]
     blocks: list[Block] = [Charts(tuple(charts))] if charts else []
     if undrawn:

@@ -50,6 +50,15 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def photographs_of(photographs: int, lesions: int) -> str:
+    """``2,005 photographs of 1,495 lesions``; where there are as many lesions as photographs,
+    nobody knows which photographs show the same one, or none do.
+    """
+    if lesions == photographs:
+        return f"{photographs:,} photographs, none of them known to show the same lesion"
+    return f"{photographs:,} photographs of {lesions:,} lesions"
+
+
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -43,7 +43,7 @@ from mobilekd.formats.recipe import (
     UnlabelledTable,
     shape,
 )
-from mobilekd.formats.runs import SPLIT, Split, read_split
+from mobilekd.formats.runs import NO_LESIONS, SPLIT, Split, read_split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say
@@ -218,6 +218,12 @@ class Experiment:
             ]
         )
 
+    @property
+    def split_by(self) -> str:
+        """What the split kept together, in the words of ``run.json``."""
+        unknown = self.split.by == "lesion" and not self.dataset.lesions_known
+        return NO_LESIONS if unknown else self.split.by
+
     def keep_split(self, folder: Path) -> None:
         """Write the split into a run's folder, where everything that judges the run will
         read it.
@@ -270,9 +276,10 @@ def prepare(
                     f" name, or remove {folder} to start again"
                 )
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
+    made = Experiment(dataset, split, preprocess, augment, seed, data, unlabelled)
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
-    say(f"data: {dataset.kind}, {counts}, split by {split.by}{leak}, hash {split.hash()[:12]}")
-    return Experiment(dataset, split, preprocess, augment, seed, data, unlabelled)
+    say(f"data: {dataset.kind}, {counts}, split by {made.split_by}{leak}, hash {split.hash()[:12]}")
+    return made
 
 
 #: What each part of a split is for, in a message's words.

@@ -27,7 +27,7 @@ def test_its_figures_are_those_of_the_evaluation(run):
         ("balanced_accuracy", "balanced accuracy"),
         ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
         ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
-        ("ece", "calibration error"),
+        ("ece", "expected calibration error"),
         ("selective_accuracy", "accuracy among those"),
     ):
         figure = judged["metrics"][key]

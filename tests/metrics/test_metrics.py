@@ -17,6 +17,16 @@ from mobilekd.metrics import (
     pooled,
     weighted,
 )
+from mobilekd.metrics.registry import (
+    DEFINITIONS,
+    Definition,
+    Judged,
+    all_metrics,
+    class_groups,
+    definition,
+    in_words,
+)
+from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
 
 KEYS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -37,6 +47,55 @@ def ones(truth: np.ndarray) -> np.ndarray:
     return np.ones((1, len(truth)))
 
 
+def registered(teacher: np.ndarray | None = None) -> dict[str, Metric]:
+    """Every registered metric of the seven classes."""
+    fitted = Calibration(threshold=0.4, operating_points={"melanoma": 0.3, "malignant": 0.5})
+    judged = Judged(KEYS, class_groups(KEYS), calibration=fitted, teacher=teacher)
+    return {name: made for name, made in all_metrics(judged) if not isinstance(made, str)}
+
+
+def test_what_is_registered_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One definition is all that a new metric needs."""
+    share = Definition(
+        "GROUP_share",
+        "share of answers that say GROUP",
+        "",
+        "share",
+        "",
+        lambda judged, group: (
+            lambda truth, probabilities, weights: weighted.average(
+                np.isin(probabilities.argmax(1), judged.groups[group]).astype(float), weights
+            )
+        ),
+    )
+    monkeypatch.setattr("mobilekd.metrics.registry.DEFINITIONS", [*DEFINITIONS, share])
+    truth, probabilities, lesions = photographs(60)
+    found = metrics(truth, probabilities, lesions, KEYS, draws=5)["melanoma_share"]
+    assert found.value == np.mean(probabilities.argmax(1) == KEYS.index("mel"))
+    drawn = metric_draws(["malignant_share"], truth, probabilities, lesions, KEYS, draws=5)
+    assert drawn["malignant_share"].value >= found.value
+    assert in_words("melanoma_share") == "share of answers that say melanoma"
+
+
+def test_every_metric_has_one_definition_with_words() -> None:
+    truth, probabilities, lesions = photographs(60)
+    fitted = Calibration(threshold=0.4, operating_points={"melanoma": 0.3, "malignant": 0.5})
+    found = metrics(
+        truth, probabilities, lesions, KEYS, calibration=fitted, teacher=probabilities, draws=5
+    )
+    assert {definition(name).key for name in found} == {one.key for one in DEFINITIONS}
+    assert found.keys() == registered(probabilities).keys()
+    for name in found:
+        one = definition(name)
+        assert one.meaning.endswith(".")
+        assert one.unit
+        assert not {"GROUP", "CLASS"} & set(in_words(name).split()), in_words(name)
+    assert in_words("malignant_specificity") == "malignant's specificity at that threshold"
+    assert in_words("recall.nv") == "recall of nv"
+    with pytest.raises(UserError, match=r"metric acuracy.*accuracy"):
+        definition("acuracy")
+
+
 @given(st.integers(0, 10_000), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_metrics_equal_scikit_learn(seed: int, ties: bool) -> None:
@@ -46,8 +105,7 @@ def test_metrics_equal_scikit_learn(seed: int, ties: bool) -> None:
         probabilities = np.array([0.01, 0.02, 0.03, 0.04, 0.1, 0.2, 0.6])[places]
     said = probabilities.argmax(1)
     found = {
-        name: metric(truth, probabilities, ones(truth))[0]
-        for name, metric in weighted.PLAIN.items()
+        name: metric(truth, probabilities, ones(truth))[0] for name, metric in registered().items()
     }
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(truth, said))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(truth, said))
@@ -66,12 +124,10 @@ def test_a_weight_counts_like_that_many_copies(seed: int) -> None:
     truth, probabilities, _ = photographs(40, seed=seed)
     weights = np.random.default_rng(seed).integers(1, 4, len(truth))
     copies = np.repeat(np.arange(len(truth)), weights)
-    extra = {
-        "sens95": weighted.sensitivity_at_specificity((4,)),
-        "spec": weighted.specificity_at((0, 1, 4), 0.4),
-    }
-    for name, metric in {**weighted.PLAIN, **extra}.items():
+    for name, metric in registered(probabilities).items():
         if name == "ece":  # its bins are those of the set as given
+            continue
+        if name == "teacher_agreement":  # a teacher has one answer for each photograph
             continue
         once = metric(truth, probabilities, weights[None].astype(float))
         many = metric(truth[copies], probabilities[copies], np.ones((1, len(copies))))

@@ -22,6 +22,7 @@ from fixtures.report import (
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
+from mobilekd.figures.comparison import scores
 from mobilekd.page.collect import collect
 from mobilekd.page.latency_ratios import latency_ratios
 from mobilekd.page.latency_samples import latency_samples, spread
@@ -283,6 +284,39 @@ def test_the_first_screen_says_no_more_than_the_claims(everything: Path, page: s
         .split(": ")[1]
         .startswith("better than its control" if claim["holds"] else "not shown to be better")
     )
+
+
+def test_the_page_explains_itself(everything: Path, page: str) -> None:
+    """Chance in charts, classes in words, control and interval on the first screen, what next."""
+    lead = page.split('class="lead">')[1].split("</p>")[0]
+    assert "the same student trained as long without a teacher" in lead
+    assert "where guessing gets 14.3%" in lead
+    first = page.split("</section>")[0]
+    assert "a control is the same student" in first
+    assert "95% interval" in first
+    for title in ("Balanced accuracy", "Recall by class", "Validation while training"):
+        chart = page.split(f"<title>{title}</title>")[1].split("</svg>")[0]
+        assert "dashed: chance, 14.3" in chart, title
+        assert 'class="guide"' in chart, title
+    plane = page.split("<title>Accuracy against latency</title>")[1].split("</svg>")[0]
+    assert "dashed: chance, 14.3" in plane
+    recall = page.split("Recall by class, %")[-1].split("</thead>")[0]
+    assert "melanocytic nevus" in recall
+    matrix = page.split("<title>Confusion matrix</title>")[1].split("</svg>")[0]
+    assert "melanoma (mel)" in matrix
+    assert "basal cell carcinoma or melanoma against the rest" in page
+    steps = page.split(">What next<")[-1].split("</section>")[0]
+    assert "--device adb" not in steps, "a phone has measured already"
+    alone = report([everything / "b"], everything / "alone.html").read_text(encoding="utf-8")
+    assert "--device adb" in alone.split(">What next<")[-1].split("</section>")[0]
+
+
+def test_where_no_lesion_is_known_none_is_counted(everything: Path) -> None:
+    (small,) = collect([everything / "runs"]).comparisons
+    assert f"of {small.lesions:,} lesions" in scores(small).note
+    note = scores(small.model_copy(update={"lesions": small.photographs})).note
+    assert "none of them known to show the same lesion" in note
+    assert "lesions:" not in note
 
 
 def test_a_leaky_split_is_labelled_wherever_it_is_shown(tmp_path: Path) -> None:
