@@ -15,6 +15,19 @@ from mobilekd.support.words import unknown
 __all__ = ["Backend", "Lowered", "get", "names"]
 
 
+#: What people call a backend by its phone, file or maker, and what it is called here.
+MEANT = {
+    **dict.fromkeys(
+        ("ios", "iphone", "ipad", "apple", "core-ml", "mlmodel", "mlpackage"), "coreml"
+    ),
+    **dict.fromkeys(("android", "executorch", "pte", "cpu", "xnn"), "xnnpack"),
+    **dict.fromkeys(
+        ("tflite", "litert", "onnx", "torchscript"), "xnnpack for Android, coreml for an iPhone"
+    ),
+    "gpu": "vulkan",
+}
+
+
 def names() -> list[str]:
     """Every backend's name, from the files of this package alone; files that start with ``_`` are
     helpers.
@@ -27,6 +40,10 @@ def names() -> list[str]:
 
 def get(name: str) -> Backend:
     """The backend of that name."""
+    if name not in names() and (meant := MEANT.get(name.casefold())):
+        raise UserError(
+            f"backend {name}: unknown; did you mean {meant}? known: {', '.join(names())}"
+        )
     if name not in names():
         raise UserError(unknown(f"backend {name}", name, names()))
     backend: Backend = import_module(f"mobilekd.backends.{name.replace('-', '_')}").BACKEND

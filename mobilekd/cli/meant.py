@@ -61,6 +61,15 @@ COMMANDS: dict[str, str] = {
     for word in words.split()
 }
 
+#: What to write where what a command is about was left out.
+MISSING = {
+    "distill": f"{RECIPES}, and photographs is the one for your own",
+    "teach": RECIPES,
+    "sweep": RECIPES,
+    "predict": "a student comes first: mobilekd predict reference:NAME PHOTOGRAPH",
+    "compare": COMPARE,
+}
+
 #: Commands that take a recipe, and the table of the recipe that says how they train.
 TRAINING = {"distill": "train", "sweep": "train", "teach": "teach"}
 
@@ -175,6 +184,7 @@ OPTIONS: dict[str, dict[str, str]] = {
             ("classes mapping", "--map THEIRS=OURS"),
             ("out output-dir o save", "--output {value:FOLDER}"),
             ("split", "nothing: the test split judges, or what --data names"),
+            ("set", "--root FOLDER, where the run's photographs lie now"),
         ),
         "predict": (
             ("model run artifact checkpoint weights", "{command} {value:RUN} PHOTOGRAPH"),
@@ -235,6 +245,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 
 #: Answer to an option of any command.
 COMMON = {
+    "set": "nothing: what this command does follows from the run or the file",
     "verbose": "nothing: progress is said as it comes; --debug shows an error whole",
     "v": "nothing: progress is said as it comes; --debug shows an error whole",
     "quiet": "2> /dev/null: the answer alone is on standard output",

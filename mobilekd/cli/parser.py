@@ -50,6 +50,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on standard error, exit code 2."""
+        hint = meant.MISSING.get(self.prog.partition(" ")[2])
+        if hint and message.startswith("the following arguments are required"):
+            message = f"{message}; {hint}"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 

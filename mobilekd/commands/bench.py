@@ -19,7 +19,7 @@ from mobilekd.formats.measurement import (
     read_measurement,
 )
 from mobilekd.metrics.stats import LEAST_PROCESSES
-from mobilekd.runners import Runner, get
+from mobilekd.runners import Runner, check, get
 from mobilekd.runners.baseline import Regression, judge, read_baseline
 from mobilekd.runners.session import Collected, Plan, measure
 from mobilekd.support import provenance
@@ -72,6 +72,7 @@ def bench(
             (the files are written before that, marked invalid with the reason).
         Regression: for a measurement that is slower than its baseline allows.
     """
+    check(device, via)
     if artifacts is None:
         artifacts = [newest_artifact()]
         say(f"bench: the newest artifact, {artifacts[0]}")

@@ -12,7 +12,15 @@ from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
 from mobilekd.data.tables import COLUMNS as METADATA
-from mobilekd.data.tables import known, last_folder, matched, read_csv, root_of, years
+from mobilekd.data.tables import (
+    known,
+    last_folder,
+    matched,
+    read_csv,
+    root_of,
+    tell_patients,
+    years,
+)
 from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
@@ -187,6 +195,7 @@ def _lesions(
             f"{path}: no column of lesions or patients, so every photograph counts as a lesion of"
             " its own; data.columns.lesion_id names one"
         )
+        tell_patients(path, ids, notes, "give the table a column lesion_id")
         return list(ids)
     alone = [name for name, row in zip(ids, rows, strict=True) if not known(row["lesion_id"])]
     if alone:

@@ -237,7 +237,7 @@ def read_metadata(
         notes.add(f"{path}: {some(unused, 'row')} of photographs that are not here left out")
     if not grouped:
         notes.add(f"{path}: no column lesion_id, so every photograph counts as a lesion of its own")
-        _tell_patients(path, ids, notes)
+        tell_patients(path, ids, notes)
     if without:
         notes.add(
             f"{path}: {some(without, 'photograph')} without a row, each counted as a lesion of its"
@@ -429,11 +429,16 @@ def no_metadata(
         f"{where}: no lesion ids, so every photograph counts as a lesion of its own; data.metadata"
         " takes a CSV image,lesion_id"
     )
-    _tell_patients(where, ids, notes)
+    tell_patients(where, ids, notes)
     return list(ids), {name: [None] * len(ids) for name in ("age", "sex", "site")}
 
 
-def _tell_patients(where: Path, ids: Sequence[str], notes: Notes) -> None:
+def tell_patients(
+    where: Path,
+    ids: Sequence[str],
+    notes: Notes,
+    remedy: str = "give a CSV image,lesion_id as data.metadata",
+) -> None:
     """Say where names of photographs look as if they began with a patient's or lesion's number."""
     groups = patients(ids)
     if not groups:
@@ -443,5 +448,5 @@ def _tell_patients(where: Path, ids: Sequence[str], notes: Notes) -> None:
     notes.add(
         f"{where}: {count} photographs are called as if each patient or lesion had a number, and"
         f" they share {shown}; photographs of one lesion in training and in test make figures too"
-        " good, so if that is what the names say, give a CSV image,lesion_id as data.metadata"
+        f" good, so if that is what the names say, {remedy}"
     )

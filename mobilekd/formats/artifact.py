@@ -457,6 +457,12 @@ def open_artifact(folder: Path) -> Artifact:
         raise UserError(
             f"{folder}: a run, and an artifact is wanted; mobilekd export {folder} makes one"
         )
+    if folder.is_file() and folder.suffix != ".json":
+        around = folder.parent if (folder.parent / "manifest.json").is_file() else None
+        raise UserError(
+            f"{folder}: a file, and an artifact is a folder; give"
+            f" {around or 'the one that mobilekd export made'}"
+        )
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")

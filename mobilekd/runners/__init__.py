@@ -8,34 +8,55 @@ training: a runner sees an artifact's file and its golden set.
 from mobilekd.runners.base import DeviceError, Reading, Runner, Setting
 from mobilekd.support.errors import UserError
 
-__all__ = ["DeviceError", "Reading", "Runner", "Setting", "get"]
+__all__ = ["DeviceError", "Reading", "Runner", "Setting", "check", "get"]
+
+
+#: What people call a device, and what it is called here.
+MEANT = {
+    **dict.fromkeys(("phone", "android", "usb", "mobile"), "adb"),
+    **dict.fromkeys(("cpu", "local", "localhost", "pc", "here"), "host"),
+    **dict.fromkeys(("qemu", "emulator", "arm", "arm64"), "qemu:cortex-a53"),
+}
+
+
+def check(device: str, via: str = "shell") -> None:
+    """A ``UserError`` for words that name no device or no way onto it; asks no device."""
+    kind, _, name = device.partition(":")
+    if via not in ("shell", "app"):
+        raise UserError(f"--via {via}: unknown way onto a device; use shell or app")
+    if device != "host" and kind != "adb" and not (kind == "qemu" and name):
+        if device.casefold() in ("iphone", "ios", "ipad"):
+            raise UserError(
+                f"--device {device}: an iPhone is not measured from here; Xcode does, with the"
+                " Swift package in ios_export/"
+            )
+        meant = MEANT.get(device.casefold())
+        guess = f"did you mean {meant}? " if meant else ""
+        raise UserError(
+            f"--device {device}: unknown device; {guess}use host, adb, adb:SERIAL or qemu:CPU"
+            " (such as qemu:cortex-a53)"
+        )
+    if via == "app" and kind != "adb":
+        raise UserError(
+            f"--via app: only phones have the app; use --device adb, or --via shell for {device}"
+        )
 
 
 def get(device: str, via: str = "shell") -> Runner:
     """The runner for ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU``; ``via`` is ``shell`` or
     ``app`` (phones only).
     """
+    check(device, via)
     kind, _, name = device.partition(":")
-    if via not in ("shell", "app"):
-        raise UserError(f"--via {via}: unknown way onto a device; use shell or app")
-    if via == "app" and kind != "adb":
-        raise UserError(
-            f"--via app: only phones have the app; use --device adb, or --via shell for {device}"
-        )
     if device == "host":
         from mobilekd.runners.host import HostRunner
 
         return HostRunner()
-    if kind == "qemu" and name:
+    if kind == "qemu":
         from mobilekd.runners.qemu import QemuRunner
 
         return QemuRunner(name)
-    if kind == "adb":
-        from mobilekd.runners.adb import AdbRunner
-        from mobilekd.runners.app import AppRunner
+    from mobilekd.runners.adb import AdbRunner
+    from mobilekd.runners.app import AppRunner
 
-        return AppRunner(name) if via == "app" else AdbRunner(name)
-    raise UserError(
-        f"--device {device}: unknown device; use host, adb, adb:SERIAL or qemu:CPU (such as"
-        " qemu:cortex-a53)"
-    )
+    return AppRunner(name) if via == "app" else AdbRunner(name)

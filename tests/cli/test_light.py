@@ -78,6 +78,11 @@ REFUSALS = {
     "predict reference:ham10000-lesionnet x.jpg": "x.jpg: no such photograph",
     "predict nosuch .": "no photographs in this folder",
     "bench": "artifacts: no artifact here",
+    "bench --device phone": "did you mean adb?",
+    "bench --device iPhone": "Xcode does, with the Swift package in ios_export/",
+    "export --backend iOS": "did you mean coreml?",
+    "export --backend tflite": "did you mean xnnpack for Android, coreml for an iPhone?",
+    "inspect full/mine.txt": "full/mine.txt: a file, and an artifact is a folder",
     "bench nosuch": "nosuch: no such artifact; mobilekd export makes one",
     "inspect nosuch": "nosuch: no such artifact",
     "verify nosuch": "nosuch: no such artifact",
@@ -130,6 +135,18 @@ def test_what_reads_and_measures_runs_without_torch(shop: Path):
     assert "files match their SHA-256" in told["verify --hashes"][1]
     assert "executorch is not installed here" in told["inspect"][1]
     assert (shop / "report.html").is_file()
+
+
+def test_a_phone_is_asked_without_torch(shop: Path, monkeypatch: pytest.MonkeyPatch):
+    """Measuring on a phone needs the file and adb alone; where there is none, that is said."""
+    monkeypatch.setenv("PATH", str(shop))
+    monkeypatch.setenv("HOME", str(shop))
+    for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    ((code, _, err),) = without_torch([["bench", "--device", "adb", "--via", "shell"]], shop)
+    assert code == 2
+    assert "adb" in err.strip().splitlines()[-1], err
+    assert "torch" not in err
 
 
 def test_torch_is_announced_before_it_is_loaded():

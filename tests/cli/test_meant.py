@@ -11,6 +11,7 @@ from mobilekd.cli import commands, meant
 
 GRAMMAR = commands()
 ANSWERS = {
+    **{(command, "missing"): answer for command, answer in meant.MISSING.items()},
     **{("", word): answer for word, answer in meant.COMMANDS.items()},
     **{
         (command, word): answer
@@ -40,6 +41,10 @@ def refused(capfd: pytest.CaptureFixture[str], line: str) -> str:
     ("line", "says"),
     [
         ("train photographs", "mobilekd distill RECIPE"),
+        ("distill", "mobilekd recipes lists the recipes"),
+        ("predict mole.jpg", "a student comes first: mobilekd predict reference:NAME PHOTOGRAPH"),
+        ("evaluate --set data.root=x", "write --root FOLDER"),
+        ("verify --set data.root=x", "write nothing"),
         ("convert runs/x", "mobilekd export RUN"),
         ("benchmark x", "mobilekd bench ARTIFACT"),
         ("quantize runs/x", "mobilekd export RUN --precision int8"),

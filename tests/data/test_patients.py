@@ -71,3 +71,14 @@ def test_it_is_told_where_no_lesions_are_known_and_the_split_is_called_so(
     known = load(table.model_copy(update={"metadata": str(tmp_path / "lesions.csv")}))
     assert known.lesions_known
     assert "numbers" not in " ".join(known.notes)
+
+
+def test_a_table_without_a_column_of_lesions_is_told_too(tmp_path: Path) -> None:
+    names = [f"P{n // 3:02d}_{n}" for n in range(12)]
+    for n, name in enumerate(names):
+        photograph(tmp_path / f"{name}.png", n)
+    rows = "".join(f"{name},{'ab'[n % 2]}\n" for n, name in enumerate(names))
+    (tmp_path / "table.csv").write_text(f"image,label\n{rows}")
+    dataset = load(DataTable(kind="csv", root=str(tmp_path), labels=str(tmp_path / "table.csv")))
+    assert "they share 4 numbers" in " ".join(dataset.notes)
+    assert "give the table a column lesion_id" in " ".join(dataset.notes)
