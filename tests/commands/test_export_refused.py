@@ -39,7 +39,15 @@ def test_a_refused_file_is_kept_only_when_asked_and_under_no_artifacts_name(tmp_
         export(run_folder(), overrides=["gates.sqnr_db=199"], keep_refused=True)
 
 
-def test_a_refusal_names_value_key_and_next_command():
+def test_a_refusal_names_value_key_and_next_command(monkeypatch):
+    """And where retry is turned off, it is the first judgement that refuses."""
+    judged = []
+
+    def counted(*given, **named):
+        judged.append(given)
+        return agreement_gate(*given, **named)
+
+    monkeypatch.setattr(checks, "agreement_gate", counted)
     overrides = ["gates.max_error_quantized=1e-9"]
     with pytest.raises(GateError, match=r"must be <= 1e-09") as caught:
         export(run_folder(), precision="int8", overrides=overrides, retry=False)
@@ -47,6 +55,7 @@ def test_a_refusal_names_value_key_and_next_command():
     command = f"next: mobilekd export {run_folder()} --backend xnnpack --precision mixed"
     assert command in said
     assert "the limit is gates.max_error_quantized" in said
+    assert len(judged) == 1
 
 
 def test_refused_int8_is_trained_with_its_rounding_and_tried_once_more(monkeypatch, capsys):
@@ -84,19 +93,6 @@ def test_what_int8_cannot_do_becomes_mixed_under_its_own_name(monkeypatch, capsy
     assert artifact.folder.name == "tiny-xnnpack-mixed"
     assert "int8 was refused" in capsys.readouterr().err
     assert not artifact.folder.with_name("tiny-xnnpack-int8").exists()
-
-
-def test_retry_can_be_turned_off(monkeypatch):
-    judged = []
-
-    def refuse(given, wanted, limit, *, exact=False):
-        judged.append(limit)
-        return agreement_gate(given, wanted, 1.1, exact=exact)
-
-    monkeypatch.setattr(checks, "agreement_gate", refuse)
-    with pytest.raises(GateError):
-        export(run_folder(), precision="int8", retry=False)
-    assert len(judged) == 1
 
 
 def test_few_photographs_leave_a_gate_undecided_and_everything_says_so():
