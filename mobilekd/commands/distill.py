@@ -475,6 +475,7 @@ class Trial:
             split_by=experiment.split_by,
             data_hash=dataset.hash,
             data_licence=dataset.licence,
+            confirmed=dataset.confirmed(),
             labels=dataset.classes,
             control=control,
             is_control=is_control,

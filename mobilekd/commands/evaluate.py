@@ -379,8 +379,11 @@ def _document(
     )
     rows = judged.dataset.rows(judged.ids)
     columns = {
-        name: [column[row] for row in rows] for name, column in judged.dataset.metadata.items()
+        name: [column[row] for row in rows]
+        for name, column in judged.dataset.metadata.items()
+        if name != "confirmed"  # counted below; no group of people
     }
+    confirmed = judged.dataset.confirmed(rows)
     document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "evaluation",
@@ -398,6 +401,7 @@ def _document(
             "leaky": judged.leaky,
             "hash": judged.dataset.hash,
             "licence": judged.dataset.licence,
+            **({"confirmed": confirmed} if confirmed else {}),
             "notes": list(judged.dataset.notes),
         },
         "labels": [label.model_dump() for label in predictor.labels],

@@ -13,6 +13,7 @@ from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
 from mobilekd.data.tables import COLUMNS as METADATA
 from mobilekd.data.tables import (
+    confirmed,
     known,
     last_folder,
     matched,
@@ -132,6 +133,7 @@ def read_table(
             "age": [years(row.get("age"), path) for _, row in kept],
             "sex": [known(row.get("sex")) for _, row in kept],
             "site": [known(row.get("site")) for _, row in kept],
+            "confirmed": [confirmed(row.get("confirmed")) for _, row in kept],
         },
         licence=licence,
         notes=notes,

@@ -40,7 +40,7 @@ class Dataset:
     lesions: tuple[str, ...]
     classes: tuple[Label, ...]
     paths: tuple[Path, ...] | None  # None where photographs are generated
-    metadata: dict[str, tuple[Any, ...]]  # age (years), sex, site; None where unknown
+    metadata: dict[str, tuple[Any, ...]]  # age (years), sex, site, how confirmed; None: unknown
     licence: str
     hash: str  # over ids, labels, lesions and file sizes
     # generates photograph i where there are no paths
@@ -120,6 +120,20 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """Photographs per class key, in class order."""
         return {label.key: int(np.sum(self.targets == i)) for i, label in enumerate(self.classes)}
+
+    def confirmed(self, rows: Iterable[int] | None = None) -> dict[str, dict[str, int]]:
+        """Photographs at ``rows`` (None: all) by class key and by how their diagnosis was
+        confirmed; "" where that is not known. Empty where the data say it of none.
+        """
+        column = self.metadata.get("confirmed", (None,) * len(self))
+        kept = list(range(len(self)) if rows is None else rows)
+        if not any(column[row] for row in kept):
+            return {}
+        counts = {label.key: Counter[str]() for label in self.classes}
+        for row in kept:
+            if self.targets[row] >= 0:
+                counts[self.classes[self.targets[row]].key][column[row] or ""] += 1
+        return {key: dict(sorted(count.items())) for key, count in counts.items()}
 
 
 def some(names: Sequence[str], what: str) -> str:

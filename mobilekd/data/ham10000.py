@@ -9,6 +9,7 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import (
+    confirmed,
     in_both,
     known,
     matched,
@@ -78,6 +79,7 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
             "age": [years(row.get("age"), path) for row in rows],
             "sex": [known(row.get("sex")) for row in rows],
             "site": [known(row.get("localization")) for row in rows],
+            "confirmed": [confirmed(row.get("dx_type")) for row in rows],
         },
         licence=LICENCE,
         notes=notes,

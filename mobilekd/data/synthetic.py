@@ -84,9 +84,10 @@ def load(table: DataTable) -> Dataset:
         lesions=tuple(f"synthetic-{table.seed}-lesion-{n:06d}" for n in lesions),
         classes=classes.labels(classes.HAM10000),
         paths=None,
-        metadata=dict(
-            zip(("age", "sex", "site"), map(tuple, zip(*people, strict=True)), strict=True)
-        ),
+        metadata={
+            **dict(zip(("age", "sex", "site"), map(tuple, zip(*people, strict=True)), strict=True)),
+            "confirmed": (None,) * table.count,
+        },
         licence=LICENCE,
         hash=sha256_json([VERSION, table.count, table.size, table.seed]),
         draw=partial(_draw, table.seed, table.size, tuple(lesions), tuple(targets)),

@@ -33,6 +33,21 @@ COLUMNS = {
     "age": ("age", "age_approx"),
     "sex": ("sex", "gender"),
     "site": ("site", "anatom_site_general", "localization"),
+    "confirmed": ("confirmed", "dx_type", "diagnosis_confirm_type"),
+}
+
+#: What is known of a photograph beside its class and lesion.
+METADATA_COLUMNS = ("age", "sex", "site", "confirmed")
+
+#: How a diagnosis was confirmed, as HAM10000 and the ISIC archive write it, in one word each.
+CONFIRMED = {
+    "histo": "histology",
+    "histopathology": "histology",
+    "follow_up": "follow-up",
+    "serial imaging showing no change": "follow-up",
+    "single image expert consensus": "consensus",
+    "confocal": "confocal microscopy",
+    "confocal microscopy with consensus dermoscopy": "confocal microscopy",
 }
 
 
@@ -193,6 +208,12 @@ def known(cell: str | None) -> str | None:
     return None if text in EMPTY or not any(map(str.isalnum, text)) else text
 
 
+def confirmed(cell: str | None) -> str | None:
+    """How a diagnosis was confirmed, None where the cell does not say it."""
+    text = known(cell)
+    return None if text is None else CONFIRMED.get(text, text)
+
+
 def years(cell: str | None, where: Path) -> float | None:
     """An age cell; None where not known; ``UserError`` where it is no age."""
     text = known(cell)
@@ -252,6 +273,7 @@ def read_metadata(
         "age": [years(row.get("age"), path) for row in rows],
         "sex": [known(row.get("sex")) for row in rows],
         "site": [known(row.get("site")) for row in rows],
+        "confirmed": [confirmed(row.get("confirmed")) for row in rows],
     }
 
 
@@ -430,7 +452,7 @@ def no_metadata(
         " takes a CSV image,lesion_id"
     )
     tell_patients(where, ids, notes)
-    return list(ids), {name: [None] * len(ids) for name in ("age", "sex", "site")}
+    return list(ids), {name: [None] * len(ids) for name in METADATA_COLUMNS}
 
 
 def tell_patients(

@@ -83,6 +83,13 @@ class EvaluatedData(Sparse):
     )
     hash: str
     licence: str = ""
+    confirmed: dict[str, dict[str, NonNegativeInt]] = Field(
+        default_factory=dict,
+        description=(
+            "photographs by class and by how the diagnosis was confirmed (histology, ...; empty"
+            " where that is not known); empty where the data do not say it"
+        ),
+    )
     notes: tuple[str, ...] = Field(
         (), description="what was left out, joined or not matched, as it was said"
     )

@@ -117,6 +117,13 @@ class RunInfo(Document):
     )
     data_hash: str
     data_licence: str = ""
+    confirmed: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description=(
+            "photographs by class and by how the diagnosis was confirmed (histology, ...; empty"
+            " where that is not known); empty where the data do not say it"
+        ),
+    )
     labels: tuple[Label, ...]
     control: str | None = Field(
         None, description="name of the run without a teacher that this one stands beside"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mobilekd.data.published import known_facts
 from mobilekd.formats.artifact import GROUPS, Interval, Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.runs import Run, RunInfo
@@ -37,25 +38,6 @@ INDEX = {
         "macro_auc",
         "melanoma_sensitivity_at_95_specificity",
         "ece",
-    )
-}
-
-#: What is known of a public data set, by the recipe's ``data.kind``; from its own paper, and for
-#: histology counted in its table (``dx_type``).
-DATA_SETS = {
-    "ham10000": (
-        (
-            "10,015 dermoscopy photographs of 7,470 lesions, gathered over 20 years at the Medical"
-            " University of Vienna and a skin cancer practice in Queensland (Tschandl et al. 2018,"
-            " doi 10.1038/sdata.2018.161)"
-        ),
-        "Devices: several dermatoscopes and cameras; part are digitised slides",
-        (
-            "Confirmed by histology: 5,340 of 10,015 photographs (53.3%); 100% of mel, bcc and"
-            " akiec, 69.7% of bkl, 47.8% of df, 47.2% of vasc, 37.3% of nv. The others rest on"
-            " follow-up (3,704), consensus (902) or confocal microscopy (69)"
-        ),
-        "Skin types: not recorded; by its origins mostly light skin",
     )
 }
 
@@ -155,7 +137,7 @@ def _groups(evaluation: Evaluation) -> list[str]:
     return [*lines, ""]
 
 
-def error_lines(evaluation: Evaluation | None) -> list[str]:
+def error_lines(evaluation: Evaluation | None, *, guarded: bool = False) -> list[str]:
     """Harm of each kind of error, and the mistakes that were counted."""
     lines = [
         "## Errors and their harm",
@@ -170,8 +152,13 @@ def error_lines(evaluation: Evaluation | None) -> list[str]:
             " photographs; it was not fitted to any harm."
         ),
         (
-            "- A photograph of no skin, or a poor one, may get a sure answer. The limits on blur"
-            " and exposure find only coarse cases."
+            "- A photograph of no skin, or a poor one, may get a sure answer."
+            + (
+                " This file's guard says of most of them that they are not what it was trained on,"
+                " not of all."
+                if guarded
+                else " The limits on blur and exposure find only coarse cases."
+            )
         ),
         "",
     ]
@@ -200,19 +187,14 @@ def error_lines(evaluation: Evaluation | None) -> list[str]:
     return [*lines, ""]
 
 
-def origin_lines(recipe: Mapping[str, Any]) -> list[str]:
+def origin_lines(recipe: Mapping[str, Any], info: RunInfo) -> list[str]:
     """Where the photographs come from, as far as it is known."""
     kinds = [recipe["data"]["kind"], *(one["kind"] for one in recipe["data"].get("sources", ()))]
-    known = [fact for kind in kinds for fact in DATA_SETS.get(kind, ())]
-    if not known:
-        known = [
-            "Years, centres, devices, skin types and the share confirmed by histology are not known"
-            " to this program; whoever releases the model states them here"
-        ]
-    return ["## Training data", "", *(f"- {fact}." for fact in known), ""]
+    facts = known_facts(kinds, info.confirmed)
+    return ["## Training data", "", *(f"- {what}: {fact}." for what, fact in facts), ""]
 
 
-def training_lines(info: RunInfo) -> list[str]:
+def training_lines(info: RunInfo, *, reference: bool = False) -> list[str]:
     """What training took, and how to check the folder."""
     hours = (info.seconds + sum(one.seconds for one in info.teachers)) / 3600
     return [
@@ -226,7 +208,11 @@ def training_lines(info: RunInfo) -> list[str]:
             f"- Training time: {hours:.2f} hours, student and recorded teachers, on the machine"
             " that trained it; energy was not measured"
         ),
-        "- Authors and contact: not stated; whoever publishes this folder adds them here",
+        (
+            "- Authors: the mobilekd maintainers; contact: as in the project's SECURITY.md"
+            if reference
+            else "- Authors and contact: not stated; whoever publishes this folder adds them here"
+        ),
         (
             "- To verify: `mobilekd verify FOLDER` checks every hash, the file's own facts, and the"
             " golden set on this machine"

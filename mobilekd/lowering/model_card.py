@@ -76,12 +76,13 @@ def markdown(manifest: Manifest, run: Run) -> str:
         (
             "Research and teaching on distillation and on-device inference with dermoscopy"
             " photographs of single pigmented lesions. Not for patients, and not for anybody who"
-            " is worried about a lesion."
+            " is worried about a lesion. The weights inherit the terms of the data's licence"
+            f" ({provenance.data_licence or 'not stated'})."
         ),
         "",
         *judged_lines(evaluation, manifest),
-        *error_lines(evaluation),
-        *origin_lines(provenance.recipe),
+        *error_lines(evaluation, guarded=manifest.guard is not None),
+        *origin_lines(provenance.recipe, run.info),
         "## Not validated on",
         "",
         (
@@ -112,7 +113,7 @@ def markdown(manifest: Manifest, run: Run) -> str:
             f"{named} {stage.samples} | {' | '.join(figures)} | {_interval(stage.accuracy_drop)} |"
         )
     lines += _origins(manifest)
-    lines += ["", *training_lines(run.info)][:-1]
+    lines += ["", *training_lines(run.info, reference=run.reference)][:-1]
     lines += (
         ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
     )

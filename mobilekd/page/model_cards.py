@@ -1,5 +1,8 @@
 """Model card: what it is for, and what nobody has shown about it."""
 
+from typing import Any
+
+from mobilekd.data.published import known_facts
 from mobilekd.formats.recipe import data_title
 from mobilekd.page.blocks import Block, Heading, Points, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
@@ -52,6 +55,12 @@ NOT_VALIDATED = (
 )
 
 
+HARM = (
+    "a malignant lesion called benign delays treatment, a benign one called malignant leads to"
+    " surgery that was not needed; a photograph of no skin, or a poor one, may get a sure answer"
+)
+
+
 def section(inputs: Inputs) -> Section | None:
     """Intended use, limits, data and decision rule of the students and artifacts here."""
     if not (inputs.runs or inputs.artifacts):
@@ -74,6 +83,12 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
         | {_kind(artifact.manifest.provenance.recipe) for artifact in inputs.artifacts}
     )
     stated = sorted({one for one in licences if one})
+    recipes = [one.run.recipe.to_dict() for one in inputs.runs] + [
+        artifact.manifest.provenance.recipe for artifact in inputs.artifacts
+    ]
+    kinds = sorted({kind for recipe in recipes for kind in _kinds(recipe)})
+    # shares of several data sets do not add up, so those of the first run that counted are shown
+    confirmed = next((one.run.info.confirmed for one in inputs.runs if one.run.info.confirmed), {})
     elsewhere = sorted(
         {evaluation.data.kind for evaluation in inputs.evaluations if evaluation.data.role == "all"}
     )
@@ -86,6 +101,8 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
                 f" {', '.join(stated) or 'none stated'}"
             ),
         ),
+        *known_facts(kinds, confirmed),
+        ("Errors", HARM),
         ("Judged on data of another origin", ", ".join(elsewhere) or "none in this report"),
         ("Decision", "the most probable class after temperature scaling on validation"),
         (
@@ -94,6 +111,12 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
         ),
     ]
     return tuple(facts)
+
+
+def _kinds(recipe: dict[str, Any]) -> list[str]:
+    data = recipe.get("data") or {}
+    named = [data, *data.get("sources", ())]
+    return [one["kind"] for one in named if one.get("kind")]
 
 
 def _kind(recipe: dict[str, object]) -> str:

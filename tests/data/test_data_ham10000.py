@@ -23,6 +23,26 @@ def test_reads_the_kaggle_layout(tmp_path: Path) -> None:
     assert "CC BY-NC" in dataset.licence
 
 
+def test_how_diagnoses_were_confirmed_is_counted_by_class(tmp_path: Path) -> None:
+    root = make_ham(tmp_path)
+    plain = load_ham(root)
+    assert plain.confirmed() == {key: {"histology": 4} for key in KEYS}
+    ways = ("histo", "follow_up", "consensus", "")
+    rows = [[*row[:3], ways[n % 4], *row[4:]] for n, row in enumerate(ham_rows())]
+    write_csv(root / "HAM10000_metadata.csv", HAM_HEADER, rows)
+    dataset = load_ham(root)
+    each = {"": 1, "consensus": 1, "follow-up": 1, "histology": 1}
+    assert dataset.confirmed() == dict.fromkeys(KEYS, each)
+    assert dataset.confirmed([0])["akiec"] == {"histology": 1}
+    assert dataset.hash == plain.hash, "what confirmed a diagnosis makes no other photographs"
+    write_csv(
+        root / "HAM10000_metadata.csv",
+        HAM_HEADER,
+        [[*row[:3], "", *row[4:]] for row in ham_rows()],
+    )
+    assert load_ham(root).confirmed() == {}
+
+
 def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
     forward = load_ham(make_ham(tmp_path))
     write_csv(tmp_path / "HAM10000_metadata.csv", HAM_HEADER, ham_rows()[::-1])

@@ -52,7 +52,7 @@ class TestEveryKind:
             "every class has a photograph"
         )
         assert len(dataset.lesions) == n
-        assert set(dataset.metadata) == {"age", "sex", "site"}
+        assert set(dataset.metadata) == {"age", "sex", "site", "confirmed"}
         assert all(len(column) == n for column in dataset.metadata.values())
         assert dataset.licence
         assert all(label.text for label in dataset.classes)

@@ -95,3 +95,25 @@ def test_origins_have_their_figures(run):
     assert "of Graz none were trained on" in card
     assert "| Graz | 0.2500 (0.4000 to 0.6000) |" in card
     assert card.count("| Vienna |") == 1
+
+
+def test_the_share_confirmed_by_histology_is_what_the_run_counted(run):
+    """Where it counted none, what is published of the data set stands there."""
+    assert "5,340 of 10,015 photographs (53.3%)" in markdown(manifest_of(run), run)
+    counts = {"mel": {"histology": 3}, "nv": {"consensus": 2, "follow-up": 4, "histology": 1}}
+    info = run.info.model_copy(update={"confirmed": counts})
+    card = markdown(manifest_of(run), Run(run.folder, info, reference=True))
+    assert (
+        "- Confirmed by histology: 4 of 10 photographs (40.0%); 100.0% of mel, 14.3% of nv."
+        " The others rest on follow-up (4) or consensus (2)." in card
+    )
+    assert "5,340" not in card
+
+
+def test_it_says_who_made_it_under_which_terms_and_whether_it_is_guarded(run):
+    card = markdown(manifest_of(run), run)
+    assert "inherit the terms of the data's licence (CC BY-NC 4.0" in card
+    assert "Authors: the mobilekd maintainers" in card
+    assert "limits on blur" in card
+    own = Run(run.folder, run.info)
+    assert "whoever publishes this folder adds them here" in markdown(manifest_of(run), own)

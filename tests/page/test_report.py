@@ -198,6 +198,8 @@ def test_everything_that_was_asked_for_is_there(everything: Path, page: str) -> 
         "Sub-groups",
     ):
         assert f"<figcaption>{chart}" in page, chart
+    assert "Confirmed by histology" in page
+    assert "delays treatment" in page
 
 
 def test_the_json_carries_the_figures(everything: Path) -> None:
