@@ -45,11 +45,26 @@ def _parses(words: list[str]) -> bool:
     return True
 
 
+def wrong_commands(text: str) -> list[str]:
+    """Command lines of a page that the program does not take."""
+    return [
+        line
+        for line in command_lines(text)
+        if not _parses(shlex.split(line.partition("  #")[0].partition(" > ")[0])[1:])
+    ]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_every_command_parses(path: Path) -> None:
-    for line in command_lines(path.read_text(encoding="utf-8")):
-        words = shlex.split(line.partition("  #")[0].partition(" > ")[0])[1:]
-        assert _parses(words), f"{path}: {line}"
+    assert not wrong_commands(path.read_text(encoding="utf-8")), path
+
+
+def test_a_wrong_option_is_told() -> None:
+    page = (CHECKOUT / "docs/how-to/release.md").read_text(encoding="utf-8")
+    planted = page.replace("--precision int8", "--planted int8")
+    assert planted != page
+    assert wrong_commands(page) == []
+    assert [line for line in wrong_commands(planted) if "--planted int8" in line]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
@@ -82,14 +97,28 @@ def test_every_key_that_is_set_is_one(path: Path) -> None:
             load_recipe("ham10000", [f"{key}={value}"])
 
 
+def dead_links(text: str, folder: Path) -> list[str]:
+    """Links and names of files in a page of ``folder`` that lead nowhere."""
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.S | re.M)
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    names = re.findall(r"`((?:mobilekd|tests|docs|benchmarks|ios_export)/[\w./-]+)`", text)
+    examples = [name for name in names if any(word in name for word in ("NAME", "YOUR"))]
+    return [one for one in links if not (folder / one).exists()] + [
+        one for one in names if one not in examples and not (CHECKOUT / one).exists()
+    ]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
-        assert (path.parent / target).exists(), f"{path}: {target}"
-    for target in re.findall(r"`((?:mobilekd|tests|docs|benchmarks|ios_export)/[\w./-]+)`", text):
-        named = not any(word in target for word in ("NAME", "YOUR"))
-        assert not named or (CHECKOUT / target).exists(), f"{path}: {target}"
+    assert dead_links(path.read_text(encoding="utf-8"), path.parent) == [], path
+
+
+def test_a_dead_link_is_told() -> None:
+    folder = CHECKOUT / "docs"
+    page = (folder / "index.md").read_text(encoding="utf-8")
+    planted = page.replace("(glossary.md)", "(planted.md)") + "\nSee `docs/planted.py`.\n"
+    assert dead_links(page, folder) == []
+    assert dead_links(planted, folder) == ["planted.md", "docs/planted.py"]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
