@@ -19,8 +19,11 @@ import numpy as np
 
 from mobilekd.backends.coreml import BACKEND, interpret, predict
 from mobilekd.formats.artifact import Artifact, Stage, hashes, open_artifact
+from mobilekd.formats.constants import decided_by
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.lowering import parity
+from mobilekd.metrics.calibrate import rescaled
+from mobilekd.metrics.decide import decisions
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import write_json
 
@@ -56,6 +59,16 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
         other = (given[-1].reshape(-1) > threshold) != (golden.outside > threshold)
         if other.any():
             wrong.append(f"the guard says otherwise of {int(other.sum())} golden photographs")
+    if golden.decisions is not None:
+        refused = None
+        if golden.outside is not None and artifact.manifest.guard is not None:
+            refused = given[-1].reshape(-1) > artifact.manifest.guard.threshold
+        calibration = artifact.manifest.calibration
+        final = rescaled(answers, calibration.rescale)
+        said = decisions(final, refused, artifact.manifest.labels, calibration)
+        other = [one != known for one, known in zip(said, golden.decisions, strict=True)]
+        if any(other):
+            wrong.append(f"it decides otherwise of {sum(other)} golden photographs")
     error = float(np.abs(answers - golden.probabilities).max())
     if error > golden.index.max_error:
         wrong.append(
@@ -96,6 +109,7 @@ def other_facts(artifact: Artifact) -> list[str]:
         "precision": manifest.precision,
         "outputs": list(manifest.outputs),
         **({"guard_threshold": manifest.guard.threshold} if manifest.guard else {}),
+        **decided_by(manifest.calibration, manifest.labels),
     }
     said = BACKEND.constants(artifact.model)
     return sorted(name for name, value in expected.items() if said.get(name) != value)

@@ -13,6 +13,7 @@ from mobilekd.support.version import VERSION
 if TYPE_CHECKING:
     from mobilekd.commands.apk import apk
     from mobilekd.commands.bench import bench
+    from mobilekd.commands.calibrate import calibrate
     from mobilekd.commands.compare import compare
     from mobilekd.commands.demo import demo
     from mobilekd.commands.devices import devices
@@ -33,6 +34,7 @@ __version__ = VERSION
 __all__ = [
     "apk",
     "bench",
+    "calibrate",
     "compare",
     "demo",
     "devices",

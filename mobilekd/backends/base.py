@@ -103,6 +103,16 @@ class Backend(Protocol):
         """What the saved file says of itself, by the names of ``mobilekd.formats.constants``."""
         ...
 
+    def rewrite(self, model_path: Path, constants: Constants) -> None:
+        """Let the saved file say these of itself, the others of its constants and its network
+        untouched.
+        """
+        ...
+
+    def network_hash(self, model_path: Path) -> str:
+        """Hex SHA-256 over the saved file's network: all but what it says of itself."""
+        ...
+
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Where the saved file's operators are, counted in the file alone; ``heavy_total`` layers
         went in.

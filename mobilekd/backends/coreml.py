@@ -5,6 +5,7 @@ Off macOS the saved package is run by the strict interpreter in ``mobilekd/graph
 proves everything but Apple's own kernels; on macOS Core ML itself answers.
 """
 
+import hashlib
 import json
 import platform
 from pathlib import Path
@@ -33,6 +34,7 @@ from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.guard import OUTPUT
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +113,14 @@ class CoreML(AppleFile):
             from mobilekd.graphs.mil import Model
 
             return constants_in(Model(model_path).metadata)
+
+    def rewrite(self, model_path: Path, constants: Constants) -> None:
+        """Other fields in the metadata of the saved package."""
+        rewrite_metadata(model_path, constants)
+
+    def network_hash(self, model_path: Path) -> str:
+        """Over the saved package without its metadata."""
+        return package_hash(model_path)
 
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the saved package."""
@@ -224,6 +234,40 @@ def describe(package: Any, constants: Constants) -> None:
     package.output_description[f"{LABEL}_probs"] = "calibrated probability per class"
     for name, value in constants.items():
         package.user_defined_metadata[PREFIX + name] = json.dumps(value, ensure_ascii=False)
+
+
+def rewrite_metadata(package: Path, constants: Constants) -> None:
+    """Put ``constants`` among the fields for programs of a saved package, and change nothing
+    else.
+    """
+    path, spec = _specification(package)
+    fields = spec.description.metadata.userDefined
+    for name, value in constants.items():
+        fields[PREFIX + name] = json.dumps(value, ensure_ascii=False)
+    write_bytes(path, spec.SerializeToString(deterministic=True))
+
+
+def package_hash(package: Path) -> str:
+    """Hex SHA-256 over a saved package's network: its specification without the metadata, and its
+    weights.
+    """
+    path, spec = _specification(package)
+    spec.description.ClearField("metadata")
+    found = hashlib.sha256(spec.SerializeToString(deterministic=True))
+    for weights in sorted((path.parent / "weights").rglob("*")):
+        found.update(weights.read_bytes())
+    return found.hexdigest()
+
+
+def _specification(package: Path) -> tuple[Path, Any]:
+    """Where a saved package's specification lies, and what it holds."""
+    with quiet():
+        from coremltools.proto import Model_pb2
+
+    (path,) = package.rglob("*.mlmodel")
+    spec = Model_pb2.Model()
+    spec.ParseFromString(path.read_bytes())
+    return path, spec
 
 
 def constants_in(metadata: dict[str, str]) -> Constants:

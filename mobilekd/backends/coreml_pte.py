@@ -113,6 +113,14 @@ class CoreMLPte(AppleFile):
         """What the saved file says of itself in its constant methods."""
         return pte.constants(model_path)
 
+    def rewrite(self, model_path: Path, constants: Constants) -> None:
+        """Other constant methods, and the rest as it was."""
+        pte.rewrite(model_path, constants)
+
+    def network_hash(self, model_path: Path) -> str:
+        """Over ``forward`` and all that it reads."""
+        return pte.network_hash(model_path)
+
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the package inside the delegate."""
         with unpacked(model_path) as package, quiet():

@@ -1,4 +1,4 @@
-"""evaluate, predict, compare, report, inspect: what a student or an artifact knows."""
+"""evaluate, calibrate, predict, compare, report, inspect: what a student or an artifact knows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekd.cli.parser import JUDGE, LOWER, Answer, Commands, add_artifact, add_runs, pairs, path
+from mobilekd.cli.parser import (
+    JUDGE,
+    LOWER,
+    Answer,
+    Commands,
+    Parser,
+    add_artifact,
+    add_runs,
+    pairs,
+    path,
+)
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import DataTable
@@ -37,46 +47,10 @@ def register(commands: Commands) -> None:
             " reference)"
         ),
     )
-    parser.add_argument(
-        "--data",
-        choices=("ham10000", "isic", "isic2020", "csv", "folder", "synthetic"),
-        help="judge on this kind of data instead",
-    )
-    parser.add_argument(
-        "--root",
-        metavar="DIR",
-        help="its folder of photographs; without --data, where the run's own lie now",
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="FILE",
-        help="isic: the one-hot ground truth CSV; csv: the table with a row for each photograph",
-    )
-    parser.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="OURS=THEIRS",
-        help="csv: the name of its column image, label, lesion_id, split, age, sex or site",
-    )
-    parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
-    parser.add_argument(
-        "--exclude",
-        metavar="FILE",
-        help="photographs of --data to leave out: their ids one a line, or a CSV with image",
-    )
-    parser.add_argument(
-        "--origin",
-        metavar="NAME",
-        help="where the photographs come from, for figures by origin; lesion_id reads it from the"
-        " lesions' ids",
-    )
-    parser.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="THEIRS=OURS",
-        help="a class of the data as one of the student's",
+    add_data(
+        parser,
+        "judge on this kind of data instead",
+        "; without --data, where the run's own lie now",
     )
     parser.add_argument(
         "--output",
@@ -87,9 +61,41 @@ def register(commands: Commands) -> None:
     add_runs(parser)
 
     parser = commands.add(
+        LOWER,
+        "calibrate",
+        "an artifact fitted to a clinic's photographs, without training",
+        calibrate,
+        [
+            "artifacts/ham10000-xnnpack-int8 --data folder --root our_photographs",
+            "artifacts/ham10000-xnnpack-int8 --unlabelled our_photographs",
+        ],
+    )
+    parser.add_argument("artifact", type=path, metavar="ARTIFACT", help="the artifact's folder")
+    add_data(parser, "kind of the labelled photographs")
+    parser.add_argument(
+        "--unlabelled",
+        type=path,
+        metavar="DIR",
+        help="photographs without labels: tells how they differ, and writes nothing",
+    )
+    parser.add_argument(
+        "--set-coverage",
+        type=float,
+        metavar="SHARE",
+        help="least share of each class whose set is to hold it (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="DIR",
+        help="the new artifact's folder (default: ARTIFACT-fitted)",
+    )
+    add_runs(parser)
+
+    parser = commands.add(
         JUDGE,
         "predict",
-        "classes with probabilities for photographs, or 'not sure'",
+        "the classes that cannot be excluded for photographs, one class, or 'not sure'",
         predict,
         ["runs/ham10000 lesion.jpg", "artifacts/ham10000-xnnpack-int8 *.jpg --json"],
     )
@@ -152,6 +158,51 @@ def register(commands: Commands) -> None:
     )
     parser.add_argument(
         "--picture", type=path, metavar="FILE", help="draw the cost of each layer into this SVG"
+    )
+
+
+def add_data(parser: Parser, kind: str, root: str = "") -> None:
+    """The options that name labelled photographs; ``kind`` and ``root`` say what for."""
+    parser.add_argument(
+        "--data",
+        choices=("ham10000", "isic", "isic2020", "csv", "folder", "synthetic"),
+        help=kind,
+    )
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        help=f"its folder of photographs{root}",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="isic: the one-hot ground truth CSV; csv: the table with a row for each photograph",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="csv: the name of its column image, label, lesion_id, split, age, sex or site",
+    )
+    parser.add_argument("--metadata", metavar="FILE", help="isic: the metadata CSV with lesion_id")
+    parser.add_argument(
+        "--exclude",
+        metavar="FILE",
+        help="photographs of --data to leave out: their ids one a line, or a CSV with image",
+    )
+    parser.add_argument(
+        "--origin",
+        metavar="NAME",
+        help="where the photographs come from, for figures by origin; lesion_id reads it from the"
+        " lesions' ids",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="THEIRS=OURS",
+        help="a class of the data as one of the student's",
     )
 
 
@@ -218,6 +269,31 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(found, f"{head}{f'; left out: {left_out}' if left_out else ''}\n\n{figures}")
 
 
+def calibrate(arguments: Namespace) -> Answer:
+    """An artifact fitted to a clinic."""
+    from mobilekd.cli.text import interval, table
+    from mobilekd.commands.calibrate import calibrate as run
+
+    mapping = pairs(arguments.map, "--map", "SCC=akiec")
+    found = run(
+        arguments.artifact,
+        data=data_table(arguments),
+        unlabelled=arguments.unlabelled,
+        mapping=mapping or None,
+        output=arguments.output,
+        set_coverage=arguments.set_coverage,
+        runs=arguments.runs,
+    )
+    parts = [found.drift.text]
+    if found.clinic is not None:
+        rows = [
+            (name, interval(found.clinic.before.get(name)), interval(figure))
+            for name, figure in found.clinic.after.items()
+        ]
+        parts += [table(("FIGURE", "BEFORE", "AFTER, BY CROSS-FITTING"), rows), str(found.artifact)]
+    return Answer(found, "\n\n".join(parts))
+
+
 def predict(arguments: Namespace) -> Answer:
     """Classes of photographs."""
     from mobilekd.cli.text import table
@@ -228,9 +304,11 @@ def predict(arguments: Namespace) -> Answer:
     answers = run(arguments.target, arguments.images, runs=arguments.runs)
     read = [item for item in answers if item.error is None]
     unread = [item for item in answers if item.error is not None]
+    sets = any(item.set is not None for item in read)
     rows = [
         (
             item.image,
+            *((item.set_text or item.text,) if sets else ()),
             item.text,
             ", ".join(f"{key} {share:.2f}" for key, share in list(item.probabilities.items())[:3]),
             ", ".join(item.quality),
@@ -244,7 +322,8 @@ def predict(arguments: Namespace) -> Answer:
     document: dict[str, object] = {"predictions": read}
     if unread:
         document["unread"] = [{"image": item.image, "error": item.error} for item in unread]
-    text = table(("PHOTOGRAPH", "ANSWER", "PROBABILITIES", "PICTURE"), rows)
+    head = ("ANSWER", "IN ONE WORD") if sets else ("ANSWER",)
+    text = table(("PHOTOGRAPH", *head, "PROBABILITIES", "PICTURE"), rows)
     return Answer(document, text, 2 if unread else 0)
 
 

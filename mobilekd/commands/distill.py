@@ -445,7 +445,11 @@ class Trial:
         dataset, device = experiment.dataset, trainer.world.device
         logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
         fitted = calibrate(
-            logits, experiment.validation.targets, dataset.classes, experiment.validation.inputs
+            logits,
+            experiment.validation.targets,
+            dataset.classes,
+            experiment.validation.inputs,
+            set_coverage=recipe.decision.set_coverage,
         )
         state = {key: value.contiguous().cpu() for key, value in student.state_dict().items()}
         write_bytes(folder / "student.safetensors", safetensors.torch.save(state))

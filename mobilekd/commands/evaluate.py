@@ -6,10 +6,8 @@ photographs that trained or calibrated the student are left out and counted.
 """
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,16 @@ import numpy as np
 
 from mobilekd import figures
 from mobilekd.data import (
-    Dataset,
-    called_alike,
     check_place,
     inputs,
-    join_copies,
-    load,
-    map_classes,
-    overlapping,
-    training_hashes,
 )
-from mobilekd.data.dataset import Notes, some
-from mobilekd.data.overlap import OWN
 from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
 from mobilekd.formats.recipe import DataTable
-from mobilekd.formats.runs import Role, newest_run
-from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
+from mobilekd.formats.runs import newest_run
+from mobilekd.inference.evaluation_set import EvaluationSet
+from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data, own_data
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
@@ -56,19 +46,6 @@ from mobilekd.support.provenance import commit, utc_now, versions
 
 #: The teachers' answers to the test split, in a run's folder.
 TEACHER_LOGITS = "teacher_logits.safetensors"
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluatedPhotographs:
-    """The photographs that judge: labelled, mapped onto the student's classes, unseen in
-    training.
-    """
-
-    dataset: Dataset
-    ids: tuple[str, ...]
-    role: str  # test, or all
-    left_out: dict[str, Any]
-    leaky: bool | None  # None: nobody can know whether it saw them in training
 
 
 def evaluate(
@@ -164,27 +141,12 @@ def _test_split(predictor: Predictor) -> EvaluatedPhotographs:
     the recorded hash.
     """
     try:
-        own = _own_data(predictor)
+        own = own_data(predictor)
     except UserError as error:
         raise UserError(
             f"{error}; --root says where they lie now, --data names other photographs"
         ) from None
     return _of_split(predictor, own, overlap=0)
-
-
-def _own_data(
-    predictor: Predictor, roles: Sequence[Role] = ("test",), dataset: Dataset | None = None
-) -> EvaluationSet:
-    """The data that trained it; ``UserError`` where it is not here, or ``dataset`` is not it."""
-    return open_evaluation_set(
-        predictor.recipe,
-        predictor.labels,
-        predictor.split,
-        predictor.split_hash,
-        roles=roles,
-        dataset=dataset,
-        pixels=predictor.pixels,
-    )
 
 
 def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> EvaluatedPhotographs:
@@ -239,95 +201,17 @@ def _given(
     """``data``: where it proves to be what it was trained on, its test split; else all labelled
     photographs whose class has a place, without those that it has seen.
     """
-    try:
-        dataset = load(data, part=True)
-    except UserError as error:  # in the words of a recipe, which evaluate does not take
-        words = re.sub(r"(?:--\w+ )?\bdata\.columns\.(\w+)=", r"--column \1=", str(error))
-        words = re.sub(r"--\w+ data\.(root|labels|metadata)=", r"--\1 ", words)
-        words = re.sub(r"\bdata\.(root|labels|metadata)\b", r"--\1", words)
-        raise UserError(words) from None
+    dataset = load_named(data)
     if dataset.hash == predictor.data_hash and not mapping:
         try:
-            own = _own_data(predictor, dataset=dataset)
+            own = own_data(predictor, dataset=dataset)
         except UserError as error:
             say(f"evaluate: {error}")
         else:
             say("evaluate: this is the data that it was trained on, so its test split judges")
             seen = len(own.split.train) + len(own.split.validation)
             return _of_split(predictor, own, overlap=seen)
-    return _other_data(predictor, dataset, mapping)
-
-
-def _other_data(
-    predictor: Predictor, dataset: Dataset, mapping: Mapping[str, str]
-) -> EvaluatedPhotographs:
-    """All labelled photographs whose class has a place, without those that it has seen."""
-    labelled = int((dataset.targets >= 0).sum())
-    mapped, unmapped = map_classes(dataset, mapping, predictor.labels)
-    mapped = join_copies(mapped)
-    notes = Notes(mapped.notes)
-    left_out: dict[str, Any] = {
-        "unlabelled": len(dataset.ids) - labelled,
-        "unmapped": unmapped,
-        "overlap": None,
-    }
-    seen = np.zeros(len(mapped.ids), bool)
-    trained = predictor.training_hashes() or _hash_training_data(predictor)
-    if trained is not None:
-        salt, hashes = trained
-        seen = overlapping(mapped, mapped.ids, hashes, salt)
-        left_out["overlap"] = int(seen.sum())
-        if (
-            mapped.kind in OWN
-            and (alike := called_alike(mapped, mapped.ids, hashes, salt) & ~seen).any()
-        ):
-            called = [name for name, same in zip(mapped.ids, alike, strict=True) if same]
-            left_out["called_alike"] = len(called)
-            left_out["reason"] = (
-                f"{some(called, 'photograph')} of the class and name of one of training, with other"
-                " pixels; saved again or resized it would be so, too"
-            )
-            notes.add(f"evaluate: {left_out['reason']}, so overlap with training is unknown")
-    else:
-        left_out["reason"] = _unknown_overlap(predictor)
-        if predictor.split is not None:
-            used = {*predictor.split.train, *predictor.split.validation}
-            seen = np.array([name in used for name in mapped.ids], dtype=bool)
-            left_out["overlap_by_name"] = int(seen.sum())
-        notes.add(f"evaluate: {left_out['reason']}")
-    if seen.any():
-        names = [name for name, was_seen in zip(mapped.ids, seen, strict=True) if was_seen]
-        notes.add(f"evaluate: {some(names, 'photograph')} used in training left out")
-    ids = tuple(name for name, was_seen in zip(mapped.ids, seen, strict=True) if not was_seen)
-    if not ids:
-        raise UserError(
-            f"{predictor.name}: every labelled photograph of this data was trained on; evaluate on"
-            " other photographs"
-        )
-    leaky = None if "reason" in left_out else False
-    return EvaluatedPhotographs(replace(mapped, notes=tuple(notes)), ids, "all", left_out, leaky)
-
-
-def _unknown_overlap(predictor: Predictor) -> str:
-    known = (
-        "photographs are compared by name alone"
-        if predictor.split is not None
-        else "nothing can be compared"
-    )
-    return (
-        "the training photographs are not here and no hashes of them travel along, so"
-        f" {known} and overlap with training is unknown; this may be a result on photographs that"
-        " were trained on"
-    )
-
-
-def _hash_training_data(predictor: Predictor) -> tuple[str, list[str]] | None:
-    try:
-        own = _own_data(predictor, ("train", "validation"))
-    except UserError:
-        return None
-    made = training_hashes(own.dataset, own.split)
-    return made.salt, list(made.hashes)
+    return other_data(predictor, dataset, mapping, "evaluate")
 
 
 def _no_teacher(predictor: Predictor, judged: EvaluatedPhotographs) -> str | None:

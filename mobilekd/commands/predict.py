@@ -4,7 +4,7 @@ sure".
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,10 @@ from mobilekd.formats.artifact import Quality
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics.calibrate import picture_quality
+from mobilekd.metrics.conformal import sentence
+from mobilekd.metrics.decide import NOT_SURE, OUTSIDE, decisions
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
-
-NOT_SURE = "not sure"
-
-#: The answer to a photograph of another kind than the model knows.
-OUTSIDE = "outside"
 
 #: The answer to a file that is no readable photograph.
 NOT_READ = "not read"
@@ -40,6 +37,10 @@ class Prediction:
     error: str | None = None  # why the file could not be read
     # not of the kind that the model knows; None where the model cannot say
     outside: bool | None = None
+    # keys of the classes that cannot be excluded, likeliest first, and the same in words; None
+    # where the photograph is outside, and for a model without sets
+    set: tuple[str, ...] | None = None
+    set_text: str | None = None
 
 
 def predict(
@@ -48,10 +49,11 @@ def predict(
     """Ask a run, ``reference:NAME`` or an artifact about photographs, in their order; a folder
     stands for all that lie below it.
 
-    Below the threshold that validation fixed the answer is "not sure"; a photograph that is not
-    like those the model knows, by its guard, is answered "outside", whatever the probabilities; a
-    picture beyond
-    validation's limits is said to be blurred or badly exposed. A file that cannot be read is
+    Below the threshold that validation fixed the answer is "not sure". Beside that one word stands
+    the set of classes that cannot be excluded, where the model was made with sets. A photograph
+    that is not like those the model knows, by its guard, is answered "outside", whatever the
+    probabilities. A picture beyond validation's limits is said to be blurred or badly exposed. A
+    file that cannot be read is
     answered "not read" with the reason in ``error``; ``UserError`` where that is all of them.
     This is a research demonstration, not a diagnosis.
     """
@@ -83,7 +85,7 @@ def predict(
         raise UserError(f"{errors[0]}{more}")
     answered = dict(zip(pictures, _answers(predictor, list(pictures.values())), strict=True))
     return [
-        Prediction(str(file), *answered[i])
+        replace(answered[i], image=str(file))
         if i in answered
         else Prediction(str(file), NOT_READ, NOT_READ, False, {}, (), errors[i])
         for i, file in enumerate(files)
@@ -107,25 +109,27 @@ def _files(image: Path) -> list[Path]:
     return photographs
 
 
-def _answers(
-    predictor: Predictor, pictures: Sequence[np.ndarray]
-) -> Iterator[tuple[str, str, bool, dict[str, float], tuple[str, ...], None, bool | None]]:
-    """What a :class:`Prediction` says of each picture uint8 ``[3, H, W]``."""
+def _answers(predictor: Predictor, pictures: Sequence[np.ndarray]) -> Iterator[Prediction]:
+    """What is said of each picture uint8 ``[3, H, W]``; the file's name comes later."""
     batch = np.stack(pictures)
     complaints = quality_words(batch, predictor.calibration.quality)
-    given = predictor.answers(batch)
-    refused = [None] * len(batch) if given.outside is None else given.outside.tolist()
-    for row, words, outside in zip(given.probabilities, complaints, refused, strict=True):
-        best = int(row.argmax())
-        sure = bool(row[best] >= predictor.calibration.threshold) and not outside
-        label = predictor.labels[best]
-        probabilities = {
-            predictor.labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")
-        }
-        answer, text = (label.key, label.text) if sure else (NOT_SURE, NOT_SURE)
-        if outside:
-            answer, text = OUTSIDE, guard.OUTSIDE
-        yield answer, text, sure, probabilities, words, None, outside
+    given, labels = predictor.answers(batch), predictor.labels
+    texts = {label.key: label.text for label in labels}
+    said = decisions(given.probabilities, given.outside, labels, predictor.calibration)
+    for row, words, one in zip(given.probabilities, complaints, said, strict=True):
+        yield Prediction(
+            image="",
+            answer=one.answer,
+            text=guard.OUTSIDE if one.outside else texts.get(one.answer, one.answer),
+            sure=one.answer not in (NOT_SURE, OUTSIDE),
+            probabilities={labels[i].key: float(row[i]) for i in np.argsort(-row, kind="stable")},
+            quality=words,
+            outside=one.outside,
+            set=one.set,
+            set_text=(
+                None if one.set is None else sentence([texts[key] for key in one.set], len(labels))
+            ),
+        )
 
 
 def quality_words(pictures: np.ndarray, limits: Quality | None) -> list[tuple[str, ...]]:

@@ -16,13 +16,16 @@ from mobilekd.support.files import sha256_json
 
 
 def map_classes(
-    dataset: Dataset, mapping: Mapping[str, str], labels: Sequence[Label]
+    dataset: Dataset,
+    mapping: Mapping[str, str],
+    labels: Sequence[Label],
+    command: str = "evaluate",
 ) -> tuple[Dataset, dict[str, int]]:
     """``dataset`` with targets that index ``labels``, and how many photographs of which class were
     left out.
 
     A class keeps its key where ``labels`` has it (case aside), unless ``mapping`` (``{"SCC":
-    "akiec"}``) sends it elsewhere.
+    "akiec"}``) sends it elsewhere. What is left out is said in the name of ``command``.
     """
     ours = {folded(label.key): i for i, label in enumerate(labels)}
     theirs = [label.key for label in dataset.classes]
@@ -58,7 +61,7 @@ def map_classes(
         if target < 0 and names:
             left_out[key] = len(names)
             notes.add(
-                f"evaluate: {some(names, 'photograph')} of class {key} left out, because the model"
+                f"{command}: {some(names, 'photograph')} of class {key} left out, because the model"
                 f" has no such class; --map {key}={_nearest(key, labels)} would judge them"
             )
     mapped = replace(

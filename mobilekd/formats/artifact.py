@@ -10,10 +10,12 @@ files do not match the manifest's hashes. Golden set on disk (all little-endian,
     golden/probabilities.f32   float32 [N, C]        the saved file's answers on the exporting host
     golden/cam.f32             float32 [N, h, w]     only where forward gives a map
     golden/outside.f32         float32 [N]           only where forward gives the guard's score
+    golden/decisions.json      list of Decision      what is said of each; not in older artifacts
 """
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -35,7 +37,7 @@ from mobilekd.formats.parity_names import GateId, GateName, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.roles import Role, guess
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import sha256_file
+from mobilekd.support.files import sha256_file, write_json
 from mobilekd.support.words import html_table
 
 MANIFEST_VERSION = 1
@@ -190,10 +192,35 @@ class Quality(Document):
     luma_high: float
 
 
-class Calibration(Document):
+class Sets(Document):
+    """When a class cannot be excluded (:mod:`mobilekd.metrics.conformal`): its probability is at
+    least its threshold.
+    """
+
+    coverage: float = Field(
+        gt=0, lt=1, description="least share of each class whose set was to hold it"
+    )
+    thresholds: dict[str, float] = Field(description="by class; 0 never excludes it")
+
+
+class Rescale(Document):
+    """What comes after the file, whose own temperature and priors stay inside: its probabilities
+    ``p`` become ``softmax(power log(max(p, 1e-12)) + offsets)``.
+
+    Since ``log p`` is the logits over the file's temperature plus its priors, but for a constant,
+    this is any other temperature with any other priors, exactly.
+    """
+
+    power: float = Field(gt=0, description="the file's temperature divided by the new one")
+    offsets: tuple[float, ...] = Field(min_length=2, description="added for each class")
+
+
+class Calibration(GrownDocument):
     """What validation fixed: ``probabilities = softmax(logits / temperature + bias)``, and when to
     say "not sure".
     """
+
+    later = frozenset({"sets", "rescale", "shares"})
 
     temperature: float = 1.0
     bias: tuple[float, ...] | None = Field(
@@ -206,6 +233,16 @@ class Calibration(Document):
         default_factory=dict, description="melanoma and malignant thresholds"
     )
     quality: Quality | None = None
+    sets: Sets | None = Field(
+        None, description="of classes that cannot be excluded; null before there were any"
+    )
+    rescale: Rescale | None = Field(
+        None, description="of an artifact that was fitted to a clinic; temperature and bias stay"
+    )
+    shares: dict[str, float] = Field(
+        default_factory=dict,
+        description="of each class among the photographs that it was fitted on",
+    )
 
 
 class Student(Document):
@@ -231,6 +268,30 @@ class Provenance(Document):
     commit: str | None = None
     versions: dict[str, str]
     source_sha256: str = Field("", description="of the student's weights")
+
+
+class ClinicFit(Document):
+    """What an artifact was fitted to after it was exported, and what that changed."""
+
+    source_sha256: str = Field(description="of the model file that it was fitted from")
+    data: str = Field(description="kind of the photographs' data set")
+    data_hash: str
+    photographs: PositiveInt
+    lesions: PositiveInt
+    by_class: dict[str, int]
+    before: dict[str, Interval] = Field(description="figures of these photographs, as it was")
+    after: dict[str, Interval] = Field(description="the same by cross-fitting")
+    enough: PositiveInt = Field(
+        description="photographs of a class that fix its set's coverage to 5 points either way"
+    )
+    span: dict[str, tuple[float, float]] = Field(
+        description="95% interval of the coverage that a class's sets will have, by class"
+    )
+    guard_refused_before: float | None = Field(
+        None, description="share of these photographs that the guard refused"
+    )
+    created_utc: str
+    versions: dict[str, str]
 
 
 class Manifest(Document):
@@ -264,6 +325,9 @@ class Manifest(Document):
     )
     accuracy: dict[str, Any] = Field(
         default_factory=dict, description="the run's test metrics, each an Interval"
+    )
+    clinic: ClinicFit | None = Field(
+        None, description="of an artifact that was fitted to a clinic; null for one as exported"
     )
     notes: tuple[str, ...] = Field(
         (), description="what hard-swish and the like cost, least iOS, what is unverified"
@@ -331,6 +395,21 @@ class GoldenIndex(Document):
         return self
 
 
+class Decision(Document):
+    """What is said of a photograph (:func:`mobilekd.metrics.decide.decisions`)."""
+
+    answer: str = Field(description="a class, not sure, or outside")
+    set: tuple[str, ...] | None = Field(
+        description=(
+            "the classes that cannot be excluded, likeliest first; null where the photograph is"
+            " outside, and for a model without sets"
+        )
+    )
+    outside: bool | None = Field(
+        description="of another kind than the model knows; null without a guard"
+    )
+
+
 @dataclass(frozen=True)
 class Golden:
     """The golden set in memory."""
@@ -340,6 +419,7 @@ class Golden:
     probabilities: np.ndarray  # float32 [N, C]
     cam: np.ndarray | None = None  # float32 [N, h, w]
     outside: np.ndarray | None = None  # float32 [N]
+    decisions: tuple[Decision, ...] | None = None  # None in older artifacts
 
     @property
     def outputs(self) -> list[np.ndarray]:
@@ -417,7 +497,17 @@ class Artifact:
             _numbers(place / "outside.f32", "<f4", (index.count,))
             if OUTPUT in manifest.outputs
             else None,
+            self._decisions(place / "decisions.json", index.count),
         )
+
+    def _decisions(self, path: Path, count: int) -> tuple[Decision, ...] | None:
+        """What is said of each golden photograph; None in artifacts made before it was kept."""
+        if not path.is_file():
+            return None
+        said = read_document(path, tuple[Decision, ...], "golden set", "export again")
+        if len(said) != count:
+            raise UserError(f"{path}: {len(said)} decisions for {count} images; export again")
+        return said
 
 
 def _numbers(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -512,6 +602,7 @@ def write_golden(
     probabilities: np.ndarray,
     cam: np.ndarray | None,
     outside: np.ndarray | None = None,
+    decisions: Sequence[Decision] | None = None,
 ) -> None:
     """Write the golden set's arrays and index below ``folder/golden`` (its photographs are there
     already).
@@ -524,6 +615,9 @@ def write_golden(
         cam.astype("<f4").tofile(place / "cam.f32")
     if outside is not None:
         outside.astype("<f4").tofile(place / "outside.f32")
+    if decisions is not None:
+        said = [one.model_dump(mode="json") for one in decisions]
+        write_json(place / "decisions.json", said)
     (place / "golden.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ metadata fields. Each line: the method, its outputs, what they mean.
 
 ::
 
-    schema_version   1 int         of this table
+    schema_version   1 int         of this table: 2 where "rescale" has to be obeyed, else 1
     name             1 string      the run's name
     backend          1 string      what the file was lowered for
     precision        1 string      fp32, int8, int8-qat, mixed, fp16, palette
@@ -30,6 +30,13 @@ metadata fields. Each line: the method, its outputs, what they mean.
     versions         n strings     package=version of what exported it
     guard_threshold  1 double      an output "outside" above this is of another kind than the
                                    model knows; only with such an output
+    set_coverage     1 double      share of each class whose set was to hold it; only with sets
+    set_thresholds   C doubles     a class whose probability is at least this cannot be excluded;
+                                   only with sets
+    rescale          1 + C doubles a power and an offset for each class: the probabilities p that
+                                   forward gives are to become
+                                   softmax(power log(max(p, 1e-12)) + offsets); only in a file that
+                                   was fitted to a clinic
 """
 
 from collections.abc import Sequence
@@ -39,6 +46,9 @@ from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.preprocess import Preprocess
 
 CONSTANTS_VERSION = 1
+
+#: Of a file whose probabilities are not final: who does not know "rescale" must refuse it.
+RESCALED_VERSION = 2
 
 #: Names a reader may rely on.
 NAMES = (
@@ -66,10 +76,20 @@ NAMES = (
 )
 
 #: Names that only some files have.
-OPTIONAL = ("guard_threshold",)
+OPTIONAL = ("guard_threshold", "set_coverage", "set_thresholds", "rescale")
 
 #: Those that come back as a list even when it holds one value.
-LISTS = ("labels", "label_texts", "mean", "std", "quality", "outputs", "versions")
+LISTS = (
+    "labels",
+    "label_texts",
+    "mean",
+    "std",
+    "quality",
+    "outputs",
+    "versions",
+    "set_thresholds",
+    "rescale",
+)
 
 Constants = dict[str, int | float | str | list[str] | list[float]]
 
@@ -88,7 +108,9 @@ def constants(
     versions: dict[str, str],
     guard: GuardSummary | None = None,
 ) -> Constants:
-    """The table above, filled; ``guard_threshold`` only where there is a guard."""
+    """The table above, filled; ``guard_threshold`` only where there is a guard, what is said of
+    sets only where there are any.
+    """
     quality = calibration.quality
     said: Constants = {
         "schema_version": CONSTANTS_VERSION,
@@ -121,4 +143,18 @@ def constants(
         "student": student,
         "versions": [f"{package}={version}" for package, version in versions.items()],
     }
-    return {**said, "guard_threshold": guard.threshold} if guard else said
+    if guard:
+        said["guard_threshold"] = guard.threshold
+    return said | decided_by(calibration, labels)
+
+
+def decided_by(calibration: Calibration, labels: Sequence[Label]) -> Constants:
+    """What is said of sets and of rescaling, and the version that goes with it; empty without."""
+    said: Constants = {}
+    if sets := calibration.sets:
+        said["set_coverage"] = sets.coverage
+        said["set_thresholds"] = [sets.thresholds[label.key] for label in labels]
+    if rescale := calibration.rescale:
+        said["schema_version"] = RESCALED_VERSION
+        said["rescale"] = [rescale.power, *rescale.offsets]
+    return said

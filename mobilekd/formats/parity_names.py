@@ -71,6 +71,8 @@ class GateId(Titled):
     AGREEMENT = "agreement"
     BALANCED_ACCURACY = "balanced accuracy"
     GUARD_AGREEMENT = "guard agreement"
+    NETWORK = "network unchanged"
+    CLINIC_LOSS = "clinic log loss", "log loss that the fit adds"
     GOLDEN_SET = "golden set on"  # a processor follows
 
 

@@ -598,6 +598,21 @@ class QuantizeTable(Document):
     )
 
 
+class DecisionTable(Document):
+    """How answers follow from probabilities."""
+
+    set_coverage: float = Field(
+        0.9,
+        strict=True,
+        gt=0,
+        lt=1,
+        description=(
+            "least share of each class whose answer, the set of classes that cannot be excluded,"
+            " is to hold it"
+        ),
+    )
+
+
 class GatesTable(Document):
     """What an export must pass, on data that calibrated nothing."""
 
@@ -631,7 +646,7 @@ class GatesTable(Document):
 class Recipe(GrownDocument):
     """The whole experiment."""
 
-    later = frozenset({"unlabelled", "pretrain"})
+    later = frozenset({"unlabelled", "pretrain", "decision"})
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -670,6 +685,9 @@ class Recipe(GrownDocument):
     train: TrainTable = Field(TrainTable(), description="the student's training, and its control's")
     teach: TeachTable = Field(TeachTable(), description="the teachers' training")
     quantize: QuantizeTable = Field(QuantizeTable(), description="how a file becomes int8")
+    decision: DecisionTable = Field(
+        DecisionTable(), description="how answers follow from probabilities"
+    )
     gates: GatesTable = Field(GatesTable(), description="what an export must pass")
     smoke: Options = Field(
         default_factory=dict, description="overrides (dotted keys) that make a run of seconds"

@@ -5,6 +5,7 @@ Nothing here knows the exporter, so a count made from the file cannot repeat the
 """
 
 import functools
+import hashlib
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import write_bytes
 
 #: XNNPACK's nodes with weights, by their name in the delegate's graph.
 HEAVY = (
@@ -308,6 +311,74 @@ def constants(path: Path) -> dict[str, Any]:
         values = list(program.load_method(name).execute([]))
         constant_methods[name] = values if name in LISTS else values[0]
     return constant_methods
+
+
+def rewrite(path: Path, constants: Mapping[str, Any]) -> None:
+    """Give the file these constant methods, in place of its own of the same names or beside them;
+    everything else stays.
+    """
+    from executorch.exir._serialize._program import deserialize_pte_binary, serialize_pte_binary
+
+    try:
+        parsed = deserialize_pte_binary(path.read_bytes())
+    except Exception as error:  # as in read
+        raise UserError(
+            f"{path}: not a readable .pte ({type(error).__name__}); export again or copy it whole"
+        ) from None
+    plans = parsed.program.execution_plan
+    place = {plan.name: index for index, plan in enumerate(plans)}
+    for name, value in constants.items():
+        plan = _constant_method(name, value)
+        if name in place:
+            plans[place[name]] = plan
+        else:
+            plans.append(plan)
+    # as the exporter writes it: delegates in segments of their own
+    write_bytes(path, bytes(serialize_pte_binary(parsed, extract_delegate_segments=True)))
+
+
+def _constant_method(name: str, value: Any) -> Any:
+    """A method without inputs that gives ``value``, as ExecuTorch's exporter makes one."""
+    from executorch.exir import schema
+
+    def entry(one: int | float | str) -> Any:
+        kinds = {int: schema.Int, float: schema.Double, str: schema.String}
+        return schema.EValue(kinds[type(one)](one))
+
+    values = value if isinstance(value, list) else [value]
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    listed = {"type": "builtins.list", "context": "null", "children_spec": [leaf] * len(values)}
+    form = json.dumps([1, listed if isinstance(value, list) else leaf])
+    return schema.ExecutionPlan(
+        name=name,
+        container_meta_type=schema.ContainerMetadata(encoded_inp_str="", encoded_out_str=form),
+        values=[entry(one) for one in values],
+        inputs=[],
+        outputs=list(range(len(values))),
+        chains=[schema.Chain(inputs=[], outputs=[], instructions=[], stacktrace=None)],
+        operators=[],
+        delegates=[],
+        non_const_buffer_sizes=[0],
+    )
+
+
+def network_hash(path: Path) -> str:
+    """Hex SHA-256 over what ``forward`` is: its instructions, delegates and weights."""
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    parsed = deserialize_pte_binary(path.read_bytes())
+    program, named = parsed.program, parsed.named_data
+    forward = next(plan for plan in program.execution_plan if plan.name == "forward")
+    found = hashlib.sha256(repr(forward).encode())
+    for delegate in program.backend_delegate_data:
+        found.update(bytes(delegate.data))
+    for buffer in (*program.constant_buffer, *(parsed.mutable_data or ())):
+        found.update(bytes(buffer.storage))
+    if named:
+        for key, where in sorted(named.pte_data.items()):
+            found.update(key.encode())
+            found.update(_buffer(named.buffers[where.buffer_index]))
+    return found.hexdigest()
 
 
 def run(path: Path, x: np.ndarray) -> list[np.ndarray]:

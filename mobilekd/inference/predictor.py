@@ -23,6 +23,7 @@ from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import SPLIT, Role, Run, Split, open_run, read_split
+from mobilekd.metrics.calibrate import rescaled
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import track
 
@@ -99,7 +100,7 @@ class Predictor:
                 " broken, train or export again"
             )
         outside = None if scores is None or not self.guard else scores > self.guard.threshold
-        return Answers(probabilities, scores, outside)
+        return Answers(rescaled(probabilities, self.calibration.rescale), scores, outside)
 
     def training_hashes(self) -> tuple[str, list[str]] | None:
         """Salt and hashes of the photographs that trained and calibrated it, where the folder

@@ -13,6 +13,7 @@ from mobilekd.formats.runs import Run, RunInfo
 from mobilekd.metrics.registry import definition, in_words
 from mobilekd.support.text import photographs_of
 
+<<<<<<< HEAD
 #: Rows of the card's first table, by their keys in ``metrics.json``.
 SHOWN = (
     "balanced_accuracy",
@@ -25,6 +26,23 @@ SHOWN = (
     "nll",
     "coverage",
     "selective_accuracy",
+=======
+#: Rows of the card's first table: key in ``metrics.json``, words.
+FIGURES = (
+    ("balanced_accuracy", "balanced accuracy"),
+    ("accuracy", "accuracy"),
+    ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
+    ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
+    ("melanoma_sensitivity", "melanoma's sensitivity at the threshold of validation"),
+    ("melanoma_specificity", "melanoma's specificity at that threshold"),
+    ("ece", "calibration error"),
+    ("nll", "negative log-likelihood, nats"),
+    ("coverage", 'share of photographs that are answered, not "not sure"'),
+    ("selective_accuracy", "accuracy among those"),
+    ("set_coverage", "share of photographs whose set of classes holds theirs"),
+    ("set_size", "classes in a set, on average"),
+    ("set_of_one", "share of photographs whose set has one class"),
+>>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
 )
 FIGURES = {key: in_words(key) for key in SHOWN}
 
@@ -105,17 +123,32 @@ def _figure(value: Any) -> Interval:
 
 
 def _by_class(evaluation: Evaluation) -> list[str]:
+    sets = evaluation.calibration.sets
     lines = [
-        '| class | photographs | recall | answered, not "not sure" |',
-        "|---|---|---|---|",
+        '| class | photographs | recall | answered, not "not sure" |'
+        + (" its set holds it |" if sets else ""),
+        "|---|---|---|---|" + ("---|" if sets else ""),
     ]
-    for label in evaluation.labels:
+    # where sets are the answer, what they hold of melanoma is what matters most
+    for label in sorted(
+        evaluation.labels, key=lambda one: sets is not None and one.known_role != "melanoma"
+    ):
         kept = evaluation.coverage_by_class.get(label.key)
         lines.append(
             f"| {label.text} (`{label.key}`) | {evaluation.data.by_class.get(label.key, 0):,} |"
             f" {interval(evaluation.metrics.get(f'recall.{label.key}'))} |"
             f" {'' if kept is None else f'{kept:.1%}'} |"
+            + (
+                f" {interval(evaluation.metrics.get(f'set_coverage.{label.key}'))} |"
+                if sets
+                else ""
+            )
         )
+    if sets:
+        lines += [
+            "",
+            f"Each class's sets were to hold it in {sets.coverage:.0%} of its photographs.",
+        ]
     return lines
 
 

@@ -2,6 +2,8 @@
 app, whole for the folder.
 """
 
+from collections.abc import Mapping
+
 from mobilekd.formats.artifact import Interval, Manifest
 from mobilekd.formats.recipe import data_title
 from mobilekd.formats.runs import Run
@@ -118,6 +120,67 @@ def markdown(manifest: Manifest, run: Run) -> str:
         ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
     )
     return "\n".join(lines) + "\n"
+
+
+def fitted(card: str, before: Manifest, after: Manifest) -> str:
+    """The card of an artifact that was fitted to a clinic, from the card of the one that it came
+    from.
+    """
+    clinic = after.clinic
+    assert clinic is not None
+    old, new = (
+        f"A probability below {one.calibration.threshold:.2f} is to be read"
+        for one in (before, after)
+    )
+    heads = [f"# {one.name} ({one.backend}, {one.precision})" for one in (before, after)]
+    texts = {label.key: label.text for label in after.labels}
+    classes = ", ".join(f"{count} {texts[key]}" for key, count in clinic.by_class.items() if count)
+    lines = [
+        "## Fitted to a clinic",
+        "",
+        (
+            f"After it was exported, {clinic.photographs:,} labelled photographs of"
+            f" {clinic.lesions:,} lesions ({clinic.data}: {classes}) fitted its temperature,"
+            " priors, thresholds and sets. Its network is bit for bit what it was. The figures"
+            " below are of those photographs, after by cross-fitting: each was answered by what the"
+            " others fitted. All other figures of this card are of the file before it was fitted."
+        ),
+        "",
+        "| figure | before | after |",
+        "|---|---|---|",
+        *(
+            f"| {clinic_words(name, texts)} | {_interval(clinic.before.get(name))} |"
+            f" {_interval(figure)} |"
+            for name, figure in clinic.after.items()
+        ),
+        "",
+        (
+            f"{clinic.enough} photographs of a class are enough to know the coverage of its sets to"
+            " 5 points."
+        ),
+        "",
+    ]
+    intended = "## Intended use"
+    card = card.replace(heads[0], heads[1]).replace(old, new)
+    return card.replace(intended, "\n".join([*lines, intended]), 1)
+
+
+#: Figures of a fit to a clinic, by their key in ``metrics.json``.
+CLINIC_WORDS = {
+    "ece": "calibration error",
+    "nll": "negative log-likelihood, nats",
+    "brier": "Brier score",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "set_coverage": "share of photographs whose set holds their class",
+    "set_size": "classes in a set, on average",
+}
+
+
+def clinic_words(name: str, texts: Mapping[str, str]) -> str:
+    """A figure of a fit to a clinic in words."""
+    known = CLINIC_WORDS.get(name)
+    return known or f"the same of {texts.get(name.removeprefix('set_coverage.'), name)}"
 
 
 def _origins(manifest: Manifest) -> list[str]:

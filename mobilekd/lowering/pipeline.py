@@ -33,6 +33,8 @@ from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
 from mobilekd.lowering.record import RecordedExport, recorded, recorded_results
 from mobilekd.lowering.request import check_words, overridden
+from mobilekd.metrics.calibrate import rescaled
+from mobilekd.metrics.decide import decisions
 from mobilekd.support import provenance
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
@@ -359,7 +361,12 @@ def write_artifact(
         cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
         max_error=export.golden_error(report.ran),
     )
-    write_golden(folder, index, export.golden, probabilities, cam, outside)
+    refused = None
+    if outside is not None and export.threshold is not None:
+        refused = outside.reshape(-1) > export.threshold
+    final = rescaled(probabilities, export.calibration.rescale)
+    said = decisions(final, refused, info.labels, export.calibration)
+    write_golden(folder, index, export.golden, probabilities, cam, outside, said)
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:

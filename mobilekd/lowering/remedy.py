@@ -11,7 +11,7 @@ from mobilekd.formats.parity_names import GateId
 GENTLER = ("mixed", "int8-qat", "fp16", "fp32")
 ROUNDED = frozenset({"int8", "int8-qat", "mixed", "palette"})
 #: What the program itself did wrong, whatever the student.
-OURS = frozenset({GateId.PREPROCESSING, GateId.TRAINING_REMAINS, GateId.CONSTANTS})
+OURS = frozenset({GateId.PREPROCESSING, GateId.TRAINING_REMAINS, GateId.CONSTANTS, GateId.NETWORK})
 
 
 class Refused(Protocol):
@@ -40,6 +40,8 @@ def remedy(gate: Gate, export: Refused) -> str:
         steps[0] += f" ({', then '.join(others)})"
     if gate.name.id in OURS:
         return "no option allows this, because the file would be wrong; report it with the recipe"
+    if gate.name.id is GateId.CLINIC_LOSS:
+        return "next: calibrate with more photographs, or keep the artifact as it is"
     if gate.name.id is GateId.DELEGATED_LAYERS:
         portable = f"mobilekd export {export.target} --backend portable, which promises no delegate"
         return _next([*steps, portable, "train another student.model"])

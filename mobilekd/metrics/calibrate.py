@@ -7,7 +7,8 @@ the network.
 
 import numpy as np
 
-from mobilekd.formats.artifact import GROUPS, Calibration, Label, Quality
+from mobilekd.formats.artifact import GROUPS, Calibration, Label, Quality, Rescale
+from mobilekd.metrics.conformal import fit_sets
 from mobilekd.support.errors import UserError
 
 #: Bounds of the temperature; a validation set without a single error would drive it to zero.
@@ -21,11 +22,13 @@ def calibrate(
     labels: tuple[Label, ...],
     pictures: np.ndarray | None = None,
     coverage: float = 0.9,
+    set_coverage: float = 0.9,
 ) -> Calibration:
     """Fit on validation: ``logits`` float ``[N, C]``, ``targets`` int ``[N]``, ``pictures`` uint8
     ``[N, 3, H, W]`` after the preprocess.
 
-    ``coverage`` is the least share of validation that must get an answer.
+    ``coverage`` is the least share of validation that must get an answer, ``set_coverage`` the
+    least share of each class whose set is to hold it.
     """
     logits, targets = np.asarray(logits, float), np.asarray(targets)
     if len(logits) == 0:
@@ -54,6 +57,8 @@ def calibrate(
         },
         operating_points=operating_points(probabilities, targets, labels),
         quality=None if pictures is None else quality_limits(pictures),
+        shares={label.key: float((targets == i).mean()) for i, label in enumerate(labels)},
+        sets=fit_sets(probabilities, targets, [label.key for label in labels], set_coverage),
     )
 
 
@@ -61,6 +66,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Row-wise softmax, float64."""
     shifted = np.exp(logits - logits.max(-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(-1, keepdims=True))
+
+
+#: A probability below this counts as this much when it is rescaled: float16 has none below 6e-8.
+LEAST = 1e-12
+
+
+def rescaled(probabilities: np.ndarray, rescale: Rescale | None) -> np.ndarray:
+    """What a file gives ``[N, C]`` -> probabilities as its artifact means them, float64."""
+    if rescale is None:
+        return np.asarray(probabilities, np.float64)
+    evidence = np.log(np.maximum(np.asarray(probabilities, np.float64), LEAST))
+    return softmax(rescale.power * evidence + np.array(rescale.offsets))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

@@ -191,6 +191,39 @@ def selective_accuracy_at(threshold: float) -> Metric:
     return metric
 
 
+def in_set(index: int, least: np.ndarray) -> Metric:
+    """Share of the photographs of class ``index`` whose set holds it, from thresholds ``[C]``."""
+
+    def metric(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return _share(probabilities[:, index] >= least[index], truth == index, weights)
+
+    return metric
+
+
+def in_any_set(least: np.ndarray) -> Metric:
+    """Share of all photographs whose set holds their class."""
+
+    def metric(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        own = probabilities[np.arange(len(truth)), truth] >= least[truth]
+        return average(own.astype(float), weights)
+
+    return metric
+
+
+def set_size(least: np.ndarray) -> Metric:
+    """Mean number of classes that cannot be excluded."""
+    return lambda truth, probabilities, weights: average(
+        (probabilities >= least).sum(1).astype(float), weights
+    )
+
+
+def set_of(count: int, least: np.ndarray) -> Metric:
+    """Share of photographs whose set has ``count`` classes."""
+    return lambda truth, probabilities, weights: average(
+        ((probabilities >= least).sum(1) == count).astype(float), weights
+    )
+
+
 def aurc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the risk-coverage curve (Geifman and El-Yaniv, arXiv 1705.08500): mean error rate
     over all coverages.

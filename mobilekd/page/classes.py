@@ -3,8 +3,12 @@
 from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
+<<<<<<< HEAD
 from mobilekd.figures.tables import Cell, percent, table
 from mobilekd.formats.artifact import GROUPS
+=======
+from mobilekd.figures.tables import Cell, number, percent, table
+>>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.metrics.entries import recipe_group
@@ -93,6 +97,7 @@ def _one(evaluation: Evaluation) -> list[Block | None]:
         Charts(charts),
         _clinical(evaluation),
         _unsure(evaluation),
+        _sets(evaluation),
         *_subgroups(evaluation),
     ]
 
@@ -143,6 +148,36 @@ def _unsure(evaluation: Evaluation) -> Block:
         [answered, right],
         note,
     )
+
+
+def _sets(evaluation: Evaluation) -> Block | None:
+    """How often a set holds the class of its photograph, melanoma's first, here and by origin."""
+    sets = evaluation.calibration.sets
+    if sets is None:
+        return None
+    keys = [
+        label.key
+        for label in sorted(evaluation.labels, key=lambda one: one.known_role != "melanoma")
+    ]
+    names = [*(f"set_coverage.{key}" for key in keys), "set_coverage", "set_of_one", "set_empty"]
+    groups = {"all": evaluation.metrics} | {
+        name: figures.metrics for name, figures in evaluation.origins.items()
+    }
+    rows = [
+        [
+            Cell(group, "origin") if group in evaluation.origins else group,
+            *(percent(found.get(name)) for name in names),
+            number(found.get("set_size"), 2),
+        ]
+        for group, found in groups.items()
+    ]
+    note = (
+        "The answer is the set of classes that cannot be excluded. Validation fixed a threshold"
+        f" for each class, so that its sets hold it in {100 * sets.coverage:.0f}% of photographs"
+        " like those. A class's column says in how many of its photographs the set holds it."
+    )
+    header = ("photographs", *keys, "every class", "one class", "no class", "classes in a set")
+    return table("Sets: does the answer hold the class, %", header, rows, note)
 
 
 def _subgroups(evaluation: Evaluation) -> list[Block | None]:

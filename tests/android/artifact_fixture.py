@@ -16,6 +16,8 @@ from mobilekd.formats.artifact import (
     Manifest,
     Provenance,
     Quality,
+    Rescale,
+    Sets,
     Student,
     hashes,
     write_golden,
@@ -23,6 +25,8 @@ from mobilekd.formats.artifact import (
 from mobilekd.formats.constants import constants
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.graphs import torch_graph
+from mobilekd.metrics.calibrate import rescaled
+from mobilekd.metrics.decide import decisions
 from mobilekd.students import Deployable
 from mobilekd.support.files import new_folder, write_json
 from mobilekd.support.provenance import utc_now, versions
@@ -54,9 +58,17 @@ class Small(nn.Module):
 
 
 def make_artifact(
-    folder: Path, photographs: list[Path], size: tuple[int, int], *, cam: bool, seed: int = 0
+    folder: Path,
+    photographs: list[Path],
+    size: tuple[int, int],
+    *,
+    cam: bool,
+    seed: int = 0,
+    fitted: bool = False,
 ) -> Path:
-    """An artifact at ``folder`` whose golden set is ``photographs``."""
+    """An artifact at ``folder`` whose golden set is ``photographs``; ``fitted`` gives it sets, and
+    what a calibration by a clinic leaves.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     preprocess = Preprocess(
@@ -66,6 +78,10 @@ def make_artifact(
         temperature=1.3,
         threshold=0.36,
         quality=Quality(sharpness_low=20, luma_low=60, luma_high=230),
+        sets=Sets(coverage=0.9, thresholds={"mel": 0.2, "nv": 0.34, "bkl": 0.3})
+        if fitted
+        else None,
+        rescale=Rescale(power=0.7, offsets=(0.3, -0.1, 0.0)) if fitted else None,
     )
     student = Small().eval()
     with torch.no_grad():
@@ -104,7 +120,8 @@ def make_artifact(
             cam=answers[1].shape[1:] if cam else None,
             max_error=1e-5,
         )
-        write_golden(work, index, inputs, answers[0], answers[1] if cam else None)
+        said = decisions(rescaled(answers[0], calibration.rescale), None, LABELS, calibration)
+        write_golden(work, index, inputs, answers[0], answers[1] if cam else None, decisions=said)
         manifest = Manifest(
             name=f"small-{seed}",
             backend="xnnpack",

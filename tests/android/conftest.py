@@ -74,7 +74,7 @@ def artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another model for the same app."""
+    """Another model for the same app, which was fitted to a clinic."""
     from artifact_fixture import make_artifact
 
     return make_artifact(
@@ -83,6 +83,7 @@ def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (32, 32),
         cam=False,
         seed=1,
+        fitted=True,
     )
 
 

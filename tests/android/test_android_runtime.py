@@ -45,6 +45,16 @@ def check_golden(jvm, artifact, folder):
     labels = [label.text for label in opened.manifest.labels]
     assert answer["labels"] == labels
     assert answer["best"] == [labels[best] for best in golden.probabilities.argmax(1)]
+    assert golden.decisions is not None
+    texts = {label.key: label.text for label in opened.manifest.labels}
+    assert answer["decisions"] == [
+        {
+            "answer": texts.get(said.answer, said.answer),
+            "set": None if said.set is None else [texts[key] for key in said.set],
+            "outside": bool(said.outside),
+        }
+        for said in golden.decisions
+    ]
     assert answer["threshold"] == opened.manifest.calibration.threshold
     if golden.cam is not None:
         assert np.abs(np.array(answer["maps"]).reshape(golden.cam.shape) - golden.cam).max() <= 1e-4

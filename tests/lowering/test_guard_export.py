@@ -12,7 +12,7 @@ from PIL import Image
 from mobilekd.commands.export import export
 from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
-from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.artifact import Artifact, Sets, open_artifact
 from mobilekd.formats.parity_names import GateId, Part
 from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.runs import Run, open_run
@@ -26,9 +26,15 @@ from mobilekd.support.files import write_json
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A tiny run whose export fitted a guard, in fp32."""
+    """A tiny run with sets, whose export fitted a guard, in fp32."""
     place = tmp_path_factory.mktemp("guarded")
     shutil.copytree(run_folder(), place / "tiny")
+    keys = [label.key for label in open_run(place / "tiny").info.labels]
+    thresholds = {key: 0.02 * index for index, key in enumerate(keys)}
+    calibration = open_run(place / "tiny").calibration.model_copy(
+        update={"sets": Sets(coverage=0.9, thresholds=thresholds)}
+    )
+    write_json(place / "tiny" / "calibration.json", calibration.model_dump(mode="json"))
     reseal_run(place / "tiny")
     export(place / "tiny", guard=True, output=place / "fp32")
     return open_run(place / "tiny")
@@ -83,6 +89,38 @@ def test_the_file_holds_the_guard_and_gates_prove_it(guarded: Run) -> None:
         if check.passed is False
     ]
     assert not failed
+
+
+def test_sets_travel_in_the_file_and_are_told_of_every_golden_photograph(guarded: Run) -> None:
+    opened = open_artifact(artifact(guarded))
+    sets = opened.manifest.calibration.sets
+    assert sets is not None
+    inside = pte.constants(opened.model)
+    assert inside["set_thresholds"] == [sets.thresholds[one.key] for one in guarded.info.labels]
+    assert (inside["set_coverage"], inside["schema_version"]) == (0.9, 1)
+    said = opened.golden().decisions
+    assert said is not None
+    predicted = predict(
+        opened.folder, [opened.folder / "golden" / name for name in opened.golden().index.images]
+    )
+    assert [(one.answer, one.set, one.outside) for one in said] == [
+        (one.answer, one.set, one.outside) for one in predicted
+    ]
+    texts = {label.key: label.text for label in guarded.info.labels}
+    for one in predicted:
+        if one.set is not None and 1 < len(one.set) < len(texts):
+            assert one.set_text is not None
+            assert one.set_text.startswith(texts[one.set[0]])
+            assert one.set_text.endswith(f" or {texts[one.set[-1]]}")
+    (opened.folder / "golden" / "decisions.json").rename(opened.folder / "kept")
+    try:
+        older = {
+            name: sha for name, sha in opened.manifest.files.items() if "decisions" not in name
+        }
+        manifest = opened.manifest.model_copy(update={"files": older})
+        assert Artifact(opened.folder, manifest).golden().decisions is None
+    finally:
+        (opened.folder / "kept").rename(opened.folder / "golden" / "decisions.json")
 
 
 def test_what_is_refused_is_said_in_words(guarded: Run, tmp_path: Path) -> None:

@@ -13,6 +13,12 @@ public struct Facts {
     /// Above this the guard's score says: not a photograph of the kind that the model knows. Nil
     /// for a model without a guard.
     public let guardThreshold: Double?
+    /// A class whose probability is at least its own cannot be excluded, in the order of `labels`.
+    /// Nil for a model without sets.
+    public let setThresholds: [Double]?
+    /// What the model's probabilities have to go through, a power and an offset for each class; nil
+    /// where they are final.
+    public let rescale: [Double]?
     public let card: String
 
     init(_ metadata: [String: String]) throws {
@@ -25,7 +31,8 @@ public struct Facts {
             }
             return list[0]
         }
-        guard try value("schema_version", Int.self) == 1,
+        let version = try value("schema_version", Int.self)
+        guard (1...2).contains(version),
               try value("crop", String.self) == "center",
               try value("resize", String.self) == "pillow-bilinear",
               try value("color", String.self) == "RGB"
@@ -40,7 +47,28 @@ public struct Facts {
         threshold = try value("threshold", Double.self)
         let guarded = try value("outputs", [String].self).contains("outside")
         guardThreshold = guarded ? try value("guard_threshold", Double.self) : nil
+        let sets = metadata["mobilekd.set_thresholds"] != nil
+        setThresholds = sets ? try value("set_thresholds", [Double].self) : nil
+        // a model of this version gives probabilities that are not final
+        rescale = version > 1 ? try value("rescale", [Double].self) : nil
+        guard setThresholds.map({ $0.count == labels.count }) ?? true,
+              rescale.map({ $0.count == labels.count + 1 && $0[0] > 0 }) ?? true
+        else {
+            throw ModelError.notOurs(
+                "the model's thresholds are not one for each class; export the model again")
+        }
         card = try value("card", String.self)
+    }
+
+    /// What the model gives, in the order of `labels` -> the probabilities that are meant
+    /// (mobilekd/formats/artifact.py, Rescale).
+    public func probabilities(_ given: [Double]) -> [Double] {
+        guard let rescale else { return given }
+        let evidence = zip(given, rescale.dropFirst()).map { rescale[0] * log(max($0, 1e-12)) + $1 }
+        let highest = evidence.max()!
+        let shares = evidence.map { exp($0 - highest) }
+        let sum = shares.reduce(0, +)
+        return shares.map { $0 / sum }
     }
 }
 
@@ -56,6 +84,19 @@ public struct Answer {
     public let threshold: Double
     /// The photograph is of another kind than the model knows; nil where the model cannot say.
     public let outside: Bool?
+    /// The classes that cannot be excluded, the likeliest first; nil for a model without sets, and
+    /// where the photograph is outside.
+    public let set: [Candidate]?
+
+    /// The set in words.
+    public var setText: String? {
+        guard let set else { return nil }
+        if set.isEmpty { return "none of the classes fits" }
+        if set.count == candidates.count { return "no class can be excluded" }
+        let names = set.map(\.text)
+        let first = names.dropLast().joined(separator: ", ")
+        return first.isEmpty ? names[0] : "\(first) or \(names[names.count - 1])"
+    }
 
     /// To be shown in place of a decision where `outside` is true.
     public static let outsideText = "this does not look like the photographs this model knows"
@@ -103,14 +144,19 @@ public final class Classifier {
     /// `picture` is preprocessed already.
     public func answer(_ picture: Pixels) throws -> Answer {
         let found = try outputs(of: picture)
-        let candidates = zip(zip(facts.labels, facts.labelTexts), found.probabilities)
+        let inOrder = zip(zip(facts.labels, facts.labelTexts), facts.probabilities(found.probabilities))
             .map { Candidate(key: $0.0.0, text: $0.0.1, probability: $0.1) }
-            .sorted { $0.probability > $1.probability }
+        let likeliest = { (one: Candidate, other: Candidate) in one.probability > other.probability }
         let outside = found.score.flatMap { score in facts.guardThreshold.map { score > $0 } }
-        return Answer(candidates: candidates, threshold: facts.threshold, outside: outside)
+        let set = outside == true ? nil : facts.setThresholds.map { least in
+            zip(inOrder, least).filter { $0.probability >= $1 }.map(\.0).sorted(by: likeliest)
+        }
+        return Answer(
+            candidates: inOrder.sorted(by: likeliest), threshold: facts.threshold,
+            outside: outside, set: set)
     }
 
-    /// In the order of `facts.labels`.
+    /// What the model itself gives, in the order of `facts.labels`.
     public func probabilities(of picture: Pixels) throws -> [Double] {
         try outputs(of: picture).probabilities
     }

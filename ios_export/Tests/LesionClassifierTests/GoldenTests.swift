@@ -77,6 +77,30 @@ final class GoldenTests: XCTestCase {
         }
     }
 
+    struct Decision: Decodable {
+        let answer: String
+        let set: [String]?
+        let outside: Bool?
+    }
+
+    func testTheDecisionsAreThoseOfThePython() throws {
+        let (index, inputs, _, folder) = try golden()
+        let file = folder.appendingPathComponent("decisions.json")
+        guard FileManager.default.fileExists(atPath: file.path) else {
+            throw XCTSkip("this artifact was made before its decisions were kept")
+        }
+        let expected = try JSONDecoder().decode([Decision].self, from: Data(contentsOf: file))
+        let package = try artifact().appendingPathComponent("model.mlpackage")
+        let classifier = try Classifier(package: package)
+        for number in 0..<index.count {
+            let answer = try classifier.answer(picture(number, index, inputs))
+            let word = answer.outside == true ? "outside" : answer.decision?.key ?? "not sure"
+            XCTAssertEqual(word, expected[number].answer, index.images[number])
+            XCTAssertEqual(answer.set?.map(\.key), expected[number].set, index.images[number])
+            XCTAssertEqual(answer.outside, expected[number].outside, index.images[number])
+        }
+    }
+
     func testPhotographsBecomeTheGoldenInputs() throws {
         let (index, inputs, _, folder) = try golden()
         let preprocess = Preprocess(width: index.width, height: index.height)

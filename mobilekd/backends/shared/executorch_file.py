@@ -53,6 +53,14 @@ class ExecutorchFile:
         """The file's constant methods."""
         return pte.constants(model_path)
 
+    def rewrite(self, model_path: Path, constants: Constants) -> None:
+        """Other constant methods, and the rest as it was."""
+        pte.rewrite(model_path, constants)
+
+    def network_hash(self, model_path: Path) -> str:
+        """Over ``forward`` and all that it reads."""
+        return pte.network_hash(model_path)
+
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted by the file's own program and delegates."""
         return delegation(pte.read(model_path), heavy_total)

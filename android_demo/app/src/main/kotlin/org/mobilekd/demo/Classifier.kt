@@ -7,11 +7,38 @@ import org.mobilekd.demo.answer.Attention
 import org.mobilekd.demo.answer.Nonsense
 import org.mobilekd.demo.answer.Times
 import org.mobilekd.demo.answer.quality
+import org.mobilekd.demo.answer.Ranked
+import org.mobilekd.demo.answer.members
 import org.mobilekd.demo.answer.rank
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.Output
 import org.mobilekd.demo.model.Spec
 import org.mobilekd.demo.photograph.Pixels
+
+/** What follows from a model's outputs, as mobilekd/metrics/decide.py decides; see [Answer]. */
+data class Decision(
+    val ranked: List<Ranked>,
+    val sure: Boolean,
+    val outside: Boolean,
+    val set: List<String>?,
+)
+
+/** Throws [Nonsense] where the outputs are no answer. */
+fun decide(spec: Spec, outputs: List<Output>): Decision {
+    val probabilities = spec.probabilities(outputs.first().values)
+    val outside =
+        spec.place(Spec.OUTSIDE)?.let { place ->
+            val score = outputs[place].values.single()
+            if (!score.isFinite()) throw Nonsense("a guard's score of $score")
+            score > checkNotNull(spec.guardThreshold)
+        } ?: false
+    return Decision(
+        rank(spec.labels, probabilities),
+        sure = !outside && probabilities.max() >= spec.threshold,
+        outside,
+        spec.setThresholds?.takeIf { !outside }?.let { members(spec.labels, probabilities, it) },
+    )
+}
 
 /**
  * The whole story: photograph -> tensor -> model -> answer.
@@ -36,10 +63,9 @@ class Classifier<P>(private val model: Model, private val open: () -> P)
         val resized = now()
         val outputs = model.forward(tensor)
         val executed = now()
-        val ranked = rank(spec.labels, outputs.first().values)
+        val said = decide(spec, outputs)
         val flaws = quality(picture).flaws(spec.quality)
         val attention = spec.place(Spec.MAP)?.let { attention(outputs[it]) }
-        val outside = spec.place(Spec.OUTSIDE)?.let { outside(outputs[it], spec) } ?: false
         val times =
             Times(
                 decoded - start,
@@ -48,19 +74,14 @@ class Classifier<P>(private val model: Model, private val open: () -> P)
                 System.nanoTime() - executed,
             )
         return Answer(
-            ranked,
-            sure = !outside && ranked.first().probability >= spec.threshold,
+            said.ranked,
+            said.sure,
             flaws,
             attention,
             times,
-            outside,
+            said.outside,
+            said.set,
         )
-    }
-
-    private fun outside(output: Output, spec: Spec): Boolean {
-        val score = output.values.single()
-        if (!score.isFinite()) throw Nonsense("a guard's score of $score")
-        return score > checkNotNull(spec.guardThreshold)
     }
 
     private fun attention(output: Output): Attention {

@@ -84,6 +84,16 @@ class StandInEngine(
                 "versions" to listOf("mobilekd=0.1.0", "executorch=1.5.1", "torch=2.15.0"),
             )
 
+        /** Those of a model that was fitted to a clinic, with sets. */
+        val FITTED: Map<String, List<Any>> =
+            CONSTANTS +
+                mapOf(
+                    "schema_version" to listOf(2L),
+                    "set_coverage" to listOf(0.9),
+                    "set_thresholds" to List(7) { 0.2 },
+                    "rescale" to listOf(0.5) + List(7) { if (it == 4) 1.0 else 0.0 },
+                )
+
         /** Those of a model with a guard. */
         val GUARDED: Map<String, List<Any>> =
             CONSTANTS +

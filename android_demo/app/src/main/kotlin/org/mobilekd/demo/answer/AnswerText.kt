@@ -9,6 +9,7 @@ object AnswerText {
                 "probabilities" to answer.ranked.map { it.probability },
                 "sure" to answer.sure,
                 "outside" to answer.outside,
+                "set" to answer.set,
                 "flaws" to answer.flaws.map { it.name },
                 "attention" to
                     answer.attention?.let {
@@ -40,6 +41,7 @@ object AnswerText {
                 },
             times = Times(times[0], times[1], times[2], times[3]),
             outside = fields["outside"] as Boolean? ?: false,
+            set = (fields["set"] as List<*>?)?.map { it as String },
         )
     }
 }

@@ -1,6 +1,8 @@
 package org.mobilekd.demo.model
 
 import org.mobilekd.demo.answer.QualityLimits
+import org.mobilekd.demo.answer.Rescale
+import org.mobilekd.demo.answer.sound
 import org.mobilekd.demo.tensor.Preprocess
 
 /** Why a model cannot be used; each is one sentence in `strings.xml`. */
@@ -56,13 +58,26 @@ data class Spec(
     val versions: List<String>,
     /** Above this the guard's score says: outside; null for a model without a guard. */
     val guardThreshold: Double? = null,
+    /** A class whose probability is at least its own cannot be excluded; null without sets. */
+    val setThresholds: List<Double>? = null,
+    /** Share of each class whose set was to hold it. */
+    val setCoverage: Double? = null,
+    /** What the file's probabilities have to go through; null where they are final. */
+    val rescale: Rescale? = null,
 ) {
+    /** What the file gives -> the probabilities that are meant; [Nonsense] for what are none. */
+    fun probabilities(given: FloatArray): List<Double> {
+        sound(labels, given)
+        return rescale?.apply(given) ?: given.map { it.toDouble() }
+    }
+
     /** The place of a named output among those that `forward` gives; null where it gives none. */
     fun place(output: String): Int? = outputs.indexOf(output).takeIf { it >= 0 }
 
     companion object {
-        /** The one version of the constants that this app reads. */
-        const val VERSION = 1L
+        /** The latest version of the constants that this app reads, and the first. */
+        const val VERSION = 2L
+        private const val FIRST = 1L
         const val MAP = "cam"
         const val OUTSIDE = "outside"
         private const val LARGEST_SIDE = 2048
@@ -88,7 +103,7 @@ data class Spec(
 
             if ("forward" !in engine.methods) throw UnfitModel(Unfit.Foreign("forward"))
             val version = whole("schema_version")
-            if (version != VERSION) throw UnfitModel(Unfit.Version(version, VERSION))
+            if (version !in FIRST..VERSION) throw UnfitModel(Unfit.Version(version, VERSION))
             known("color", Preprocess.COLOR)
             known("crop", Preprocess.CROP)
             known("resize", Preprocess.RESIZE)
@@ -102,6 +117,14 @@ data class Spec(
             val guard = if (OUTSIDE in outputs) real("guard_threshold") else null
             if (guard != null && guard !in 0.0..1.0)
                 throw UnfitModel(Unfit.Inconsistent("guard_threshold $guard"))
+            fun reals(name: String, size: Int) =
+                all(name)
+                    .map { it as? Double ?: wrong(name) }
+                    .also { if (it.size != size || it.any { one -> !one.isFinite() }) wrong(name) }
+            val sets = "set_thresholds" in engine.methods
+            // a file of this version gives probabilities that are not final
+            val rescale = if (version > FIRST) reals("rescale", labels.size + 1) else null
+            if (rescale != null && rescale.first() <= 0) wrong("rescale")
             return Spec(
                 name = text("name"),
                 backend = text("backend"),
@@ -117,6 +140,9 @@ data class Spec(
                 student = text("student"),
                 versions = texts("versions"),
                 guardThreshold = guard,
+                setThresholds = if (sets) reals("set_thresholds", labels.size) else null,
+                setCoverage = if (sets) real("set_coverage") else null,
+                rescale = rescale?.let { Rescale(it.first(), it.drop(1)) },
             )
         }
     }

@@ -52,6 +52,10 @@ class CardActivity : Activity() {
                 else words.getString(R.string.card_no_threshold)
             val temperature =
                 words.getString(R.string.card_temperature, sentences.number(spec.temperature))
+            val sets =
+                spec.setCoverage?.let {
+                    words.getString(R.string.card_sets, sentences.percent(it.toFloat()))
+                }
             val input =
                 words.getString(R.string.card_input, spec.preprocess.width, spec.preprocess.height)
             return listOf(
@@ -59,7 +63,8 @@ class CardActivity : Activity() {
                     context.getString(R.string.card_classes) to
                         spec.labels.joinToString("\n", transform = sentences::heading),
                     context.getString(R.string.card_decision) to
-                        listOf(spec.decision, threshold, temperature, input).joinToString("\n"),
+                        listOfNotNull(spec.decision, threshold, sets, temperature, input)
+                            .joinToString("\n"),
                     context.getString(R.string.card_notes) to
                         context.getString(R.string.research_note),
                     context.getString(R.string.card_file) to

@@ -114,7 +114,9 @@ class ScreenView(private val root: View, private val on: Actions) {
 
     private fun answer(screen: Screen.Answered) {
         val answer = screen.answer
-        visible(R.id.headline_over, answer.sure)
+        val over = sentences.overHeadline(answer)
+        visible(R.id.headline_over, over != null)
+        text(R.id.headline_over, over.orEmpty())
         text(R.id.headline_text, sentences.headline(answer))
         text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
         text(R.id.flaws, sentences.flaws(answer.flaws))

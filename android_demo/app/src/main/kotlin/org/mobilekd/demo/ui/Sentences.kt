@@ -64,13 +64,52 @@ class Sentences(context: Context) {
     fun headline(answer: Answer): String =
         when {
             answer.outside -> words.getString(R.string.outside)
+            answer.set != null -> heading(set(answer.set, answer.ranked.size))
             answer.sure -> heading(answer.best.label)
             else -> words.getString(R.string.not_sure)
         }
 
+    /** The classes that cannot be excluded, as the middle of a sentence; all and none have theirs. */
+    fun set(set: List<String>, classes: Int): String =
+        when (set.size) {
+            0 -> words.getString(R.string.set_none)
+            classes -> words.getString(R.string.set_all)
+            1 -> set.single()
+            else ->
+                words.getString(
+                    R.string.set_or,
+                    set.dropLast(1).reduce { all, one ->
+                        words.getString(R.string.set_comma, all, one)
+                    },
+                    set.last(),
+                )
+        }
+
+    /** What a person hears of the headline: whether its classes are all that is left. */
+    fun overHeadline(answer: Answer): String? =
+        when {
+            answer.outside -> null
+            answer.set == null ->
+                words.getString(R.string.best_guess).takeIf { answer.sure }
+            answer.set.isEmpty() || answer.set.size == answer.ranked.size -> null
+            else -> words.getString(R.string.not_excluded)
+        }
+
+    private fun underSet(set: List<String>, answer: Answer): String {
+        val percent = percent(answer.best.probability)
+        return when (set.size) {
+            0 -> words.getString(R.string.set_none_text, answer.best.label, percent)
+            answer.ranked.size -> words.getString(R.string.set_all_text, answer.best.label, percent)
+            1 -> words.getString(R.string.set_one_text, percent)
+            else -> words.getString(R.string.set_more_text, answer.best.label, percent)
+        }
+    }
+
     fun underHeadline(answer: Answer, threshold: Double): String =
         if (answer.outside) {
             words.getString(R.string.outside_text)
+        } else if (answer.set != null) {
+            underSet(answer.set, answer)
         } else if (answer.sure) {
             words.getString(R.string.probability, percent(answer.best.probability))
         } else {
@@ -85,6 +124,8 @@ class Sentences(context: Context) {
     fun announcement(answer: Answer): String =
         if (answer.outside) {
             words.getString(R.string.announce_outside)
+        } else if (answer.set != null) {
+            words.getString(R.string.announce_set, set(answer.set, answer.ranked.size))
         } else if (answer.sure) {
             words.getString(
                 R.string.announce_answer,

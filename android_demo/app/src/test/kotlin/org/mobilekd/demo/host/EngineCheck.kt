@@ -5,6 +5,7 @@ import java.io.File
 import kotlin.system.exitProcess
 import org.mobilekd.demo.answer.Json
 import org.mobilekd.demo.answer.rank
+import org.mobilekd.demo.decide
 import org.mobilekd.demo.bench.Bench
 import org.mobilekd.demo.bench.Mode
 import org.mobilekd.demo.bench.Request
@@ -52,6 +53,18 @@ private fun golden(file: File, pictures: List<File>): Map<String, Any> =
             "probabilities" to outputs.map { it[0].values.asList() },
             "maps" to outputs.map { it.getOrNull(1)?.values?.asList() },
             "best" to outputs.map { rank(spec.labels, it[0].values).first().label },
+            "decisions" to
+                outputs.map { output ->
+                    decide(spec, output).run {
+                        mapOf(
+                            "answer" to
+                                if (outside) "outside"
+                                else if (sure) ranked.first().label else "not sure",
+                            "set" to set,
+                            "outside" to outside,
+                        )
+                    }
+                },
             "threshold" to spec.threshold,
             "backends" to spec.backend,
         )

@@ -75,6 +75,17 @@ class AnswerTest {
     }
 
     @Test
+    fun `the set is of the classes that cannot be excluded, by rescaled probabilities`() {
+        val fitted = Model.load(File("none")) { StandInEngine(StandInEngine.FITTED) }
+        val answer = Classifier(fitted) { Flat(30, 20, -1) }.classify()
+        // the square roots of 0.148 and 0.708, the first times e, over the sum of all seven
+        assertEquals(listOf("melanoma", "melanocytic nevus"), answer.set)
+        assertEquals(0.3972f, answer.best.probability, 1e-3f)
+        assertEquals(answer, AnswerText.read(AnswerText.write(answer)))
+        assertEquals(null, Classifier(model) { Flat(30, 20, -1) }.classify().set)
+    }
+
+    @Test
     fun `a cancelled run gives no answer and closes the photograph`() {
         val photograph = Flat(300, 200, -1)
         var asked = 0

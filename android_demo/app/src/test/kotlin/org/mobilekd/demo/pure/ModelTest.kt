@@ -49,6 +49,26 @@ class ModelTest {
     }
 
     @Test
+    fun `sets and a rescaling come with one number for each class`() {
+        val fitted = Model.load(File("none")) { StandInEngine(StandInEngine.FITTED) }.spec
+        assertEquals(StandInEngine.LABELS.size, fitted.setThresholds!!.size)
+        assertEquals(0.9, fitted.setCoverage!!, 0.0)
+        assertEquals(0.5, fitted.rescale!!.power, 0.0)
+        val plain = Model.load(File("none")) { StandInEngine() }.spec
+        assertEquals(null, plain.setThresholds)
+        assertEquals(null, plain.rescale)
+        for (name in listOf("set_thresholds", "rescale")) assertEquals(
+            Unfit.Inconsistent("$name is of another kind"),
+            refused(StandInEngine.FITTED + (name to listOf(0.5))),
+        )
+        assertEquals(
+            "a file whose probabilities are not final says what makes them so",
+            Unfit.Foreign("rescale"),
+            refused(StandInEngine.FITTED - "rescale"),
+        )
+    }
+
+    @Test
     fun `a model that lacks any constant is foreign and says which`() {
         val read =
             StandInEngine.CONSTANTS.keys -
@@ -62,7 +82,7 @@ class ModelTest {
     @Test
     fun `what the app does not know is refused by name`() {
         val good = StandInEngine.CONSTANTS
-        assertEquals(Unfit.Version(2, 1), refused(good + ("schema_version" to listOf(2L))))
+        assertEquals(Unfit.Version(3, 2), refused(good + ("schema_version" to listOf(3L))))
         assertEquals(
             Unfit.UnknownPreprocess("crop squash"),
             refused(good + ("crop" to listOf("squash"))),

@@ -1,0 +1,374 @@
+"""``mobilekd calibrate``: an artifact fitted to a clinic's photographs, without training.
+
+The network stays bit for bit; what follows from its answers is fitted: temperature, priors, the
+threshold of "not sure", operating points, sets, limits of picture quality and the guard's
+threshold. Without labels nothing is fitted: what can be told is how the photographs differ.
+
+The file's own temperature and priors are inside its graph, in a delegate's compiled part, which
+cannot be changed without lowering again; and the run whose weights that takes does not travel with
+an artifact. But softmax can be undone up to a constant, so any other temperature and priors follow
+exactly from the file's probabilities: ``Rescale`` says how, travels inside the file as a constant
+and is applied by Python, the app and Swift alike. Only the file's constants are written again.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilekd.backends import get
+from mobilekd.data import check_place, inputs, load_unlabelled, overlap_hashes
+from mobilekd.formats.artifact import (
+    Artifact,
+    Calibration,
+    ClinicFit,
+    Gate,
+    Interval,
+    Label,
+    Manifest,
+    TrainingHashes,
+    hashes,
+    open_artifact,
+)
+from mobilekd.formats.constants import constants
+from mobilekd.formats.document import read_document
+from mobilekd.formats.evaluation import Evaluation
+from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.parity_names import GateId, GateName
+from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.runs import open_run
+from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data
+from mobilekd.inference.predictor import Answers, Predictor, open_predictor
+from mobilekd.lowering import parity
+from mobilekd.lowering.card_figures import evaluation_of
+from mobilekd.lowering.model_card import fitted
+from mobilekd.metrics import clinic
+from mobilekd.metrics.calibrate import rescaled
+from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.drift import Drift, drift
+from mobilekd.metrics.guard import REFUSED
+from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.progress import say
+from mobilekd.support.provenance import utc_now, versions
+
+#: So many labelled photographs at least: fewer say more about chance than about a clinic.
+LEAST = 50
+
+
+@dataclass(frozen=True)
+class CalibrateResult:
+    """What ``calibrate`` found, and the artifact that it wrote."""
+
+    artifact: str | None  # None without labels: nothing is fitted
+    photographs: int
+    clinic: ClinicFit | None
+    drift: Drift
+    shares: dict[str, float]  # of each class; without labels as estimated
+
+
+def calibrate(
+    artifact: Path,
+    *,
+    data: DataTable | None = None,
+    unlabelled: Path | None = None,
+    mapping: Mapping[str, str] | None = None,
+    output: Path | None = None,
+    set_coverage: float | None = None,
+    runs: Path = Path("runs"),
+) -> CalibrateResult:
+    """Fit an artifact to labelled photographs of ``data``, whose classes ``mapping`` maps, and
+    write it to ``output``: by default beside the artifact, called after it with ``-fitted``.
+
+    Or tell how the photographs below ``unlabelled`` differ from what it knows, and write nothing.
+    ``set_coverage`` is the least share of each class whose set is to hold it (default: the
+    recipe's). Judged by cross-fitting; what answers worse than before is refused (``GateError``).
+    """
+    if (data is None) == (unlabelled is None):
+        raise UserError(
+            "calibrate: give labelled photographs (--data and --root) or a folder of photographs"
+            " without labels (--unlabelled), one of them"
+        )
+    if data is not None:
+        check_place(data)
+    opened = open_artifact(artifact)
+    predictor = open_predictor(artifact, runs)
+    if opened.manifest.clinic is not None:
+        raise UserError(
+            f"{opened.folder}: was fitted to a clinic before; calibrate the artifact that it came"
+            " from"
+        )
+    if unlabelled is not None:
+        return _told(predictor, unlabelled, runs)
+    assert data is not None
+    wanted = predictor.recipe.decision.set_coverage if set_coverage is None else set_coverage
+    if not 0 < wanted < 1:
+        raise UserError(f"--set-coverage {wanted:g}: not a share between 0 and 1; for example 0.9")
+    place = output or opened.folder.with_name(f"{opened.folder.name}-fitted")
+    if place.exists() and not _fitted_from(place, opened):
+        raise UserError(f"{place}: exists, and is no earlier fit of this artifact; move it away")
+    return _fitted(opened, predictor, data, mapping or {}, place, wanted)
+
+
+def _fitted_from(place: Path, source: Artifact) -> bool:
+    """Whether ``place`` holds an earlier fit of ``source``, which a new one may replace."""
+    if not (place / "manifest.json").is_file():
+        return False
+    earlier = read_document(place / "manifest.json", Manifest, "artifact manifest").clinic
+    return earlier is not None and earlier.source_sha256 == _sha(source.manifest)
+
+
+def _sha(manifest: Manifest) -> str:
+    """Of the model: its file's, or that of the first file of a package."""
+    name = manifest.model_file
+    return manifest.files.get(name) or next(
+        sha for file, sha in sorted(manifest.files.items()) if file.startswith(f"{name}/")
+    )
+
+
+def _fitted(
+    source: Artifact,
+    predictor: Predictor,
+    data: DataTable,
+    mapping: Mapping[str, str],
+    place: Path,
+    set_coverage: float,
+) -> CalibrateResult:
+    judged = other_data(predictor, load_named(data), mapping, "calibrate")
+    rows = judged.dataset.rows(judged.ids)
+    targets = judged.dataset.targets[rows]
+    lesions = [judged.dataset.lesions[row] for row in rows]
+    _refuse_few(predictor, targets)
+    pictures = inputs(judged.dataset, judged.ids, predictor.preprocess)
+    given = predictor.answers(pictures)  # its own probabilities: it was not fitted before
+    before, labels = predictor.calibration, predictor.labels
+    wanted = {"coverage": 0.9, "set_coverage": set_coverage}
+    was, now, added = clinic.judge(given.probabilities, targets, lesions, labels, before, **wanted)
+    found = clinic.fit_clinic(
+        given.probabilities, targets, lesions, labels, before, pictures=pictures, **wanted
+    )
+    counts = {label.key: int((targets == i).sum()) for i, label in enumerate(labels)}
+    fit = ClinicFit(
+        source_sha256=_sha(source.manifest),
+        data=judged.dataset.kind,
+        data_hash=judged.dataset.hash,
+        photographs=len(targets),
+        lesions=len(set(lesions)),
+        by_class=counts,
+        before=was,
+        after=now,
+        enough=clinic.enough(set_coverage),
+        span={key: clinic.coverage_span(count, set_coverage) for key, count in counts.items()},
+        guard_refused_before=None if given.outside is None else float(given.outside.mean()),
+        created_utc=utc_now(),
+        versions=versions(),
+    )
+    _tell(fit, labels, set_coverage)
+    loss = _loss_gate(added, len(targets))
+    if not loss.passed:
+        raise GateError(
+            f"{parity.judged(loss)}; nothing was written; the artifact answers these photographs"
+            " better as it is, so keep it, or give more of them"
+        )
+    with new_folder(place, replace=True) as folder:
+        _write(source, predictor, folder, found, _guard(predictor, given), fit, loss, judged)
+    say(f"calibrate: {place}")
+    return CalibrateResult(
+        artifact=str(place),
+        photographs=len(targets),
+        clinic=fit,
+        drift=drift(given.probabilities, given.outside, pictures, predictor.guard, before, labels),
+        shares=found.shares,
+    )
+
+
+def _refuse_few(predictor: Predictor, targets: np.ndarray) -> None:
+    if len(targets) < LEAST or len(np.unique(targets)) < 2:
+        raise UserError(
+            f"calibrate: {len(targets)} labelled photographs of {len(np.unique(targets))} classes"
+            f" of {predictor.name}; give at least {LEAST} of 2 classes or more"
+        )
+
+
+def _tell(fit: ClinicFit, labels: tuple[Label, ...], set_coverage: float) -> None:
+    """How much so many photographs can say."""
+    spans = [
+        f"{label.key} {fit.by_class[label.key]} ({low:.0%} to {high:.0%})"
+        for label in labels
+        for low, high in [fit.span[label.key]]
+        if high < 1
+    ]
+    rare = [label.key for label in labels if fit.span[label.key][1] == 1]
+    say(
+        f"calibrate: {fit.enough} photographs of a class are enough to know its sets' coverage to 5"
+        f" points around {set_coverage:.0%}; here, with the 95% interval of what it will be:"
+        f" {', '.join(spans) or 'none that can be known'}"
+        + (f"; too few to exclude them, so always in the set: {', '.join(rare)}" if rare else "")
+    )
+
+
+def _loss_gate(added: Interval, count: int) -> Gate:
+    low = added.low if added.low is not None else 1.0
+    return Gate(
+        name=GateName(GateId.CLINIC_LOSS),
+        value=low,
+        limit=0.0,
+        relation="<=",
+        passed=low <= 0,
+        estimate=added,
+        samples=count,
+    )
+
+
+def _guard(predictor: Predictor, given: Answers) -> GuardSummary | None:
+    """The guard with the threshold that refuses at most a hundredth of the clinic's photographs."""
+    if predictor.guard is None or given.scores is None:
+        return predictor.guard
+    scores = np.asarray(given.scores, np.float64)
+    threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))
+    return GuardSummary(threshold=threshold, refused=float((scores > threshold).mean()))
+
+
+def _write(
+    source: Artifact,
+    predictor: Predictor,
+    folder: Path,
+    calibration: Calibration,
+    guard: GuardSummary | None,
+    fit: ClinicFit,
+    loss: Gate,
+    judged: EvaluatedPhotographs,
+) -> None:
+    """The source's files with other constants, decisions, hashes, card and manifest."""
+    manifest = source.manifest
+    for path in source.folder.iterdir():
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
+            shutil.copy(path, folder / path.name)
+    backend, model = get(manifest.backend), folder / manifest.model_file
+    inside = backend.constants(model)
+    name = f"{manifest.name}-fitted"
+    line = f"Fitted to {fit.photographs} photographs of one clinic; see its model card."
+    said = constants(
+        name=name,
+        backend=manifest.backend,
+        precision=manifest.precision,
+        labels=manifest.labels,
+        preprocess=manifest.preprocess,
+        calibration=calibration,
+        outputs=manifest.outputs,
+        card=f"{inside.get('card', '')}\n{line}",
+        student=manifest.provenance.source_sha256,
+        versions=manifest.provenance.versions,
+        guard=guard,
+    )
+    backend.rewrite(model, said)
+    same = backend.network_hash(model) == backend.network_hash(source.model)
+    found = backend.constants(model)
+    wrong = [key for key, value in said.items() if found.get(key) != value]
+    changed = manifest.model_copy(update={"guard": guard, "calibration": calibration})
+    _write_decisions(source, changed, folder)
+    _write_hashes(predictor, judged, folder)
+    gates = (
+        *(gate for gate in manifest.gates if gate.name.id is not GateId.CONSTANTS),
+        parity.at_most(GateId.CONSTANTS, len(wrong), 0),
+        parity.at_least(GateId.NETWORK, float(same), 1),
+        loss,
+    )
+    if failed := [gate for gate in gates[-3:] if not gate.passed]:
+        raise GateError(f"{parity.judged(failed[0])}; nothing was written; report it")
+    files = [model] if model.is_file() else [path for path in model.rglob("*") if path.is_file()]
+    changed = changed.model_copy(
+        update={
+            "name": name,
+            "bytes": sum(path.stat().st_size for path in files),
+            "gates": gates,
+            "clinic": fit,
+            "notes": (
+                *manifest.notes,
+                "its accuracy figures are of its answers before it was fitted; under clinic are"
+                " those of the photographs that it was fitted to",
+            ),
+        }
+    )
+    card = folder / "MODEL_CARD.md"
+    write_text(card, fitted(card.read_text(encoding="utf-8"), manifest, changed))
+    changed = changed.model_copy(update={"files": hashes(folder)})
+    write_json(folder / "manifest.json", changed.model_dump(mode="json"))
+
+
+def _write_decisions(source: Artifact, changed: Manifest, folder: Path) -> None:
+    """What is said of the golden photographs now; the file's answers to them stay."""
+    golden = source.golden()
+    refused = None
+    if golden.outside is not None and changed.guard is not None:
+        refused = golden.outside.reshape(-1) > changed.guard.threshold
+    final = rescaled(golden.probabilities, changed.calibration.rescale)
+    said = decisions(final, refused, changed.labels, changed.calibration)
+    write_json(folder / "golden" / "decisions.json", [one.model_dump(mode="json") for one in said])
+
+
+def _write_hashes(predictor: Predictor, judged: EvaluatedPhotographs, folder: Path) -> None:
+    """The photographs that it was fitted to beside those that trained it, so that ``evaluate``
+    leaves both out.
+    """
+    known = predictor.training_hashes()
+    if known is None:
+        return  # what trained it is not known either, and evaluate says so
+    salt, before = known
+    own = overlap_hashes(judged.dataset, judged.ids, salt)
+    document = TrainingHashes(salt=salt, hashes=tuple(sorted({*before, *own})))
+    write_json(folder / "training_hashes.json", document.model_dump(mode="json"))
+
+
+def _told(predictor: Predictor, root: Path, runs: Path) -> CalibrateResult:
+    """Without labels: how the photographs differ, and the mix of classes that fits the answers."""
+    dataset = load_unlabelled(root)
+    if not dataset.ids:
+        raise UserError(f"{root}: no photographs in this folder; name another")
+    pictures = inputs(dataset, dataset.ids, predictor.preprocess)
+    given = predictor.answers(pictures)
+    calibration, labels = predictor.calibration, predictor.labels
+    shares = calibration.shares or _run_shares(predictor, runs)
+    estimated: dict[str, float] = {}
+    if shares:
+        values = clinic.estimate_shares(given.probabilities, shares)
+        estimated = {label.key: float(one) for label, one in zip(labels, values, strict=True)}
+    else:
+        say(
+            "calibrate: the artifact was made before it said how common each class was, and its run"
+            " is not here, so the mix of classes is not estimated; export it again"
+        )
+    found = drift(
+        given.probabilities,
+        given.outside,
+        pictures,
+        predictor.guard,
+        calibration,
+        labels,
+        shares=shares,
+        estimated=estimated,
+    )
+    return CalibrateResult(None, len(pictures), None, found, estimated)
+
+
+def _run_shares(predictor: Predictor, runs: Path) -> dict[str, float]:
+    """How common each class was on the test split of the run that it came from, where that is
+    here.
+    """
+    source: Any = predictor.facts.get("run")
+    evaluation: Evaluation | None = None
+    for name in (str(source), f"reference:{source}"):
+        try:
+            evaluation = evaluation or evaluation_of(open_run(name, runs))
+        except UserError:
+            continue
+    if evaluation is None:
+        return {}
+    counts = {label.key: evaluation.data.by_class.get(label.key, 0) for label in predictor.labels}
+    total = max(1, sum(counts.values()))
+    return {key: count / total for key, count in counts.items()}
