@@ -6,7 +6,8 @@ other photographs of that origin judge it, before and after.
 
 ROOT holds ISIC 2019 as it is published. The photographs that fit are drawn by lesion with each of
 ``--seed``'s seeds (default 0 to 4); no lesion of them judges. Besides, the same photographs without
-their labels: what drift is told and which mix of classes is estimated. ``--not-skin FOLDER`` counts
+their labels: what drift is told and which mix of classes is estimated. ``--photographs N`` draws so many of the origin
+first, whole lesions, where time is short. ``--not-skin FOLDER`` counts
 what the fitted guard still refuses of it. One artifact of the first seed is kept with ``--keep``.
 """
 
@@ -189,6 +190,9 @@ def main() -> None:
     parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, nargs="*", default=[0, 1, 2, 3, 4])
+    parser.add_argument(
+        "--photographs", type=int, metavar="N", help="so many of the origin's, or all (default)"
+    )
     parser.add_argument("--not-skin", type=Path, metavar="FOLDER")
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path, required=True)
@@ -199,6 +203,8 @@ def main() -> None:
     rows = np.flatnonzero([origin == arguments.origin for origin in mapped.origins])
     if not len(rows):
         raise UserError(f"--origin {arguments.origin}: no photograph of it in {arguments.root}")
+    if arguments.photographs and arguments.photographs < len(rows):
+        rows = drawn(mapped, rows, arguments.photographs, 0)
     data = mapped.subset(rows)
     say(f"clinic: {len(data)} photographs of {arguments.origin}")
     pictures = inputs(data, data.ids, predictor.preprocess)
