@@ -6,7 +6,7 @@ photographs that trained or calibrated the student are left out and counted.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from mobilekd.metrics.shapes import (
     risk_coverage_points,
     subgroups,
 )
+from mobilekd.metrics.skin_tone import skin_tones
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.lock import locked
@@ -96,7 +97,8 @@ def _evaluate(
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
     say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
-    given = predictor.answers(inputs(judged.dataset, judged.ids, predictor.preprocess))
+    pictures = inputs(judged.dataset, judged.ids, predictor.preprocess)
+    given = predictor.answers(pictures)
     answers = Predictions(
         keys=tuple(label.key for label in predictor.labels),
         ids=judged.ids,
@@ -106,7 +108,7 @@ def _evaluate(
     )
     missing = _no_teacher(predictor, judged)
     teacher = None if missing else _teacher(predictor, judged, answers)
-    document = _document(predictor, judged, answers, teacher)
+    document = _document(predictor, judged, answers, teacher, skin_tones(pictures))
     if given.outside is not None:
         say(
             f"evaluate: of {int(given.outside.sum())} of {len(given.outside)} photographs"
@@ -250,6 +252,7 @@ def _document(
     judged: EvaluatedPhotographs,
     answers: Predictions,
     teacher: Predictions | None,
+    tones: Sequence[str | None],
 ) -> dict[str, Any]:
     calibration = predictor.calibration
     truth, probabilities = answers.truth, answers.probabilities
@@ -267,6 +270,7 @@ def _document(
         for name, column in judged.dataset.metadata.items()
         if name != "confirmed"  # counted below; no group of people
     }
+    columns["skin tone"] = list(tones)
     confirmed = judged.dataset.confirmed(rows)
     document: dict[str, Any] = {
         "schema_version": 1,

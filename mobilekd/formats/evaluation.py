@@ -96,7 +96,7 @@ class EvaluatedData(Sparse):
 
 
 class Subgroup(Document):
-    """Photographs of one age, sex or site; small ones have counts and no figures."""
+    """Photographs of one age, sex, site or skin tone; small ones have counts and no figures."""
 
     group: str
     n: NonNegativeInt
@@ -153,6 +153,18 @@ class Evaluation(Sparse):
     commit: str | None = None
     versions: dict[str, str]
     teacher: TeacherMetrics | None = None
+
+    def worst_first(self) -> list[tuple[str, Subgroup]]:
+        """Every sub-group with its kind, the worst served first: by balanced accuracy, and those
+        without a figure last.
+        """
+        found = [(kind, one) for kind, groups in self.subgroups.items() for one in groups]
+        return sorted(
+            found,
+            key=lambda pair: (
+                2.0 if pair[1].balanced_accuracy.value is None else pair[1].balanced_accuracy.value
+            ),
+        )
 
     def metric(self, name: str) -> Interval:
         """A metric by its key; one that the file does not have says so."""

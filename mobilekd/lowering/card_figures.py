@@ -13,20 +13,6 @@ from mobilekd.formats.runs import Run, RunInfo
 from mobilekd.metrics.registry import definition, in_words
 from mobilekd.support.text import photographs_of
 
-<<<<<<< HEAD
-#: Rows of the card's first table, by their keys in ``metrics.json``.
-SHOWN = (
-    "balanced_accuracy",
-    "accuracy",
-    "melanoma_sensitivity_at_95_specificity",
-    "malignant_sensitivity_at_95_specificity",
-    "melanoma_sensitivity",
-    "melanoma_specificity",
-    "ece",
-    "nll",
-    "coverage",
-    "selective_accuracy",
-=======
 #: Rows of the card's first table: key in ``metrics.json``, words.
 FIGURES = (
     ("balanced_accuracy", "balanced accuracy"),
@@ -42,7 +28,6 @@ FIGURES = (
     ("set_coverage", "share of photographs whose set of classes holds theirs"),
     ("set_size", "classes in a set, on average"),
     ("set_of_one", "share of photographs whose set has one class"),
->>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
 )
 FIGURES = {key: in_words(key) for key in SHOWN}
 
@@ -160,14 +145,18 @@ def _groups(evaluation: Evaluation) -> list[str]:
         f"| group | photographs |{' lesions |' * known} accuracy | balanced accuracy |",
         f"|---|---|{'---|' * known}---|---|",
     ]
-    for kind, groups in evaluation.subgroups.items():
-        lines += [
-            f"| {kind}: {one.group} | {one.n:,} |{f' {one.lesions:,} |' * known}"
-            f" {interval(one.accuracy)} |"
-            f" {interval(one.balanced_accuracy)} |"
-            for one in groups
-        ]
-    return [*lines, ""]
+    lines += [
+        f"| {kind}: {one.group} | {one.n:,} |{f' {one.lesions:,} |' * known}"
+        f" {interval(one.accuracy)} | {interval(one.balanced_accuracy)} |"
+        for kind, one in evaluation.worst_first()
+    ]
+    said = "The worst-served group comes first, by balanced accuracy over the classes it has."
+    if "skin tone" in evaluation.subgroups:
+        said += (
+            " Skin tone is estimated from the photograph's border (individual typology angle,"
+            " Chardon and others 1991): light and white balance move it by a whole group."
+        )
+    return [*lines, "", said, ""]
 
 
 def error_lines(evaluation: Evaluation | None, *, guarded: bool = False) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from mobilekd.formats.artifact import Calibration, Interval, Label
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import Predictions
+from mobilekd.metrics.skin_tone import TONES
 from mobilekd.metrics.weighted import ECE_BINS, equal_mass_bins
 
 #: Below this many photographs a sub-group gets its count but no figure.
@@ -65,8 +66,8 @@ def coverage_by_class(
 def subgroups(
     judged: Predictions, columns: Mapping[str, Sequence[Any]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy and balanced accuracy by age, sex and site; ``columns`` are aligned with the rows of
-    ``judged``, None is unknown.
+    """Accuracy and balanced accuracy by age, sex, site and skin tone; ``columns`` are aligned with
+    the rows of ``judged``, None is unknown.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for name, column in columns.items():
@@ -77,9 +78,7 @@ def subgroups(
         )
         if not any(names):
             continue
-        ordered = sorted(
-            {value for value in names if value}, key=lambda value: (_first_number(value), value)
-        )
+        ordered = sorted({value for value in names if value}, key=_place)
         ordered += ["unknown"] if None in names else []
         found[name] = [
             _one(judged, group, np.array([(value or "unknown") == group for value in names]))
@@ -136,6 +135,12 @@ def _age(value: Any) -> str | None:
         ),
         None,
     )
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Where a group stands among those of its kind: skin tones from light to dark."""
+    tones = [tone for _, tone in TONES]
+    return (tones.index(name) if name in tones else _first_number(name), name)
 
 
 def _first_number(name: str) -> int:

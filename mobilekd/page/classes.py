@@ -191,8 +191,7 @@ def _subgroups(evaluation: Evaluation) -> list[Block | None]:
             percent(row.balanced_accuracy),
             percent(row.accuracy),
         ]
-        for name, members in evaluation.subgroups.items()
-        for row in members
+        for name, row in evaluation.worst_first()
     ]
     if not rows:
         return [Text("The data carry no age, sex or site, so there are no sub-groups.")]
@@ -205,10 +204,16 @@ def _subgroups(evaluation: Evaluation) -> list[Block | None]:
         "accuracy %",
     )
     note = (
-        "Balanced accuracy averages over the classes present, so compare sub-groups only where they"
-        " have the same ones."
+        "The worst-served group comes first. Balanced accuracy averages over the classes present,"
+        " so compare sub-groups only where they have the same ones."
     )
-    return [table("Sub-groups", header, rows, note)]
+    if "skin tone" in evaluation.subgroups:
+        note += (
+            " Skin tone is estimated from the photograph: the individual typology angle (Chardon"
+            " and others 1991) of the skin along its border. Light, filter and white balance move"
+            " it by a whole group, so it groups photographs, not people."
+        )
+    return [table("Sub-groups, the worst served first", header, rows, note)]
 
 
 def _subgroup_chart(evaluation: Evaluation) -> tuple[figures.Chart, ...]:
