@@ -34,6 +34,11 @@ from mobilekd.support.files import write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 
+WHAT = (
+    "an artifact fitted to about 200 labelled photographs of another clinic, judged on other"
+    " lesions of it, before and after"
+)
+
 #: Figures that are kept; those of single classes beside them.
 FIGURES = ("ece", "nll", "brier", "accuracy", "balanced_accuracy", "set_coverage", "set_size")
 
@@ -211,9 +216,15 @@ def main() -> None:
     answers, others = predictor.answers(pictures), None
     if arguments.not_skin:
         others = predictor.answers(pictures_of(arguments.not_skin, predictor))
+    shown = ["ARTIFACT", "--root ISIC_2019", *(f"--map {one}" for one in arguments.map)]
+    if arguments.photographs:
+        shown.append(f"--photographs {arguments.photographs}")
+    shown += [f"--seed {' '.join(map(str, arguments.seed))}", f"--output {arguments.output.name}"]
     write_json(
         arguments.output,
         {
+            "what": WHAT,
+            "command": f"python benchmarks/clinic.py {' '.join(shown)}",
             "target": predictor.name,
             **{name: predictor.facts.get(name) for name in ("backend", "precision", "sha256")},
             "origin": arguments.origin,

@@ -168,6 +168,30 @@ def shipped_students() -> str:
     return table(header, rows)
 
 
+def clinic() -> str:
+    """An artifact before and after it was fitted to 200 photographs of another clinic."""
+    rows = []
+    for draw in read("clinic.json")["draws"]:
+        for name, words in (
+            ("ece", "calibration error"),
+            ("accuracy", "accuracy"),
+            ("balanced_accuracy", "balanced accuracy"),
+            ("set_coverage", "share of photographs whose set holds their class"),
+            ("set_coverage.mel", "the same of melanoma"),
+            ("set_size", "classes in a set, of 7"),
+        ):
+            before = draw["before"].get(name)
+            rows.append(
+                (
+                    str(draw["seed"]),
+                    f"{words}, {draw['judged_on']:,} photographs",
+                    figure(before) if before else "it had no sets",
+                    figure(draw["after"][name]),
+                )
+            )
+    return table(("Draw", "Figure", "Before", "After"), rows)
+
+
 def backends_table() -> str:
     """Backend by precision, from the registry, linked from the README."""
     from importlib.util import module_from_spec, spec_from_file_location
@@ -184,6 +208,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "both splits": both_splits,
     "shipped students": shipped_students,
+    "clinic": clinic,
     "backends": backends_table,
 }
 PAGES = ("README.md", "docs/results.md", "docs/explanation/split.md")

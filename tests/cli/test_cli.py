@@ -27,8 +27,8 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_of_the_design_are_all_there():
     design = (
-        "teach distill evaluate predict compare export bench report apk inspect verify recipes"
-        " devices doctor demo sweep"
+        "teach distill evaluate calibrate predict compare export bench report apk inspect verify"
+        " recipes devices doctor demo sweep"
     )
     assert sorted(design.split()) == NAMES
 
