@@ -161,7 +161,9 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
         "",
     ]
     intended = "## Intended use"
-    card = card.replace(heads[0], heads[1]).replace(old, new)
+    sizes = [f"- File: {one.bytes:,} bytes" for one in (before, after)]
+    for was, now in ((heads[0], heads[1]), (old, new), (sizes[0], sizes[1])):
+        card = card.replace(was, now)
     return card.replace(intended, "\n".join([*lines, intended]), 1)
 
 
@@ -180,7 +182,8 @@ CLINIC_WORDS = {
 def clinic_words(name: str, texts: Mapping[str, str]) -> str:
     """A figure of a fit to a clinic in words."""
     known = CLINIC_WORDS.get(name)
-    return known or f"the same of {texts.get(name.removeprefix('set_coverage.'), name)}"
+    key = name.removeprefix("set_coverage.")
+    return known or f"share of {texts.get(key, key)} whose set holds it"
 
 
 def _origins(manifest: Manifest) -> list[str]:

@@ -144,9 +144,12 @@ public final class Classifier {
     /// `picture` is preprocessed already.
     public func answer(_ picture: Pixels) throws -> Answer {
         let found = try outputs(of: picture)
-        let inOrder = zip(zip(facts.labels, facts.labelTexts), facts.probabilities(found.probabilities))
+        let probabilities = facts.probabilities(found.probabilities)
+        let inOrder = zip(zip(facts.labels, facts.labelTexts), probabilities)
             .map { Candidate(key: $0.0.0, text: $0.0.1, probability: $0.1) }
-        let likeliest = { (one: Candidate, other: Candidate) in one.probability > other.probability }
+        func likeliest(_ one: Candidate, _ other: Candidate) -> Bool {
+            one.probability > other.probability
+        }
         let outside = found.score.flatMap { score in facts.guardThreshold.map { score > $0 } }
         let set = outside == true ? nil : facts.setThresholds.map { least in
             zip(inOrder, least).filter { $0.probability >= $1 }.map(\.0).sorted(by: likeliest)
