@@ -25,11 +25,7 @@ import mobilekd
 from mobilekd import backends
 from mobilekd.backends.base import Backend
 from mobilekd.cli import commands
-<<<<<<< HEAD
 from mobilekd.formats.artifact import Manifest
-=======
-from mobilekd.formats.artifact import Calibration, Manifest, Sets
->>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.parity_names import GateId, StageId
 from mobilekd.formats.recipe import Recipe
@@ -299,91 +295,7 @@ def metrics_page() -> str:
     """Every metric of ``metrics.json``."""
     from mobilekd.metrics.registry import DEFINITIONS
 
-<<<<<<< HEAD
     rows = [(f"`{one.key}`", one.meaning, one.unit, one.better, one.source) for one in DEFINITIONS]
-=======
-    from mobilekd.metrics import metrics, weighted
-
-    rows = []
-    for name, metric in weighted.PLAIN.items():
-        unit, better, source = METRICS[name]
-        rows.append((f"`{name}`", first_paragraph(metric), unit, better, source))
-    others = (
-        ("recall.CLASS", "Share found of the photographs of a class.", "share", "higher"),
-        (
-            "GROUP_sensitivity_at_95_specificity",
-            first_paragraph(weighted.sensitivity_at_specificity).replace("``specificity``", "95%"),
-            "share",
-            "higher",
-        ),
-        (
-            "GROUP_sensitivity",
-            first_paragraph(weighted.sensitivity_at).replace(
-                "a given threshold", "the threshold that validation fixed"
-            ),
-            "share",
-            "higher",
-        ),
-        (
-            "GROUP_specificity",
-            first_paragraph(weighted.specificity_at).replace(
-                "a given threshold", "the threshold that validation fixed"
-            ),
-            "share",
-            "higher",
-        ),
-        ("coverage", first_paragraph(weighted.coverage_at("")), "share", "higher"),  # type: ignore[arg-type]
-        ("selective_accuracy", first_paragraph(weighted.selective_accuracy_at), "share", "higher"),
-        (
-            "set_coverage.CLASS",
-            "Share of the photographs of a class whose set holds it. Melanoma's comes first.",
-            "share",
-            "higher",
-        ),
-        ("set_coverage", first_paragraph(weighted.in_any_set), "share", "higher"),
-        ("set_size", "Mean number of classes that cannot be excluded.", "classes", "lower"),
-        ("set_of_one", "Share of photographs whose set has one class.", "share", "higher"),
-        ("set_empty", "Share of photographs for which no class fits.", "share", ""),
-        (
-            "teacher_agreement",
-            "Share of photographs for which student and teacher decide alike.",
-            "share",
-            "",
-        ),
-    )
-    rows += [
-        (
-            f"`{name}`",
-            text
-            or "Share of photographs that get an answer: top probability at or above the threshold"
-            ' of "not sure".',
-            unit,
-            better,
-            "",
-        )
-        for name, text, unit, better in others
-    ]
-    truth, keys = np.arange(14) % 7, ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
-    found = metrics(
-        truth,
-        np.full((14, 7), 1 / 7),
-        [""] * 14,
-        keys,
-        calibration=Calibration(
-            operating_points={"melanoma": 0.5, "malignant": 0.5},
-            sets=Sets(coverage=0.9, thresholds=dict.fromkeys(keys, 0.1)),
-        ),
-        teacher=np.full((14, 7), 1 / 7),
-        draws=2,
-    )
-    listed = {row[0].strip("`") for row in rows}
-    said = {
-        re.sub(r"^(melanoma|malignant)_", "GROUP_", re.sub(r"^(\w+)\.\w+", r"\1.CLASS", name))
-        for name in found
-    }
-    if said != listed:
-        raise SystemExit(f"docs/reference.py: metrics differ from the code: {said ^ listed}")
->>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
     return page(
         "Metrics",
         "`evaluate` writes these into `metrics.json`, each with its 95% interval. `GROUP` is"

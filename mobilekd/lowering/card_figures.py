@@ -13,21 +13,21 @@ from mobilekd.formats.runs import Run, RunInfo
 from mobilekd.metrics.registry import definition, in_words
 from mobilekd.support.text import photographs_of
 
-#: Rows of the card's first table: key in ``metrics.json``, words.
-FIGURES = (
-    ("balanced_accuracy", "balanced accuracy"),
-    ("accuracy", "accuracy"),
-    ("melanoma_sensitivity_at_95_specificity", "melanoma's sensitivity at 95% specificity"),
-    ("malignant_sensitivity_at_95_specificity", "malignant's sensitivity at 95% specificity"),
-    ("melanoma_sensitivity", "melanoma's sensitivity at the threshold of validation"),
-    ("melanoma_specificity", "melanoma's specificity at that threshold"),
-    ("ece", "calibration error"),
-    ("nll", "negative log-likelihood, nats"),
-    ("coverage", 'share of photographs that are answered, not "not sure"'),
-    ("selective_accuracy", "accuracy among those"),
-    ("set_coverage", "share of photographs whose set of classes holds theirs"),
-    ("set_size", "classes in a set, on average"),
-    ("set_of_one", "share of photographs whose set has one class"),
+#: Rows of the card's first table, by their keys in ``metrics.json``.
+SHOWN = (
+    "balanced_accuracy",
+    "accuracy",
+    "melanoma_sensitivity_at_95_specificity",
+    "malignant_sensitivity_at_95_specificity",
+    "melanoma_sensitivity",
+    "melanoma_specificity",
+    "ece",
+    "nll",
+    "coverage",
+    "selective_accuracy",
+    "set_coverage",
+    "set_size",
+    "set_of_one",
 )
 FIGURES = {key: in_words(key) for key in SHOWN}
 

@@ -15,6 +15,7 @@ from mobilekd.lowering.card_figures import (
     origin_lines,
     training_lines,
 )
+from mobilekd.metrics.registry import in_words
 
 NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide care."
 
@@ -149,7 +150,7 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
         "| figure | before | after |",
         "|---|---|---|",
         *(
-            f"| {clinic_words(name, texts)} | {_interval(clinic.before.get(name))} |"
+            f"| {_in_words(name, texts)} | {_interval(clinic.before.get(name))} |"
             f" {_interval(figure)} |"
             for name, figure in clinic.after.items()
         ),
@@ -167,23 +168,10 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
     return card.replace(intended, "\n".join([*lines, intended]), 1)
 
 
-#: Figures of a fit to a clinic, by their key in ``metrics.json``.
-CLINIC_WORDS = {
-    "ece": "calibration error",
-    "nll": "negative log-likelihood, nats",
-    "brier": "Brier score",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "set_coverage": "share of photographs whose set holds their class",
-    "set_size": "classes in a set, on average",
-}
-
-
-def clinic_words(name: str, texts: Mapping[str, str]) -> str:
-    """A figure of a fit to a clinic in words."""
-    known = CLINIC_WORDS.get(name)
-    key = name.removeprefix("set_coverage.")
-    return known or f"share of {texts.get(key, key)} whose set holds it"
+def _in_words(name: str, texts: Mapping[str, str]) -> str:
+    """A metric in words, with the class in words, too."""
+    key = name.partition(".")[2]
+    return in_words(name).replace(key, texts.get(key, key)) if key else in_words(name)
 
 
 def _origins(manifest: Manifest) -> list[str]:

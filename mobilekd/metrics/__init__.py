@@ -209,68 +209,6 @@ def _checked(
     return truth, probabilities
 
 
-<<<<<<< HEAD
-=======
-def _wanted(
-    classes: Sequence[Label | str], truth: np.ndarray, calibration: Calibration | None
-) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics that can be computed, and the reasons for those that cannot."""
-    keys = _keys(classes)
-    wanted: dict[str, Metric] = dict(weighted.PLAIN)
-    missing: dict[str, str] = {}
-    present = set(np.unique(truth).tolist())
-    if len(present) < 2:
-        missing["macro_auc"] = "needs two classes with an example"
-        del wanted["macro_auc"]
-    for group, indices in class_groups(classes).items():
-        candidates = {
-            f"{group}_sensitivity_at_95_specificity": weighted.sensitivity_at_specificity(indices)
-        }
-        if calibration and group in calibration.operating_points:
-            threshold = calibration.operating_points[group]
-            candidates[f"{group}_sensitivity"] = weighted.sensitivity_at(indices, threshold)
-            candidates[f"{group}_specificity"] = weighted.specificity_at(indices, threshold)
-        reason = _why_not(group, indices, present)
-        if reason:
-            missing |= dict.fromkeys(candidates, reason)
-        else:
-            wanted |= candidates
-    for index, key in enumerate(keys):
-        if index in present:
-            wanted[f"recall.{key}"] = weighted.recall_of(index)
-        else:
-            missing[f"recall.{key}"] = f"no example of {key} in this set"
-    if calibration is not None:
-        wanted["coverage"] = weighted.coverage_at(calibration.threshold)
-        wanted["selective_accuracy"] = weighted.selective_accuracy_at(calibration.threshold)
-    if calibration is not None and calibration.sets is not None:
-        least = np.array([calibration.sets.thresholds[key] for key in keys])
-        melanoma = class_groups(classes)["melanoma"]
-        # melanoma's coverage is what matters most, so it comes first
-        for index in sorted(range(len(keys)), key=lambda index: index not in melanoma):
-            name = f"set_coverage.{keys[index]}"
-            if index in present:
-                wanted[name] = weighted.in_set(index, least)
-            else:
-                missing[name] = f"no example of {keys[index]} in this set"
-        wanted["set_coverage"] = weighted.in_any_set(least)
-        wanted["set_size"] = weighted.set_size(least)
-        wanted["set_of_one"] = weighted.set_of(1, least)
-        wanted["set_empty"] = weighted.set_of(0, least)
-    return wanted, missing
-
-
-def _why_not(group: str, indices: tuple[int, ...], present: set[int]) -> str | None:
-    if not indices:
-        return f"no class is known to be {group}; [data.roles] of the recipe says which is"
-    if not present & set(indices):
-        return f"no {group} example in this set"
-    if not present - set(indices):
-        return f"every example in this set is {group}"
-    return None
-
-
->>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
 def lesion_weights(
     truth: np.ndarray, lesions: Sequence[str], draws: int, seed: int = 0
 ) -> Iterator[np.ndarray]:

@@ -52,6 +52,8 @@ class Definition:
     compared: bool = False
     #: Resampling can only add to it, so its draws are moved by their median's bias.
     centred: bool = False
+    #: Of the classes melanoma is what matters most.
+    melanoma_first: bool = False
 
     @property
     def each(self) -> str:
@@ -111,6 +113,29 @@ def _why_not(judged: Judged, group: str) -> str | None:
 
 def _at_threshold(make: Callable[[float], Metric]) -> Callable[[Judged, str], Made]:
     return lambda judged, which: make(judged.calibration.threshold) if judged.calibration else None
+
+
+def _least(judged: Judged) -> np.ndarray | None:
+    """The least probability with which each class is in a set, ``[C]``; None without sets."""
+    sets = judged.calibration.sets if judged.calibration else None
+    return None if sets is None else np.array([sets.thresholds[key] for key in judged.keys])
+
+
+def _in_set(judged: Judged, which: str) -> Made:
+    least, index = _least(judged), judged.keys.index(which)
+    if least is None:
+        return None
+    if judged.present is not None and index not in judged.present:
+        return f"no example of {which} in this set"
+    return weighted.in_set(index, least)
+
+
+def _of_sets(make: Callable[[np.ndarray], Metric]) -> Callable[[Judged, str], Made]:
+    def made(judged: Judged, which: str) -> Made:
+        least = _least(judged)
+        return None if least is None else make(least)
+
+    return made
 
 
 def _agreement(judged: Judged, which: str) -> Made:
@@ -261,6 +286,48 @@ DEFINITIONS = [
         _at_threshold(weighted.selective_accuracy_at),
     ),
     Definition(
+        "set_coverage.CLASS",
+        "share of CLASS whose set holds it",
+        "Share of the photographs of a class whose set of classes that cannot be excluded holds it."
+        " Melanoma's comes first.",
+        "share",
+        "higher",
+        _in_set,
+        melanoma_first=True,
+    ),
+    Definition(
+        "set_coverage",
+        "share of photographs whose set holds their class",
+        _meaning(weighted.in_any_set),
+        "share",
+        "higher",
+        _of_sets(weighted.in_any_set),
+    ),
+    Definition(
+        "set_size",
+        "classes in a set, on average",
+        _meaning(weighted.set_size),
+        "classes",
+        "lower",
+        _of_sets(weighted.set_size),
+    ),
+    Definition(
+        "set_of_one",
+        "share of photographs whose set has one class",
+        "Share of photographs for which every other class is excluded.",
+        "share",
+        "higher",
+        _of_sets(lambda least: weighted.set_of(1, least)),
+    ),
+    Definition(
+        "set_empty",
+        "share of photographs whose set is empty",
+        "Share of photographs for which no class fits.",
+        "share",
+        "",
+        _of_sets(lambda least: weighted.set_of(0, least)),
+    ),
+    Definition(
         "teacher_agreement",
         "agreement with the teacher",
         "Share of photographs for which student and teacher decide alike.",
@@ -292,9 +359,13 @@ def in_words(key: str) -> str:
 def all_metrics(judged: Judged) -> Iterator[tuple[str, Metric | str]]:
     """Every metric that somebody wants, by its key: what computes it, or why nothing can."""
     members = {"": [""], "CLASS": list(judged.keys), "GROUP": list(judged.groups)}
-    for each, definitions in groupby(DEFINITIONS, lambda one: one.each):
+    melanoma = [judged.keys[index] for index in judged.groups.get("melanoma", ())]
+    for (each, first), definitions in groupby(
+        DEFINITIONS, lambda one: (one.each, one.melanoma_first)
+    ):
         several = list(definitions)
-        for which in members[each]:
+        order = members[each]
+        for which in sorted(order, key=lambda key: key not in melanoma) if first else order:
             for one in several:
                 made = one.make(judged, which)
                 if made is not None:

@@ -3,12 +3,8 @@
 from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
-<<<<<<< HEAD
-from mobilekd.figures.tables import Cell, percent, table
-from mobilekd.formats.artifact import GROUPS
-=======
 from mobilekd.figures.tables import Cell, number, percent, table
->>>>>>> 0637567 (Sets of classes that cannot be excluded, and calibrate, which fits an artifact to a clinic)
+from mobilekd.formats.artifact import GROUPS
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.metrics.entries import recipe_group
@@ -176,7 +172,15 @@ def _sets(evaluation: Evaluation) -> Block | None:
         f" for each class, so that its sets hold it in {100 * sets.coverage:.0f}% of photographs"
         " like those. A class's column says in how many of its photographs the set holds it."
     )
-    header = ("photographs", *keys, "every class", "one class", "no class", "classes in a set")
+    texts = {label.key: label.text for label in evaluation.labels}
+    header = (
+        "photographs",
+        *(texts[key] for key in keys),
+        "every class",
+        "one class",
+        "no class",
+        "classes in a set",
+    )
     return table("Sets: does the answer hold the class, %", header, rows, note)
 
 
