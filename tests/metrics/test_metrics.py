@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from mobilekd.formats.artifact import Calibration
+from mobilekd.formats.artifact import Calibration, Sets
 from mobilekd.metrics import (
     lesion_weights,
     metric_draws,
@@ -30,6 +30,11 @@ from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
 
 KEYS = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+FITTED = Calibration(
+    threshold=0.4,
+    operating_points={"melanoma": 0.3, "malignant": 0.5},
+    sets=Sets(coverage=0.9, thresholds=dict.fromkeys(KEYS, 0.1)),
+)
 
 
 def photographs(
@@ -49,8 +54,7 @@ def ones(truth: np.ndarray) -> np.ndarray:
 
 def registered(teacher: np.ndarray | None = None) -> dict[str, Metric]:
     """Every registered metric of the seven classes."""
-    fitted = Calibration(threshold=0.4, operating_points={"melanoma": 0.3, "malignant": 0.5})
-    judged = Judged(KEYS, class_groups(KEYS), calibration=fitted, teacher=teacher)
+    judged = Judged(KEYS, class_groups(KEYS), calibration=FITTED, teacher=teacher)
     return {name: made for name, made in all_metrics(judged) if not isinstance(made, str)}
 
 
@@ -79,9 +83,8 @@ def test_what_is_registered_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_metric_has_one_definition_with_words() -> None:
     truth, probabilities, lesions = photographs(60)
-    fitted = Calibration(threshold=0.4, operating_points={"melanoma": 0.3, "malignant": 0.5})
     found = metrics(
-        truth, probabilities, lesions, KEYS, calibration=fitted, teacher=probabilities, draws=5
+        truth, probabilities, lesions, KEYS, calibration=FITTED, teacher=probabilities, draws=5
     )
     assert {definition(name).key for name in found} == {one.key for one in DEFINITIONS}
     assert found.keys() == registered(probabilities).keys()
