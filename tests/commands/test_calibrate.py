@@ -70,7 +70,7 @@ def test_it_has_hashes_gates_and_a_card_of_its_own(source: Artifact, fitted: Art
     clinic = manifest.clinic
     assert clinic is not None
     assert clinic.photographs == sum(clinic.by_class.values())
-    assert clinic.photographs <= 340 - 100, "what trained it is left out"
+    assert clinic.photographs < 340 - 90, "what trained it is left out"
     was, now = clinic.before["ece"].value, clinic.after["ece"].value
     assert was is not None
     assert now is not None
@@ -104,7 +104,7 @@ def test_photographs_that_fitted_it_do_not_judge_it(fitted: Artifact, tmp_path: 
 def test_what_cannot_be_fitted_is_refused_in_one_line(
     source: Artifact, fitted: Artifact, tmp_path: Path
 ) -> None:
-    few = DataTable(kind="synthetic", count=170, size=32)
+    few = DataTable(kind="synthetic", count=100, size=32)
     with pytest.raises(UserError, match="give at least 50"):
         calibrate(source.folder, data=few, output=tmp_path / "few")
     with pytest.raises(UserError, match="fitted to a clinic before"):
