@@ -13,6 +13,7 @@ from mobilekd.formats.runs import newest_run
 from mobilekd.page import (
     by_origin,
     classes,
+    clinics,
     conditions,
     data_notes,
     glance,
@@ -47,6 +48,7 @@ SECTIONS = (
     classes.section,
     by_origin.section,
     other_data.section,
+    clinics.section,
     data_notes.section,
     lowering_steps.section,
     golden_sets.section,

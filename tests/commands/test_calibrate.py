@@ -15,6 +15,7 @@ from mobilekd.commands.calibrate import calibrate
 from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
 from mobilekd.data import load
+from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.recipe import DataTable
@@ -22,6 +23,8 @@ from mobilekd.graphs import pte
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics.calibrate import rescaled
 from mobilekd.metrics.decide import decisions
+from mobilekd.page import clinics
+from mobilekd.page.inputs import Inputs
 from mobilekd.support.errors import UserError
 
 #: The run's own 160 photographs and 180 that it has not seen.
@@ -80,6 +83,15 @@ def test_it_has_hashes_gates_and_a_card_of_its_own(source: Artifact, fitted: Art
     assert f"# {manifest.name} (xnnpack, fp32)" in card
     failed = [check for check in verify(fitted.folder).checks if check.passed is False]
     assert not failed
+
+
+def test_the_report_shows_before_and_after(fitted: Artifact, source: Artifact) -> None:
+    found = clinics.section(Inputs(artifacts=(source, fitted)))
+    assert found is not None
+    text = "\n".join(block.markdown() for block in found.blocks if isinstance(block, Table))
+    assert text.count("| figure | before | after |") == 1, "the source was fitted to nothing"
+    assert "expected calibration error" in text
+    assert clinics.section(Inputs(artifacts=(source,))) is None
 
 
 def test_every_reader_applies_what_was_fitted(source: Artifact, fitted: Artifact) -> None:
