@@ -69,7 +69,7 @@ class Sentences(context: Context) {
             else -> words.getString(R.string.not_sure)
         }
 
-    /** The classes that cannot be excluded, as the middle of a sentence; all and none have theirs. */
+    /** Classes that cannot be excluded, as the middle of a sentence; all and none have theirs. */
     fun set(set: List<String>, classes: Int): String =
         when (set.size) {
             0 -> words.getString(R.string.set_none)
