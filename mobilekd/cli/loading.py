@@ -3,14 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from mobilekd.support.progress import say
 
 
-class SayBeforeTorch(MetaPathFinder):
+class SayBeforeTorch:
     """Says once that torch is about to be loaded, then leaves the import to those who find it."""
 
     def __init__(self, command: str) -> None:

@@ -1,6 +1,5 @@
 """What a recipe can name: losses, students and adaptations, each with one line and its source."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -73,5 +72,7 @@ def _row(name: str, what: str, made: Callable[..., Any]) -> dict[str, str]:
 
 def _first_sentence(function: Callable[..., Any]) -> str:
     """The first paragraph of a docstring up to its first full stop or colon."""
+    import inspect  # only here: a command line's start is measured
+
     text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
     return text.split(". ")[0].rstrip(".")

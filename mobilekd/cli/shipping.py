@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
@@ -329,6 +328,8 @@ def bench(arguments: Namespace) -> Answer:
 
 def _latencies(measurements: list[Measurement]) -> str:
     """A row per artifact and setting; in words where there is no latency to show."""
+    import statistics  # only here: a command line's start is measured
+
     from mobilekd.cli.text import table
     from mobilekd.figures.tables import milliseconds
     from mobilekd.page.latency_samples import latency_samples

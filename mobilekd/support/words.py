@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from html import escape
 
 #: Least share of letters that two words have in common (difflib's ratio) to be called near: one
 #: letter of four may be wrong.
@@ -44,6 +43,8 @@ def unknown(given: str, word: str, known: Iterable[str]) -> str:
 
 def html_table(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns for a notebook; every text is escaped."""
+    from html import escape  # only here: a command line's start is measured
+
     lines = (f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in rows)
     return f"<table>{''.join(lines)}</table>"
 
