@@ -8,12 +8,19 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fixtures.recipes import PLAIN
 
 #: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before
 #: torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: How long an example takes is the machine's affair, not a property.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 ALLOWED_SKIPS = CHECKOUT / "tests" / "allowed_skips.txt"
