@@ -58,7 +58,7 @@ def confusion(
     chart.text(left - 6, chart.top - 6, "n", css="soft end")
     chart.text(left + cell * len(keys) / 2, 11, "answer", css="soft mid")
     chart.text(left - 36, chart.top - 6, "truth", css="soft end")
-    chart.text(left, chart.height - 6, "shade: share of the true class", css="soft")
+    chart.text(chart.width - 8, chart.height - 6, "shade: share of the true class", css="soft end")
     return chart
 
 
