@@ -342,6 +342,8 @@ def main() -> int:
     except UserError as error:
         print(error, file=answer, flush=True)
         return 2
+    finally:  # it ends now by itself; unwinding while Python shuts down would print a traceback
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return 0
 
 
