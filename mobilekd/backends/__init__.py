@@ -24,7 +24,6 @@ MEANT = {
     **dict.fromkeys(
         ("tflite", "litert", "onnx", "torchscript"), "xnnpack for Android, coreml for an iPhone"
     ),
-    "gpu": "vulkan",
 }
 
 

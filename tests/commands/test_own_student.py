@@ -8,13 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from mobilekd.commands.distill import distill
 from mobilekd.commands.export import export
 from mobilekd.formats.recipe_file import load_recipe
 
-pytestmark = pytest.mark.long
 OPEN = ("gates.agreement=0", "gates.accuracy_drop=1", "gates.sqnr_db=0")
 RECIPE = """
 base = "demo"

@@ -196,9 +196,9 @@ def split_that_is_none(here: Path) -> list[str]:
     return ["evaluate", str(artifact(here)), "--output", "found"]
 
 
-@kind("iphone", "host, adb")
+@kind("tablet", "host, adb")
 def unknown_device(here: Path) -> list[str]:
-    return ["bench", str(artifact(here)), "--device", "iphone", "--output", "x.json"]
+    return ["bench", str(artifact(here)), "--device", "tablet", "--output", "x.json"]
 
 
 @kind("old.json", "no such measurement")
