@@ -22,8 +22,8 @@ from mobilekd.commands.calibrate import calibrate
 from mobilekd.data import inputs, load, map_classes
 from mobilekd.data.dataset import Dataset
 from mobilekd.formats.artifact import Interval
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import readable_suffixes
-from mobilekd.formats.recipe import DataTable
 from mobilekd.inference.predictor import Answers, Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import rescaled

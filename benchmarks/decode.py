@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 
 from mobilekd.data import inputs, load
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable, StudentTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import build
 from mobilekd.support.files import write_json
 from mobilekd.support.provenance import commit, utc_now, versions

@@ -18,8 +18,8 @@ from PIL import Image, ImageFilter
 from scipy.stats import rankdata
 
 from mobilekd.data import inputs, load
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess, readable_suffixes
-from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.inference.predictor import Predictor, open_predictor

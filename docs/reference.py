@@ -265,7 +265,7 @@ def recipe_page() -> str:
     for key, field in keys():
         place = key.rpartition(".")[0]
         if not field.description:
-            raise SystemExit(f"recipe key {key}: has no description in mobilekd/formats/recipe.py")
+            raise SystemExit(f"recipe key {key}: has no description in mobilekd/formats")
         row = (
             f"`{key}`",
             type_words(field.annotation),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.data import load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.files import write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now

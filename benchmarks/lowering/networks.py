@@ -53,7 +53,7 @@ def _student(model: str, width: float, pixels: int) -> Any:
 
     from mobilekd.formats.artifact import Calibration
     from mobilekd.formats.preprocess import Preprocess
-    from mobilekd.formats.recipe import StudentTable
+    from mobilekd.formats.training_tables import StudentTable
     from mobilekd.students import Deployable, build
 
     student = build(StudentTable(model=model, width=width), 7)

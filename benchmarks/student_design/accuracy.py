@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from variants import named
 
-from mobilekd.formats.recipe import LossTable, Recipe
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import load_recipe
+from mobilekd.formats.training_tables import LossTable
 from mobilekd.losses import Objective
 from mobilekd.support.files import read_json, write_json
 from mobilekd.support.progress import say

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import build
 from mobilekd.students.bounds import BoundedLinear, BoundedReLU
 from mobilekd.students.lesionnet import Block, LesionNet, stage

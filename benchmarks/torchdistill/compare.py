@@ -27,7 +27,7 @@ import numpy as np
 from worker import Step
 
 from mobilekd.data import load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.metrics.stats import median_ratio
 from mobilekd.support.files import write_json
 from mobilekd.support.progress import say

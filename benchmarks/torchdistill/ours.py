@@ -11,15 +11,9 @@ import torch
 from worker import Step, serve
 
 from mobilekd.data import inputs, load
+from mobilekd.formats.data_tables import AugmentTable, DataTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import (
-    AugmentTable,
-    DataTable,
-    LossTable,
-    StudentTable,
-    TeacherTable,
-    TrainTable,
-)
+from mobilekd.formats.training_tables import LossTable, StudentTable, TeacherTable, TrainTable
 from mobilekd.losses import Objective, Outputs
 from mobilekd.students import build
 from mobilekd.teachers.engine import fastest

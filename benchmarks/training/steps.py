@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobilekd.formats.recipe import StudentTable, TeacherTable
+from mobilekd.formats.training_tables import StudentTable, TeacherTable
 from mobilekd.students import build
 from mobilekd.support.files import write_json
 from mobilekd.support.provenance import commit, utc_now, versions

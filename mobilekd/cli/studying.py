@@ -19,7 +19,7 @@ from mobilekd.cli.parser import (
 )
 
 if TYPE_CHECKING:
-    from mobilekd.formats.recipe import DataTable
+    from mobilekd.formats.data_tables import DataTable
 
 
 def register(commands: Commands) -> None:
@@ -210,7 +210,7 @@ def data_table(arguments: Namespace) -> DataTable | None:
     """The ``--data`` options as a recipe's data table."""
     from typing import get_args
 
-    from mobilekd.formats.recipe import DataTable
+    from mobilekd.formats.data_tables import DataTable
     from mobilekd.support.errors import UserError
     from mobilekd.support.words import unknown
 

@@ -34,11 +34,11 @@ from mobilekd.formats.artifact import (
     open_artifact,
 )
 from mobilekd.formats.constants import constants
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.document import read_document
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.parity_names import GateId, GateName
-from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import open_run
 from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data
 from mobilekd.inference.predictor import Answers, Predictor, open_predictor

@@ -23,16 +23,11 @@ from mobilekd.formats.artifact import TrainingHashes
 from mobilekd.formats.document import read_document
 from mobilekd.formats.guard import GUARD
 from mobilekd.formats.own_code import is_own
-from mobilekd.formats.recipe import (
-    EnsembleTable,
-    LossTable,
-    PretrainTable,
-    Recipe,
-    same_but_for_places,
-)
+from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import as_recipe, changed_code
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
 from mobilekd.formats.teacher import PROGRAMS, read_teacher, teacher_folder
+from mobilekd.formats.training_tables import EnsembleTable, LossTable, PretrainTable
 from mobilekd.inference.guard import guard_for
 from mobilekd.losses import Objective, check_loss, find
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mobilekd.formats.own_code import is_own
-from mobilekd.formats.recipe import LossTable, Recipe, TeachTable
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import KEPT, as_recipe
 from mobilekd.formats.runs import METRICS
 from mobilekd.formats.teacher import (
@@ -23,6 +23,7 @@ from mobilekd.formats.teacher import (
     teacher_folder,
     write_teacher,
 )
+from mobilekd.formats.training_tables import LossTable, TeachTable
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax

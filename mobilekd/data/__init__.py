@@ -21,7 +21,7 @@ from mobilekd.data.roles import say_roles, with_roles
 from mobilekd.data.several import combine
 from mobilekd.data.split import make_split
 from mobilekd.data.tables import root_of
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 
 __all__ = [

@@ -22,7 +22,7 @@ from mobilekd.data.tables import (
     tell_patients,
     years,
 )
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 

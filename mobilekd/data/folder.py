@@ -14,8 +14,8 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.tables import no_metadata, photographs_in, read_metadata, root_of
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import readable_suffixes
-from mobilekd.formats.recipe import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 

@@ -18,7 +18,7 @@ from mobilekd.data.tables import (
     root_of,
     years,
 )
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (Tschandl et al. 2018)"

@@ -21,7 +21,7 @@ from mobilekd.data.tables import (
     read_metadata,
     root_of,
 )
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (ISIC challenge archive; HAM10000, BCN20000, MSK)"

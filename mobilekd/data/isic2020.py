@@ -11,7 +11,7 @@ from pathlib import Path
 from mobilekd.data.csv import read_table
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.data.tables import root_of
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 
 LICENCE = "CC BY-NC 4.0 (Rotemberg et al. 2021)"

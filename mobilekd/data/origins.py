@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from mobilekd.data.dataset import Dataset, Notes
-from mobilekd.formats.recipe import LESION_ID
+from mobilekd.formats.data_tables import LESION_ID
 from mobilekd.support.errors import UserError
 
 #: The origin of a photograph whose lesion's id says nothing.

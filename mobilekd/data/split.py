@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 from mobilekd.data.classes import normal
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.origins import UNKNOWN
-from mobilekd.formats.recipe import SplitTable
+from mobilekd.formats.data_tables import SplitTable
 from mobilekd.formats.runs import Role, Split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json

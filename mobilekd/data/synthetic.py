@@ -18,7 +18,7 @@ from mobilekd.data.dataset import Dataset
 from mobilekd.data.synthetic_canvas import Canvas, View
 from mobilekd.data.synthetic_lesions import PAINTERS
 from mobilekd.data.synthetic_scene import paint_over, paint_skin
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 

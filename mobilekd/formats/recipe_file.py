@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from mobilekd.formats.document import explain, shortened
 from mobilekd.formats.own_code import gather, is_own
-from mobilekd.formats.recipe import OwnCode, Recipe
+from mobilekd.formats.recipe import Recipe
+from mobilekd.formats.training_tables import OwnCode
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 from mobilekd.support.words import choices

@@ -17,8 +17,8 @@ from pydantic import Field
 from mobilekd.formats.artifact import Interval, Label
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
-from mobilekd.formats.recipe import TeacherTable
 from mobilekd.formats.runs import METRICS, TeacherSummary
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.support.errors import UserError
 
 RECORD = "teacher.json"

@@ -20,7 +20,7 @@ from mobilekd.data import (
 )
 from mobilekd.data.dataset import Notes, some
 from mobilekd.data.overlap import OWN
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.inference.predictor import Predictor

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import LossTable
+from mobilekd.formats.training_tables import LossTable
 from mobilekd.losses.projectors import Projector
 from mobilekd.losses.registry import CALLED_AS, NEED_A_LABEL, find
 from mobilekd.losses.taps import Outputs, Taps

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from mobilekd.formats.own_code import is_own, own_function
-from mobilekd.formats.recipe import LossTable
+from mobilekd.formats.training_tables import LossTable
 from mobilekd.losses.features import (
     attention_transfer,
     crd_in_batch,

@@ -5,7 +5,7 @@ app, whole for the folder.
 from collections.abc import Mapping
 
 from mobilekd.formats.artifact import Interval, Manifest
-from mobilekd.formats.recipe import data_title
+from mobilekd.formats.data_tables import data_title
 from mobilekd.formats.runs import Run
 from mobilekd.lowering.card_figures import (
     error_lines,

@@ -19,7 +19,8 @@ from mobilekd.formats.artifact import Calibration, Label
 from mobilekd.formats.constants import constants
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import GatesTable, StudentTable
+from mobilekd.formats.recipe import GatesTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import torch_graph
 from mobilekd.lowering import quantize
 from mobilekd.lowering.checks import Export, check

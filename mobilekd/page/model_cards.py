@@ -3,7 +3,7 @@
 from typing import Any
 
 from mobilekd.data.published import known_facts
-from mobilekd.formats.recipe import data_title
+from mobilekd.formats.data_tables import data_title
 from mobilekd.page.blocks import Block, Heading, Points, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 

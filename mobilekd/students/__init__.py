@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mobilekd.formats.artifact import Label
 from mobilekd.formats.own_code import is_own
-from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.runs import Run, open_run, references
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students.any_network import (
     build_network,
     check_network,

@@ -16,7 +16,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 
 from mobilekd.formats.own_code import is_own, own_function
-from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students.bounds import bound_bottlenecks, bound_inverted_residuals
 from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name
 from mobilekd.students.mobilenet import Relu6Gate

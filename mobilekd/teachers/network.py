@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from mobilekd.formats.own_code import is_own, own_function
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import EnsembleTable, TeacherTable
 from mobilekd.formats.teacher import PROGRAMS, finished_file
+from mobilekd.formats.training_tables import EnsembleTable, TeacherTable
 from mobilekd.students.checkpoint import fitted, misfits, read_state
 from mobilekd.students.hub import fetch_failure, hub_or_cache
 from mobilekd.students.libraries import ELSEWHERE, check_name, library_and_name

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import TeacherTable
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.support.errors import UserError
 
 #: What ``teachers.N.options`` may say of a program.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import TeacherTable
 from mobilekd.formats.teacher import finished_file
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import build_teacher
 

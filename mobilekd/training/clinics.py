@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilekd.formats.recipe import AugmentTable
+from mobilekd.formats.data_tables import AugmentTable
 
 #: Uniform numbers for each photograph, and where each effect's begin.
 HAIRS = 12

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import EnsembleTable, TeacherTable, TrainTable, shape
+from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import TeacherSummary
 from mobilekd.formats.teacher import (
     PROGRAMS,
@@ -22,6 +22,7 @@ from mobilekd.formats.teacher import (
     read_teacher,
     teacher_folder,
 )
+from mobilekd.formats.training_tables import EnsembleTable, TeacherTable, TrainTable
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track

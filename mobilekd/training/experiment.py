@@ -33,17 +33,12 @@ from mobilekd.data import (
     with_pixels,
 )
 from mobilekd.data.dataset import Notes, some
+from mobilekd.formats.data_tables import AugmentTable, DataTable, SplitTable, UnlabelledTable
 from mobilekd.formats.document import Document
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import (
-    AugmentTable,
-    DataTable,
-    SplitTable,
-    TrainTable,
-    UnlabelledTable,
-    shape,
-)
+from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import NO_LESIONS, SPLIT, Split, read_split
+from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.recipe import TrainTable
 from mobilekd.formats.runs import METRICS
+from mobilekd.formats.training_tables import TrainTable
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes

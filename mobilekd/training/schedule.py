@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.recipe import TrainTable
+from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from mobilekd.formats.data_tables import AugmentTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import AugmentTable
 from mobilekd.training import clinics
 
 #: Raised when the pixels of a view change for the same arguments, so that cached teacher outputs

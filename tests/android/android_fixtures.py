@@ -24,8 +24,8 @@ from mobilekd.android.toolchain import Toolchain, missing, run, toolchain
 from mobilekd.commands.predict import predict
 from mobilekd.data.synthetic import load
 from mobilekd.formats import golden
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable
 from mobilekd.support.cache import kept_folder
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_tree

@@ -17,8 +17,8 @@ from mobilekd.commands.verify import verify
 from mobilekd.data import load
 from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.parity_names import GateId
-from mobilekd.formats.recipe import DataTable
 from mobilekd.graphs import pte
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics.calibrate import rescaled

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.data import inputs, load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics.predictions import read_predictions
 from mobilekd.metrics.shapes import risk_coverage_points, subgroups

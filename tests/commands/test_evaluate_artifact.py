@@ -12,7 +12,7 @@ from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.export import export
 from mobilekd.commands.predict import predict
 from mobilekd.formats.artifact import Artifact
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Run
 from mobilekd.metrics.predictions import read_predictions
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.data import load, training_hashes
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Run, Split, open_run, references, write_run_info
 from mobilekd.inference.predictor import own_split
 from mobilekd.support.errors import UserError

@@ -15,7 +15,7 @@ from mobilekd.cli import main
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.predict import NOT_READ, NOT_SURE, predict, quality_words
 from mobilekd.data import load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.metrics.predictions import read_predictions
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_tree, write_json

@@ -7,7 +7,7 @@ import pytest
 from fixtures.data import ham_rows, make_csv, make_ham, make_isic2020, photograph, write_csv
 
 from mobilekd.data import Dataset, load, make_split
-from mobilekd.formats.recipe import DataTable, SplitTable
+from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
 ROWS = (

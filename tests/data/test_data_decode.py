@@ -6,8 +6,9 @@ from fixtures.run import prepared
 from PIL import Image
 
 from mobilekd.data import Dataset, check_photographs, difference, inputs, load
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable, Recipe
+from mobilekd.formats.recipe import Recipe
 from mobilekd.support.errors import UserError
 
 

@@ -5,7 +5,7 @@ from fixtures.data import make_folder, photograph, write_csv
 from PIL import Image
 
 from mobilekd.data import Dataset, load, load_unlabelled, make_split
-from mobilekd.formats.recipe import DataTable, SplitTable
+from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
 

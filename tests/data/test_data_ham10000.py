@@ -4,7 +4,7 @@ import pytest
 from fixtures.data import HAM_HEADER, KEYS, ham_rows, make_ham, photograph, write_csv
 
 from mobilekd.data import Dataset, check_photographs, load, make_split
-from mobilekd.formats.recipe import DataTable, SplitTable
+from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
 

@@ -4,7 +4,7 @@ import pytest
 from fixtures.data import ISIC_COLUMNS, isic_rows, make_isic, photograph, write_csv
 
 from mobilekd.data import Dataset, load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 
 

@@ -9,8 +9,8 @@ from fixtures.data import make_csv, make_folder, make_ham, make_isic, make_isic2
 from PIL import Image
 
 from mobilekd import data
+from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
 KINDS = typing.get_args(DataTable.model_fields["kind"].annotation)

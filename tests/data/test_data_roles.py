@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mobilekd.data import load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import operating_points
 from mobilekd.support.errors import UserError

@@ -24,7 +24,8 @@ from PIL import Image
 
 from mobilekd.data import Dataset, join_copies, load, load_unlabelled, make_split, map_classes
 from mobilekd.formats.artifact import Label
-from mobilekd.formats.recipe import DataTable, Recipe, SplitTable
+from mobilekd.formats.data_tables import DataTable, SplitTable
+from mobilekd.formats.recipe import Recipe
 from mobilekd.support.errors import UserError
 
 

@@ -13,7 +13,8 @@ from fixtures.recipes import PLAIN
 from PIL import Image
 
 from mobilekd.data import Dataset, check_photographs, join_copies, kept_hashes, load
-from mobilekd.formats.recipe import DataTable, SplitTable, shape
+from mobilekd.formats.data_tables import DataTable, SplitTable
+from mobilekd.formats.recipe import shape
 from mobilekd.formats.recipe_file import from_dict, load_recipe
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json

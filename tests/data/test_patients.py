@@ -8,7 +8,7 @@ from fixtures.run import make_recipe, prepared
 
 from mobilekd.data import load
 from mobilekd.data.patients import patients
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from PIL import Image
 from mobilekd.commands.evaluate import moved
 from mobilekd.data import Dataset, join_copies, load, make_split
 from mobilekd.data.overlap import overlap_hashes, overlapping
-from mobilekd.formats.recipe import DataTable, SplitTable, data_title, same_but_for_places
+from mobilekd.formats.data_tables import DataTable, SplitTable, data_title
+from mobilekd.formats.recipe import same_but_for_places
 from mobilekd.formats.recipe_file import from_dict, load_recipe, with_overrides
 from mobilekd.support.errors import UserError
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mobilekd.data import Dataset, make_split
 from mobilekd.formats.artifact import Label
-from mobilekd.formats.recipe import SplitTable
+from mobilekd.formats.data_tables import SplitTable
 from mobilekd.support.errors import UserError
 
 ROLES = ("train", "validation", "test")

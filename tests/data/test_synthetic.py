@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mobilekd.data import Dataset, inputs, load, make_split
+from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
 

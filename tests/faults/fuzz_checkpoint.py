@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from mobilekd.formats.data_tables import AugmentTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import AugmentTable, LossTable, TrainTable
+from mobilekd.formats.training_tables import LossTable, TrainTable
 from mobilekd.losses import Objective
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World

@@ -11,7 +11,7 @@ from torch import nn
 
 from mobilekd.backends import get
 from mobilekd.backends.base import eager_runner
-from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import int8_arithmetic, pte, torch_graph
 from mobilekd.graphs.int8_arithmetic import Addition, Levels, Sums
 from mobilekd.lowering import quantize

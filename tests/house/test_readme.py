@@ -10,7 +10,7 @@ import pytest
 
 from mobilekd.cli import commands, main
 from mobilekd.data import load
-from mobilekd.formats.recipe import DataTable
+from mobilekd.formats.data_tables import DataTable
 
 #: What the README leaves out so that its reader trains for real: the recipe's reduction, still on
 #: the README's data.

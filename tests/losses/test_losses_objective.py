@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import LossTable, StudentTable
+from mobilekd.formats.training_tables import LossTable, StudentTable
 from mobilekd.losses import (
     FEATURE_LOSSES,
     LOGIT_LOSSES,

@@ -8,8 +8,9 @@ import torch
 from fixtures.recipes import PLAIN
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import LossTable, Recipe, same_but_for_places
+from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import changed_code, from_dict, load_recipe, with_own_code
+from mobilekd.formats.training_tables import LossTable
 from mobilekd.losses import Objective, Outputs, check_loss
 from mobilekd.support.errors import UserError
 

@@ -14,8 +14,8 @@ from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import Artifact, Sets, open_artifact
 from mobilekd.formats.parity_names import GateId, Part
-from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.runs import Run, open_run
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import pte
 from mobilekd.inference.guard import pooled
 from mobilekd.inference.predictor import open_predictor

@@ -12,7 +12,7 @@ from mobilekd.backends.base import eager_runner
 from mobilekd.formats.artifact import Calibration
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import StudentTable
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import quantize
 from mobilekd.students import Deployable, build

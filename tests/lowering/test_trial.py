@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.recipe_file import from_dict, with_own_code
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable
 from mobilekd.support.errors import UserError
 

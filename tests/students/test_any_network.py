@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.recipe_file import from_dict, with_own_code
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import build, check_student, deployed
 from mobilekd.students.any_network import fitting_adaptations
 from mobilekd.support.errors import UserError

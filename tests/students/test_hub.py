@@ -5,7 +5,7 @@ from pathlib import Path
 import huggingface_hub.constants as constants
 import pytest
 
-from mobilekd.formats.recipe import StudentTable, TeacherTable
+from mobilekd.formats.training_tables import StudentTable, TeacherTable
 from mobilekd.students import build
 from mobilekd.students.hub import hub_or_cache
 from mobilekd.support.errors import UserError

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import DataTable, Recipe, StudentTable
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run, RunInfo, open_run
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import NAMES, Deployable, bounds, build, check_student, load
 from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
 from mobilekd.students.mobilenet import Relu6Gate

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from mobilekd.commands.teach import teach
-from mobilekd.formats.recipe import TeacherTable
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.teacher import read_teacher
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.students.libraries import pretrained_statistics, say_other_statistics
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import ChosenClasses, build_teacher

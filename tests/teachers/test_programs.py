@@ -15,9 +15,10 @@ from mobilekd.commands.distill import distill
 from mobilekd.commands.teach import teach
 from mobilekd.data import load
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import Recipe, TeacherTable
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.teacher import finished_file, read_teacher, teacher_folder
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.teachers.engine import fastest

@@ -13,8 +13,8 @@ from torch import nn
 
 from mobilekd.commands.teach import teach
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import TeacherTable
 from mobilekd.formats.recipe_file import load_recipe
+from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.students.surgery import avoid_onednn_overflow
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import Teacher, build_teacher, load_teacher, save_teacher

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilekd.formats.recipe import EnsembleTable, TeacherTable
+from mobilekd.formats.training_tables import EnsembleTable, TeacherTable
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.engine import fastest
 from mobilekd.teachers.network import (

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from mobilekd.formats.data_tables import AugmentTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import AugmentTable
 from mobilekd.training import clinics
 from mobilekd.training.views import Views, keys
 

@@ -15,17 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mobilekd.formats.artifact import Interval
+from mobilekd.formats.data_tables import AugmentTable, UnlabelledTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import (
-    AugmentTable,
-    EnsembleTable,
-    LossTable,
-    TeacherTable,
-    TrainTable,
-    UnlabelledTable,
-)
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.teacher import TeacherRecord
+from mobilekd.formats.training_tables import EnsembleTable, LossTable, TeacherTable, TrainTable
 from mobilekd.losses import Objective
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import Teacher, build_teacher, teacher_preprocess

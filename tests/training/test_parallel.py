@@ -24,8 +24,8 @@ from torch import nn
 
 from mobilekd.cli import main
 from mobilekd.commands.teach import teach
-from mobilekd.formats.recipe import StudentTable
 from mobilekd.formats.recipe_file import load_recipe
+from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import build
 from mobilekd.training.parallel import World
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekd.formats.recipe import TrainTable
+from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
 from mobilekd.training.loop import compiled_or_eager
 from mobilekd.training.precision import autocast_pays, tf32

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilekd.formats.data_tables import AugmentTable
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.formats.recipe import AugmentTable
 from mobilekd.training.views import Views, keys, uniforms
 
 STILL = AugmentTable(
