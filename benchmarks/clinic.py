@@ -21,8 +21,8 @@ import numpy as np
 from mobilekd.commands.calibrate import calibrate
 from mobilekd.data import inputs, load, map_classes
 from mobilekd.data.dataset import Dataset
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.inference.predictor import Answers, Predictor, open_predictor
 from mobilekd.metrics import metrics

@@ -400,7 +400,7 @@ class AnyRun:
 
 def remedies(gate: GateId) -> dict[str, str]:
     """What a refused export says after this gate's name, by precision, for XNNPACK."""
-    from mobilekd.formats.artifact import Gate
+    from mobilekd.formats.gates import Gate
     from mobilekd.lowering.remedy import remedy
 
     backend = backends.get("xnnpack")

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.backends.coreml import BACKEND, interpret, predict
-from mobilekd.formats.artifact import Artifact, Stage, hashes, open_artifact
+from mobilekd.formats.artifact import Artifact, hashes, open_artifact
 from mobilekd.formats.constants import decided_by
+from mobilekd.formats.gates import Stage
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.lowering import parity
 from mobilekd.metrics.calibrate import rescaled

@@ -51,7 +51,7 @@ def _student(model: str, width: float, pixels: int) -> Any:
     """The deployed network with filled batch norms."""
     import torch
 
-    from mobilekd.formats.artifact import Calibration
+    from mobilekd.formats.calibration import Calibration
     from mobilekd.formats.preprocess import Preprocess
     from mobilekd.formats.training_tables import StudentTable
     from mobilekd.students import Deployable, build

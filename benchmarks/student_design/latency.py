@@ -25,7 +25,7 @@ portable_lib._unsafe_reset_threadpool(1)  # before any program is loaded
 from variants import REFERENCE, VARIANTS, named  # noqa: E402  (the thread pool comes first)
 
 from mobilekd.backends import get  # noqa: E402
-from mobilekd.formats.artifact import Calibration  # noqa: E402
+from mobilekd.formats.calibration import Calibration  # noqa: E402
 from mobilekd.formats.preprocess import Preprocess  # noqa: E402
 from mobilekd.graphs import torch_graph  # noqa: E402
 from mobilekd.lowering import quantize  # noqa: E402

@@ -30,8 +30,8 @@ from mobilekd.backends.shared.coreml_file import (
     where,
     with_decoded_weights,
 )
-from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Delegation
 from mobilekd.formats.guard import OUTPUT
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes

@@ -32,8 +32,8 @@ from mobilekd.backends.shared.coreml_file import (
     where,
     with_decoded_weights,
 )
-from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Delegation
 from mobilekd.graphs import pte
 from mobilekd.support.errors import UserError
 

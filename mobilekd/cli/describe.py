@@ -58,7 +58,7 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
         ("STAGE", "AGAINST", "MAX ERROR", "AGREEMENT", "WHERE, OR WHY NOT"),
         [_stage(stage) for stage in found["parity"]],
     )
-    from mobilekd.formats.artifact import Gate
+    from mobilekd.formats.gates import Gate
 
     judged = [Gate.model_validate(one) for one in found["gates"]]
     gates = [(gate.name.title, gate.measured, gate.condition, gate.outcome) for gate in judged]

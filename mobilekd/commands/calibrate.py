@@ -23,21 +23,21 @@ from mobilekd.backends import get
 from mobilekd.data import check_place, inputs, load_unlabelled, overlap_hashes
 from mobilekd.formats.artifact import (
     Artifact,
-    Calibration,
     ClinicFit,
-    Gate,
-    Interval,
-    Label,
     Manifest,
     TrainingHashes,
     hashes,
     open_artifact,
 )
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import constants
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.document import read_document
 from mobilekd.formats.evaluation import Evaluation
+from mobilekd.formats.gates import Gate
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.formats.parity_names import GateId, GateName
 from mobilekd.formats.runs import open_run
 from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data

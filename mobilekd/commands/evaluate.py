@@ -18,10 +18,10 @@ from mobilekd.data import (
     check_place,
     inputs,
 )
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import newest_run
 from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data, own_data

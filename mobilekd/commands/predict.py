@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilekd.data.dataset import some
 from mobilekd.formats import guard
-from mobilekd.formats.artifact import Quality
+from mobilekd.formats.calibration import Quality
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics.calibrate import picture_quality

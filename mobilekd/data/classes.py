@@ -5,7 +5,7 @@ calls them.
 import unicodedata
 from collections.abc import Collection
 
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 
 #: Every known class, in the order in which a data set lists those that it has.
 NAMES = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import open_photograph, photograph_size
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError

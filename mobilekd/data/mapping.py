@@ -10,7 +10,7 @@ import numpy as np
 from mobilekd.data.classes import COLUMNS, NAMES, folded, in_usual_order, normal
 from mobilekd.data.classes import labels as labels_of
 from mobilekd.data.dataset import Dataset, Notes, some
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 

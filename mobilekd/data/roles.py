@@ -8,7 +8,7 @@ from typing import Literal
 
 from mobilekd.data.classes import folded
 from mobilekd.data.dataset import Dataset
-from mobilekd.formats.artifact import GROUPS, Label
+from mobilekd.formats.labels import GROUPS, Label
 from mobilekd.formats.roles import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say

@@ -15,7 +15,7 @@ from mobilekd.data.copies import joined_lesions
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.overlap import ARCHIVE
 from mobilekd.data.tables import DOWNSAMPLED
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json

@@ -6,8 +6,8 @@ from typing import Literal
 from mobilekd.figures.forest import Row, forest
 from mobilekd.figures.svg import Chart
 from mobilekd.figures.tables import Cell, Table, count, number, percent, points, table
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.comparison import Claim, Comparison, Group
+from mobilekd.formats.interval import Interval
 from mobilekd.metrics.stats import LEVEL, verdict
 from mobilekd.support.text import photographs_of
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mobilekd.figures.svg import CHARACTER, Chart, chance_words, shorten
 from mobilekd.figures.tables import interval_words
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.support.text import visible
 
 #: Where Markdown would begin an HTML tag; a lone ``<`` of a comparison is none.

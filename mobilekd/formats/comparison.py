@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.document import Document, parse_document, read_document
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.sparse import Sparse
 
 REMEDY = "copy it whole, or run mobilekd compare again"

@@ -41,8 +41,9 @@ metadata fields. Each line: the method, its outputs, what they mean.
 
 from collections.abc import Sequence
 
-from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 
 CONSTANTS_VERSION = 1

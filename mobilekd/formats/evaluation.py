@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import Document, parse_document, read_document
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.formats.sparse import Sparse
 
 REMEDY = "copy it whole, or run mobilekd evaluate again"

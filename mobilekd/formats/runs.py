@@ -24,10 +24,13 @@ from typing import Literal
 from pydantic import Field
 
 from mobilekd.formats import recipe as recipes
-from mobilekd.formats.artifact import ARTIFACTS, Calibration, Interval, Label
+from mobilekd.formats.artifact import ARTIFACTS
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.guard import GUARD, Guard, read_guard
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.formats.recipe_file import from_dict
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mobilekd.formats.artifact import Interval, Label
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.integrity import check_files, check_seal, file_hashes, write_sealed
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.formats.runs import METRICS, TeacherSummary
 from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.support.errors import UserError

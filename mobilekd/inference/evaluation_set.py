@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilekd.data import Dataset, difference, inputs, join_copies, load, make_split
 from mobilekd.data.split import ROLES
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Role, Split

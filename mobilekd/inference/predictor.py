@@ -10,15 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.formats.artifact import (
-    Artifact,
-    Calibration,
-    Label,
-    TrainingHashes,
-    open_artifact,
-)
+from mobilekd.formats.artifact import Artifact, TrainingHashes, open_artifact
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import read_document
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import from_dict

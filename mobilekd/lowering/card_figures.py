@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mobilekd.data.published import known_facts
-from mobilekd.formats.artifact import GROUPS, Interval, Manifest
+from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import GROUPS
 from mobilekd.formats.runs import Run, RunInfo
 from mobilekd.metrics.registry import definition, in_words
 from mobilekd.support.text import photographs_of

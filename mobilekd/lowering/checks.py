@@ -12,9 +12,12 @@ from torch import nn
 
 from mobilekd.backends import Backend, Lowered
 from mobilekd.backends.base import eager_runner, one_thread
-from mobilekd.formats.artifact import Calibration, Gate, Interval, Label, Stage
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.guard import Guard
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable

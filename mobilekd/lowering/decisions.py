@@ -17,7 +17,8 @@ Agreement's interval is Wilson's (Wilson 1927), the drop's the bootstrap's over 
 
 import numpy as np
 
-from mobilekd.formats.artifact import Gate, Interval
+from mobilekd.formats.gates import Gate
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.parity_names import GateId, GateName
 from mobilekd.lowering.parity import agreement
 

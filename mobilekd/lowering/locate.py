@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mobilekd.backends.shared.executorch_file import HEAVY
-from mobilekd.formats.artifact import Gate, Stage
+from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import parity

@@ -4,8 +4,9 @@ app, whole for the folder.
 
 from collections.abc import Mapping
 
-from mobilekd.formats.artifact import Interval, Manifest
+from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.data_tables import data_title
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import Run
 from mobilekd.lowering.card_figures import (
     error_lines,

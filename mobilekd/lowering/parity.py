@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.formats.artifact import Gate, Interval, Stage
+from mobilekd.formats.gates import Gate, Stage
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName
 from mobilekd.support.errors import GateError
 

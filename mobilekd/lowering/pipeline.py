@@ -14,17 +14,16 @@ from mobilekd.backends import Backend
 from mobilekd.formats import golden
 from mobilekd.formats.artifact import (
     Artifact,
-    GoldenIndex,
     Manifest,
     Provenance,
     Student,
     TrainingHashes,
     hashes,
     open_artifact,
-    write_golden,
 )
 from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
+from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.guard import OUTPUT, Guard
 from mobilekd.formats.parity_names import Part, StageId, StageName
 from mobilekd.formats.recipe import Recipe

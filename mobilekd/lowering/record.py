@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import Field
 
-from mobilekd.formats.artifact import Gate, Stage
 from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.runs import Run
 
 RECORD = "recorded_gates.json"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mobilekd.backends.base import Backend
-from mobilekd.formats.artifact import Gate
+from mobilekd.formats.gates import Gate
 from mobilekd.formats.parity_names import GateId
 
 #: Precisions that move decisions less than another one, the smallest file first.

@@ -15,8 +15,9 @@ from torch import nn
 
 from mobilekd.backends import get, names
 from mobilekd.formats import golden
-from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import constants
+from mobilekd.formats.labels import Label
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.calibration import Calibration
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.metrics.registry import Judged, all_metrics, class_groups, definition, keys_of
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError

@@ -7,7 +7,8 @@ the network.
 
 import numpy as np
 
-from mobilekd.formats.artifact import GROUPS, Calibration, Label, Quality, Rescale
+from mobilekd.formats.calibration import Calibration, Quality, Rescale
+from mobilekd.formats.labels import GROUPS, Label
 from mobilekd.metrics.conformal import fit_sets
 from mobilekd.support.errors import UserError
 
@@ -118,7 +119,7 @@ def operating_points(
 
 def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 ``[N, 3, H, W]`` -> sharpness and mean luma, two float ``[N]``, as
-    :class:`mobilekd.formats.artifact.Quality` defines them. Without a pixel that has neighbours on
+    :class:`mobilekd.formats.calibration.Quality` defines them. Without a pixel that has neighbours on
     all sides there is no sharpness: 0.
     """
     red, green, blue = (pictures[:, channel].astype(np.int32) for channel in range(3))

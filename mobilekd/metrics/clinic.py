@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mobilekd.formats.artifact import Calibration, Interval, Label, Rescale
+from mobilekd.formats.calibration import Calibration, Rescale
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.metrics import interval, lesion_weights, metrics
 from mobilekd.metrics.calibrate import (
     LEAST,

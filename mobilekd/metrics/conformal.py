@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mobilekd.formats.artifact import Sets
+from mobilekd.formats.calibration import Sets
 
 
 def fit_sets(

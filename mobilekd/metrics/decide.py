@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilekd.formats.artifact import Calibration, Decision, Label
+from mobilekd.formats.calibration import Calibration
+from mobilekd.formats.golden_set import Decision
+from mobilekd.formats.labels import Label
 from mobilekd.metrics.conformal import members
 
 #: The answer below the threshold, and the one to a photograph of another kind than the model knows.

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.metrics.calibrate import picture_quality
 from mobilekd.metrics.guard import refused_share
 

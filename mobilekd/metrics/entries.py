@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from mobilekd.formats.artifact import Label
 from mobilekd.formats.comparison import Facts, Loss
+from mobilekd.formats.labels import Label
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import Run
 from mobilekd.metrics.predictions import Predictions, read_origins, read_predictions

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.guard import Guard
+from mobilekd.formats.interval import Interval
 from mobilekd.support.errors import UserError
 
 #: Numbers in the directions: 18 kB in a model file, of the 20 that a guard may take.

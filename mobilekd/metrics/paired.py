@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.comparison import Claim, Comparison, Group, OriginCounts, SeedScores
+from mobilekd.formats.interval import Interval
 from mobilekd.metrics import Draws, interval, metric_draws, pooled
 from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.folds import pool_folds

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 import mobilekd.metrics.weighted as weighted
-from mobilekd.formats.artifact import GROUPS, Calibration, Label
+from mobilekd.formats.calibration import Calibration
+from mobilekd.formats.labels import GROUPS, Label
 from mobilekd.formats.roles import guess
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.formats.artifact import Calibration, Interval, Label
+from mobilekd.formats.calibration import Calibration
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.skin_tone import TONES

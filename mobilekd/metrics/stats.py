@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 
 #: Samples of one process, or of several.
 Processes: TypeAlias = np.ndarray | Sequence[np.ndarray]

@@ -6,8 +6,8 @@ from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
 from mobilekd.figures.tables import Cell, number, percent, table
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import Evaluation
+from mobilekd.formats.interval import Interval
 from mobilekd.page.blocks import Block, Charts, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 

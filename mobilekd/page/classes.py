@@ -4,9 +4,9 @@ from mobilekd import figures
 from mobilekd.figures import Row
 from mobilekd.figures import comparison as comparison_figures
 from mobilekd.figures.tables import Cell, number, percent, table
-from mobilekd.formats.artifact import GROUPS
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
+from mobilekd.formats.labels import GROUPS
 from mobilekd.metrics.entries import recipe_group
 from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
 from mobilekd.page.inputs import Inputs

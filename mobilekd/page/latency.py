@@ -8,7 +8,7 @@ import numpy as np
 
 from mobilekd import figures
 from mobilekd.figures.tables import Cell, between, milliseconds, size, table
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.measurement import Measurement
 from mobilekd.page import sustained_load
 from mobilekd.page.blocks import Block, Charts, Heading, Notice, Section, Text, section_of

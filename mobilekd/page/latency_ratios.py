@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.measurement import Measurement
 from mobilekd.metrics.stats import FALSE_ALARM, process_ratio, slower_by_luck
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted

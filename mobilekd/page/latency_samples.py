@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.measurement import Measurement, Series, thread_words
 from mobilekd.metrics.stats import percentile
 

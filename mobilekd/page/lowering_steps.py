@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from mobilekd.figures.tables import Cell, count, percent, points, size, table
-from mobilekd.formats.artifact import Artifact, Gate, Interval, Manifest, Stage
+from mobilekd.formats.artifact import Artifact, Manifest
+from mobilekd.formats.gates import Gate, Stage
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.page.blocks import Block, Section, Text, section_of
 from mobilekd.page.inputs import Inputs

@@ -7,7 +7,7 @@ import numpy as np
 
 from mobilekd import figures
 from mobilekd.figures.tables import Cell, milliseconds, percent, table
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.measurement import thread_words
 from mobilekd.page.blocks import Block, Charts, Heading, Section, Text, section_of
 from mobilekd.page.devices import by_way

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.measurement import Device, Measurement, read_measurement, thread_words
 from mobilekd.metrics.stats import FALSE_ALARM, process_ratio, slower_by_luck
 from mobilekd.support.errors import UserError

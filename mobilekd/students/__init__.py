@@ -13,7 +13,7 @@ from pathlib import Path
 import timm
 from torch import Tensor, nn
 
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.formats.own_code import is_own
 from mobilekd.formats.runs import Run, open_run, references
 from mobilekd.formats.training_tables import StudentTable

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mobilekd.formats.artifact import Calibration
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.guard import FURTHEST, Guard
 from mobilekd.formats.preprocess import Preprocess
 

@@ -4,7 +4,7 @@ and what to change first. Judged on validation, since the test split is not read
 
 from dataclasses import dataclass
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, Split, open_run
 from mobilekd.support.errors import UserError

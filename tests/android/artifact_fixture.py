@@ -9,20 +9,11 @@ import torch
 from torch import nn
 
 from mobilekd.backends.xnnpack import BACKEND
-from mobilekd.formats.artifact import (
-    Calibration,
-    GoldenIndex,
-    Label,
-    Manifest,
-    Provenance,
-    Quality,
-    Rescale,
-    Sets,
-    Student,
-    hashes,
-    write_golden,
-)
+from mobilekd.formats.artifact import Manifest, Provenance, Student, hashes
+from mobilekd.formats.calibration import Calibration, Quality, Rescale, Sets
 from mobilekd.formats.constants import constants
+from mobilekd.formats.golden_set import GoldenIndex, write_golden
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.graphs import torch_graph
 from mobilekd.metrics.calibrate import rescaled

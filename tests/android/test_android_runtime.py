@@ -136,7 +136,7 @@ def lying_model(path):
     import torch
     from artifact_fixture import LABELS, Small
 
-    from mobilekd.formats.artifact import Calibration
+    from mobilekd.formats.calibration import Calibration
     from mobilekd.formats.constants import constants
     from mobilekd.formats.preprocess import Preprocess
     from mobilekd.students import Deployable

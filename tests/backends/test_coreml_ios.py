@@ -14,16 +14,9 @@ from fixtures.scripts import script
 from PIL import Image
 
 from mobilekd.backends.coreml import interpret
-from mobilekd.formats.artifact import (
-    GoldenIndex,
-    Manifest,
-    Provenance,
-    Student,
-    hashes,
-    open_artifact,
-    write_golden,
-)
+from mobilekd.formats.artifact import Manifest, Provenance, Student, hashes, open_artifact
 from mobilekd.formats.constants import OPTIONAL
+from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.support.files import write_json
 
 __all__ = ["made"]

@@ -11,8 +11,9 @@ from mobilekd.cli import main
 from mobilekd.commands.compare import compare
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
-from mobilekd.formats.artifact import Interval, Label
 from mobilekd.formats.evaluation import read_evaluation
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.inference.evaluation_set import LabelledImages
 from mobilekd.lowering.checks import accuracy_by_origin
 from mobilekd.metrics import metrics

@@ -13,8 +13,8 @@ from fixtures.evaluation import keep_teacher, make_run
 
 from mobilekd.commands.compare import compare
 from mobilekd.figures import comparison as pictures
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.comparison import Claim, Comparison
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import open_run
 from mobilekd.metrics.entries import Entry, group_name, recipe_group
 from mobilekd.metrics.paired import compare_entries

@@ -8,8 +8,8 @@ from fixtures.data import make_folder, make_ham, make_isic, photograph
 
 from mobilekd.data import Dataset, load, map_classes, overlap_hashes, overlapping
 from mobilekd.data.classes import HAM10000, labels
-from mobilekd.formats.artifact import Label
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.labels import Label
 from mobilekd.support.errors import UserError
 
 

@@ -23,8 +23,8 @@ from fixtures.run import prepared
 from PIL import Image
 
 from mobilekd.data import Dataset, join_copies, load, load_unlabelled, make_split, map_classes
-from mobilekd.formats.artifact import Label
 from mobilekd.formats.data_tables import DataTable, SplitTable
+from mobilekd.formats.labels import Label
 from mobilekd.formats.recipe import Recipe
 from mobilekd.support.errors import UserError
 

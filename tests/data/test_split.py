@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilekd.data import Dataset, make_split
-from mobilekd.formats.artifact import Label
 from mobilekd.formats.data_tables import SplitTable
+from mobilekd.formats.labels import Label
 from mobilekd.support.errors import UserError
 
 ROLES = ("train", "validation", "test")

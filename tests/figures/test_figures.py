@@ -20,8 +20,8 @@ from mobilekd.figures.tables import (
     size,
     table,
 )
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.evaluation import ReliabilityBin
+from mobilekd.formats.interval import Interval
 
 SVG = "{http://www.w3.org/2000/svg}"
 RANDOM = np.random.default_rng(0)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mobilekd.formats.artifact import Calibration, LayerCost, LayerSensitivity, TrainingHashes
+from mobilekd.formats.artifact import LayerCost, LayerSensitivity, TrainingHashes
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import Document, explain, parse_document, read_document
 from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.formats.preprocess import Preprocess

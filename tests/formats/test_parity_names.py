@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mobilekd.formats.artifact import Gate, Stage
+from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName, Titled
 
 PROCESSORS = st.sampled_from(["", "cortex-a72", "a64fx", "neoverse-v1"])

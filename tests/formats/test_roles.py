@@ -2,7 +2,7 @@
 
 import pytest
 
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.formats.roles import guess
 
 

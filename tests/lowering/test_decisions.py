@@ -5,7 +5,8 @@ interval, and what cannot be decided is said.
 import numpy as np
 import pytest
 
-from mobilekd.formats.artifact import Gate, Interval
+from mobilekd.formats.gates import Gate
+from mobilekd.formats.interval import Interval
 from mobilekd.lowering.decisions import (
     ENOUGH,
     accuracy_gate,

@@ -12,7 +12,8 @@ from PIL import Image
 from mobilekd.commands.export import export
 from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
-from mobilekd.formats.artifact import Artifact, Sets, open_artifact
+from mobilekd.formats.artifact import Artifact, open_artifact
+from mobilekd.formats.calibration import Sets
 from mobilekd.formats.parity_names import GateId, Part
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.formats.training_tables import StudentTable

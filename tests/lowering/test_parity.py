@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mobilekd.formats.artifact import Gate
+from mobilekd.formats.gates import Gate
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.lowering import parity
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from mobilekd.backends import get
 from mobilekd.backends.base import eager_runner
-from mobilekd.formats.artifact import Calibration
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.training_tables import StudentTable

@@ -11,7 +11,7 @@ from fixtures.run import make_recipe
 
 from mobilekd.backends import get, names
 from mobilekd.cli import main
-from mobilekd.formats.artifact import Gate
+from mobilekd.formats.gates import Gate
 from mobilekd.formats.parity_names import GateId, GateName
 from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.lowering.remedy import OURS, remedy

@@ -9,7 +9,8 @@ import pytest
 from fixtures.run import exported, run_folder
 
 from mobilekd.commands.export import export
-from mobilekd.formats.artifact import Gate, Stage, open_artifact
+from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName, Titled
 from mobilekd.lowering import checks, locate, pipeline
 from mobilekd.lowering.freeze import freeze_quantisation

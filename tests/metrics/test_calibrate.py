@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekd.formats.artifact import Label
+from mobilekd.formats.labels import Label
 from mobilekd.metrics.calibrate import (
     calibrate,
     fit_temperature,

@@ -5,8 +5,9 @@ them.
 import numpy as np
 import pytest
 
-from mobilekd.formats.artifact import Calibration, Label, Sets
+from mobilekd.formats.calibration import Calibration, Sets
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.labels import Label
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import rescaled, softmax
 from mobilekd.metrics.clinic import (

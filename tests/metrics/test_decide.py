@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mobilekd.formats.artifact import Calibration, Label, Rescale, Sets
+from mobilekd.formats.calibration import Calibration, Rescale, Sets
 from mobilekd.formats.constants import decided_by
+from mobilekd.formats.labels import Label
 from mobilekd.metrics.calibrate import rescaled, softmax
 from mobilekd.metrics.decide import decisions
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from mobilekd.formats.artifact import Calibration, Sets
+from mobilekd.formats.calibration import Calibration, Sets
 from mobilekd.metrics import (
     lesion_weights,
     metric_draws,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mobilekd.formats.artifact import Calibration, Label, Sets
+from mobilekd.formats.calibration import Calibration, Sets
+from mobilekd.formats.labels import Label
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.shapes import by_origin

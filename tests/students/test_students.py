@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mobilekd.formats.artifact import Calibration, Label
+from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run, RunInfo, open_run

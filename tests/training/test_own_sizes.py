@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilekd.formats.artifact import Interval
 from mobilekd.formats.data_tables import AugmentTable, UnlabelledTable
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.teacher import TeacherRecord

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from fixtures.run import make_recipe, run_folder
 
-from mobilekd.formats.artifact import Interval
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import Run, TeacherSummary, open_run
 from mobilekd.training.summary import count_steps, few_steps, summarise

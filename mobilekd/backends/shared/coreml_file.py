@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
 from mobilekd.support.errors import UserError
 

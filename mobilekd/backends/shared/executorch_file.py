@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mobilekd.backends.base import Lowered
 from mobilekd.backends.base import eager_runner as runner
 from mobilekd.backends.shared import costs
-from mobilekd.formats.artifact import Delegation
 from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
 from mobilekd.graphs import pte
 from mobilekd.support.files import write_bytes
