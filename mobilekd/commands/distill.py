@@ -17,27 +17,20 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mobilekd.data import overlapping, training_hashes
-from mobilekd.data.dataset import some
-from mobilekd.formats.artifact import TrainingHashes
-from mobilekd.formats.document import read_document
+from mobilekd.data import training_hashes
 from mobilekd.formats.guard import GUARD
-from mobilekd.formats.own_code import is_own
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import as_recipe, changed_code
 from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
-from mobilekd.formats.teacher import PROGRAMS, read_teacher, teacher_folder
 from mobilekd.formats.training_tables import EnsembleTable, LossTable, PretrainTable
 from mobilekd.inference.guard import guard_for
-from mobilekd.losses import Objective, check_loss, find
+from mobilekd.losses import Objective
 from mobilekd.lowering.trial import check_exports, refuse_unlowerable
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import calibrate, softmax
-from mobilekd.students import build, check_student
+from mobilekd.students import build
 from mobilekd.students.any_network import is_known_elsewhere
-from mobilekd.students.libraries import say_other_statistics
-from mobilekd.students.mobilenet import SPECS
-from mobilekd.students.weights import REFERENCE, weights_hash
+from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
@@ -45,12 +38,12 @@ from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
+from mobilekd.training.first_checks import check_recipe, seen_before, warn_of_few_steps
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
 from mobilekd.training.state import CHECKPOINT, identity_before_places_were_left_out
-from mobilekd.training.summary import few_steps
 
 #: Metrics on validation that a run remembers, for its summary.
 KEPT = ("balanced_accuracy", "accuracy", "nll")
@@ -79,7 +72,8 @@ def distill(
             locks.enter_context(locked(runs / one.name, f"distill {recipe.name}"))
         unfinished = [one for one in wanted if not _finished(one, runs / one.name, resume=resume)]
         if unfinished:
-            _check(recipe, runs)
+            check_recipe(recipe, runs)
+            check_exports(recipe.student)
             folders = [runs / one.name for one in unfinished]
             experiment = prepare(
                 recipe.data,
@@ -92,12 +86,12 @@ def distill(
             )
             if is_known_elsewhere(recipe.student.model) and world.leader:
                 _try_exports(recipe, experiment, runs / ".cache" / "exports")
-            seen = _seen_before(recipe, experiment)
+            seen = seen_before(recipe, experiment)
             trials = [
                 _ready(one, experiment, runs, world, seen, resume=resume) for one in unfinished
             ]
             if world.leader:
-                _warn(recipe, experiment)
+                warn_of_few_steps(recipe, experiment)
             for trial in trials:
                 is_student = trial.recipe is recipe
                 beside = wanted[0].name if is_student and len(wanted) > 1 else None
@@ -111,95 +105,6 @@ def distill(
         if len(wanted) > 1 and run.info.control is None and world.leader:
             write_run_info(run.folder, run.info.model_copy(update={"control": wanted[0].name}))
         return open_run(run.folder)
-
-
-def _warn(recipe: Recipe, experiment: Experiment) -> None:
-    """Say before an epoch is spent where there are too few steps to learn much."""
-    count = len(experiment.training_images.ids)
-    if (words := few_steps(recipe, count, experiment.classes)) is not None:
-        say(words)
-
-
-def _seen_before(recipe: Recipe, experiment: Experiment) -> tuple[str, ...]:
-    """A note where the shipped student that this one starts from was trained on photographs that
-    are to judge: then the judgement is too good.
-    """
-    weights = recipe.student.weights or ""
-    if not weights.startswith(REFERENCE):
-        return ()
-    known = read_document(
-        open_run(weights).folder / "training_hashes.json",
-        TrainingHashes,
-        "list of training hashes",
-    )
-    ids = (*experiment.split.validation, *experiment.split.test)
-    seen = overlapping(experiment.dataset, ids, known.hashes, known.salt)
-    names = [name for name, was_seen in zip(ids, seen, strict=True) if was_seen]
-    if not names:
-        return ()
-    note = (
-        f"{weights} was trained on {some(names, 'photograph')} of {len(ids)} that choose and judge"
-        " here, so results on them are too good; start from other weights to be judged fairly"
-    )
-    say(note)
-    return (note,)
-
-
-def _check(recipe: Recipe, runs: Path) -> None:
-    """What can be told from the recipe alone, before photographs are read."""
-    for table in recipe.losses:
-        check_loss(table)
-        if find(table).looks_at != "target" and not recipe.teachers:
-            raise UserError(
-                f"{recipe.name}: the loss {table.name} needs a teacher and the recipe has none; add"
-                " [[teachers]] or drop the loss"
-            )
-        if find(table).looks_at == "features":
-            _refuse_program(recipe, 0, f"the loss {table.name}")
-    if recipe.pretrain.epochs and recipe.pretrain.teacher >= len(recipe.teachers):
-        raise UserError(
-            f"{recipe.name}: pretrain.teacher is {recipe.pretrain.teacher} and the recipe has"
-            f" {len(recipe.teachers)} teachers, counted from 0; pretraining needs one of them"
-        )
-    if recipe.pretrain.epochs:
-        _refuse_program(recipe, recipe.pretrain.teacher, "pretraining")
-    check_student(recipe.student)
-    check_exports(recipe.student)
-    _say_statistics(recipe)
-    check_batch("train", recipe.train)
-    for index, teacher in enumerate(recipe.teachers):
-        read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
-
-
-def _refuse_program(recipe: Recipe, index: int, what: str) -> None:
-    """A program answers, and has no layers to look at."""
-    model = recipe.teachers[index].model
-    if model in PROGRAMS:
-        raise UserError(
-            f"{recipe.name}: {what} looks at layers inside a teacher, and teacher {index} is a"
-            f" program ({model}) that has none; take a loss of logits (mobilekd recipes losses), or"
-            " bring its network and weights"
-        )
-
-
-def _say_statistics(recipe: Recipe) -> None:
-    """Pretrained weights of a student, where the recipe normalises otherwise than they are used
-    to.
-    """
-    student = recipe.student
-    if student.weights and is_known_elsewhere(student.model) and not is_own(student.model):
-        name = student.model
-    elif student.weights == "hub":
-        name = f"timm:{SPECS[student.model].hub[student.width]}"
-    else:
-        return
-    say_other_statistics(
-        "student",
-        name,
-        recipe.preprocess.mean,
-        recipe.preprocess.std,
-        "that is allowed, and costs epochs; set preprocess.mean and preprocess.std to keep them",
-    )
 
 
 def _try_exports(recipe: Recipe, experiment: Experiment, cache: Path) -> None:

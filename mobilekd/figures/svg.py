@@ -21,11 +21,13 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4")
 
 LIGHT = (
     "--ink:#1f2426;--muted:#5d686c;--line:#d9d6cf;--paper:#fdfcfa;--panel:#f5f2ec;"
-    "--c0:#0b6e75;--c1:#bf5316;--c2:#5a4a9c;--c3:#7d6400;--c4:#a32f6a;--c5:#4a5a63;--good:#1d7044;--bad:#b3261e"
+    "--c0:#0b6e75;--c1:#bf5316;--c2:#5a4a9c;--c3:#7d6400;--c4:#a32f6a;--c5:#4a5a63;"
+    "--good:#1d7044;--bad:#b3261e"
 )
 DARK = (
     "--ink:#e9e6df;--muted:#a3abad;--line:#3a4043;--paper:#15181a;--panel:#1d2123;"
-    "--c0:#58c1c8;--c1:#f2975c;--c2:#a99cf2;--c3:#d8b84c;--c4:#f087b8;--c5:#a7b6be;--good:#6fd09a;--bad:#ff8a80"
+    "--c0:#58c1c8;--c1:#f2975c;--c2:#a99cf2;--c3:#d8b84c;--c4:#f087b8;--c5:#a7b6be;"
+    "--good:#6fd09a;--bad:#ff8a80"
 )
 #: What the marks look like; a page that holds charts includes it once.
 STYLE = (

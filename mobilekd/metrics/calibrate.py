@@ -119,8 +119,8 @@ def operating_points(
 
 def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 ``[N, 3, H, W]`` -> sharpness and mean luma, two float ``[N]``, as
-    :class:`mobilekd.formats.calibration.Quality` defines them. Without a pixel that has neighbours on
-    all sides there is no sharpness: 0.
+    :class:`mobilekd.formats.calibration.Quality` defines them. Without a pixel that has neighbours
+    on all sides there is no sharpness: 0.
     """
     red, green, blue = (pictures[:, channel].astype(np.int32) for channel in range(3))
     luma = (77 * red + 150 * green + 29 * blue) >> 8  # [N, H, W]

@@ -10,7 +10,7 @@ Whatever depends on probabilities is fitted on answers that were rescaled withou
 own lesion, and judged on lesions that it has not seen: else it would look better than it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -73,16 +73,21 @@ def folds(targets: np.ndarray, lesions: Sequence[str], count: int = FOLDS) -> np
     return dealt[member]
 
 
+def _halves(targets: np.ndarray, lesions: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each part of :func:`folds` bool ``[N]`` twice: the part, and the rest that fits it."""
+    part = folds(targets, lesions)
+    for one in np.unique(part):
+        yield part == one, part != one
+
+
 def cross_fitted(
     probabilities: np.ndarray, targets: np.ndarray, lesions: Sequence[str]
 ) -> np.ndarray:
     """Each photograph's answer ``[N, C]``, rescaled by what was fitted on other lesions."""
-    part = folds(targets, lesions)
     answers = np.empty(probabilities.shape)
-    for one in np.unique(part):
-        inside, others = part == one, part != one
+    for own, others in _halves(targets, lesions):
         fitted = fit_rescale(probabilities[others], targets[others])
-        answers[inside] = rescaled(probabilities[inside], fitted)
+        answers[own] = rescaled(probabilities[own], fitted)
     return answers
 
 
@@ -138,9 +143,7 @@ def judge(
     keys = [label.key for label in labels]
     old = rescaled(probabilities, before.rescale)
     new, inside = np.empty(probabilities.shape), np.zeros(probabilities.shape, bool)
-    part = folds(targets, lesions)
-    for one in np.unique(part):
-        own, others = part == one, part != one
+    for own, others in _halves(targets, lesions):
         fitted = fit_clinic(
             probabilities[others],
             targets[others],
