@@ -378,8 +378,9 @@ GATES: dict[GateId, tuple[str, str]] = {
         "1 where it did, else 0",
     ),
     GateId.CLINIC_LOSS: (
-        "What `calibrate` fitted does not answer a clinic's photographs worse than before. It is"
-        " judged by cross-fitting, on photographs that fitted nothing.",
+        "The log loss on a clinic's photographs is not proven to be higher after `calibrate` than"
+        " before. It is judged by cross-fitting, on lesions that fitted nothing. It says nothing of"
+        " accuracy: that stands in the figures before and after.",
         "lower end of the paired 95% interval, nats",
     ),
     GateId.GOLDEN_SET: (

@@ -71,7 +71,7 @@ def register(commands: Commands) -> None:
         ],
     )
     parser.add_argument("artifact", type=path, metavar="ARTIFACT", help="the artifact's folder")
-    add_data(parser, "kind of the labelled photographs")
+    add_data(parser, "kind of the labelled photographs, taken as the clinic sees them")
     parser.add_argument(
         "--unlabelled",
         type=path,

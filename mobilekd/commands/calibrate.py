@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.backends import get
+from mobilekd.backends import Backend, get
 from mobilekd.data import check_place, inputs, load_unlabelled, overlap_hashes
 from mobilekd.formats.artifact import (
     Artifact,
@@ -50,13 +50,13 @@ from mobilekd.metrics.calibrate import rescaled
 from mobilekd.metrics.decide import decisions
 from mobilekd.metrics.drift import Drift, drift
 from mobilekd.metrics.guard import REFUSED
-from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.errors import CannotRunHere, GateError, UserError
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import utc_now, versions
 
-#: So many labelled photographs at least: fewer say more about chance than about a clinic.
-LEAST = 50
+#: So many labelled lesions at least: fewer say more about chance than about a clinic.
+LEAST = 30
 
 
 @dataclass(frozen=True)
@@ -85,29 +85,46 @@ def calibrate(
 
     Or tell how the photographs below ``unlabelled`` differ from what it knows, and write nothing.
     ``set_coverage`` is the least share of each class whose set is to hold it (default: the
-    recipe's). Judged by cross-fitting; what answers worse than before is refused (``GateError``).
+    recipe's). The photographs are to come as the clinic sees them, one after another, not chosen by
+    class, since priors are fitted, too.
+
+    Judged by cross-fitting; a fit whose log loss is proven to be worse is refused (``GateError``),
+    and so is one to photographs that hardly have a melanoma (``UserError``): it would learn not to
+    say it.
     """
     if (data is None) == (unlabelled is None):
         raise UserError(
             "calibrate: give labelled photographs (--data and --root) or a folder of photographs"
             " without labels (--unlabelled), one of them"
         )
+    given = {"--map": mapping, "--output": output, "--set-coverage": set_coverage is not None}
+    if unlabelled is not None and (useless := [name for name, used in given.items() if used]):
+        raise UserError(
+            f"calibrate: {useless[0]} is of no use with --unlabelled, which fits nothing; leave it"
+            " out, or give labelled photographs (--data)"
+        )
     if data is not None:
         check_place(data)
     opened = open_artifact(artifact)
     predictor = open_predictor(artifact, runs)
+    if unlabelled is not None:
+        return _told(predictor, unlabelled, runs)
+    assert data is not None
     if opened.manifest.clinic is not None:
         raise UserError(
             f"{opened.folder}: was fitted to a clinic before; calibrate the artifact that it came"
             " from"
         )
-    if unlabelled is not None:
-        return _told(predictor, unlabelled, runs)
-    assert data is not None
+    if predictor.training_hashes() is None:
+        raise UserError(
+            f"{opened.folder}: does not say which photographs trained it, so it may have seen those"
+            " that are to fit it; export it again, and calibrate what comes out"
+        )
     wanted = predictor.recipe.decision.set_coverage if set_coverage is None else set_coverage
     if not 0 < wanted < 1:
         raise UserError(f"--set-coverage {wanted:g}: not a share between 0 and 1; for example 0.9")
-    place = output or opened.folder.with_name(f"{opened.folder.name}-fitted")
+    here = opened.folder.resolve()
+    place = output or here.with_name(f"{here.name}-fitted")
     if place.exists() and not _fitted_from(place, opened):
         raise UserError(f"{place}: exists, and is no earlier fit of this artifact; move it away")
     return _fitted(opened, predictor, data, mapping or {}, place, wanted)
@@ -141,7 +158,10 @@ def _fitted(
     rows = judged.dataset.rows(judged.ids)
     targets = judged.dataset.targets[rows]
     lesions = [judged.dataset.lesions[row] for row in rows]
-    _refuse_few(predictor, targets)
+    counts = {label.key: int((targets == i).sum()) for i, label in enumerate(predictor.labels)}
+    lesion_counts = clinic.lesions_by_class(targets, lesions, predictor.labels)
+    spans = {key: clinic.coverage_span(n, set_coverage) for key, n in lesion_counts.items()}
+    _refuse_few(predictor, lesion_counts, set_coverage)
     pictures = inputs(judged.dataset, judged.ids, predictor.preprocess)
     given = predictor.answers(pictures)  # its own probabilities: it was not fitted before
     before, labels = predictor.calibration, predictor.labels
@@ -150,7 +170,7 @@ def _fitted(
     found = clinic.fit_clinic(
         given.probabilities, targets, lesions, labels, before, pictures=pictures, **wanted
     )
-    counts = {label.key: int((targets == i).sum()) for i, label in enumerate(labels)}
+    guard = _guard(predictor, given, sum(lesion_counts.values()))
     fit = ClinicFit(
         source_sha256=_sha(source.manifest),
         data=judged.dataset.kind,
@@ -158,15 +178,17 @@ def _fitted(
         photographs=len(targets),
         lesions=len(set(lesions)),
         by_class=counts,
+        lesions_by_class=lesion_counts,
         before=was,
         after=now,
         enough=clinic.enough(set_coverage),
-        span={key: clinic.coverage_span(count, set_coverage) for key, count in counts.items()},
+        span=spans,
         guard_refused_before=None if given.outside is None else float(given.outside.mean()),
         created_utc=utc_now(),
         versions=versions(),
     )
-    _tell(fit, labels, set_coverage)
+    _tell(fit, before, found, labels, set_coverage)
+    _tell_guard(fit, predictor.guard, guard)
     loss = _loss_gate(added, len(targets))
     if not loss.passed:
         raise GateError(
@@ -174,7 +196,7 @@ def _fitted(
             " better as it is, so keep it, or give more of them"
         )
     with new_folder(place, replace=True) as folder:
-        _write(source, predictor, folder, found, _guard(predictor, given), fit, loss, judged)
+        _write(source, predictor, folder, found, guard, fit, loss, judged)
     say(f"calibrate: {place}")
     return CalibrateResult(
         artifact=str(place),
@@ -185,25 +207,42 @@ def _fitted(
     )
 
 
-def _refuse_few(predictor: Predictor, targets: np.ndarray) -> None:
-    if len(targets) < LEAST or len(np.unique(targets)) < 2:
+def _refuse_few(predictor: Predictor, lesions: Mapping[str, int], set_coverage: float) -> None:
+    total, present = sum(lesions.values()), sum(count > 0 for count in lesions.values())
+    if total < LEAST or present < 2:
         raise UserError(
-            f"calibrate: {len(targets)} labelled photographs of {len(np.unique(targets))} classes"
-            f" of {predictor.name}; give at least {LEAST} of 2 classes or more"
+            f"calibrate: {total} labelled lesions of {present} classes of {predictor.name}; give at"
+            f" least {LEAST} of 2 classes or more"
         )
+    for label in predictor.labels:
+        if label.known_role == "melanoma" and lesions[label.key] < clinic.least(set_coverage):
+            raise UserError(
+                f"calibrate: {lesions[label.key]} lesions of {label.text}, too few to fit to: the"
+                " artifact would learn not to say it; give more photographs as the clinic sees"
+                f" them, until {clinic.least(set_coverage)} lesions of it are among"
+                " them, or take --unlabelled, which fits nothing"
+            )
 
 
-def _tell(fit: ClinicFit, labels: tuple[Label, ...], set_coverage: float) -> None:
-    """How much so many photographs can say."""
+def _tell(
+    fit: ClinicFit,
+    before: Calibration,
+    found: Calibration,
+    labels: tuple[Label, ...],
+    set_coverage: float,
+) -> None:
+    """How much so many photographs can say, and what they cannot."""
+    if lost := [name for name in before.operating_points if name not in found.operating_points]:
+        say(f"calibrate: no operating point for {', '.join(lost)}; too few such photographs")
     spans = [
-        f"{label.key} {fit.by_class[label.key]} ({low:.0%} to {high:.0%})"
+        f"{label.key} {fit.lesions_by_class[label.key]} ({low:.0%} to {high:.0%})"
         for label in labels
         for low, high in [fit.span[label.key]]
         if high < 1
     ]
     rare = [label.key for label in labels if fit.span[label.key][1] == 1]
     say(
-        f"calibrate: {fit.enough} photographs of a class are enough to know its sets' coverage to 5"
+        f"calibrate: {fit.enough} lesions of a class are enough to know its sets' coverage to 5"
         f" points around {set_coverage:.0%}; here, with the 95% interval of what it will be:"
         f" {', '.join(spans) or 'none that can be known'}"
         + (f"; too few to exclude them, so always in the set: {', '.join(rare)}" if rare else "")
@@ -223,9 +262,31 @@ def _loss_gate(added: Interval, count: int) -> Gate:
     )
 
 
-def _guard(predictor: Predictor, given: Answers) -> GuardSummary | None:
-    """The guard with the threshold that refuses at most a hundredth of the clinic's photographs."""
-    if predictor.guard is None or given.scores is None:
+def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | None) -> None:
+    if was is None or now is None or fit.guard_refused_before is None:
+        return
+    refused = f"calibrate: the guard refused {fit.guard_refused_before:.0%} of these photographs"
+    if now == was:
+        say(
+            f"{refused}; its threshold stays, as {_least_for_guard()} lesions are needed to move it"
+        )
+    else:
+        say(
+            f"{refused} at {was.threshold:.3f}, and refuses {now.refused:.0%} at"
+            f" {now.threshold:.3f}; try it on photographs of anything else before you rely on it"
+        )
+
+
+def _least_for_guard() -> int:
+    """Of so many lesions the most unusual one is refused; of fewer none would be."""
+    return round(1 / REFUSED)
+
+
+def _guard(predictor: Predictor, given: Answers, lesions: int) -> GuardSummary | None:
+    """The guard with the threshold that refuses at most a hundredth of the clinic's photographs;
+    as it was where there are too few to know what is unusual there.
+    """
+    if predictor.guard is None or given.scores is None or lesions <= _least_for_guard():
         return predictor.guard
     scores = np.asarray(given.scores, np.float64)
     threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))
@@ -267,7 +328,9 @@ def _write(
         guard=guard,
     )
     backend.rewrite(model, said)
-    same = backend.network_hash(model) == backend.network_hash(source.model)
+    same = backend.network_hash(model) == backend.network_hash(source.model) and _answers_alike(
+        source, backend, model
+    )
     found = backend.constants(model)
     wrong = [key for key, value in said.items() if found.get(key) != value]
     changed = manifest.model_copy(update={"guard": guard, "calibration": calibration})
@@ -301,6 +364,18 @@ def _write(
     write_json(folder / "manifest.json", changed.model_dump(mode="json"))
 
 
+def _answers_alike(source: Artifact, backend: Backend, model: Path) -> bool:
+    """Whether the new file gives the golden photographs the old one's very numbers, where this
+    machine runs such files; True where it does not, and the bytes alone decide.
+    """
+    x = source.golden().inputs.astype(np.float32)
+    try:
+        new, old = backend.run(model, x), backend.run(source.model, x)
+    except CannotRunHere:
+        return True
+    return all(np.array_equal(mine, theirs) for mine, theirs in zip(new, old, strict=True))
+
+
 def _write_decisions(source: Artifact, changed: Manifest, folder: Path) -> None:
     """What is said of the golden photographs now; the file's answers to them stay."""
     golden = source.golden()
@@ -317,8 +392,7 @@ def _write_hashes(predictor: Predictor, judged: EvaluatedPhotographs, folder: Pa
     leaves both out.
     """
     known = predictor.training_hashes()
-    if known is None:
-        return  # what trained it is not known either, and evaluate says so
+    assert known is not None  # refused before
     salt, before = known
     own = overlap_hashes(judged.dataset, judged.ids, salt)
     document = TrainingHashes(salt=salt, hashes=tuple(sorted({*before, *own})))

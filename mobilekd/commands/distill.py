@@ -344,9 +344,11 @@ class Trial:
         )
         dataset, device = experiment.dataset, trainer.world.device
         logits = predict_logits(student, experiment.views, experiment.validation.inputs, device)
+        lesions = [dataset.lesions[row] for row in dataset.rows(experiment.validation_ids)]
         fitted = calibrate(
             logits,
             experiment.validation.targets,
+            lesions,
             dataset.classes,
             experiment.validation.inputs,
             set_coverage=recipe.decision.set_coverage,
@@ -392,7 +394,7 @@ class Trial:
                     KEPT,
                     experiment.validation.targets,
                     softmax(logits / fitted.temperature),
-                    [dataset.lesions[row] for row in dataset.rows(experiment.validation_ids)],
+                    lesions,
                     dataset.classes,
                 ).items()
             },

@@ -64,10 +64,11 @@ class ClinicFit(Document):
     photographs: PositiveInt
     lesions: PositiveInt
     by_class: dict[str, int]
+    lesions_by_class: dict[str, int] = Field(default_factory=dict)
     before: dict[str, Interval] = Field(description="figures of these photographs, as it was")
     after: dict[str, Interval] = Field(description="the same by cross-fitting")
     enough: PositiveInt = Field(
-        description="photographs of a class that fix its set's coverage to 5 points either way"
+        description="lesions of a class that fix its set's coverage to 5 points either way"
     )
     span: dict[str, tuple[float, float]] = Field(
         description="95% interval of the coverage that a class's sets will have, by class"

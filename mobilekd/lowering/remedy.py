@@ -41,7 +41,7 @@ def remedy(gate: Gate, export: Refused) -> str:
     if gate.name.id in OURS:
         return "no option allows this, because the file would be wrong; report it with the recipe"
     if gate.name.id is GateId.CLINIC_LOSS:
-        return "next: calibrate with more photographs, or keep the artifact as it is"
+        return "next: calibrate with more photographs as they come, or keep the artifact as it is"
     if gate.name.id is GateId.DELEGATED_LAYERS:
         portable = f"mobilekd export {export.target} --backend portable, which promises no delegate"
         return _next([*steps, portable, "train another student.model"])

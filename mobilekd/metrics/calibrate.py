@@ -5,6 +5,8 @@ Temperature scaling after Guo et al. (arXiv 1706.04599): one number, so the deci
 the network.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mobilekd.formats.calibration import Calibration, Quality, Rescale
@@ -20,13 +22,14 @@ SPECIFICITY = 0.95
 def calibrate(
     logits: np.ndarray,
     targets: np.ndarray,
+    lesions: Sequence[str],
     labels: tuple[Label, ...],
     pictures: np.ndarray | None = None,
     coverage: float = 0.9,
     set_coverage: float = 0.9,
 ) -> Calibration:
-    """Fit on validation: ``logits`` float ``[N, C]``, ``targets`` int ``[N]``, ``pictures`` uint8
-    ``[N, 3, H, W]`` after the preprocess.
+    """Fit on validation: ``logits`` float ``[N, C]``, ``targets`` int ``[N]``, their ``lesions``
+    (``""``: not known), ``pictures`` uint8 ``[N, 3, H, W]`` after the preprocess.
 
     ``coverage`` is the least share of validation that must get an answer, ``set_coverage`` the
     least share of each class whose set is to hold it.
@@ -59,7 +62,9 @@ def calibrate(
         operating_points=operating_points(probabilities, targets, labels),
         quality=None if pictures is None else quality_limits(pictures),
         shares={label.key: float((targets == i).mean()) for i, label in enumerate(labels)},
-        sets=fit_sets(probabilities, targets, [label.key for label in labels], set_coverage),
+        sets=fit_sets(
+            probabilities, targets, lesions, [label.key for label in labels], set_coverage
+        ),
     )
 
 

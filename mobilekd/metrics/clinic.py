@@ -4,13 +4,15 @@ threshold of "not sure", operating points and sets; judged by cross-fitting.
 Temperature and priors are the multinomial regression of the label on the logarithm of the answers
 with one slope for all classes (Platt's scaling for several classes; Guo et al., arXiv 1706.04599,
 with the biases of their vector scaling). The biases are held near 0, as a few hundred photographs
-hold a handful of a rare class.
+hold a handful of a rare class. A class of which there are too few lesions to exclude it keeps its
+prior beside the others: what was not photographed is no less common for that.
 
 Whatever depends on probabilities is fitted on answers that were rescaled without the photograph's
 own lesion, and judged on lesions that it has not seen: else it would look better than it is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count as count_from
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from mobilekd.metrics.calibrate import (
     rescaled,
 )
 from mobilekd.metrics.conformal import fit_sets, in_sets
+from mobilekd.metrics.lesions import known_lesions
 
 #: Parts of the photographs, of which each is answered by what was fitted on the others.
 FOLDS = 5
@@ -39,34 +42,52 @@ FLATTEST, STEEPEST = 0.05, 4.0
 FIGURES = ("ece", "nll", "brier", "accuracy", "balanced_accuracy")
 
 
-def fit_rescale(probabilities: np.ndarray, targets: np.ndarray) -> Rescale:
-    """Temperature and priors of least penalised log loss, from float ``[N, C]``, int ``[N]``."""
+def fit_rescale(probabilities: np.ndarray, targets: np.ndarray, free: np.ndarray) -> Rescale:
+    """Temperature and priors of least penalised log loss, from float ``[N, C]``, int ``[N]``. The
+    offsets of the classes ``free``, bool ``[C]``, sum to 0, the others are 0.
+    """
     from scipy.optimize import minimize
 
     evidence = np.log(np.maximum(probabilities, LEAST))
     rows = np.arange(len(targets))
+    # any values become offsets that sum to 0 over the free classes
+    centre = np.diag(free.astype(float)) - np.outer(free, free) / max(1, free.sum())
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = values[0] * evidence + values[1:]
+        offsets = centre @ values[1:]
+        logits = values[0] * evidence + offsets
         highest = logits.max(1)
         total = highest + np.log(np.exp(logits - highest[:, None]).sum(1))
         wrong = np.exp(logits - total[:, None])
         wrong[rows, targets] -= 1
         own = float((total - logits[rows, targets]).sum())
-        penalty = float((values[1:] ** 2).sum()) / (2 * VARIANCE)
-        slope = np.append((wrong * evidence).sum(), wrong.sum(0) + values[1:] / VARIANCE)
+        penalty = float((offsets**2).sum()) / (2 * VARIANCE)
+        slope = np.append((wrong * evidence).sum(), centre @ (wrong.sum(0) + offsets / VARIANCE))
         return own + penalty, slope
 
     start = np.append(1.0, np.zeros(probabilities.shape[1]))
     bounds = [(FLATTEST, STEEPEST), *[(None, None)] * probabilities.shape[1]]
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    return Rescale(power=float(found[0]), offsets=tuple(float(value) for value in found[1:]))
+    offsets = centre @ found[1:]
+    return Rescale(power=float(found[0]), offsets=tuple(float(value) for value in offsets))
+
+
+def lesions_by_class(
+    targets: np.ndarray, lesions: Sequence[str], labels: Sequence[Label]
+) -> dict[str, int]:
+    """How many lesions of each class there are, by key."""
+    names = known_lesions(lesions)
+    return {label.key: len(np.unique(names[targets == i])) for i, label in enumerate(labels)}
+
+
+def excludable(counts: Sequence[int], set_coverage: float) -> np.ndarray:
+    """bool ``[C]``: of which classes there are lesions enough to exclude it from a set."""
+    return np.array([count >= least(set_coverage) for count in counts])
 
 
 def folds(targets: np.ndarray, lesions: Sequence[str], count: int = FOLDS) -> np.ndarray:
     """int ``[N]``: a part for each photograph; lesions stay whole, and classes are dealt evenly."""
-    names = [lesion or f"\0{row}" for row, lesion in enumerate(lesions)]
-    _, first, member = np.unique(names, return_index=True, return_inverse=True)
+    _, first, member = np.unique(known_lesions(lesions), return_index=True, return_inverse=True)
     order = np.random.default_rng(0).permutation(len(first))
     dealt = np.empty(len(first), np.int64)
     dealt[order[np.argsort(targets[first][order], kind="stable")]] = np.arange(len(first)) % count
@@ -81,12 +102,12 @@ def _halves(targets: np.ndarray, lesions: Sequence[str]) -> Iterator[tuple[np.nd
 
 
 def cross_fitted(
-    probabilities: np.ndarray, targets: np.ndarray, lesions: Sequence[str]
+    probabilities: np.ndarray, targets: np.ndarray, lesions: Sequence[str], free: np.ndarray
 ) -> np.ndarray:
     """Each photograph's answer ``[N, C]``, rescaled by what was fitted on other lesions."""
     answers = np.empty(probabilities.shape)
     for own, others in _halves(targets, lesions):
-        fitted = fit_rescale(probabilities[others], targets[others])
+        fitted = fit_rescale(probabilities[others], targets[others], free)
         answers[own] = rescaled(probabilities[own], fitted)
     return answers
 
@@ -105,13 +126,15 @@ def fit_clinic(
     """What decides in that clinic, from a file's own probabilities ``[N, C]``; temperature and bias
     inside the file stay those of ``before``.
     """
-    answers = cross_fitted(probabilities, targets, lesions)
+    counts = lesions_by_class(targets, lesions, labels)
+    free = excludable(list(counts.values()), set_coverage)
+    answers = cross_fitted(probabilities, targets, lesions, free)
     top = answers.max(1)
     threshold = float(np.quantile(top, 1 - coverage, method="lower"))
     kept = top >= threshold
     return before.model_copy(
         update={
-            "rescale": fit_rescale(probabilities, targets),
+            "rescale": fit_rescale(probabilities, targets, free),
             "threshold": threshold,
             "coverage": float(kept.mean()),
             "coverage_by_class": {
@@ -121,7 +144,7 @@ def fit_clinic(
             },
             "operating_points": operating_points(answers, targets, tuple(labels)),
             "quality": before.quality if pictures is None else quality_limits(pictures),
-            "sets": fit_sets(answers, targets, [label.key for label in labels], set_coverage),
+            "sets": fit_sets(answers, targets, lesions, list(counts), set_coverage),
             "shares": shares_of(targets, labels),
         }
     )
@@ -175,10 +198,12 @@ def _figures(
 ) -> dict[str, Interval]:
     found = metrics(targets, probabilities, lesions, labels)
     figures = {name: found[name] for name in FIGURES}
+    order = sorted(range(len(labels)), key=lambda i: labels[i].known_role != "melanoma")
+    recalls = (f"recall.{labels[i].key}" for i in order)
+    figures |= {name: found[name] for name in recalls if name in found}
     if inside is None:
         return figures
     held = inside[np.arange(len(targets)), targets].astype(float)
-    order = sorted(range(len(labels)), key=lambda i: labels[i].known_role != "melanoma")
     for i in order:
         own = np.flatnonzero(targets == i)
         if len(own):
@@ -199,8 +224,8 @@ def _mean(values: np.ndarray, targets: np.ndarray, lesions: Sequence[str]) -> In
 
 def coverage_span(count: int, coverage: float) -> tuple[float, float]:
     """The 95% interval of the share of a class that its set will hold, fitted on ``count``
-    photographs of it: a beta distribution's (Vovk 2012, section 2). A class with too few is
-    always in its set.
+    lesions of it: a beta distribution's (Vovk 2012, section 2), which is wide enough where some
+    have several photographs. A class with too few is always in its set.
     """
     from scipy.stats import beta
 
@@ -211,8 +236,13 @@ def coverage_span(count: int, coverage: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def least(coverage: float) -> int:
+    """Lesions of a class from which a set can exclude it."""
+    return next(count for count in count_from(1) if coverage_span(count, coverage)[1] < 1)
+
+
 def enough(coverage: float, within: float = 0.05) -> int:
-    """Photographs of a class from which its coverage lies ``within`` of what was asked, 95%."""
+    """Lesions of a class from which its coverage lies ``within`` of what was asked, 95%."""
     count = 10
     while True:
         low, high = coverage_span(count, coverage)

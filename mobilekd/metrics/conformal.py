@@ -1,8 +1,10 @@
 """Sets instead of a word: the classes that cannot be excluded, by conformal prediction within each
-class (Vovk, "Conditional validity of inductive conformal predictors", 2012).
+class (Vovk, "Conditional validity of inductive conformal predictors", 2012), over lesions, of which
+each has photographs that are alike (Lee, Barber and Willett, "Distribution-free inference with
+hierarchical data", arXiv 2306.06342).
 
 For each class the photographs of validation that belong to it say how low its probability may be
-and still be right. If later photographs are like those, the set holds the true class for at least
+and still be right. If later lesions are like those, the set holds the true class for at least
 the asked share of each class, melanoma's too, whatever the network is worth; a poor one gives
 larger sets.
 """
@@ -12,22 +14,33 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mobilekd.formats.calibration import Sets
+from mobilekd.metrics.lesions import known_lesions
 
 
 def fit_sets(
-    probabilities: np.ndarray, targets: np.ndarray, keys: Sequence[str], coverage: float
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    lesions: Sequence[str],
+    keys: Sequence[str],
+    coverage: float,
 ) -> Sets:
-    """The least probability with which each class is in the set, from float ``[N, C]`` and int
-    ``[N]``. A class with too few photographs to exclude it at this ``coverage`` is always in: 0.
+    """The least probability with which each class is in the set, from float ``[N, C]``, int ``[N]``
+    and the lesion of each photograph (``""``: its own). A class with too few lesions to exclude it
+    at this ``coverage`` is always in: 0.
     """
+    names = known_lesions(lesions)
     thresholds = {}
     for index, key in enumerate(keys):
-        own = np.sort(probabilities[targets == index, index])
-        # so many of n may be missed that one more photograph of the class, which takes any of
-        # n + 1 ranks alike, is missed at most as often as asked
-        missed = int(np.floor((1 - coverage) * (len(own) + 1) + 1e-9))
+        rows = np.flatnonzero(targets == index)
+        own = probabilities[rows, index]
+        _, member, times = np.unique(names[rows], return_inverse=True, return_counts=True)
+        order = np.argsort(-own, kind="stable")
+        held = np.cumsum(1 / times[member[order]])  # lesions at or above, each counted once
+        # one more lesion takes any of n + 1 ranks alike: so many must be held that it is missed at
+        # most as often as asked
+        place = int(np.searchsorted(held, coverage * (len(times) + 1) - 1e-9))
         # a hair lower, so that the last digits of another machine's logarithm do not decide
-        thresholds[key] = float(own[missed - 1] * (1 - 1e-6)) if missed else 0.0
+        thresholds[key] = float(own[order[place]] * (1 - 1e-6)) if place < len(own) else 0.0
     return Sets(coverage=coverage, thresholds=thresholds)
 
 

@@ -18,14 +18,16 @@ from mobilekd.data import load
 from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.interval import Interval
 from mobilekd.formats.parity_names import GateId
 from mobilekd.graphs import pte
 from mobilekd.inference.predictor import open_predictor
+from mobilekd.metrics import clinic as clinic_metrics
 from mobilekd.metrics.calibrate import rescaled
 from mobilekd.metrics.decide import decisions
 from mobilekd.page import clinics
 from mobilekd.page.inputs import Inputs
-from mobilekd.support.errors import UserError
+from mobilekd.support.errors import GateError, UserError
 
 #: The run's own 160 photographs and 180 that it has not seen.
 CLINIC = DataTable(kind="synthetic", count=340, size=32)
@@ -113,11 +115,58 @@ def test_photographs_that_fitted_it_do_not_judge_it(fitted: Artifact, tmp_path: 
         evaluate(fitted.folder, data=CLINIC, output=tmp_path / "evaluation")
 
 
+def test_a_fit_that_is_proven_worse_is_refused_and_nothing_is_written(
+    source: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = clinic_metrics.judge
+
+    def worse(*given: object, **named: object) -> tuple[object, object, Interval]:
+        was, now, _ = judge(*given, **named)
+        return was, now, Interval(value=0.2, low=0.1, high=0.3)
+
+    monkeypatch.setattr(clinic_metrics, "judge", worse)
+    with pytest.raises(GateError, match="nothing was written"):
+        calibrate(source.folder, data=CLINIC, output=tmp_path / "worse")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clinic_without_melanoma_is_refused(source: Artifact, tmp_path: Path) -> None:
+    dataset = load(CLINIC)
+    melanoma = next(i for i, label in enumerate(dataset.classes) if label.key == "mel")
+    few = [dataset.ids[row] for row in (dataset.targets == melanoma).nonzero()[0]]
+    data = CLINIC.model_copy(update={"exclude": tuple(few[:-3])})
+    with pytest.raises(UserError, match="would learn not to say it"):
+        calibrate(source.folder, data=data, output=tmp_path / "no-melanoma")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_it_stands_is_no_matter(
+    source: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tiny"
+    shutil.copytree(source.folder, place)
+    monkeypatch.chdir(place)
+    assert calibrate(Path(), data=CLINIC).artifact == str(tmp_path / "tiny-fitted")
+
+
+def test_an_artifact_that_does_not_say_what_trained_it_is_refused(
+    source: Artifact, tmp_path: Path
+) -> None:
+    place = tmp_path / "old"
+    shutil.copytree(source.folder, place)
+    (place / "training_hashes.json").unlink()
+    document = json.loads((place / "manifest.json").read_text())
+    del document["files"]["training_hashes.json"]
+    (place / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match="export it again"):
+        calibrate(place, data=CLINIC)
+
+
 def test_what_cannot_be_fitted_is_refused_in_one_line(
     source: Artifact, fitted: Artifact, tmp_path: Path
 ) -> None:
-    few = DataTable(kind="synthetic", count=100, size=32)
-    with pytest.raises(UserError, match="give at least 50"):
+    few = DataTable(kind="synthetic", count=45, size=32)
+    with pytest.raises(UserError, match="give at least 30"):
         calibrate(source.folder, data=few, output=tmp_path / "few")
     with pytest.raises(UserError, match="fitted to a clinic before"):
         calibrate(fitted.folder, data=CLINIC)
@@ -125,6 +174,8 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(
         calibrate(source.folder)
     with pytest.raises(UserError, match="not a share"):
         calibrate(source.folder, data=CLINIC, set_coverage=1.5)
+    with pytest.raises(UserError, match="--set-coverage is of no use with --unlabelled"):
+        calibrate(source.folder, unlabelled=tmp_path, set_coverage=0.8)
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match="move it away"):
         calibrate(source.folder, data=CLINIC, output=tmp_path / "taken")

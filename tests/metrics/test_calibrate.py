@@ -46,7 +46,7 @@ def test_a_faultless_validation_does_not_drive_the_temperature_to_zero() -> None
 @settings(max_examples=30, deadline=None)
 def test_the_threshold_keeps_at_least_its_share(seed: int, coverage: float) -> None:
     logits, targets = drawn(137, 1.0, seed)
-    fitted = calibrate(logits, targets, LABELS, coverage=coverage)
+    fitted = calibrate(logits, targets, [""] * len(targets), LABELS, coverage=coverage)
     top = softmax(logits / fitted.temperature).max(1)
     assert (top >= fitted.threshold).mean() == pytest.approx(fitted.coverage)
     assert coverage - 1e-9 <= fitted.coverage <= coverage + 2 / 137
@@ -60,7 +60,7 @@ def test_the_threshold_keeps_at_least_its_share(seed: int, coverage: float) -> N
 
 def test_operating_points_reach_the_specificity_on_validation() -> None:
     logits, targets = drawn(500, 1.0)
-    fitted = calibrate(logits, targets, LABELS)
+    fitted = calibrate(logits, targets, [""] * len(targets), LABELS)
     probabilities = softmax(logits / fitted.temperature)
     for name, columns in (("melanoma", [4]), ("malignant", [0, 1, 4])):
         score = probabilities[:, columns].sum(1)
@@ -72,7 +72,7 @@ def test_a_model_without_melanoma_has_no_such_point() -> None:
     labels = (Label(key="a", text="a"), Label(key="b", text="b"))
     assert (
         calibrate(
-            np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2, labels
+            np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2, [""] * 20, labels
         ).operating_points
         == {}
     )
@@ -97,9 +97,9 @@ def test_quality_of_a_picture_worked_by_hand() -> None:
 
 def test_broken_validation_is_the_users_to_know() -> None:
     with pytest.raises(UserError, match="validation is empty"):
-        calibrate(np.zeros((0, 7)), np.zeros(0, int), LABELS)
+        calibrate(np.zeros((0, 7)), np.zeros(0, int), [], LABELS)
     with pytest.raises(UserError, match="NaN"):
-        calibrate(np.full((3, 7), np.nan), np.zeros(3, int), LABELS)
+        calibrate(np.full((3, 7), np.nan), np.zeros(3, int), [""] * 3, LABELS)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 1, 1), (4, 3, 2, 9), (4, 3, 9, 2)])

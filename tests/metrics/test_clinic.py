@@ -8,6 +8,7 @@ import pytest
 from mobilekd.formats.calibration import Calibration, Sets
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.labels import Label
+from mobilekd.metrics import clinic as clinics
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import rescaled, softmax
 from mobilekd.metrics.clinic import (
@@ -22,6 +23,7 @@ from mobilekd.metrics.clinic import (
 )
 from mobilekd.metrics.drift import drift
 
+ALL = np.ones(3, bool)
 LABELS = tuple(Label(key=key, text=key) for key in ("bkl", "mel", "nv"))
 BEFORE = Calibration(sets=Sets(coverage=0.9, thresholds={"bkl": 0.3, "mel": 0.3, "nv": 0.3}))
 
@@ -55,7 +57,7 @@ def test_other_photographs_are_calibrated_and_covered() -> None:
     least = np.array([fitted.sets.thresholds[label.key] for label in LABELS])
     for index in range(3):
         held = (answers[truth == index, index] >= least[index]).mean()
-        low, high = coverage_span(int((targets == index).sum()), 0.9)
+        low, high = coverage_span(len({lesions[i] for i in np.flatnonzero(targets == index)}), 0.9)
         assert low - 0.02 <= held <= high + 0.02
     assert fitted.coverage >= 0.9
     assert fitted.shares["mel"] == pytest.approx((targets == 1).mean())
@@ -66,7 +68,7 @@ def test_cross_fitting_foretells_what_others_get() -> None:
     was, now, added = judge(given, targets, lesions, LABELS, BEFORE, coverage=0.9, set_coverage=0.9)
     assert was["ece"].value == pytest.approx(ece(given, targets))
     others, truth, _ = clinic(3, 4000)
-    answers = rescaled(others, fit_rescale(given, targets))
+    answers = rescaled(others, fit_rescale(given, targets, ALL))
     low, high = now["ece"].low, now["ece"].high
     assert low is not None
     assert high is not None
@@ -87,23 +89,35 @@ def test_lesions_stay_whole_and_classes_are_dealt_evenly() -> None:
     np.testing.assert_array_equal(part, folds(targets, lesions))
 
 
-def test_nobody_answers_by_what_their_own_lesion_fitted() -> None:
+def test_nobody_answers_by_what_their_own_lesion_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other labels of a fold change the answers to all others, and none of its own."""
     given, targets, lesions = clinic(5, 120)
-    answers = cross_fitted(given, targets, lesions)
-    changed = targets.copy()
-    changed[:2] = (changed[:2] + 1) % 3
-    own = cross_fitted(given, changed, lesions)
-    same = folds(targets, lesions) == folds(changed, lesions)
-    if same.all():
-        np.testing.assert_allclose(own[0], answers[0])
+    part = folds(targets, lesions)
+    monkeypatch.setattr(clinics, "folds", lambda *_: part)
+    own = part == part[0]
+    changed = np.where(own, (targets + 1) % 3, targets)
+    first, second = (cross_fitted(given, one, lesions, ALL) for one in (targets, changed))
+    np.testing.assert_array_equal(second[own], first[own])
+    assert (np.abs(second[~own] - first[~own]).max(1) > 1e-6).all()
 
 
 def test_a_few_of_a_rare_class_do_not_run_away() -> None:
     given, targets, _ = clinic(6, 60)
     some = targets != 0
-    fitted = fit_rescale(given[some], targets[some])
+    fitted = fit_rescale(given[some], targets[some], ALL)
     assert np.isfinite(fitted.offsets).all()
     assert abs(fitted.offsets[0]) < 5
+
+
+def test_what_was_not_photographed_is_no_less_common_for_that() -> None:
+    """200 photographs without a melanoma leave its prior beside the others'."""
+    given, targets, lesions = clinic(9, 200, (0.6, 0.0, 0.4))
+    fitted = fit_clinic(given, targets, lesions, LABELS, BEFORE, coverage=0.9, set_coverage=0.9)
+    assert fitted.rescale is not None
+    assert fitted.rescale.offsets[1] == 0
+    assert sum(fitted.rescale.offsets) == pytest.approx(0, abs=1e-9)
+    assert fitted.sets is not None
+    assert fitted.sets.thresholds["mel"] == 0, "it cannot be excluded"
 
 
 def test_how_many_are_enough() -> None:
