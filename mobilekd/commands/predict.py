@@ -50,10 +50,10 @@ def predict(
     stands for all that lie below it.
 
     Below the threshold that validation fixed the answer is "not sure". Beside that one word stands
-    the set of classes that cannot be excluded, where the model was made with sets. A photograph
-    that is not like those the model knows, by its guard, is answered "outside", whatever the
-    probabilities. A picture beyond validation's limits is said to be blurred or badly exposed. A
-    file that cannot be read is
+    the set of classes that cannot be excluded, where the model was made with sets; the word is "not
+    sure", too, where the set excludes the likeliest class. A photograph that is not like those the
+    model knows, by its guard, is answered "outside", whatever the probabilities. A picture beyond
+    validation's limits is said to be blurred or badly exposed. A file that cannot be read is
     answered "not read" with the reason in ``error``; ``UserError`` where that is all of them.
     This is a research demonstration, not a diagnosis.
     """

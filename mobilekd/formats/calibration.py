@@ -70,3 +70,8 @@ class Calibration(GrownDocument):
         default_factory=dict,
         description="of each class among the photographs that it was fitted on",
     )
+
+    @property
+    def final_temperature(self) -> float:
+        """That of the probabilities that are meant; ``temperature`` is inside the file."""
+        return self.temperature / (self.rescale.power if self.rescale else 1.0)

@@ -134,11 +134,7 @@ def constants(
             if quality
             else [0.0, 0.0, 255.0]
         ),
-        "decision": (
-            "The likeliest class, adjusted for how often each is seen"
-            if calibration.bias
-            else "The likeliest class"
-        ),
+        "decision": _decision(calibration),
         "outputs": list(outputs),
         "card": card,
         "student": student,
@@ -147,6 +143,15 @@ def constants(
     if guard:
         said["guard_threshold"] = guard.threshold
     return said | decided_by(calibration, labels)
+
+
+def _decision(calibration: Calibration) -> str:
+    """How the answer follows from the probabilities, with whatever priors are in them."""
+    if calibration.rescale:
+        return "The likeliest class, adjusted for how often one clinic sees each"
+    if calibration.bias:
+        return "The likeliest class, adjusted for how often each is seen"
+    return "The likeliest class"
 
 
 def decided_by(calibration: Calibration, labels: Sequence[Label]) -> Constants:

@@ -51,7 +51,9 @@ class GoldenIndex(Document):
 class Decision(Document):
     """What is said of a photograph (:func:`mobilekd.metrics.decide.decisions`)."""
 
-    answer: str = Field(description="a class, not sure, or outside")
+    answer: str = Field(
+        description="a class, which is in the set if there is one, not sure, or outside"
+    )
     set: tuple[str, ...] | None = Field(
         description=(
             "the classes that cannot be excluded, likeliest first; null where the photograph is"

@@ -11,7 +11,8 @@ from mobilekd.formats.golden_set import Decision
 from mobilekd.formats.labels import Label
 from mobilekd.metrics.conformal import members
 
-#: The answer below the threshold, and the one to a photograph of another kind than the model knows.
+#: The answer below the threshold, or where the set excludes the likeliest class; and the one to a
+#: photograph of another kind than the model knows.
 NOT_SURE = "not sure"
 OUTSIDE = "outside"
 
@@ -24,6 +25,9 @@ def decisions(
 ) -> list[Decision]:
     """What is said of each photograph, from calibrated probabilities ``[N, C]`` and what the guard
     says of them, bool ``[N]``; None without one.
+
+    The one word never contradicts the set: each class has a threshold of its own there, so the
+    likeliest class may be one that the set excludes, and then the word is "not sure".
     """
     keys = [label.key for label in labels]
     sets = calibration.sets
@@ -32,10 +36,11 @@ def decisions(
     for row, probability in enumerate(probabilities):
         refused = None if outside is None else bool(outside[row])
         best = int(probability.argmax())
-        sure = bool(probability[best] >= calibration.threshold)
         chosen = None
         if least is not None and not refused:
             chosen = tuple(keys[i] for i in members(probability, least))
+        excluded = chosen is not None and keys[best] not in chosen
+        sure = bool(probability[best] >= calibration.threshold) and not excluded
         answer = OUTSIDE if refused else keys[best] if sure else NOT_SURE
         said.append(Decision(answer=answer, set=chosen, outside=refused))
     return said

@@ -133,9 +133,10 @@ def _unsure(evaluation: Evaluation) -> Block:
         percent(evaluation.metric("selective_accuracy")),
         *("" for _ in keys),
     ]
-    temperature = f"temperature {fitted.temperature:.2f}"
+    temperature = f"temperature {fitted.final_temperature:.2f}"
+    by = "photographs of one clinic" if fitted.rescale else "validation"
     note = (
-        f"Below a top probability of {fitted.threshold:.2f} the answer is “not sure”; validation"
+        f"Below a top probability of {fitted.threshold:.2f} the answer is “not sure”; {by}"
         f" fixed it ({temperature})."
     )
     return table(

@@ -79,7 +79,7 @@ def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     return make_artifact(
         tmp_path_factory.mktemp("artifact") / "other-xnnpack-fp32",
-        [shots / "grey.jpg"],
+        [shots / "grey.jpg", shots / "lesion.jpg"],
         (32, 32),
         cam=False,
         seed=1,

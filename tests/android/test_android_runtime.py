@@ -97,6 +97,11 @@ def test_where_decoders_differ_the_answer_hardly_does(jvm, artifact, decoded, sh
 
 
 def test_another_model_without_a_map(jvm, other_artifact, tmp_path):
+    said = open_artifact(other_artifact).golden().decisions
+    assert [(one.answer, one.set) for one in said] == [
+        ("not sure", ("mel",)),  # the set excludes the likeliest class
+        ("bkl", ("bkl", "mel")),
+    ]
     check_golden(jvm, other_artifact, tmp_path)
 
 

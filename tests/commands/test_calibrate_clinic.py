@@ -60,7 +60,7 @@ def test_the_network_is_bit_equal_and_only_constants_differ(
     old, new = backend.constants(source.model), backend.constants(fitted.model)
     assert set(new) - set(old) == {"rescale", "set_coverage", "set_thresholds"}
     changed = {name for name in old if old[name] != new[name]}
-    assert changed == {"schema_version", "name", "threshold", "quality", "card"}
+    assert changed == {"schema_version", "name", "threshold", "quality", "decision", "card"}
     assert new["schema_version"] == 2, "an app that knows no rescaling must refuse it"
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mobilekd.formats.calibration import Calibration, Rescale, Sets
-from mobilekd.formats.constants import decided_by
+from mobilekd.formats.constants import constants, decided_by
 from mobilekd.formats.labels import Label
+from mobilekd.formats.preprocess import Preprocess
 from mobilekd.metrics.calibrate import rescaled, softmax
 from mobilekd.metrics.decide import decisions
 
@@ -22,6 +23,17 @@ def test_answer_set_and_outside() -> None:
     assert (first.answer, first.set, first.outside) == ("nv", ("nv", "mel"), False)
     assert (empty.answer, empty.set) == ("not sure", ())
     assert (outside.answer, outside.set, outside.outside) == ("outside", None, True)
+
+
+def test_the_one_word_is_never_a_class_that_the_set_excludes() -> None:
+    sets = Sets(coverage=0.9, thresholds={"mel": 0.1, "nv": 0.6, "bkl": 0.3})
+    probabilities = np.array([[0.25, 0.55, 0.2], [0.25, 0.41, 0.34], [0.2, 0.6, 0.2]])
+    one, two, nevus = decisions(probabilities, None, LABELS, Calibration(threshold=0.4, sets=sets))
+    assert (one.answer, one.set) == ("not sure", ("mel",))
+    assert (two.answer, two.set) == ("not sure", ("bkl", "mel"))
+    assert (nevus.answer, nevus.set) == ("nv", ("nv", "mel"))
+    (said,) = decisions(probabilities[:1], None, LABELS, Calibration(threshold=0.4))
+    assert said.answer == "nv", "without sets the threshold alone decides"
 
 
 def test_without_sets_and_guard_it_says_what_it_said() -> None:
@@ -52,6 +64,39 @@ def test_a_file_whose_probabilities_are_not_final_has_another_version() -> None:
         "schema_version": 2,
         "rescale": [0.5, 0.0, 1.0, 2.0],
     }
+
+
+def test_a_file_says_which_priors_are_in_its_answer() -> None:
+    def decision(calibration: Calibration) -> object:
+        return constants(
+            name="x",
+            backend="xnnpack",
+            precision="fp32",
+            labels=LABELS,
+            preprocess=Preprocess(width=32, height=32),
+            calibration=calibration,
+            outputs=("probabilities",),
+            card="",
+            student="",
+            versions={},
+        )["decision"]
+
+    fitted = Rescale(power=0.5, offsets=(0.0, 1.0, 2.0))
+    assert decision(Calibration()) == "The likeliest class"
+    of_clinic = "The likeliest class, adjusted for how often one clinic sees each"
+    assert decision(Calibration(rescale=fitted)) == of_clinic
+    assert decision(Calibration(bias=(0.1, 0.0, 0.0), rescale=fitted)) == of_clinic
+    before = "The likeliest class, adjusted for how often each is seen"
+    assert decision(Calibration(bias=(0.1, 0.0, 0.0))) == before
+
+
+def test_the_final_temperature_is_that_of_the_rescaled_probabilities() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 3)) * 4
+    fitted = Calibration(temperature=1.7, rescale=Rescale(power=0.5, offsets=(0.0, 0.0, 0.0)))
+    given = rescaled(softmax(logits / fitted.temperature), fitted.rescale)
+    np.testing.assert_allclose(given, softmax(logits / fitted.final_temperature), atol=1e-9)
+    assert fitted.final_temperature == pytest.approx(3.4)
+    assert Calibration(temperature=1.7).final_temperature == 1.7
 
 
 def test_a_calibration_written_before_stays_as_it_was() -> None:

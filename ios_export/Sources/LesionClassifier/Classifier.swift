@@ -78,7 +78,8 @@ public struct Candidate: Equatable {
     public let probability: Double
 }
 
-/// The likeliest classes first. Below the threshold the answer is "not sure".
+/// The likeliest classes first. Below the threshold the answer is "not sure", and where the set
+/// excludes the likeliest class.
 public struct Answer {
     public let candidates: [Candidate]
     public let threshold: Double
@@ -104,7 +105,10 @@ public struct Answer {
     /// Nil is: not sure, or outside.
     public var decision: Candidate? {
         if outside == true { return nil }
-        return candidates.first.flatMap { $0.probability >= threshold ? $0 : nil }
+        guard let best = candidates.first, best.probability >= threshold,
+              set.map({ $0.contains(best) }) ?? true
+        else { return nil }
+        return best
     }
 
     public func top(_ count: Int) -> [Candidate] {

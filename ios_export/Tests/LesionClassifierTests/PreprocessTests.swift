@@ -37,7 +37,22 @@ final class PreprocessTests: XCTestCase {
 
     func testNotSureBelowTheThreshold() {
         let candidate = Candidate(key: "nv", text: "naevus", probability: 0.4)
-        XCTAssertNil(Answer(candidates: [candidate], threshold: 0.5).decision)
-        XCTAssertEqual(Answer(candidates: [candidate], threshold: 0.4).decision, candidate)
+        func decision(_ threshold: Double) -> Candidate? {
+            Answer(candidates: [candidate], threshold: threshold, outside: nil, set: nil).decision
+        }
+        XCTAssertNil(decision(0.5))
+        XCTAssertEqual(decision(0.4), candidate)
+    }
+
+    func testNotSureWhereTheSetExcludesTheLikeliestClass() {
+        let nevus = Candidate(key: "nv", text: "naevus", probability: 0.55)
+        let melanoma = Candidate(key: "mel", text: "melanoma", probability: 0.25)
+        func decision(_ set: [Candidate]?) -> Candidate? {
+            Answer(candidates: [nevus, melanoma], threshold: 0.4, outside: false, set: set).decision
+        }
+        XCTAssertNil(decision([melanoma]))
+        XCTAssertNil(decision([]))
+        XCTAssertEqual(decision([nevus, melanoma]), nevus)
+        XCTAssertEqual(decision(nil), nevus)
     }
 }

@@ -32,11 +32,15 @@ fun decide(spec: Spec, outputs: List<Output>): Decision {
             if (!score.isFinite()) throw Nonsense("a guard's score of $score")
             score > checkNotNull(spec.guardThreshold)
         } ?: false
+    val least = spec.setThresholds?.takeIf { !outside }
+    val best = probabilities.indices.maxBy { probabilities[it] }
+    // each class has a threshold of its own in the set, which may exclude the likeliest one
+    val excluded = least != null && probabilities[best] < least[best]
     return Decision(
         rank(spec.labels, probabilities),
-        sure = !outside && probabilities.max() >= spec.threshold,
+        sure = !outside && !excluded && probabilities[best] >= spec.threshold,
         outside,
-        spec.setThresholds?.takeIf { !outside }?.let { members(spec.labels, probabilities, it) },
+        least?.let { members(spec.labels, probabilities, it) },
     )
 }
 

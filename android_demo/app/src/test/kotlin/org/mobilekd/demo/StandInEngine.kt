@@ -94,6 +94,14 @@ class StandInEngine(
                     "rescale" to listOf(0.5) + List(7) { if (it == 4) 1.0 else 0.0 },
                 )
 
+        /** Those of a model whose sets exclude a class that is fairly likely, the nevus. */
+        val STRICT: Map<String, List<Any>> =
+            CONSTANTS +
+                mapOf(
+                    "set_coverage" to listOf(0.9),
+                    "set_thresholds" to listOf(0.9, 0.9, 0.3, 0.9, 0.1, 0.75, 0.9),
+                )
+
         /** Those of a model with a guard. */
         val GUARDED: Map<String, List<Any>> =
             CONSTANTS +

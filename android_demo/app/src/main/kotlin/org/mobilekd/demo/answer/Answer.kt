@@ -22,8 +22,8 @@ data class Times(val decode: Long, val resize: Long, val execute: Long, val answ
  * What the app says about a photograph.
  *
  * @property ranked all classes, the most probable first
- * @property sure false where the best probability is below the model's own threshold, and where the
- *   photograph is [outside]
+ * @property sure false where the best probability is below the model's own threshold, where the
+ *   [set] excludes its class, and where the photograph is [outside]
  * @property flaws what may be wrong with the photograph; empty where the model carries no limits
  * @property outside whether the photograph is of another kind than those the model knows; false
  *   where the model has no guard
@@ -41,6 +41,10 @@ data class Answer(
 ) {
     val best: Ranked
         get() = ranked.first()
+
+    /** The likeliest class that cannot be excluded, which need not be [best]; null without one. */
+    val bestOfSet: Ranked?
+        get() = set?.firstOrNull()?.let { first -> ranked.first { it.label == first } }
 }
 
 /**

@@ -71,6 +71,10 @@ data class Spec(
         return rescale?.apply(given) ?: given.map { it.toDouble() }
     }
 
+    /** That of the probabilities that are meant; [temperature] is inside the file. */
+    val finalTemperature: Double
+        get() = temperature / (rescale?.power ?: 1.0)
+
     /** The place of a named output among those that `forward` gives; null where it gives none. */
     fun place(output: String): Int? = outputs.indexOf(output).takeIf { it >= 0 }
 

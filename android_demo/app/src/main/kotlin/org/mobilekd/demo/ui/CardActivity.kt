@@ -47,11 +47,15 @@ class CardActivity : Activity() {
             val sentences = Sentences(context)
             val words = sentences.words
             val percent = sentences.percent(spec.threshold.toFloat())
+            // a model with sets answers with them, whatever its threshold
             val threshold =
-                if (spec.threshold > 0) words.getString(R.string.card_threshold, percent)
-                else words.getString(R.string.card_no_threshold)
+                when {
+                    spec.setThresholds != null -> null
+                    spec.threshold > 0 -> words.getString(R.string.card_threshold, percent)
+                    else -> words.getString(R.string.card_no_threshold)
+                }
             val temperature =
-                words.getString(R.string.card_temperature, sentences.number(spec.temperature))
+                words.getString(R.string.card_temperature, sentences.number(spec.finalTemperature))
             val sets =
                 spec.setCoverage?.let {
                     words.getString(R.string.card_sets, sentences.percent(it.toFloat()))

@@ -91,17 +91,22 @@ class Sentences(context: Context) {
             answer.outside -> null
             answer.set == null ->
                 words.getString(R.string.best_guess).takeIf { answer.sure }
-            answer.set.isEmpty() || answer.set.size == answer.ranked.size -> null
-            else -> words.getString(R.string.not_excluded)
+            excludesSome(answer.set, answer) -> words.getString(R.string.not_excluded)
+            else -> null
         }
 
+    /** Whether [set] is neither none nor all of the classes, which have sentences of their own. */
+    private fun excludesSome(set: List<String>, answer: Answer): Boolean =
+        set.isNotEmpty() && set.size < answer.ranked.size
+
     private fun underSet(set: List<String>, answer: Answer): String {
-        val percent = percent(answer.best.probability)
+        val best = answer.bestOfSet ?: answer.best
+        val percent = percent(best.probability)
         return when (set.size) {
-            0 -> words.getString(R.string.set_none_text, answer.best.label, percent)
-            answer.ranked.size -> words.getString(R.string.set_all_text, answer.best.label, percent)
+            0 -> words.getString(R.string.set_none_text, best.label, percent)
+            answer.ranked.size -> words.getString(R.string.set_all_text, best.label, percent)
             1 -> words.getString(R.string.set_one_text, percent)
-            else -> words.getString(R.string.set_more_text, answer.best.label, percent)
+            else -> words.getString(R.string.set_more_text, best.label, percent)
         }
     }
 
@@ -125,7 +130,11 @@ class Sentences(context: Context) {
         if (answer.outside) {
             words.getString(R.string.announce_outside)
         } else if (answer.set != null) {
-            words.getString(R.string.announce_set, set(answer.set, answer.ranked.size))
+            words.getString(
+                if (excludesSome(answer.set, answer)) R.string.announce_not_excluded
+                else R.string.announce_set,
+                set(answer.set, answer.ranked.size),
+            )
         } else if (answer.sure) {
             words.getString(
                 R.string.announce_answer,

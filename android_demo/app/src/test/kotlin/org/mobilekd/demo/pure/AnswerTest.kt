@@ -15,6 +15,7 @@ import org.mobilekd.demo.answer.Attention
 import org.mobilekd.demo.answer.Flaw
 import org.mobilekd.demo.answer.Nonsense
 import org.mobilekd.demo.answer.QualityLimits
+import org.mobilekd.demo.answer.Ranked
 import org.mobilekd.demo.answer.Times
 import org.mobilekd.demo.answer.quality
 import org.mobilekd.demo.answer.rank
@@ -83,6 +84,18 @@ class AnswerTest {
         assertEquals(0.3972f, answer.best.probability, 1e-3f)
         assertEquals(answer, AnswerText.read(AnswerText.write(answer)))
         assertEquals(null, Classifier(model) { Flat(30, 20, -1) }.classify().set)
+    }
+
+    @Test
+    fun `where the set excludes the likeliest class it is not sure`() {
+        val strict = Model.load(File("none")) { StandInEngine(StandInEngine.STRICT) }
+        val answer = Classifier(strict) { Flat(30, 20, -1) }.classify()
+        assertEquals(listOf("melanoma"), answer.set)
+        assertEquals("melanocytic nevus", answer.best.label)
+        assertEquals(false, answer.sure)
+        assertEquals(Ranked("melanoma", 0.148f), answer.bestOfSet)
+        assertEquals(null, answer.copy(set = emptyList()).bestOfSet)
+        assertEquals(null, answer.copy(set = null).bestOfSet)
     }
 
     @Test
