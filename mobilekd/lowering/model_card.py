@@ -2,8 +2,6 @@
 app, whole for the folder.
 """
 
-from collections.abc import Mapping
-
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.data_tables import data_title
 from mobilekd.formats.interval import Interval
@@ -17,6 +15,7 @@ from mobilekd.lowering.card_figures import (
     training_lines,
 )
 from mobilekd.metrics.registry import in_words
+from mobilekd.support.text import photographs_of
 
 NOT_A_DEVICE = "Research demonstration, not a medical device; it must not guide care."
 
@@ -141,17 +140,18 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
         "## Fitted to a clinic",
         "",
         (
-            f"After it was exported, {clinic.photographs:,} labelled photographs of"
-            f" {clinic.lesions:,} lesions ({clinic.data}: {classes}) fitted its temperature,"
-            " priors, thresholds and sets. Its network is bit for bit what it was. The figures"
-            " below are of those photographs, after by cross-fitting: each was answered by what the"
-            " others fitted. All other figures of this card are of the file before it was fitted."
+            "After it was exported, labelled photographs of a clinic fitted its temperature,"
+            " priors, thresholds and sets:"
+            f" {photographs_of(clinic.photographs, clinic.lesions)} ({clinic.data}: {classes})."
+            " Its network is bit for bit what it was. The figures below are of those photographs,"
+            " after by cross-fitting: each was answered by what the others fitted. All other"
+            " figures of this card are of the file before it was fitted."
         ),
         "",
         "| figure | before | after |",
         "|---|---|---|",
         *(
-            f"| {_in_words(name, texts)} | {_interval(clinic.before.get(name))} |"
+            f"| {in_words(name, texts)} | {_interval(clinic.before.get(name))} |"
             f" {_interval(figure)} |"
             for name, figure in clinic.after.items()
         ),
@@ -167,12 +167,6 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
     for was, now in ((heads[0], heads[1]), (old, new), (sizes[0], sizes[1])):
         card = card.replace(was, now)
     return card.replace(intended, "\n".join([*lines, intended]), 1)
-
-
-def _in_words(name: str, texts: Mapping[str, str]) -> str:
-    """A metric in words, with the class in words, too."""
-    key = name.partition(".")[2]
-    return in_words(name).replace(key, texts.get(key, key)) if key else in_words(name)
 
 
 def _origins(manifest: Manifest) -> list[str]:

@@ -350,11 +350,18 @@ def definition(key: str) -> Definition:
     raise UserError(unknown(f"metric {key}", key, [one.key for one in DEFINITIONS]))
 
 
-def in_words(key: str) -> str:
-    """A metric's name in a table: ``melanoma's sensitivity at 95% specificity``."""
+def in_words(key: str, texts: Mapping[str, str] | None = None) -> str:
+    """A metric's name in a table: ``melanoma's sensitivity at 95% specificity``. A class is named
+    by its text where ``texts`` has its key.
+    """
     one = definition(key)
-    before, each, after = one.key.partition(one.each) if one.each else (one.key, "", "")
-    return one.words.replace(each, key[len(before) : len(key) - len(after)]) if each else one.words
+    if not one.each:
+        return one.words
+    before, _, after = one.key.partition(one.each)
+    which = key[len(before) : len(key) - len(after)]
+    if one.each == "CLASS" and texts is not None:
+        which = texts.get(which, which)
+    return one.words.replace(one.each, which)
 
 
 def all_metrics(judged: Judged) -> Iterator[tuple[str, Metric | str]]:

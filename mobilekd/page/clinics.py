@@ -5,6 +5,7 @@ from mobilekd.formats.artifact import Artifact
 from mobilekd.metrics.registry import in_words
 from mobilekd.page.blocks import Block, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
+from mobilekd.support.text import photographs_of
 
 WORDS = (
     "Labelled photographs of a clinic fitted the temperature, priors, thresholds and sets of these"
@@ -27,14 +28,12 @@ def _one(artifact: Artifact) -> Block | None:
     texts = {label.key: label.text for label in artifact.manifest.labels}
     rows = []
     for name, figure in clinic.after.items():
-        key = name.partition(".")[2]
-        words = in_words(name).replace(key, texts.get(key, key)) if key else in_words(name)
         before = clinic.before.get(name)
-        rows.append([words, Cell("it had no sets") if before is None else number(before)])
-        rows[-1].append(number(figure))
+        was = Cell("it had no sets") if before is None else number(before)
+        rows.append([in_words(name, texts), was, number(figure)])
     counts = ", ".join(f"{texts[key]} {count}" for key, count in clinic.by_class.items() if count)
     note = (
-        f"{clinic.photographs:,} photographs of {clinic.lesions:,} lesions: {counts}."
+        f"{photographs_of(clinic.photographs, clinic.lesions)}: {counts}."
         f" {clinic.enough} photographs of a class are enough to know the coverage of its sets to 5"
         " points."
     )

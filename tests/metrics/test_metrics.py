@@ -95,6 +95,11 @@ def test_every_metric_has_one_definition_with_words() -> None:
         assert not {"GROUP", "CLASS"} & set(in_words(name).split()), in_words(name)
     assert in_words("malignant_specificity") == "malignant's specificity at that threshold"
     assert in_words("recall.nv") == "recall of nv"
+    texts = {"a": "Angioma", "set": "Setosum", "melanoma": "Melanoma"}
+    assert in_words("recall.a", texts) == "recall of Angioma"
+    assert in_words("set_coverage.set", texts) == "share of Setosum whose set holds it"
+    assert in_words("recall.nv", texts) == "recall of nv"
+    assert in_words("melanoma_specificity", texts).startswith("melanoma's"), "a group, no class"
     with pytest.raises(UserError, match=r"metric acuracy.*accuracy"):
         definition("acuracy")
 
