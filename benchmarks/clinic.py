@@ -69,7 +69,7 @@ def fitted_answers(given: Answers, after: Predictor) -> Answers:
     """What a fitted artifact makes of its source's answers: both give the same, bit for bit."""
     outside = given.outside
     if given.scores is not None and after.guard is not None:
-        outside = given.scores > after.guard.threshold
+        outside = after.guard.refuses(given.scores)
     final = rescaled(given.probabilities, after.calibration.rescale)
     return Answers(final, given.scores, outside)
 

@@ -23,8 +23,7 @@ from mobilekd.formats.constants import decided_by
 from mobilekd.formats.gates import Stage
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.lowering import parity
-from mobilekd.metrics.calibrate import rescaled
-from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import write_json
 
@@ -55,18 +54,14 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
             where=where,
             reason="; ".join(wrong),
         )
-    if golden.outside is not None and artifact.manifest.guard is not None:
-        threshold = artifact.manifest.guard.threshold
-        other = (given[-1].reshape(-1) > threshold) != (golden.outside > threshold)
+    manifest = artifact.manifest
+    scores = given[-1] if golden.outside is not None else None
+    if golden.outside is not None and manifest.guard is not None:
+        other = manifest.guard.refuses(given[-1]) != manifest.guard.refuses(golden.outside)
         if other.any():
             wrong.append(f"the guard says otherwise of {int(other.sum())} golden photographs")
     if golden.decisions is not None:
-        refused = None
-        if golden.outside is not None and artifact.manifest.guard is not None:
-            refused = given[-1].reshape(-1) > artifact.manifest.guard.threshold
-        calibration = artifact.manifest.calibration
-        final = rescaled(answers, calibration.rescale)
-        said = decisions(final, refused, artifact.manifest.labels, calibration)
+        said = decided(answers, scores, manifest.labels, manifest.calibration, manifest.guard)
         other = [one != known for one, known in zip(said, golden.decisions, strict=True)]
         if any(other):
             wrong.append(f"it decides otherwise of {sum(other)} golden photographs")

@@ -46,8 +46,7 @@ from mobilekd.lowering import parity
 from mobilekd.lowering.card_figures import evaluation_of
 from mobilekd.lowering.model_card import fitted
 from mobilekd.metrics import clinic
-from mobilekd.metrics.calibrate import rescaled
-from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.decide import decided
 from mobilekd.metrics.drift import Drift, drift
 from mobilekd.metrics.guard import REFUSED
 from mobilekd.support.errors import CannotRunHere, GateError, UserError
@@ -379,11 +378,9 @@ def _answers_alike(source: Artifact, backend: Backend, model: Path) -> bool:
 def _write_decisions(source: Artifact, changed: Manifest, folder: Path) -> None:
     """What is said of the golden photographs now; the file's answers to them stay."""
     golden = source.golden()
-    refused = None
-    if golden.outside is not None and changed.guard is not None:
-        refused = golden.outside.reshape(-1) > changed.guard.threshold
-    final = rescaled(golden.probabilities, changed.calibration.rescale)
-    said = decisions(final, refused, changed.labels, changed.calibration)
+    said = decided(
+        golden.probabilities, golden.outside, changed.labels, changed.calibration, changed.guard
+    )
     write_json(folder / "golden" / "decisions.json", [one.model_dump(mode="json") for one in said])
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.backends import get
+from mobilekd.data.dataset import some
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.constants import constants
+from mobilekd.formats.golden_set import Decision
 from mobilekd.formats.guard import OUTPUT
 from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import Run, open_run
@@ -19,6 +21,7 @@ from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering import parity
 from mobilekd.lowering.decisions import agreement_gate
 from mobilekd.metrics import weighted
+from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
@@ -79,6 +82,7 @@ def verify(
         ("constants", _constants),
         ("delegation", _delegation),
         ("golden set", _golden),
+        ("golden decisions", _golden_decisions),
     ):
         checks.append(_tried(name, opened, look))
     run = source_run(opened, runs)
@@ -186,6 +190,33 @@ def _golden(artifact: Artifact) -> tuple[bool, str]:
     golden = artifact.golden()
     answers = get(artifact.manifest.backend).run(artifact.model, golden.inputs.astype(np.float32))
     return _compared(artifact, answers)
+
+
+def _golden_decisions(artifact: Artifact) -> tuple[bool, str]:
+    """What is said of the golden photographs follows from the answers that are kept to them."""
+    golden, manifest = artifact.golden(), artifact.manifest
+    if golden.decisions is None:
+        raise CannotRunHere("the artifact was made before it kept what is said of each photograph")
+    wanted = decided(
+        golden.probabilities, golden.outside, manifest.labels, manifest.calibration, manifest.guard
+    )
+    wrong = [
+        f"{name} is said to be {_said(said)}, its answer gives {_said(want)}"
+        for name, said, want in zip(golden.index.images, golden.decisions, wanted, strict=True)
+        if said != want
+    ]
+    return (
+        not wrong,
+        (
+            f"{len(wanted)} decisions; not what the golden answers give:"
+            f" {some(wrong, 'photograph') if wrong else 'none'}"
+            + ("; export again" if wrong else "")
+        ),
+    )
+
+
+def _said(one: Decision) -> str:
+    return one.answer if one.set is None else f"{one.answer} with the set {list(one.set)}"
 
 
 def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:

@@ -68,6 +68,12 @@ class GuardSummary(Document):
     threshold: float = Field(ge=0, le=1, description="a score above this is outside")
     refused: float = Field(ge=0, le=1, description="share of validation above the threshold")
 
+    def refuses(self, scores: np.ndarray) -> np.ndarray:
+        """Whether each photograph is outside, bool ``[N]``, from scores ``[N]`` or ``[N, 1]``. In
+        float64, as both apps compare: numpy would round the threshold to float32 scores.
+        """
+        return np.asarray(np.asarray(scores, np.float64).reshape(-1) > self.threshold)
+
 
 def read_guard(folder: Path) -> Guard | None:
     """A run's guard; None where it has none."""

@@ -95,7 +95,7 @@ class Predictor:
                 f"{self.folder}: NaN or infinity in {bad} of {len(pictures)} answers; the model is"
                 " broken, train or export again"
             )
-        outside = None if scores is None or not self.guard else scores > self.guard.threshold
+        outside = None if scores is None or not self.guard else self.guard.refuses(scores)
         return Answers(rescaled(probabilities, self.calibration.rescale), scores, outside)
 
     def training_hashes(self) -> tuple[str, list[str]] | None:

@@ -32,8 +32,7 @@ from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
 from mobilekd.lowering.record import RecordedExport, recorded, recorded_results
 from mobilekd.lowering.request import check_words, overridden
-from mobilekd.metrics.calibrate import rescaled
-from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.decide import decided
 from mobilekd.support import provenance
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import new_folder, read_json, sha256_file, write_json, write_text
@@ -360,11 +359,8 @@ def write_artifact(
         cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
         max_error=export.golden_error(report.ran),
     )
-    refused = None
-    if outside is not None and export.threshold is not None:
-        refused = outside.reshape(-1) > export.threshold
-    final = rescaled(probabilities, export.calibration.rescale)
-    said = decisions(final, refused, info.labels, export.calibration)
+    guard = export.guard.summary() if export.guard else None
+    said = decided(probabilities, outside, info.labels, export.calibration, guard)
     write_golden(folder, index, export.golden, probabilities, cam, outside, said)
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
@@ -397,7 +393,7 @@ def write_artifact(
         labels=info.labels,
         outputs=_outputs(export),
         calibration=export.calibration,
-        guard=export.guard.summary() if export.guard else None,
+        guard=guard,
         delegation=lowered.delegation,
         parity=tuple(report.stages),
         gates=tuple(report.gates),

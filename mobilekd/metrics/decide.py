@@ -8,7 +8,9 @@ import numpy as np
 
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.golden_set import Decision
+from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.labels import Label
+from mobilekd.metrics.calibrate import rescaled
 from mobilekd.metrics.conformal import members
 
 #: The answer below the threshold, or where the set excludes the likeliest class; and the one to a
@@ -44,3 +46,19 @@ def decisions(
         answer = OUTSIDE if refused else keys[best] if sure else NOT_SURE
         said.append(Decision(answer=answer, set=chosen, outside=refused))
     return said
+
+
+def decided(
+    probabilities: np.ndarray,
+    scores: np.ndarray | None,
+    labels: Sequence[Label],
+    calibration: Calibration,
+    guard: GuardSummary | None,
+) -> list[Decision]:
+    """What is said of each photograph, from what a model file gives: probabilities ``[N, C]``,
+    which the calibration may rescale, and the guard's scores ``[N]`` or ``[N, 1]``; None of a file
+    without one.
+    """
+    outside = None if scores is None or guard is None else guard.refuses(scores)
+    final = rescaled(probabilities, calibration.rescale)
+    return decisions(final, outside, labels, calibration)

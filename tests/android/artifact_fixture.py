@@ -16,8 +16,7 @@ from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.graphs import torch_graph
-from mobilekd.metrics.calibrate import rescaled
-from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.decide import decided
 from mobilekd.students import Deployable
 from mobilekd.support.files import new_folder, write_json
 from mobilekd.support.provenance import utc_now, versions
@@ -112,7 +111,7 @@ def make_artifact(
             cam=answers[1].shape[1:] if cam else None,
             max_error=1e-5,
         )
-        said = decisions(rescaled(answers[0], calibration.rescale), None, LABELS, calibration)
+        said = decided(answers[0], None, LABELS, calibration, None)
         write_golden(work, index, inputs, answers[0], answers[1] if cam else None, decisions=said)
         manifest = Manifest(
             name=f"small-{seed}",

@@ -13,7 +13,7 @@ from fixtures.run import exported, run_folder
 
 from mobilekd.backends import get
 from mobilekd.commands.inspect import inspect
-from mobilekd.commands.verify import verify
+from mobilekd.commands.verify import ArtifactCheck, verify
 from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
@@ -33,8 +33,12 @@ def seal(folder: Path, **changes: object) -> None:
     (folder / "manifest.json").write_text(json.dumps(document))
 
 
+def _verified(folder: Path) -> tuple[ArtifactCheck, ...]:
+    return verify(folder, runs=run_folder().parent).checks
+
+
 def outcomes(folder: Path) -> dict[str, bool | None]:
-    return {check.name: check.passed for check in verify(folder, runs=run_folder().parent).checks}
+    return {check.name: check.passed for check in _verified(folder)}
 
 
 def test_a_sound_artifact_passes_all(copy):
@@ -47,6 +51,7 @@ def test_a_sound_artifact_passes_all(copy):
         "constants",
         "delegation",
         "golden set",
+        "golden decisions",
         "student",
         "decisions",
     ]
@@ -112,6 +117,27 @@ def test_golden_answers_that_were_changed_are_found(copy):
     answers.tofile(path)
     seal(copy)
     assert outcomes(copy)["golden set"] is False
+
+
+def test_a_golden_decision_that_was_changed_is_found_by_name(copy):
+    path = copy / "golden" / "decisions.json"
+    said = json.loads(path.read_text())
+    was = said[3]["answer"]
+    said[3]["answer"] = next(
+        label.key for label in open_artifact(copy).manifest.labels if label.key != was
+    )
+    path.write_text(json.dumps(said))
+    seal(copy)
+    [found] = [check for check in _verified(copy) if check.name == "golden decisions"]
+    assert found.passed is False
+    name = open_artifact(copy).golden().index.images[3]
+    assert f"1 photograph ({name} is said to be {said[3]['answer']}" in found.detail
+    assert was in found.detail
+    path.unlink()
+    seal(copy)
+    [old] = [check for check in _verified(copy) if check.name == "golden decisions"]
+    assert old.passed is None
+    assert "made before" in old.detail
 
 
 def test_golden_inputs_that_were_not_preprocessed_so_are_found(copy):

@@ -5,10 +5,11 @@ import pytest
 
 from mobilekd.formats.calibration import Calibration, Rescale, Sets
 from mobilekd.formats.constants import constants, decided_by
+from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.metrics.calibrate import rescaled, softmax
-from mobilekd.metrics.decide import decisions
+from mobilekd.metrics.decide import decided, decisions
 
 LABELS = tuple(Label(key=key, text=key) for key in ("mel", "nv", "bkl"))
 SETS = Sets(coverage=0.9, thresholds={"mel": 0.2, "nv": 0.5, "bkl": 0.4})
@@ -34,6 +35,23 @@ def test_the_one_word_is_never_a_class_that_the_set_excludes() -> None:
     assert (nevus.answer, nevus.set) == ("nv", ("nv", "mel"))
     (said,) = decisions(probabilities[:1], None, LABELS, Calibration(threshold=0.4))
     assert said.answer == "nv", "without sets the threshold alone decides"
+
+
+def test_what_a_file_gives_is_rescaled_guarded_and_decided() -> None:
+    """Scores and threshold are compared in float64, as in both apps: rounded to float32 they would
+    be equal.
+    """
+    fitted = Calibration(threshold=0.5, rescale=Rescale(power=2.0, offsets=(3.0, 0.0, 0.0)))
+    file = np.array([[0.3, 0.6, 0.1]] * 3, np.float32)
+    scores = np.array([[0.2], [0.7], [0.9]], np.float32)
+    guard = GuardSummary(threshold=float(np.float64(scores[1, 0]) - 1e-9), refused=0.01)
+    said = decided(file, scores, LABELS, fitted, guard)
+    assert [one.answer for one in said] == ["mel", "outside", "outside"]
+    assert said == decisions(
+        rescaled(file, fitted.rescale), np.array([False, True, True]), LABELS, fitted
+    )
+    assert [one.answer for one in decided(file, None, LABELS, fitted, None)] == ["mel"] * 3
+    assert [one.answer for one in decided(file, scores, LABELS, Calibration(), None)] == ["nv"] * 3
 
 
 def test_without_sets_and_guard_it_says_what_it_said() -> None:
