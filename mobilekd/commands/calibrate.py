@@ -48,7 +48,8 @@ from mobilekd.lowering.model_card import fitted
 from mobilekd.metrics import clinic
 from mobilekd.metrics.decide import decided
 from mobilekd.metrics.drift import Drift, drift
-from mobilekd.metrics.guard import REFUSED
+from mobilekd.metrics.guard import LEAST_LESIONS, REFUSED
+from mobilekd.metrics.lesions import known_lesions
 from mobilekd.support.errors import CannotRunHere, GateError, UserError
 from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.progress import say
@@ -175,7 +176,7 @@ def _fitted(
         data=judged.dataset.kind,
         data_hash=judged.dataset.hash,
         photographs=len(targets),
-        lesions=len(set(lesions)),
+        lesions=len(set(known_lesions(lesions))),
         by_class=counts,
         lesions_by_class=lesion_counts,
         before=was,
@@ -267,7 +268,8 @@ def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | No
     refused = f"calibrate: the guard refused {fit.guard_refused_before:.0%} of these photographs"
     if now == was:
         say(
-            f"{refused}; its threshold stays, as {_least_for_guard()} lesions are needed to move it"
+            f"{refused}; its threshold stays, as more than {LEAST_LESIONS} lesions are needed to"
+            " move it"
         )
     else:
         say(
@@ -276,16 +278,11 @@ def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | No
         )
 
 
-def _least_for_guard() -> int:
-    """Of so many lesions the most unusual one is refused; of fewer none would be."""
-    return round(1 / REFUSED)
-
-
 def _guard(predictor: Predictor, given: Answers, lesions: int) -> GuardSummary | None:
     """The guard with the threshold that refuses at most a hundredth of the clinic's photographs;
     as it was where there are too few to know what is unusual there.
     """
-    if predictor.guard is None or given.scores is None or lesions <= _least_for_guard():
+    if predictor.guard is None or given.scores is None or lesions <= LEAST_LESIONS:
         return predictor.guard
     scores = np.asarray(given.scores, np.float64)
     threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))

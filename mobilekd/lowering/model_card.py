@@ -14,6 +14,7 @@ from mobilekd.lowering.card_figures import (
     origin_lines,
     training_lines,
 )
+from mobilekd.metrics.clinic import also_fitted
 from mobilekd.metrics.registry import in_words
 from mobilekd.support.text import photographs_of
 
@@ -141,7 +142,7 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
         "",
         (
             "After it was exported, labelled photographs of a clinic fitted its temperature,"
-            " priors, thresholds and sets:"
+            " priors, thresholds, sets and limits of picture quality:"
             f" {photographs_of(clinic.photographs, clinic.lesions)} ({clinic.data}: {classes})."
             " Its network is bit for bit what it was. The figures below are of those photographs,"
             " after by cross-fitting: each was answered by what the others fitted. All other"
@@ -157,9 +158,11 @@ def fitted(card: str, before: Manifest, after: Manifest) -> str:
         ),
         "",
         (
-            f"{clinic.enough} photographs of a class are enough to know the coverage of its sets to"
-            " 5 points."
+            f"{clinic.enough} lesions of a class are enough to know the coverage of its sets to 5"
+            " points."
         ),
+        "",
+        also_fitted(after),
         "",
     ]
     intended = "## Intended use"

@@ -16,6 +16,7 @@ from itertools import count as count_from
 
 import numpy as np
 
+from mobilekd.formats.artifact import ClinicFit, Manifest
 from mobilekd.formats.calibration import Calibration, Rescale
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
@@ -27,6 +28,7 @@ from mobilekd.metrics.calibrate import (
     rescaled,
 )
 from mobilekd.metrics.conformal import fit_sets, in_sets
+from mobilekd.metrics.guard import LEAST_LESIONS
 from mobilekd.metrics.lesions import known_lesions
 
 #: Parts of the photographs, of which each is answered by what was fitted on the others.
@@ -276,3 +278,38 @@ def estimate_shares(
             break
         found = next_one
     return np.asarray(found)
+
+
+def also_fitted(manifest: Manifest) -> str:
+    """What a clinic fitted besides probabilities and sets, in sentences: the guard's threshold and
+    the limits of picture quality. "" for an artifact that was fitted to none.
+    """
+    fit = manifest.clinic
+    if fit is None:
+        return ""
+    said = [_guard_words(fit, manifest)]
+    if limits := manifest.calibration.quality:
+        said.append(
+            "A photograph is called blurred below a sharpness of"
+            f" {limits.sharpness_low:.1f}, too dark below a mean brightness of"
+            f" {limits.luma_low:.0f} of 255 and too bright above {limits.luma_high:.0f}:"
+            " each the edge that 1% of these photographs passed."
+        )
+    return " ".join(said)
+
+
+def _guard_words(fit: ClinicFit, manifest: Manifest) -> str:
+    guard = manifest.guard
+    if guard is None or fit.guard_refused_before is None:
+        return "It has no guard, so it cannot say that a photograph is of another kind."
+    said = f"Before, the guard refused {fit.guard_refused_before:.1%} of these photographs"
+    lesions = sum(fit.lesions_by_class.values()) or fit.lesions
+    if lesions <= LEAST_LESIONS:
+        return (
+            f"{said}; its threshold stayed at {guard.threshold:.3f}, as more than {LEAST_LESIONS}"
+            " lesions are needed to move it."
+        )
+    return (
+        f"{said}; its threshold was fitted to them, {guard.threshold:.3f}, and refuses"
+        f" {guard.refused:.1%}."
+    )

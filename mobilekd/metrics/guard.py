@@ -15,6 +15,9 @@ NUMBERS = 4500
 #: twice as often, as validation is a sample: at most 2%.
 REFUSED = 0.01
 
+#: Of so many lesions of a clinic the most unusual one is refused; of fewer none would be.
+LEAST_LESIONS = round(1 / REFUSED)
+
 #: The least variance that counts, as a share of the mean one: what hardly ever moves is noise.
 FLAT = 1e-4
 

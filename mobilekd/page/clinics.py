@@ -2,16 +2,17 @@
 
 from mobilekd.figures.tables import Cell, number, table
 from mobilekd.formats.artifact import Artifact
+from mobilekd.metrics.clinic import also_fitted
 from mobilekd.metrics.registry import in_words
 from mobilekd.page.blocks import Block, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
 from mobilekd.support.text import photographs_of
 
 WORDS = (
-    "Labelled photographs of a clinic fitted the temperature, priors, thresholds and sets of these"
-    " artifacts. Nothing was trained: the network in the file is bit for bit what it was. The"
-    " figures are of the photographs that fitted it; after, each was answered by what the others"
-    " fitted."
+    "Labelled photographs of a clinic fitted the temperature, priors, thresholds, sets and limits"
+    " of picture quality of these artifacts. Nothing was trained: the network in the file is bit"
+    " for bit what it was. The figures are of the photographs that fitted it; after, each was"
+    " answered by what the others fitted."
 )
 
 
@@ -34,7 +35,7 @@ def _one(artifact: Artifact) -> Block | None:
     counts = ", ".join(f"{texts[key]} {count}" for key, count in clinic.by_class.items() if count)
     note = (
         f"{photographs_of(clinic.photographs, clinic.lesions)}: {counts}."
-        f" {clinic.enough} photographs of a class are enough to know the coverage of its sets to 5"
-        " points."
+        f" {clinic.enough} lesions of a class are enough to know the coverage of its sets to 5"
+        f" points. {also_fitted(artifact.manifest)}"
     )
     return table(artifact.title, ("figure", "before", "after"), rows, note)

@@ -8,6 +8,7 @@ from fixtures.manifest import manifest_of
 from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, ClinicFit, Manifest
 from mobilekd.formats.calibration import Rescale
+from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
 from mobilekd.formats.runs import open_run, references
@@ -66,6 +67,24 @@ def test_lesions_are_counted_where_they_are_known(made) -> None:
     unknown = made(fitted(300))
     assert "300 photographs, none of them known to show the same lesion" in unknown
     assert "300 lesions" not in unknown
+
+
+@pytest.mark.parametrize("made", [page, card])
+def test_guard_and_picture_quality_are_told(made) -> None:
+    plain = fitted(250)
+    text = made(plain)
+    limits = plain.calibration.quality
+    assert f"blurred below a sharpness of {limits.sharpness_low:.1f}" in text
+    assert f"too dark below a mean brightness of {limits.luma_low:.0f} of 255" in text
+    assert "It has no guard" in text
+    guard = GuardSummary(threshold=0.912, refused=0.008)
+    moved = plain.clinic.model_copy(update={"guard_refused_before": 0.27})
+    text = made(plain.model_copy(update={"guard": guard, "clinic": moved}))
+    assert "Before, the guard refused 27.0% of these photographs" in text
+    assert "its threshold was fitted to them, 0.912, and refuses 0.8%" in text
+    few = moved.model_copy(update={"lesions_by_class": {"a": 60, "set": 40}})
+    text = made(plain.model_copy(update={"guard": guard, "clinic": few}))
+    assert "its threshold stayed at 0.912, as more than 100 lesions are needed" in text
 
 
 def test_the_temperature_is_the_one_that_the_clinic_fitted() -> None:
