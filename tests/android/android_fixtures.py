@@ -257,6 +257,9 @@ def photographs(folder: Path) -> Path:
     for name in golden.draw(folder, Preprocess())[0]:
         if "-" not in name:  # colours that are not converted have photographs of their own here
             (folder / name).unlink()
+    odd.convert("CMYK").save(folder / "ink-cmyk.jpg", quality=92)
+    levels = np.asarray(odd.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(levels).save(folder / "deep-grey.png")
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.png")
     Image.new("RGB", (1, 1), (200, 100, 50)).save(folder / "pixel.jpg")
     Image.new("RGB", (3000, 2), (10, 200, 90)).save(folder / "line.png")

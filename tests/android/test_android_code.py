@@ -70,6 +70,8 @@ def test_sizes_are_python_s(decoded, shots):
         ("13-adobe-rgb.png", 2),
         ("14-gamma.png", 2),
         ("15-sixteen-bits.png", 2),
+        ("ink-cmyk.jpg", 2),
+        ("deep-grey.png", 1),
     ],
 )
 def test_where_decoders_differ_the_difference_is_bounded(name, bound, decoded, shots):
