@@ -51,7 +51,7 @@ test: system check ## everything CI runs, files side by side; T="tests/cli/test_
 endif
 
 test-long: system ## minutes more: arm64 emulated, everything compiled once more; leaves benchmarks/results/test-long.json
-	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(CURDIR)/tests
+	@$(PYTEST) -m long --record $(CURDIR)/benchmarks/results/test-long.json $(addprefix $(CURDIR)/,$(or $(firstword $(T)),tests)) $(wordlist 2,99,$(T))
 
 reliability: system ## hours: kills, full disks, flipped bytes, fuzzing; leaves docs/reliability.md; SHARE=0.1 does a tenth
 	@$(PYTEST) -m reliability --reliability $(CURDIR)/benchmarks/results/reliability.json --share $(or $(SHARE),1) $(CURDIR)/tests/faults

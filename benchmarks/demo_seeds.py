@@ -3,8 +3,9 @@
     python benchmarks/demo_seeds.py
 
 Each seed draws other weights, orders and views; photographs and split stay. Runs lie below
-``runs/demo-seeds``. Writes ``benchmarks/results/demo-seeds.json`` after each seed; seeds that the
-file has of the same recipe are not made again, so ``--seeds`` 1, 2, 3, ... makes one at a time.
+``runs/demo-seeds``. Writes ``benchmarks/results/demo-seeds.json`` after each seed, each row with
+the commit and versions that trained it; seeds that the file has of the same recipe are not made
+again, so ``--seeds`` 1, 2, 3, ... makes one at a time.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from mobilekd.commands.distill import distill
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe_file import load_recipe
+from mobilekd.formats.runs import RunInfo, open_run
 from mobilekd.support.files import write_json
-from mobilekd.support.provenance import commit, utc_now, versions
 
 WHY = (
     "The teacher learns from 200 photographs with labels and answers 1,000 that nobody labelled;"
@@ -35,14 +36,28 @@ def one(seed: int, runs: Path) -> dict[str, Any]:
     student, control = (
         evaluate(runs / name, runs=runs) for name in (recipe.name, run.info.control)
     )
+    return row_of(seed, student, control, open_run(runs / recipe.name).info)
+
+
+def row_of(
+    seed: int, student: dict[str, Any], control: dict[str, Any], info: RunInfo
+) -> dict[str, Any]:
+    """A row of the result: three evaluations, and the program that trained the student, which may
+    have been an earlier one.
+    """
     values = {
         "student": student["metrics"]["balanced_accuracy"]["value"],
         "control": control["metrics"]["balanced_accuracy"]["value"],
         "teacher": student["teacher"]["metrics"]["balanced_accuracy"]["value"],
     }
     gain = values["student"] - values["control"]
-    return {"seed": seed, **{name: round(value, 4) for name, value in values.items()}} | {
-        "gain": round(gain, 4)
+    return {
+        "seed": seed,
+        **{name: round(value, 4) for name, value in values.items()},
+        "gain": round(gain, 4),
+        "created_utc": info.created_utc,
+        "commit": info.commit,
+        "versions": info.versions,
     }
 
 
@@ -76,9 +91,6 @@ def main() -> None:
                 "ahead": f"{ahead} of {len(rows)}",
                 "seeds": rows,
                 "cores": os.cpu_count(),
-                "created_utc": utc_now(),
-                "commit": commit(),
-                "versions": versions(),
             },
         )
         print(rows[-1], flush=True)

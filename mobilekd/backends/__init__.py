@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mobilekd.backends.base import Backend, Lowered
 from mobilekd.support.errors import UserError
-from mobilekd.support.words import unknown
+from mobilekd.support.words import names_by_file, unknown
 
 __all__ = ["Backend", "Lowered", "get", "names"]
 
@@ -31,10 +31,7 @@ def names() -> list[str]:
     """Every backend's name, from the files of this package alone; files that start with ``_`` are
     helpers.
     """
-    files = (path.stem for path in Path(__file__).parent.glob("*.py"))
-    return sorted(
-        stem.replace("_", "-") for stem in files if stem != "base" and not stem.startswith("_")
-    )
+    return names_by_file(Path(__file__).parent)
 
 
 def get(name: str) -> Backend:

@@ -8,6 +8,8 @@ grammar, so that none names a command or an option that does not exist.
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from mobilekd.support.words import names_by_file
+
 DISTILL = "mobilekd distill RECIPE trains a student (mobilekd teach RECIPE its teachers first)"
 EXPORT = "mobilekd export RUN makes the file for the phone"
 INT8 = "mobilekd export RUN --precision int8 makes an int8 file"
@@ -260,13 +262,7 @@ COMMON = {
 
 
 #: What ``export`` takes after ``--backend``: one file each, whose names cost no import.
-BACKENDS = tuple(
-    sorted(
-        path.stem.replace("_", "-")
-        for path in (Path(__file__).parents[1] / "backends").glob("*.py")
-        if path.stem not in ("base", "__init__")
-    )
-)
+BACKENDS = tuple(names_by_file(Path(__file__).parents[1] / "backends"))
 #: What it takes after ``--precision``, whichever backend has it.
 PRECISIONS = ("fp16", "fp32", "int8", "int8-qat", "mixed", "palette")
 

@@ -35,7 +35,7 @@ def _students() -> list[dict[str, str]]:
     rows = []
     for name, spec in SPECS.items():
         hub = ", ".join(f"{width:g}" for width in spec.hub)
-        what = f"{spec.network.__name__} of timm; weights on a hub at width {hub}"
+        what = f"{spec.title}, in timm's parts; weights on a hub at width {hub}"
         rows.append({"name": name, "what": what, "source": "mobilekd/students/mobilenet.py"})
     return [
         *rows,
@@ -71,7 +71,7 @@ def _row(name: str, what: str, made: Callable[..., Any]) -> dict[str, str]:
 
 
 def _first_sentence(function: Callable[..., Any]) -> str:
-    """The first paragraph of a docstring up to its first full stop or colon."""
+    """The first sentence of a docstring, on one line and without its full stop."""
     import inspect  # only here: a command line's start is measured
 
     text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,10 +207,13 @@ def teach(arguments: Namespace) -> Answer:
     """Train the teachers."""
     recipe = _recipe(arguments)
     from mobilekd.commands.teach import teach as run
+    from mobilekd.formats.runs import RUNS
 
     folders = run(recipe, arguments.runs, resume=arguments.resume)
     lines = [str(folder) for folder in folders]
-    lines.append(f"next: mobilekd distill {arguments.runs / recipe.name}")
+    folder = arguments.runs / recipe.name
+    beside = "" if folder.parent == RUNS else f" --runs {shlex.quote(str(folder.parent))}"
+    lines.append(f"next: mobilekd distill {shlex.quote(str(folder))}{beside}")
     return Answer({"teachers": folders}, "\n".join(lines))
 
 
@@ -223,9 +227,8 @@ def distill(arguments: Namespace) -> Answer:
     summary = summarise(made)
     lines = [str(made.folder), *summary.sentences]
     if summary.better_than_chance:
-        lines.append(
-            f"next: mobilekd evaluate {made.folder}; mobilekd export {made.folder} --precision int8"
-        )
+        folder = shlex.quote(str(made.folder))
+        lines.append(f"next: mobilekd evaluate {folder}; mobilekd export {folder} --precision int8")
     document = {"run": made.folder, **made.info.model_dump(mode="json")}
     return Answer({**document, "summary": summary.sentences}, "\n".join(lines))
 

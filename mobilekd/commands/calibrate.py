@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.backends import Backend, get
-from mobilekd.data import check_place, inputs, load_unlabelled, overlap_hashes
+from mobilekd.data import inputs, load_unlabelled, overlap_hashes
 from mobilekd.formats.artifact import (
     Artifact,
     ClinicFit,
@@ -40,7 +40,12 @@ from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
 from mobilekd.formats.parity_names import GateId, GateName
 from mobilekd.formats.runs import open_run
-from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data
+from mobilekd.inference.other_data import (
+    EvaluatedPhotographs,
+    check_named,
+    load_named,
+    other_data,
+)
 from mobilekd.inference.predictor import Answers, Predictor, open_predictor
 from mobilekd.lowering import parity
 from mobilekd.lowering.card_figures import evaluation_of
@@ -104,7 +109,7 @@ def calibrate(
             " out, or give labelled photographs (--data)"
         )
     if data is not None:
-        check_place(data)
+        check_named(data)
     opened = open_artifact(artifact)
     predictor = open_predictor(artifact, runs)
     if unlabelled is not None:

@@ -91,6 +91,8 @@ def distill(
                 _ready(one, experiment, runs, world, seen, resume=resume) for one in unfinished
             ]
             if world.leader:
+                for doubt in dict.fromkeys(d for trial in trials for d in trial.doubts):
+                    say(doubt)
                 warn_of_few_steps(recipe, experiment)
             for trial in trials:
                 is_student = trial.recipe is recipe
@@ -177,7 +179,7 @@ def _ready(
     experiment: Experiment,
     runs: Path,
     world: World,
-    notes: tuple[str, ...],
+    doubts: tuple[str, ...],
     *,
     resume: bool,
 ) -> "Trial":
@@ -251,8 +253,9 @@ def _ready(
         trainer.restore()
         if pretraining and not trainer.epoch:
             pretraining.restore()
-    notes = (*experiment.dataset.notes, *notes)
-    return Trial(recipe, folder, experiment, ensemble, pretraining, trainer, done, notes)
+    doubts = (*doubts, *(ensemble.doubts() if ensemble else ()))
+    notes = (*experiment.dataset.notes, *doubts)
+    return Trial(recipe, folder, experiment, ensemble, pretraining, trainer, done, notes, doubts)
 
 
 def _pretraining(
@@ -304,6 +307,7 @@ class Trial:
     trainer: Trainer
     done: bool  # finished before, from the same photographs in another place
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
 
     def run(self, control: str | None, *, is_control: bool) -> None:
         """Train to the end and write the run. ``control`` names the run beside it, None where this
@@ -407,6 +411,7 @@ class Trial:
             commit=commit(),
             command=shlex.join(["mobilekd", *sys.argv[1:]]),
             notes=self.notes,
+            doubts=self.doubts,
         )
         write_run_info(folder, info)
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 
 from mobilekd import figures
-from mobilekd.data import (
-    check_place,
-    inputs,
-)
+from mobilekd.data import inputs
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import newest_run
 from mobilekd.inference.evaluation_set import EvaluationSet
-from mobilekd.inference.other_data import EvaluatedPhotographs, load_named, other_data, own_data
+from mobilekd.inference.other_data import (
+    EvaluatedPhotographs,
+    check_named,
+    load_named,
+    other_data,
+    own_data,
+)
 from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
@@ -72,7 +75,7 @@ def evaluate(
         target = newest_run(runs).name
         say(f"evaluate: the newest run, {target}")
     if data is not None:
-        check_place(data)
+        check_named(data)
     predictor = open_predictor(target, runs)
     with _held(predictor, writes=output is None):
         return _evaluate(predictor, data, root, mapping, output)
@@ -145,8 +148,11 @@ def _test_split(predictor: Predictor) -> EvaluatedPhotographs:
     try:
         own = own_data(predictor)
     except UserError as error:
+        problem, _, last = str(error).rpartition("; ")
+        if not problem or "data." not in last:  # what a recipe would do about it is no remedy here
+            problem = str(error)
         raise UserError(
-            f"{error}; --root says where they lie now, --data names other photographs"
+            f"{problem}; --root says where they lie now, --data names other photographs"
         ) from None
     return _of_split(predictor, own, overlap=0)
 
@@ -173,28 +179,58 @@ def _of_split(predictor: Predictor, own: EvaluationSet, overlap: int) -> Evaluat
 
 
 def moved(table: DataTable, root: Path) -> DataTable:
-    """The same data below another root; tables of it that lay below the old one have moved, too.
-    Several sources have moved together, from the folder that held them all.
+    """The same data below another root; files of it that lay below the old one, or beside it and
+    are no longer there, have moved, too. Several sources have moved together, from the folder that
+    held them all.
     """
     if table.sources:
         try:
-            old = Path(os.path.commonpath([one.root for one in table.sources if one.root]))
+            old = Path(
+                os.path.commonpath([place for one in table.sources if (place := _base(one))])
+            )
         except ValueError:  # none, or on different drives
             raise UserError(
                 f"--root {root}: the data come from several folders that have none in common; name"
                 " photographs with --data"
             ) from None
         sources = [
-            moved(source, root / Path(source.root).relative_to(old)) if source.root else source
+            moved(source, root / Path(place).relative_to(old))
+            if (place := _base(source))
+            else source
             for source in table.sources
         ]
-        return table.model_copy(update={"sources": tuple(sources)})
-    changed = {"root": str(root)}
-    for name in ("labels", "metadata"):
-        file = getattr(table, name)
-        if file and table.root and Path(file).is_relative_to(table.root):
-            changed[name] = str(root / Path(file).relative_to(table.root))
-    return table.model_copy(update=changed)
+        return table.model_copy(
+            update={"sources": tuple(sources), **_moved_files(table, str(old), root)}
+        )
+    return table.model_copy(update={"root": str(root), **_moved_files(table, _base(table), root)})
+
+
+def _base(table: DataTable) -> str | None:
+    """The folder of a source's photographs; those of a table without a root lie beside it."""
+    return table.root or (str(Path(table.labels).parent) if table.labels else None)
+
+
+def _moved_files(table: DataTable, base: str | None, root: Path) -> dict[str, str]:
+    """Where the table's own files lie now that ``base`` is ``root``, by key."""
+    files = {key: getattr(table, key) for key in ("labels", "metadata", "duplicates", "exclude")}
+    return {
+        key: _moved_file(Path(file), Path(base), root, certain=bool(table.root))
+        for key, file in files.items()
+        if isinstance(file, str) and file and base is not None
+    }
+
+
+def _moved_file(file: Path, old: Path, root: Path, *, certain: bool) -> str:
+    """Where a file of the data lies now that its folder ``old`` is ``root``: as far from it as
+    before, where it is no longer in its place. ``certain``: what was below ``old`` has moved.
+    """
+    if file.is_relative_to(old):
+        there = root / file.relative_to(old)
+        return str(there if certain or there.exists() or not file.exists() else file)
+    if file.exists():
+        return str(file)
+    places = (Path(os.path.normpath(root / os.path.relpath(file, old))), root / file.name)
+    return str(next((place for place in places if place.exists()), file))
 
 
 def _given(

@@ -26,9 +26,9 @@ from mobilekd.data import check_place
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import from_dict, load_recipe
 from mobilekd.formats.runs import open_run
-from mobilekd.formats.teacher import taught_before, teacher_folder
+from mobilekd.formats.teacher import finished_file, taught_before, teacher_folder
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import read_json, sha256_json
+from mobilekd.support.files import read_json, sha256_file, sha256_json
 from mobilekd.support.progress import accept_any_text, say
 
 #: A cell's process. The working folder is not on its path (-P), and this package's own place comes
@@ -193,7 +193,8 @@ def shared_teachers(recipes: Sequence[Recipe], runs: Path) -> tuple[list[Recipe]
             continue
         document = recipe.to_dict()
         keys = ("data", "split", "preprocess", "augment", "teach", "teachers")
-        name = f"teachers-{sha256_json([document[key] for key in keys])[:10]}"
+        shaped = [*(document[key] for key in keys), *_weights_files(recipe)]
+        name = f"teachers-{sha256_json(shaped)[:10]}"
         teaching = teachings.setdefault(name, from_dict({**document, "name": name}, recipe.name))
         folders = _teacher_folders(teaching, runs)
         teachers = [
@@ -202,6 +203,14 @@ def shared_teachers(recipes: Sequence[Recipe], runs: Path) -> tuple[list[Recipe]
         ]
         students.append(from_dict({**document, "teachers": teachers}, recipe.name))
     return list(teachings.values()), students
+
+
+def _weights_files(recipe: Recipe) -> list[str]:
+    """Hashes of the files that teachers begin from or are: a file with other content is another
+    teacher, under whatever path.
+    """
+    files = (finished_file(table) or Path(table.weights or "") for table in recipe.teachers)
+    return [sha256_file(file) for file in files if file.is_file()]
 
 
 def _teachers_of_the_run(recipe: Recipe, runs: Path) -> Recipe | None:

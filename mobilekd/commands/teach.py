@@ -41,8 +41,10 @@ from mobilekd.teachers.network import (
     save_teacher,
     teacher_preprocess,
 )
-from mobilekd.teachers.program import check_program, is_program
+from mobilekd.teachers.program import check_alone, check_program, is_program
+from mobilekd.teachers.same_teacher import difference, source_of
 from mobilekd.teachers.shape_check import check_output_shape
+from mobilekd.training.ensemble import refuse_one_answer, remedy_of_finished
 from mobilekd.training.experiment import Experiment, prepare
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
@@ -124,10 +126,17 @@ class _TeacherTraining:
         """Whether the teacher is there; one of another recipe is the user's mistake."""
         if not (self.folder / RECORD).exists():
             return False
-        if read_teacher(self.folder).identity not in (self.identity, self.earlier_identity):
+        record = read_teacher(self.folder)
+        if record.identity not in (self.identity, self.earlier_identity):
+            changed = difference(record, self.table, self.index, self.recipe.teach.epochs)
             raise UserError(
-                f"{self.folder}: was taught by another recipe; use another name (--set name=...),"
-                f" or distil from it as it is (--set teachers.{self.index}.trained={self.folder})"
+                f"{self.folder}: was taught by another recipe"
+                + (
+                    f" ({changed}); use another name (--set name=...), or write it as it was"
+                    if changed
+                    else "; use another name (--set name=...), or distil from it as it is (--set"
+                    f" teachers.{self.index}.trained={self.folder})"
+                )
             )
         say(f"{self.folder}: trained already")
         return True
@@ -155,11 +164,25 @@ class _TeacherTraining:
                     f" {', '.join(keys)}; teachers.{self.index}.classes says another"
                 )
             check_output_shape(
-                self.model, self.table, self.index, experiment.classes, self.preprocess
+                self.model,
+                self.table,
+                self.index,
+                experiment.classes,
+                self.preprocess,
+                finished=True,
             )
             check_program(self.model, self.index, self.preprocess)
             self._say_statistics()
             self.model.to(self.world.device).eval()
+            check_alone(self.model, self.table.model, self.preprocess)
+            refuse_one_answer(
+                f"teacher {self.table.model}",
+                self.model,
+                self.preprocess,
+                experiment,
+                self.world.device,
+                remedy_of_finished(self.index),
+            )
             return
         if self.table.classes:
             raise UserError(
@@ -263,6 +286,8 @@ class _TeacherTraining:
                 recipe_hash=self.recipe.hash(),
                 identity=self.identity,
                 weights_sha256=sha256_file(new / answering),
+                finished=self.as_it_is,
+                source=source_of(self.table),
                 validation=scores,
                 seconds=round(trainer.clock.total(), 1) if trainer else 0.0,
                 images_per_second=(
@@ -276,3 +301,5 @@ class _TeacherTraining:
         if trainer:
             shutil.rmtree(self.work)
         say(f"{self.folder}: validation balanced accuracy {scores['balanced_accuracy'].value:.3f}")
+        if (doubt := record.doubt()) is not None:
+            say(doubt)

@@ -20,6 +20,7 @@ from mobilekd.data.tables import (
     read_csv,
     root_of,
     tell_patients,
+    words_for_unknown,
     years,
 )
 from mobilekd.formats.data_tables import DataTable
@@ -36,7 +37,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("label", "labels", "class", "class_name", "category", "dx", "diagnosis", "target"),
         "benign_malignant",
     ),
-    "lesion_id": (*METADATA["lesion_id"], "patient_id", "patient", "group"),
+    "patient": ("patient_id", "patient", "group"),
     "split": ("split", "part", "subset", "partition", "role"),
 }
 
@@ -82,7 +83,8 @@ def read_table(
     )
     unlabelled = [row["image"] for row in rows if known(row["label"]) is None]
     if unlabelled:
-        notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out")
+        dropped = words_for_unknown(row["label"] for row in rows)
+        notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out{dropped}")
     rows = [row for row in rows if known(row["label"]) is not None]
     files = photographs_below(root, notes)
     found = matched(path, [row["image"] for row in rows], list(files))
@@ -150,6 +152,8 @@ def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str]]:
         raise UserError(f"{path}: no rows; give a table with a row for each photograph")
     header = list(table[0])
     column = {ours: _column(path, header, ours, named) for ours in COLUMNS}
+    if named.get("lesion_id") == "" or column["patient"] == column["lesion_id"]:
+        column["patient"] = None  # it is not wanted, or is the one that is called lesion_id
     for ours, what in (("image", "names the photographs"), ("label", "holds their classes")):
         if column[ours] is None:
             raise UserError(
@@ -191,24 +195,40 @@ def _column(path: Path, header: Sequence[str], ours: str, named: Mapping[str, st
 def _lesions(
     path: Path, ids: Sequence[str], rows: Sequence[Mapping[str, str]], notes: Notes
 ) -> list[str]:
-    """The lesion or patient of each photograph, itself where that is not known."""
-    if not rows or "lesion_id" not in rows[0]:
+    """The lesion of each photograph; its patient where that is not known, itself where neither
+    is.
+    """
+    grouped = [column for column in ("lesion_id", "patient") if rows and column in rows[0]]
+    if not grouped:
         notes.add(
             f"{path}: no column of lesions or patients, so every photograph counts as a lesion of"
             " its own; data.columns.lesion_id names one"
         )
         tell_patients(path, ids, notes, "give the table a column lesion_id")
         return list(ids)
-    alone = [name for name, row in zip(ids, rows, strict=True) if not known(row["lesion_id"])]
+    lesions, by_patient, alone = [], [], []
+    for name, row in zip(ids, rows, strict=True):
+        column = next((column for column in grouped if known(row[column])), None)
+        if column is None:
+            alone.append(name)
+            lesions.append(name)
+        elif column == "patient" and "lesion_id" in grouped:
+            by_patient.append(name)
+            lesions.append(f"patient {row[column]}")  # its number may be a lesion's, too
+        else:
+            lesions.append(row[column])
+    if by_patient:
+        notes.add(
+            f"{path}: {some(by_patient, 'photograph')} without a known lesion, those of one patient"
+            " counted as one lesion"
+        )
     if alone:
+        words = words_for_unknown(row[column] for row in rows for column in grouped)
         notes.add(
             f"{path}: {some(alone, 'photograph')} without a known lesion or patient, each counted"
-            " as a lesion of its own"
+            f" as a lesion of its own{words}"
         )
-    return [
-        row["lesion_id"] if known(row["lesion_id"]) else name
-        for name, row in zip(ids, rows, strict=True)
-    ]
+    return lesions
 
 
 def _roles(path: Path, rows: Sequence[Mapping[str, str]]) -> list[Role] | None:

@@ -4,6 +4,7 @@ is put together.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 from mobilekd.support.progress import say
 
+#: What names the keys of a recipe in notes as the reader's own options; as they are by default.
+WORDS: ContextVar[Callable[[str], str]] = ContextVar("words", default=lambda text: text)
+
 
 class Notes(list[str]):
     """What a loader left out, joined or could not match, in the order in which it was said."""
 
     def add(self, text: str) -> None:
-        """Say ``text`` and keep it for the results."""
+        """Say ``text`` in the words of whoever reads the data, and keep it for the results."""
+        text = WORDS.get()(text)
         say(text)
         self.append(text)
 

@@ -32,7 +32,7 @@ COLUMNS = {
     "lesion_id": ("lesion_id", "lesion", "lesionid"),
     "age": ("age", "age_approx"),
     "sex": ("sex", "gender"),
-    "site": ("site", "anatom_site_general", "localization"),
+    "site": ("site", "anatom_site_general", "anatom_site_general_challenge", "localization"),
     "confirmed": ("confirmed", "dx_type", "diagnosis_confirm_type"),
 }
 
@@ -208,6 +208,20 @@ def known(cell: str | None) -> str | None:
     return None if text in EMPTY or not any(map(str.isalnum, text)) else text
 
 
+def words_for_unknown(cells: Iterable[str]) -> str:
+    """The words among ``cells`` that were taken for "not known", with their count and how to keep
+    one, as the end of a sentence; empty where such cells are blank.
+    """
+    counts = Counter(cell.strip() for cell in cells if cell.strip() and known(cell) is None)
+    if not counts:
+        return ""
+    shown = ", ".join(f"{word!r} in {count}" for word, count in counts.most_common())
+    return (
+        f' (read as "not known": {shown}; where such a word is a name, write it otherwise in the'
+        " table)"
+    )
+
+
 def confirmed(cell: str | None) -> str | None:
     """How a diagnosis was confirmed, None where the cell does not say it."""
     text = known(cell)
@@ -265,9 +279,10 @@ def read_metadata(
             " own"
         )
     if unknown:
+        words = words_for_unknown(row["lesion_id"] for row in rows if row)
         notes.add(
             f"{path}: {some(unknown, 'photograph')} without a known lesion_id, each counted as a"
-            " lesion of its own"
+            f" lesion of its own{words}"
         )
     return lesions, {
         "age": [years(row.get("age"), path) for row in rows],

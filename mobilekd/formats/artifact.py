@@ -6,6 +6,7 @@ files do not match the manifest's hashes.
 """
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -230,7 +231,8 @@ def open_artifact(folder: Path) -> Artifact:
         )
     if (folder / "run.json").is_file():
         raise UserError(
-            f"{folder}: a run, and an artifact is wanted; mobilekd export {folder} makes one"
+            f"{folder}: a run, and an artifact is wanted; mobilekd export"
+            f" {shlex.quote(str(folder))} makes one"
         )
     if folder.is_file() and folder.suffix != ".json":
         around = folder.parent if (folder.parent / "manifest.json").is_file() else None

@@ -15,6 +15,7 @@
 """
 
 import os
+import shlex
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
@@ -60,6 +61,9 @@ PARTS = (
     "teacher_logits.safetensors",
     "training_hashes.json",
 )
+
+#: Where commands look for runs, and leave them.
+RUNS = Path("runs")
 
 REMEDY = "copy the run's folder whole, or distil it again"
 
@@ -143,6 +147,13 @@ class RunInfo(Document):
     commit: str | None = None
     command: str = ""
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = Field(
+        (),
+        description=(
+            "those of the notes that say why figures on its test photographs may be too good; empty"
+            " in runs made before"
+        ),
+    )
     validation: dict[str, Interval] = Field(
         default_factory=dict,
         description="its metrics on validation by name; empty in runs made before they were kept",
@@ -261,8 +272,8 @@ def open_run(name: str | Path, root: Path = Path("runs")) -> Run:
             return _open(folder)
         if (folder / "checkpoint.pt").exists():
             raise UserError(
-                f"{folder}: the run is not finished; go on with mobilekd distill {folder.name}"
-                " --resume"
+                f"{folder}: the run is not finished; go on with mobilekd distill"
+                f" {on_command_line(folder)} --resume"
             )
     raise UserError(f"{text}: {_no_run(text, root)}")
 
@@ -293,6 +304,14 @@ def newest_run(root: Path = Path("runs")) -> Run:
     if DEFAULT_REFERENCE in references():
         return open_run(f"reference:{DEFAULT_REFERENCE}")
     raise UserError(f"{root}: no finished run and no shipped reference; mobilekd demo makes one")
+
+
+def on_command_line(folder: Path) -> str:
+    """A run's folder as commands that train take it: its name, and the folder of its runs where
+    that is another than the usual one.
+    """
+    place = "" if folder.parent == RUNS else f" --runs {shlex.quote(str(folder.parent))}"
+    return f"{shlex.quote(folder.name)}{place}"
 
 
 def reading(run: Run, command: str) -> AbstractContextManager[None]:

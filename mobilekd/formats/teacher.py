@@ -55,6 +55,16 @@ class TeacherRecord(Document):
     recipe_hash: str
     identity: str = Field(description="over all that shapes its weights")
     weights_sha256: str
+    finished: bool = Field(
+        False, description="taken as it is, not trained here; false in folders made before"
+    )
+    source: str | None = Field(
+        None,
+        description=(
+            "what its weights began from or, of a finished one, are: hub, random, or the SHA-256 of"
+            " the file; none in folders made before"
+        ),
+    )
     validation: dict[str, Interval] = Field(description="its metrics on validation by name")
     seconds: float = Field(description="training time")
     images_per_second: float = 0.0
@@ -74,6 +84,23 @@ class TeacherRecord(Document):
             weights_sha256=self.weights_sha256,
             validation=self.validation,
             seconds=self.seconds,
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was taken as it is; a program always is."""
+        return self.finished or self.model in PROGRAMS
+
+    def doubt(self) -> str | None:
+        """Why figures of a student that it teaches may be too good; None where ``teach`` trained it
+        under the split.
+        """
+        if not self.is_finished:
+            return None
+        return (
+            f"teacher {self.model}: was trained elsewhere, so it may have seen photographs that"
+            " choose and judge here, and figures of it and of its students may be too good; a"
+            " teacher that mobilekd teach trains has not seen them"
         )
 
     def recalls(self) -> list[float]:

@@ -3,7 +3,8 @@ seen in training left out and counted.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from mobilekd.data import (
     Dataset,
     called_alike,
+    check_place,
     join_copies,
     load,
     map_classes,
     overlapping,
     training_hashes,
 )
-from mobilekd.data.dataset import Notes, some
+from mobilekd.data.dataset import WORDS, Notes, some
 from mobilekd.data.overlap import OWN
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Role
@@ -44,13 +46,51 @@ def load_named(table: DataTable) -> Dataset:
     """The data that options name, as much of them as is there; what is wrong with them is told in
     the words of the options, not of a recipe.
     """
-    try:
+    with _in_options():
         return load(table, part=True)
+
+
+def check_named(table: DataTable) -> None:
+    """A ``UserError`` in the same words where a folder or file that options name is missing."""
+    with _in_options():
+        check_place(table)
+
+
+#: What messages about data say of a recipe's keys -> what it is as options, in this order.
+OPTIONS = (
+    (r"(?:--set )?\bdata\.columns\.(\w+)=", r"--column \1="),
+    (r"\bdata\.columns\.(\w+)(?=:)", r"--column \1"),
+    (r"\bdata\.columns\.(\w+)", r"--column \1=NAME"),
+    (
+        r"a recipe's data\.exclude lists their ids, or name a file of them \(evaluate --exclude\)",
+        "name a file of their ids with --exclude",
+    ),
+    (r"\(data\.exclude = \[(.*?)\] for the first\)", r"(\1 for the first)"),
+    (r"(?:--set )?\bdata\.(root|labels|metadata|exclude|origin)(?:=| = )", r"--\1 "),
+    (r"\bdata\.(root|labels|metadata|exclude|origin|columns)\b", r"--\1"),
+    (r"--columns\b", "--column"),
+)
+
+
+def in_option_words(text: str) -> str:
+    """``text`` about a recipe's keys of ``[data]`` in the words of ``evaluate``'s and
+    ``calibrate``'s options.
+    """
+    for written, option in OPTIONS:
+        text = re.sub(written, option, text)
+    return text
+
+
+@contextmanager
+def _in_options() -> Iterator[None]:
+    """Whatever is said, noted or refused of data inside is in the words of options."""
+    before = WORDS.set(in_option_words)
+    try:
+        yield
     except UserError as error:
-        words = re.sub(r"(?:--\w+ )?\bdata\.columns\.(\w+)=", r"--column \1=", str(error))
-        words = re.sub(r"--\w+ data\.(root|labels|metadata)=", r"--\1 ", words)
-        words = re.sub(r"\bdata\.(root|labels|metadata)\b", r"--\1", words)
-        raise UserError(words) from None
+        raise UserError(in_option_words(str(error))) from None
+    finally:
+        WORDS.reset(before)
 
 
 def own_data(
@@ -76,7 +116,8 @@ def other_data(
     """
     labelled = int((dataset.targets >= 0).sum())
     mapped, unmapped = map_classes(dataset, mapping, predictor.labels, command)
-    mapped = join_copies(mapped)
+    with _in_options():
+        mapped = join_copies(mapped)
     notes = Notes(mapped.notes)
     left_out: dict[str, Any] = {
         "unlabelled": len(dataset.ids) - labelled,

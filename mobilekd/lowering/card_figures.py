@@ -218,6 +218,13 @@ def origin_lines(recipe: Mapping[str, Any], info: RunInfo) -> list[str]:
     return ["## Training data", "", *(f"- {what}: {fact}." for what, fact in facts), ""]
 
 
+def doubt_lines(info: RunInfo) -> list[str]:
+    """Why the figures above may be too good, as far as the run knows it."""
+    if not info.doubts:
+        return []
+    return ["These figures may be too good:", "", *(f"- {doubt}" for doubt in info.doubts), ""]
+
+
 def training_lines(info: RunInfo, *, reference: bool = False) -> list[str]:
     """What training took, and how to check the folder."""
     hours = (info.seconds + sum(one.seconds for one in info.teachers)) / 3600

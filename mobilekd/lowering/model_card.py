@@ -7,6 +7,7 @@ from mobilekd.formats.data_tables import data_title
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import Run
 from mobilekd.lowering.card_figures import (
+    doubt_lines,
     error_lines,
     evaluation_of,
     front_matter,
@@ -85,6 +86,7 @@ def markdown(manifest: Manifest, run: Run) -> str:
         ),
         "",
         *judged_lines(evaluation, manifest),
+        *doubt_lines(run.info),
         *error_lines(evaluation, guarded=manifest.guard is not None),
         *origin_lines(provenance.recipe, run.info),
         "## Not validated on",

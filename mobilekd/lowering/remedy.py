@@ -1,5 +1,6 @@
 """The next step after a refused export: options and precisions that exist for this very export."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -34,7 +35,8 @@ def remedy(gate: Gate, export: Refused) -> str:
     """What the person can do about a failed ``gate``: the next command, and the key that holds the
     limit.
     """
-    command = f"mobilekd export {export.target} --backend {export.backend.name}"
+    target = shlex.quote(export.target)
+    command = f"mobilekd export {target} --backend {export.backend.name}"
     steps = [f"{command} --precision {one}" for one in _gentler(export)[:1]]
     if others := _gentler(export)[1:]:
         steps[0] += f" ({', then '.join(others)})"
@@ -43,7 +45,7 @@ def remedy(gate: Gate, export: Refused) -> str:
     if gate.name.id is GateId.CLINIC_LOSS:
         return "next: calibrate with more photographs as they come, or keep the artifact as it is"
     if gate.name.id is GateId.DELEGATED_LAYERS:
-        portable = f"mobilekd export {export.target} --backend portable, which promises no delegate"
+        portable = f"mobilekd export {target} --backend portable, which promises no delegate"
         return _next([*steps, portable, "train another student.model"])
     if gate.name.id is GateId.INT8_LAYERS:
         return _next([*steps, "train another student.model"])

@@ -6,7 +6,8 @@ and whether the form that is deployed answers as the one that is trained.
 """
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ class Trial:
     refused: str = ""  # empty where an export has a chance
     outside: tuple[str, ...] = ()  # operators outside the delegate, with their layers
     notes: tuple[str, ...] = ()
+    path: Path | None = None  # of the file, where it was asked to stay
 
 
 def check_exports(table: StudentTable) -> None:
@@ -76,7 +78,7 @@ def refuse_unlowerable(table: StudentTable, classes: int, preprocess: Preprocess
     outside the delegate is said.
     """
     student = random_student(table, classes, preprocess)
-    trials = [try_export(table, student, kind, classes, preprocess) for kind in table.exports]
+    trials = [try_export(student, kind, classes, preprocess) for kind in table.exports]
     fitting = [name for name in fitting_adaptations(student) if name not in table.adapt]
     for trial in trials:
         words = f"student {table.model}: {trial.kind} on random weights: "
@@ -125,15 +127,28 @@ def random_student(table: StudentTable, classes: int, preprocess: Preprocess) ->
 
 
 def try_export(
-    table: StudentTable, student: nn.Module, kind: str, classes: int, preprocess: Preprocess
+    student: nn.Module,
+    kind: str,
+    classes: int,
+    preprocess: Preprocess,
+    *,
+    photographs: np.ndarray | None = None,
+    folder: Path | None = None,
 ) -> Trial:
-    """Lower an untrained ``student`` (eval mode) as ``kind`` and judge what does not depend on its
-    weights.
+    """Lower a ``student`` (eval mode) as ``kind`` and judge what does not depend on its weights.
+
+    ``photographs``, uint8 ``[N, 3, H, W]``, calibrate it, drawn ones by default; the file stays in
+    ``folder``, where one is given.
     """
     backend, precision = _parsed(kind)
+    if photographs is None:
+        photographs = _photographs(preprocess)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _tried(table, student, backend, precision, classes, preprocess, Path(folder))
+        with nullcontext(folder) if folder else tempfile.TemporaryDirectory() as place:
+            trial = _tried(
+                student, backend, precision, classes, preprocess, photographs, Path(place)
+            )
+            return trial if folder else replace(trial, path=None)
     except UserError as error:
         return Trial(kind, refused=str(error))
     except Exception as error:  # compilers raise whatever their authors chose
@@ -169,12 +184,12 @@ def _photographs(preprocess: Preprocess) -> np.ndarray:
 
 
 def _tried(
-    table: StudentTable,
     student: nn.Module,
     backend_name: str,
     precision: str,
     classes: int,
     preprocess: Preprocess,
+    photographs: np.ndarray,
     folder: Path,
 ) -> Trial:
     backend, calibration = get(backend_name), Calibration()
@@ -187,7 +202,7 @@ def _tried(
     if quantizer is not None:
         torch_graph.fold_calibration(graph)
         prepared = quantize.prepare(graph, quantizer, "minmax")
-        quantize.calibrate(prepared, _photographs(preprocess))
+        quantize.calibrate(prepared, photographs)
         rounded = quantize.convert(prepared)
     elif stored:
         rounded, _ = quantize.store_weights(graph, stored, None)
@@ -231,6 +246,7 @@ def _tried(
         _said(failure) if failure else "",
         tuple(_outside(graph, delegation.portable)) if delegation else (),
         lowered.notes,
+        lowered.model_path,
     )
 
 
@@ -274,7 +290,7 @@ def _remedy(
         other = random_student(wanted, classes, preprocess)
     except UserError:
         return ""
-    again = [try_export(wanted, other, trial.kind, classes, preprocess) for trial in refused]
+    again = [try_export(other, trial.kind, classes, preprocess) for trial in refused]
     if any(trial.refused for trial in again):
         return ""
     return f"set student.adapt={list(wanted.adapt)}, with which it would; or "

@@ -16,7 +16,7 @@ from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.results import Result, read_result
-from mobilekd.formats.runs import Run, open_run
+from mobilekd.formats.runs import Run, on_command_line, open_run
 from mobilekd.formats.training_log import read_training_log
 from mobilekd.page.comparisons import comparisons
 from mobilekd.page.inputs import Inputs, TrainedRun
@@ -116,7 +116,8 @@ def _look_into(places: _Places, folder: Path, *, named: bool = False, depth: int
         return
     if (folder / "checkpoint.pt").is_file():
         places.left_out.append(
-            f"{folder}: a run that is not finished; mobilekd distill --resume goes on with it"
+            f"{folder}: a run that is not finished; mobilekd distill {on_command_line(folder)}"
+            " --resume goes on with it"
         )
         return
     try:

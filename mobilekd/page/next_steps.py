@@ -1,12 +1,23 @@
 """What next: the commands that would tell a reader more than this page can, by what it lacks."""
 
+import shlex
+from pathlib import Path
+
 from mobilekd.figures.comparison import PRIMARY, claim_verdict
+from mobilekd.formats.runs import RUNS, Run
 from mobilekd.page.blocks import Points, Section, section_of
 from mobilekd.page.glance import best_student
 from mobilekd.page.inputs import Inputs
 
 #: Test photographs below which a gate on 98% agreement cannot be decided at all.
 FEW = 200
+
+#: Where each kind of data says which photographs show one lesion; the others bring it along.
+LESIONS = {
+    "folder": "a table image,lesion_id (data.metadata)",
+    "isic": "a table image,lesion_id (data.metadata)",
+    "csv": "a column lesion_id (data.columns names it)",
+}
 
 
 def section(inputs: Inputs) -> Section | None:
@@ -17,28 +28,57 @@ def section(inputs: Inputs) -> Section | None:
 
 def _of_runs(inputs: Inputs) -> list[tuple[str, str]]:
     steps = []
-    waiting = [one.name for one in inputs.runs if one.evaluation is None]
+    waiting = [one.run for one in inputs.runs if one.evaluation is None]
     if waiting:
-        steps.append(("Judge it", f"mobilekd evaluate {waiting[0]} gives its figures."))
+        steps.append(("Judge it", f"mobilekd evaluate {_named(waiting[0])} gives its figures."))
     students = [one for one in inputs.runs if not one.run.info.is_control]
-    alone = [one for one in students if one.run.recipe.teachers and not one.run.info.control]
+    alone = [
+        one
+        for one in students
+        if one.run.recipe.teachers and not one.run.info.control and _goes_on(one.run)
+    ]
     if alone:
+        folder = alone[0].run.folder
+        beside = "" if folder.parent == RUNS else f" --runs {shlex.quote(str(folder.parent))}"
         steps.append(
             (
                 "Train its control",
                 f"{alone[0].name} has none, so nobody knows what its teacher is worth;"
-                f" mobilekd distill {alone[0].run.folder} trains the control, too.",
+                f" mobilekd distill {_named(alone[0].run)}{beside} trains the control, too.",
             )
         )
-    if any(one.run.info.split_by.startswith("photograph") for one in students):
+    leaky = [one.run for one in students if one.run.info.split_by.startswith("photograph")]
+    if leaky:
         steps.append(
             (
                 "Say which photographs show one lesion",
-                "the same mole on both sides of the split makes figures too good; a table"
-                " image,lesion_id (data.metadata) and split.by = lesion keep it on one.",
+                "the same mole on both sides of the split makes figures too good;"
+                f" {_lesions_of(leaky[0])}split.by = lesion keeps it on one.",
             )
         )
     return steps
+
+
+def _named(run: Run) -> str:
+    """A run as a command takes it from anywhere."""
+    return shlex.quote(run.name)
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether ``distill`` finds the run by its folder: a reference has no recipe to go on with, and
+    one of another name would be trained anew.
+    """
+    return not run.reference and run.folder.name == run.info.name and run.folder.parent != Path()
+
+
+def _lesions_of(run: Run) -> str:
+    """What tells the lesions of a run's data, where it was not known."""
+    if run.info.split_by == "photograph":  # they are known, and were not asked for
+        return ""
+    data = run.recipe.data
+    kinds = dict.fromkeys(one.kind for one in (data.sources or (data,)))
+    told = [LESIONS[kind] for kind in kinds if kind in LESIONS]
+    return f"{told[0]} with " if told else ""
 
 
 def _of_comparisons(inputs: Inputs) -> list[tuple[str, str]]:
@@ -57,7 +97,7 @@ def _of_comparisons(inputs: Inputs) -> list[tuple[str, str]]:
                 "Find out whether the teacher helps",
                 f"{comparison.photographs:,} test photographs and"
                 f" {len(student.seeds)} seed{'s' * (len(student.seeds) > 1)} do not show it;"
-                " more photographs narrow the interval most, more seeds (mobilekd sweep) some.",
+                " more photographs narrow the interval most, more seeds (sweep's --seeds) some.",
             )
         )
     if comparison.photographs < FEW:
@@ -76,16 +116,16 @@ def _of_artifacts(inputs: Inputs) -> list[tuple[str, str]]:
     students = [one for one in inputs.runs if not one.run.info.is_control]
     artifacts = [one.manifest for one in inputs.artifacts]
     if students and not artifacts:
-        steps.append(
-            ("Make the file", f"mobilekd export {students[0].run.folder} --precision int8.")
-        )
-    if artifacts and not any(one.device.kind == "adb" for one in inputs.measurements):
-        folder = inputs.artifacts[0].folder
+        run = _named(students[0].run)
+        steps.append(("Make the file", f"mobilekd export {run} --precision int8 makes it."))
+    for_android = [one for one in inputs.artifacts if "coreml" not in one.manifest.backend]
+    if for_android and not any(one.device.kind == "adb" for one in inputs.measurements):
+        folder = shlex.quote(str(for_android[0].folder))
         steps.append(
             (
                 "Measure on a phone",
-                f"mobilekd bench {folder} --device adb does, with a phone on a cable; mobilekd apk"
-                f" {folder} --install puts it on the screen.",
+                f"mobilekd bench {folder} --device adb measures, with a phone on a cable; mobilekd"
+                f" apk {folder} --install puts it on the screen.",
             )
         )
     return steps

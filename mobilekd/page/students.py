@@ -15,7 +15,7 @@ def section(inputs: Inputs) -> Section | None:
         blocks.append(
             Notice(
                 f"Not evaluated: {len(waiting)}.",
-                f"No figures for {listed(waiting)}; mobilekd evaluate gives them.",
+                f"No figures for {listed(waiting)}; mobilekd evaluate RUN gives them.",
             )
         )
     for comparison in comparisons:

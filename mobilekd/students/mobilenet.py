@@ -44,6 +44,7 @@ class Spec:
     weights have it.
     """
 
+    title: str
     network: type[EfficientNet] | type[MobileNetV3]
     stages: tuple[tuple[str, ...], ...]
     stem: int
@@ -87,6 +88,7 @@ class Spec:
 
 #: arXiv 1801.04381, table 2
 MOBILENET_V2 = Spec(
+    title="MobileNetV2",
     network=EfficientNet,
     stages=(
         ("ds_r1_k3_s1_c16",),
@@ -105,6 +107,7 @@ MOBILENET_V2 = Spec(
 
 #: arXiv 1905.02244, table 2
 MOBILENET_V3_SMALL = Spec(
+    title="MobileNetV3-Small",
     network=MobileNetV3,
     stages=(
         ("ds_r1_k3_s2_e1_c16_se0.25_nre",),
@@ -124,6 +127,7 @@ MOBILENET_V3_SMALL = Spec(
 
 #: arXiv 1905.02244, table 1
 MOBILENET_V3_LARGE = Spec(
+    title="MobileNetV3-Large",
     network=MobileNetV3,
     stages=(
         ("ds_r1_k3_s1_e1_c16_nre",),

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 #: Least share of letters that two words have in common (difflib's ratio) to be called near: one
 #: letter of four may be wrong.
@@ -39,6 +40,16 @@ def unknown(given: str, word: str, known: Iterable[str]) -> str:
     how the word was given, in the user's terms.
     """
     return f"{given}: unknown; {choices(word, known)}"
+
+
+def names_by_file(folder: Path) -> list[str]:
+    """What the files of a package are called on the command line, sorted: one of a kind each.
+    ``base`` and files that begin with ``_`` are none.
+    """
+    stems = (path.stem for path in folder.glob("*.py"))
+    return sorted(
+        stem.replace("_", "-") for stem in stems if stem != "base" and not stem.startswith("_")
+    )
 
 
 def html_table(rows: Iterable[tuple[str, str]]) -> str:

@@ -27,6 +27,10 @@ OPTIONS = ("output", "probabilities")
 #: Photographs of noise that tell logits from probabilities, and how near a sum is to one.
 NOISE, NEAR = 4, 1e-3
 
+#: How far a photograph's answer alone and among others may lie apart, as a share of the largest
+#: logit: what rounding does, in half precision, too.
+ALONE = 0.02
+
 #: Probabilities below count as this, so that their logarithm is finite.
 SMALLEST = 1e-12
 
@@ -119,6 +123,27 @@ def check_program(model: nn.Module, index: int, preprocess: Preprocess) -> None:
         raise UserError(
             f"teachers.{index}: options.probabilities is set, and its answers sum to other than 1;"
             " leave it out"
+        )
+
+
+def check_alone(model: nn.Module, name: str, preprocess: Preprocess) -> None:
+    """A ``UserError`` where a finished teacher's answer to a photograph depends on its neighbours
+    in the batch, or on chance: a program that was saved in training mode.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(NOISE, 3, preprocess.height, preprocess.width, generator=generator)
+    noise[1:] = noise[1:] * 3 + 2  # brighter, so that a batch's own statistics are others
+    device = next((each.device for each in model.parameters()), noise.device)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        among = model(noise.to(device))[:1].float()
+        alone, again = (model(noise[:1].to(device)).float() for _ in range(2))
+    allowed = ALONE * max(among.abs().max().item(), alone.abs().max().item())
+    # what is not finite is another fault's to name
+    if max((alone - among).abs().max().item(), (alone - again).abs().max().item()) > allowed:
+        raise UserError(
+            f"teacher {name}: its answer to a photograph changes with the other photographs of the"
+            " batch, or from call to call; it was saved in training mode, so call model.eval()"
+            " before it is exported"
         )
 
 

@@ -91,7 +91,7 @@ class TeacherEnsemble:
         ``folder`` is the run's, where a teacher lies that was trained under the run's own name.
         """
         members = [
-            _open_member(table, teacher_folder(table, folder, index), experiment, world)
+            _open_member(table, teacher_folder(table, folder, index), index, experiment, world)
             for index, table in enumerate(tables)
         ]
         ensemble = cls(members, rule, train, experiment, cache_root, world)
@@ -120,6 +120,11 @@ class TeacherEnsemble:
     def describe(self) -> tuple[TeacherSummary, ...]:
         """For ``run.json``."""
         return tuple(member.record.summary() for member in self.members)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Why figures of their student may be too good, once each."""
+        found = (member.record.doubt() for member in self.members)
+        return tuple(dict.fromkeys(doubt for doubt in found if doubt is not None))
 
     def logits(self, ids: Sequence[str]) -> np.ndarray:
         """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
@@ -303,15 +308,22 @@ class TeacherEnsemble:
         return {}
 
 
-def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world: World) -> Member:
+def _open_member(
+    table: TeacherTable, place: Path, index: int, experiment: Experiment, world: World
+) -> Member:
     record = read_teacher(place, table.model)
     if record.split_hash != experiment.split.hash():
+        if record.is_finished:
+            raise UserError(
+                f"{place}: was measured under another split; measure it under this one (mobilekd"
+                " teach, with --set name=... for another name)"
+            )
         raise UserError(
             f"{place}: trained under another split, so it may know the test photographs; teach it"
             " under this one"
         )
     preprocess = own_preprocess(place, record, table)
-    _refuse_chance(place, record, experiment)
+    _refuse_chance(place, record, index, experiment)
     stored = read_stored_logits(place)
     if stored:
         return Member(table, record, None, preprocess, stored)
@@ -334,7 +346,8 @@ def _open_member(table: TeacherTable, place: Path, experiment: Experiment, world
     elif isinstance(network, ChosenClasses):
         network.choose(record.classes, [label.key for label in record.labels])
     teacher = Teacher(network.to(world.device))
-    _refuse_one_answer(place, teacher, preprocess, experiment, world.device)
+    remedy = remedy_of_finished(index) if record.is_finished else "teach it again"
+    refuse_one_answer(place, teacher, preprocess, experiment, world.device, remedy)
     return Member(table, record, teacher, preprocess)
 
 
@@ -345,13 +358,21 @@ def own_preprocess(place: Path, record: TeacherRecord, table: TeacherTable) -> P
         asked, is_so = getattr(table, key), getattr(own, key)
         if asked is not None and asked != is_so:
             raise UserError(
-                f"{place}: trained for {key} {is_so}, and the recipe asks for {asked}; teach it for"
-                f" this one, or leave {key} out"
+                f"{place}: {'measured' if record.is_finished else 'trained'} for {key} {is_so}, and"
+                f" the recipe asks for {asked}; teach it for this one, or leave {key} out"
             )
     return own
 
 
-def _refuse_chance(place: Path, record: TeacherRecord, experiment: Experiment) -> None:
+def remedy_of_finished(index: int) -> str:
+    """What mends a finished teacher that knows nothing: training is none of it."""
+    return (
+        f"check its file, teachers.{index}.classes (the order of its answers), and the mean, std,"
+        " width and height that it was trained with, or take another"
+    )
+
+
+def _refuse_chance(place: Path, record: TeacherRecord, index: int, experiment: Experiment) -> None:
     """A teacher no better than guessing teaches noise: its balanced accuracy must lie two standard
     errors above 1/C. Where even a perfect one would not, validation is too small to tell.
     """
@@ -368,26 +389,30 @@ def _refuse_chance(place: Path, record: TeacherRecord, experiment: Experiment) -
             " photographs"
         )
     if value is None or not value > chance + 2 * error:
+        remedy = (
+            remedy_of_finished(index) if record.is_finished else "train it longer before it teaches"
+        )
         raise UserError(
             f"{place}: its balanced accuracy on validation is {value or 0:.3f}, which is chance"
-            f" ({chance:.3f} + {2 * error:.3f}); train it longer before it teaches"
+            f" ({chance:.3f} + {2 * error:.3f}); {remedy}"
         )
 
 
-def _refuse_one_answer(
-    place: Path,
-    teacher: Teacher,
+def refuse_one_answer(
+    place: Path | str,
+    teacher: nn.Module,
     preprocess: Preprocess,
     experiment: Experiment,
     device: torch.device,
+    remedy: str,
 ) -> None:
     """Whatever its record says, a network whose answers do not depend on the photograph teaches
-    nothing; a few photographs tell.
+    nothing; a few photographs tell. ``place`` names it.
     """
     inputs = experiment.inputs(experiment.split.validation[:SAMPLE], preprocess)
     views = Views(experiment.augment, preprocess)
     logits = predict_logits(teacher, views, inputs, device, BATCH)
     if not np.isfinite(logits).all():
-        raise UserError(f"{place}: its answers are not finite numbers; teach it again")
+        raise UserError(f"{place}: its answers are not finite numbers; {remedy}")
     if len(logits) > 1 and not np.ptp(logits, axis=0).any() and np.ptp(inputs, axis=0).any():
-        raise UserError(f"{place}: gives one answer to every photograph; teach it again")
+        raise UserError(f"{place}: gives one answer to every photograph; {remedy}")

@@ -18,6 +18,7 @@ from mobilekd.students.mobilenet import SPECS
 from mobilekd.students.weights import REFERENCE
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say
+from mobilekd.teachers.same_teacher import refuse_another
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.schedule import check_batch
 from mobilekd.training.summary import few_steps
@@ -31,7 +32,7 @@ def warn_of_few_steps(recipe: Recipe, experiment: Experiment) -> None:
 
 
 def seen_before(recipe: Recipe, experiment: Experiment) -> tuple[str, ...]:
-    """A note where the shipped student that this one starts from was trained on photographs that
+    """A doubt where the shipped student that this one starts from was trained on photographs that
     are to judge: then the judgement is too good.
     """
     weights = recipe.student.weights or ""
@@ -51,7 +52,6 @@ def seen_before(recipe: Recipe, experiment: Experiment) -> tuple[str, ...]:
         f"{weights} was trained on {some(names, 'photograph')} of {len(ids)} that choose and judge"
         " here, so results on them are too good; start from other weights to be judged fairly"
     )
-    say(note)
     return (note,)
 
 
@@ -77,7 +77,9 @@ def check_recipe(recipe: Recipe, runs: Path) -> None:
     _say_statistics(recipe)
     check_batch("train", recipe.train)
     for index, teacher in enumerate(recipe.teachers):
-        read_teacher(teacher_folder(teacher, runs / recipe.name, index), teacher.model)
+        place = teacher_folder(teacher, runs / recipe.name, index)
+        record = read_teacher(place, teacher.model)
+        refuse_another(place, record, teacher, index, recipe.teach.epochs)
 
 
 def _refuse_program(recipe: Recipe, index: int, what: str) -> None:

@@ -50,10 +50,11 @@ def test_the_committed_result_names_every_long_test_and_all_passed(checkout):
         for name, test in result["tests"].items()
         if test["outcome"] != "passed"
     } == {}
-    assert result["commit"]
-    assert not result["commit"].endswith("-dirty"), (
-        "commit first, then run make test-long: the result names what was tested"
-    )
+    for tested in (result, *result["tests"].values()):
+        assert tested.get("commit", result["commit"])
+        assert not tested.get("commit", result["commit"]).endswith("-dirty"), (
+            "commit first, then run make test-long: the result names what was tested"
+        )
 
 
 def test_make_writes_it_where_it_is_read(checkout):
@@ -81,6 +82,22 @@ def test_the_worst_outcome_and_all_the_seconds_count():
         "0": {"outcome": "passed", "seconds": 0.0},
         "a": {"outcome": "failed", "seconds": 3.5},
         "b": {"outcome": "skipped", "seconds": 0.2},
+    }
+
+
+def test_what_was_not_run_again_keeps_its_outcome_and_its_commit(tmp_path):
+    result = tmp_path / "result.json"
+    for name, text in (("test_a.py", "mark.long"), ("test_b.py", "mark.long"), ("test_c.py", "")):
+        (tmp_path / name).write_text(text)
+    rows = {
+        f"{name}::t": {"outcome": "passed", "seconds": 1.0} for name in ("test_a.py", "gone.py")
+    }
+    rows |= {f"test_{name}.py::t": {"outcome": "failed", "seconds": 2.0} for name in "bc"}
+    result.write_text(json.dumps({"commit": "one", "tests": rows}))
+    write_result(result, tmp_path, [report("test_a.py::u", "call", "passed", 3.0)])
+    assert json.loads(result.read_text())["tests"] == {
+        "test_a.py::u": {"outcome": "passed", "seconds": 3.0},
+        "test_b.py::t": {"outcome": "failed", "seconds": 2.0, "commit": "one"},
     }
 
 

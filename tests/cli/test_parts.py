@@ -22,6 +22,16 @@ def test_every_part_has_one_line_and_a_source(word, checkout):
     assert all(":" in name for name in listed.keys() - set(known))
 
 
+def test_a_student_is_called_by_its_own_name():
+    listed = {row["name"]: row["what"] for row in parts("students")}
+    for name, title in {
+        "mobilenetv2": "MobileNetV2",
+        "mobilenetv3_small": "MobileNetV3-Small",
+        "mobilenetv3_large": "MobileNetV3-Large",
+    }.items():
+        assert listed[name].startswith(f"{title}, in timm's parts")
+
+
 def test_the_command_line_lists_them(capsys):
     assert main(["recipes", "losses", "--json"]) == 0
     assert {row["name"] for row in json.loads(capsys.readouterr().out)["losses"]} >= set(LOSSES)

@@ -100,6 +100,22 @@ def test_cells_that_may_share_teachers_do(tmp_path: Path):
     )
 
 
+def test_a_teachers_file_with_other_content_is_another_teacher(tmp_path: Path):
+    file = tmp_path / "teacher.onnx"
+    names = set()
+    for content in (b"one", b"another", b"one"):
+        file.write_bytes(content)
+        (recipe,) = cells(
+            [PLAIN],
+            grid={},
+            seeds=(),
+            overrides=[f'teachers=[{{model="onnx", trained="{file}"}}]'],
+            smoke=True,
+        )
+        names.add(shared_teachers([recipe], tmp_path / "runs")[0][0].name)
+    assert len(names) == 2
+
+
 def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
     experiment(tmp_path)
     first = subprocess.Popen(

@@ -86,6 +86,56 @@ def test_what_is_left_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(dataset) == 4
 
 
+def test_words_that_mean_not_known_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A class or lesion may be called so, and its owner must see why it is gone."""
+    header = ("path", "diagnosis", "lesion_id")
+    rows = [
+        ("a/one.png", "nevus", "1"),
+        ("a/two.png", "melanoma", "none"),
+        ("b/one.png", "none", "2"),
+        ("b/two.png", "-1", "3"),
+        ("b/three.png", "none", "4"),
+    ]
+    assert len(read(table(tmp_path, header, rows))) == 2
+    said = capsys.readouterr().err
+    assert (
+        "3 rows (b/one.png, b/two.png, b/three.png) without a label left out (read as "
+        "\"not known\": 'none' in 2, '-1' in 1; where such a word is a name"
+    ) in said
+    assert "1 photograph (a/two) without a known lesion or patient" in said
+    assert "(read as \"not known\": 'none' in 1;" in said
+    write_csv(tmp_path / "table.csv", header, [*rows[:2], ("b/one.png", "", "2")])
+    read(tmp_path / "table.csv")
+    assert "(b/one.png) without a label left out\n" in capsys.readouterr().err  # blank: no word
+
+
+def test_a_row_without_a_lesion_counts_by_its_patient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(
+        tmp_path,
+        ("path", "diagnosis", "lesion_id", "patient_id"),
+        [
+            ("a/one.png", "nevus", "p2", "p1"),
+            ("a/two.png", "nevus", "", "p2"),
+            ("b/one.png", "melanoma", "unknown", "p2"),
+            ("b/two.png", "melanoma", "", ""),
+            ("b/three.png", "nevus", "p2", ""),
+        ],
+    )
+    dataset = read(path)  # in the order of ids: a/one, a/two, b/one, b/three, b/two
+    assert dataset.lesions == ("p2", "patient p2", "patient p2", "p2", "b/two")
+    said = capsys.readouterr().err
+    assert "2 photographs (a/two, b/one) without a known lesion, those of one patient" in said
+    assert "1 photograph (b/two) without a known lesion or patient, each counted as" in said
+    # the column that is named comes first, and none is one's own choice
+    by_patient = read(path, columns={"lesion_id": "patient_id"})
+    assert by_patient.lesions == ("p1", "p2", "p2", "b/three", "b/two")
+    assert read(path, columns={"lesion_id": ""}).lesions == by_patient.ids
+
+
 def test_a_row_without_a_photograph_is_refused_or_left_out_on_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +186,7 @@ def test_isic_2020_has_two_classes_and_patients(tmp_path: Path) -> None:
     assert dataset.counts() == {"benign": 6, "malignant": 2}
     assert len(set(dataset.lesions)) == 4
     assert dataset.metadata["age"][0] == 45.0
+    assert dataset.metadata["site"] == ("torso",) * 8
 
 
 def test_half_of_an_archive_is_read_on_request(

@@ -117,3 +117,11 @@ def test_it_says_who_made_it_under_which_terms_and_whether_it_is_guarded(run):
     assert "limits on blur" in card
     own = Run(run.folder, run.info)
     assert "whoever publishes this folder adds them here" in markdown(manifest_of(run), own)
+
+
+def test_it_says_why_its_figures_may_be_too_good(run):
+    assert "may be too good" not in markdown(manifest_of(run), run)
+    info = run.info.model_copy(update={"doubts": ("teacher onnx: was trained elsewhere",)})
+    card = markdown(manifest_of(run), Run(run.folder, info, reference=True))
+    told = card.index("These figures may be too good:\n\n- teacher onnx: was trained elsewhere\n")
+    assert card.index("## Intended use") < told < card.index("## Not validated on")

@@ -6,7 +6,7 @@ import pytest
 
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import cache_folder
-from mobilekd.support.words import MOST, choices, nearest, unknown
+from mobilekd.support.words import MOST, choices, names_by_file, nearest, unknown
 
 BACKENDS = ("coreml", "coreml-pte", "portable", "vulkan", "xnnpack")
 
@@ -59,3 +59,9 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MOBILEKD_CACHE", str(tmp_path / "file" / "below"))
     with pytest.raises(UserError, match=r"file/below: cannot be made .*MOBILEKD_CACHE"):
         cache_folder()
+
+
+def test_a_file_that_begins_with_an_underscore_is_no_name(tmp_path):
+    for name in ("__init__.py", "_shared.py", "base.py", "core_ml.py", "xnn.py", "notes.txt"):
+        (tmp_path / name).touch()
+    assert names_by_file(tmp_path) == ["core-ml", "xnn"]

@@ -8,12 +8,17 @@ import torch
 from torch import nn
 
 from mobilekd.commands.teach import teach
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import load_recipe
-from mobilekd.formats.teacher import read_teacher
+from mobilekd.formats.teacher import WEIGHTS, TeacherRecord, read_teacher, write_teacher
 from mobilekd.formats.training_tables import TeacherTable
 from mobilekd.students.libraries import pretrained_statistics, say_other_statistics
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import sha256_file
 from mobilekd.teachers.network import ChosenClasses, build_teacher
+from mobilekd.teachers.same_teacher import difference
+from mobilekd.training.first_checks import check_recipe
 
 OWN = """
 from torch import nn
@@ -42,21 +47,27 @@ def recipe_of(folder: Path, weights: Path | None, *overrides: str):
     return load_recipe(str(folder / "r.toml"), [*small, "teach.epochs=0", *overrides])
 
 
-def test_a_finished_teacher_is_measured_and_kept_as_it_is(tmp_path: Path) -> None:
+def test_a_finished_teacher_is_measured_and_kept_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(0)
     count = len(teach_classes(tmp_path))
     network = own(count)
     safetensors.torch.save_file(network.state_dict(), tmp_path / "w.safetensors")
     (folder,) = teach(recipe_of(tmp_path, tmp_path / "w.safetensors"), tmp_path / "runs")
     record = read_teacher(folder)
-    assert record.seconds == 0
+    assert (record.seconds, record.finished) == (0, True)
+    assert record.source == sha256_file(tmp_path / "w.safetensors")
+    assert "it may have seen photographs that choose and judge" in capsys.readouterr().err
     assert "balanced_accuracy" in record.validation
     assert record.code == {"my.py": OWN}
     kept = safetensors.torch.load_file(folder / "weights.safetensors")
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
     # another order of classes is another teacher, and its answers come in the data's order
     keys = [label.key for label in record.labels]
-    with pytest.raises(UserError, match="was taught by another recipe"):
+    with pytest.raises(
+        UserError, match=r"was taught by another recipe .*classes is .*, and was no"
+    ):
         teach(
             recipe_of(
                 tmp_path,
@@ -65,6 +76,81 @@ def test_a_finished_teacher_is_measured_and_kept_as_it_is(tmp_path: Path) -> Non
             ),
             tmp_path / "runs",
         )
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("teachers.0.options={channels=8}", r"options is {'channels': 8}, and was not given"),
+        ('teachers.0.classes=["b", "a"]', "classes is b, a, and was not given"),
+        ("teach.epochs=3", "it was taken as it is, and teach.epochs = 3 trains one"),
+        ("teachers.0.weights=hub", r"weights \(hub\) are others than it began from"),
+        ("file", r"weights \(.*w.pth\) are others than it began from"),
+        ("code", "my.py is another since"),
+    ],
+)
+def test_a_teacher_of_before_does_not_stand_for_a_changed_recipe(
+    changed: str, words: str, tmp_path: Path
+) -> None:
+    """``distill`` refuses it before photographs are read, and names what changed."""
+    path, runs = tmp_path / "w.pth", tmp_path / "runs"
+    path.write_bytes(b"one")
+    recipe = recipe_of(tmp_path, path)
+    folder = runs / "r" / "teachers" / "0"
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS).write_bytes(b"kept")
+    write_teacher(folder, record_of(recipe, sha256_file(path), sha256_file(folder / WEIGHTS)))
+    check_recipe(recipe, runs)
+    if changed == "file":
+        path.write_bytes(b"another")
+    elif changed == "code":
+        (tmp_path / "my.py").write_text(OWN + "\n# changed\n")
+        recipe = load_recipe(str(tmp_path / "r.toml"), ["teach.epochs=0"])
+    else:
+        recipe = recipe_of(tmp_path, path, changed)
+    with pytest.raises(UserError, match=f"holds another teacher than the recipe's .*{words}"):
+        check_recipe(recipe, runs)
+    if changed == "file":
+        path.unlink()  # the folder holds its copy
+        check_recipe(recipe, runs)
+    # where trained names the folder, what the recipe leaves out is the folder's to say
+    kept = recipe.teachers[0].model_copy(update={"trained": str(folder)})
+    told = difference(read_teacher(folder), kept, 0, 0)
+    assert (told is not None) == (changed in ("code",) or "options" in words or "classes" in words)
+
+
+def record_of(recipe: Recipe, source: str, weights: str) -> TeacherRecord:
+    table = recipe.teachers[0]
+    return TeacherRecord(
+        model=table.model,
+        code=table.code,
+        labels=(),
+        preprocess={},
+        split_hash="",
+        split_by="lesion",
+        data_hash="",
+        recipe_hash="",
+        identity="",
+        weights_sha256=weights,
+        finished=True,
+        source=source,
+        validation={"balanced_accuracy": Interval(value=0.9)},
+        seconds=0.0,
+        created_utc="",
+        versions={},
+    )
+
+
+def test_one_answer_to_everything_is_refused_before_it_is_kept(tmp_path: Path) -> None:
+    state = {name: torch.zeros_like(value) for name, value in own(7).state_dict().items()}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"one answer to every photograph; check .*teachers.0.clas"):
+        teach(recipe_of(tmp_path, tmp_path / "w.pth"), tmp_path / "runs")
+    assert not list((tmp_path / "runs").rglob("teacher.json"))
+    state["4.bias"] = torch.full((7,), float("nan"))
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"not finite numbers; check .*mean, std,"):
+        teach(recipe_of(tmp_path, tmp_path / "w.pth"), tmp_path / "runs")
 
 
 def teach_classes(folder: Path) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.teachers.engine import fastest
 from mobilekd.teachers.network import Teacher, build_teacher
-from mobilekd.teachers.program import check_program
+from mobilekd.teachers.program import check_alone, check_program
 from mobilekd.teachers.shape_check import check_output_shape
 
 WEIGHT = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
@@ -113,6 +113,15 @@ def test_what_a_program_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.M
         given = table(path).model_copy(update={"classes": named})
         with pytest.raises(UserError, match=r"order of its answers in teachers.0.classes"):
             check_output_shape(build_teacher(given, 7), given, 0, 7, SMALL)
+    # its own size is proposed, with its classes where their number is another
+    write_onnx(path, WEIGHT, shape=("n", 3, 40, 48))
+    size = r"cannot answer photographs of 32x32 .*set teachers.0.width=48 and teachers.0.height=40"
+    for classes, rest in {9: "$", 7: ", and name its 9 classes .* in teachers.0.classes$"}.items():
+        with pytest.raises(UserError, match=size + rest):
+            check_output_shape(build_teacher(table(path), classes), table(path), 0, classes, SMALL)
+    write_onnx(path, WEIGHT)
+    with pytest.raises(UserError, match="it answers for 9 classes, and the data have 11; choose"):
+        check_output_shape(build_teacher(table(path), 11), table(path), 0, 11, SMALL)
     for name, words in {"a.onnx": "not an ONNX file", "a.pt2": r"not a \.pt2 file"}.items():
         (tmp_path / name).write_bytes(b"neither of both")
         with pytest.raises(UserError, match=words):
@@ -120,6 +129,25 @@ def test_what_a_program_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'mobilekd\[onnx\]'"):
         build_teacher(table(path), 9)
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm2d(3), nn.Dropout()], ids=["batch norm", "dropout"])
+def test_a_program_that_was_saved_in_training_mode_is_refused(
+    layer: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pt2"
+    network = nn.Sequential(layer, Colours())
+    for training in (False, True):
+        shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+        made = torch.export.export(
+            network.train(training), (photographs(2),), dynamic_shapes=shapes
+        )
+        torch.export.save(made, path)
+        program = build_teacher(table(path), 9)
+        if not training:
+            check_alone(program, "pt2", SMALL)
+    with pytest.raises(UserError, match=r"teacher pt2: .*changes with the other .*model.eval\(\)"):
+        check_alone(program, "pt2", SMALL)
 
 
 def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
@@ -166,6 +194,9 @@ def test_a_student_learns_from_a_program(name: str, tmp_path: Path) -> None:
     record = read_teacher(folder)
     assert (record.seconds, record.classes) == (0, tuple(own))
     assert record.weights_sha256 == sha256_file(folder / f"program{path.suffix}")
+    believe(folder, 0.01)
+    with pytest.raises(UserError, match=r"is chance .*; check its file, teachers.0.classes"):
+        distill(recipe_of(path, classes), runs, control=False)
     believe(folder)
     path.unlink()  # the folder has all that is needed
     with pytest.raises(UserError, match=r"teacher 0 is a program .* that has none"):
@@ -179,6 +210,9 @@ def test_a_student_learns_from_a_program(name: str, tmp_path: Path) -> None:
         )
     run = distill(recipe_of(path, classes), runs, control=False)
     assert run.info.teachers[0].weights_sha256 == record.weights_sha256
+    (doubt,) = run.info.doubts
+    assert "may have seen photographs that choose and judge here" in doubt
+    assert doubt in run.info.notes
 
 
 def test_a_checkpoint_in_trained_is_finished_beside_one_that_is_taught(tmp_path: Path) -> None:
