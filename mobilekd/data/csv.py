@@ -13,6 +13,7 @@ from mobilekd.data.dataset import Dataset, Notes, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
 from mobilekd.data.tables import COLUMNS as METADATA
 from mobilekd.data.tables import (
+    PATIENT,
     confirmed,
     known,
     last_folder,
@@ -37,7 +38,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("label", "labels", "class", "class_name", "category", "dx", "diagnosis", "target"),
         "benign_malignant",
     ),
-    "patient": ("patient_id", "patient", "group"),
+    "patient": PATIENT,
     "split": ("split", "part", "subset", "partition", "role"),
 }
 
@@ -206,27 +207,30 @@ def _lesions(
         )
         tell_patients(path, ids, notes, "give the table a column lesion_id")
         return list(ids)
-    lesions, by_patient, alone = [], [], []
+    lesions: list[str] = []
+    by_patient: dict[str, Mapping[str, str]] = {}  # rows by photograph
+    alone: dict[str, Mapping[str, str]] = {}
     for name, row in zip(ids, rows, strict=True):
         column = next((column for column in grouped if known(row[column])), None)
         if column is None:
-            alone.append(name)
+            alone[name] = row
             lesions.append(name)
         elif column == "patient" and "lesion_id" in grouped:
-            by_patient.append(name)
+            by_patient[name] = row
             lesions.append(f"patient {row[column]}")  # its number may be a lesion's, too
         else:
             lesions.append(row[column])
     if by_patient:
+        words = words_for_unknown(row["lesion_id"] for row in by_patient.values())
         notes.add(
-            f"{path}: {some(by_patient, 'photograph')} without a known lesion, those of one patient"
-            " counted as one lesion"
+            f"{path}: {some(list(by_patient), 'photograph')} without a known lesion, those of one"
+            f" patient counted as one lesion{words}"
         )
     if alone:
-        words = words_for_unknown(row[column] for row in rows for column in grouped)
+        words = words_for_unknown(row[column] for row in alone.values() for column in grouped)
         notes.add(
-            f"{path}: {some(alone, 'photograph')} without a known lesion or patient, each counted"
-            f" as a lesion of its own{words}"
+            f"{path}: {some(list(alone), 'photograph')} without a known lesion or patient, each"
+            f" counted as a lesion of its own{words}"
         )
     return lesions
 

@@ -16,6 +16,7 @@ from mobilekd.data.tables import (
     photographs_in,
     read_csv,
     root_of,
+    words_for_unknown,
     years,
 )
 from mobilekd.formats.data_tables import DataTable
@@ -63,9 +64,10 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
         rows = [row for row in rows if row["image_id"] in kept]
         files = {name: entry for name, entry in files.items() if name in kept}
     if alone := sorted(row["image_id"] for row in rows if not known(row["lesion_id"])):
+        words = words_for_unknown(row["lesion_id"] for row in rows)
         notes.add(
             f"{path}: {some(alone, 'photograph')} without a known lesion_id, each counted as a"
-            " lesion of its own"
+            f" lesion of its own{words}"
         )
     return assemble(
         "ham10000",

@@ -36,6 +36,9 @@ COLUMNS = {
     "confirmed": ("confirmed", "dx_type", "diagnosis_confirm_type"),
 }
 
+#: Columns that say whom a photograph shows.
+PATIENT = ("patient_id", "patient", "group")
+
 #: What is known of a photograph beside its class and lesion.
 METADATA_COLUMNS = ("age", "sex", "site", "confirmed")
 
@@ -283,6 +286,12 @@ def read_metadata(
         notes.add(
             f"{path}: {some(unknown, 'photograph')} without a known lesion_id, each counted as a"
             f" lesion of its own{words}"
+        )
+    patient = next((name for name in table[0] if folded(name) in PATIENT), None) if table else None
+    if patient and (unknown or not grouped):
+        notes.add(
+            f"{path}: its column {patient} is not read here; copy it into lesion_id where the"
+            " lesion is not known, and a patient's photographs stay in one part of the split"
         )
     return lesions, {
         "age": [years(row.get("age"), path) for row in rows],

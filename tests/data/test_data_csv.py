@@ -128,8 +128,14 @@ def test_a_row_without_a_lesion_counts_by_its_patient(
     dataset = read(path)  # in the order of ids: a/one, a/two, b/one, b/three, b/two
     assert dataset.lesions == ("p2", "patient p2", "patient p2", "p2", "b/two")
     said = capsys.readouterr().err
-    assert "2 photographs (a/two, b/one) without a known lesion, those of one patient" in said
-    assert "1 photograph (b/two) without a known lesion or patient, each counted as" in said
+    assert (
+        "2 photographs (a/two, b/one) without a known lesion, those of one patient counted as one"
+        " lesion (read as \"not known\": 'unknown' in 1;"
+    ) in said
+    assert (
+        "1 photograph (b/two) without a known lesion or patient, each counted as a lesion of its"
+        " own\n"
+    ) in said
     # the column that is named comes first, and none is one's own choice
     by_patient = read(path, columns={"lesion_id": "patient_id"})
     assert by_patient.lesions == ("p1", "p2", "p2", "b/three", "b/two")

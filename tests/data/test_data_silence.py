@@ -505,3 +505,19 @@ def test_a_class_without_a_place_is_named(
     assert np.array_equal(mapped.targets, [1] * 4)
     assert said(mapped, "4 photographs (Melanoma/IMG_0, ", capsys)
     assert any("--map Melanoma=mel" in note for note in mapped.notes)
+
+
+def test_a_patients_column_that_is_not_read_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "photographs")
+    ids = load_folder(root).ids
+    header = ("image", "lesion_id", "Patient_ID")
+    write_csv(tmp_path / "lesions.csv", header, [(name, "none", "p1") for name in ids])
+    dataset = load_folder(root, metadata=str(tmp_path / "lesions.csv"))
+    assert dataset.lesions == ids
+    assert any(f"read as \"not known\": 'none' in {len(ids)};" in note for note in dataset.notes)
+    assert said(dataset, "its column Patient_ID is not read here; copy it into lesion_id", capsys)
+    write_csv(tmp_path / "lesions.csv", header, [(name, f"l{name}", "p1") for name in ids])
+    load_folder(root, metadata=str(tmp_path / "lesions.csv"))
+    assert "is not read here" not in capsys.readouterr().err
