@@ -103,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if folder := open_shared_folder():
         config.add_cleanup(lambda: close_shared_folder(folder))
+        # the user's store is none of a test's business
+        os.environ["MOBILEKD_STORE"] = str(folder / "photographs")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,12 +15,17 @@ def register(commands: Commands) -> None:
         "doctor",
         "what this machine lacks, each with its fix",
         doctor,
-        ["", "--install", "--json"],
+        ["", "--install", "--empty-store", "--json"],
     )
     parser.add_argument(
         "--install",
         action="store_true",
         help="as root on Debian or Ubuntu: install the missing system packages",
+    )
+    parser.add_argument(
+        "--empty-store",
+        action="store_true",
+        help="remove the decoded photographs that are kept for later commands",
     )
 
     parser = commands.add(
@@ -49,10 +54,12 @@ def doctor(arguments: Namespace) -> Answer:
     """Check the machine."""
     from mobilekd.cli.text import table
     from mobilekd.commands.doctor import doctor as run
-    from mobilekd.commands.doctor import install
+    from mobilekd.commands.doctor import empty_store, install
 
     if arguments.install:
         install()
+    if arguments.empty_store:
+        empty_store()
     checks = run()
     rows = [
         (

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.backends import Backend, get
-from mobilekd.data import inputs, load_unlabelled, overlap_hashes
+from mobilekd.data import load_unlabelled, overlap_hashes, pictures
 from mobilekd.formats.artifact import (
     Artifact,
     ClinicFit,
@@ -167,13 +167,13 @@ def _fitted(
     lesion_counts = clinic.lesions_by_class(targets, lesions, predictor.labels)
     spans = {key: clinic.coverage_span(n, set_coverage) for key, n in lesion_counts.items()}
     _refuse_few(predictor, lesion_counts, set_coverage)
-    pictures = inputs(judged.dataset, judged.ids, predictor.preprocess)
-    given = predictor.answers(pictures)  # its own probabilities: it was not fitted before
+    photographs = pictures(judged.dataset, judged.ids, predictor.preprocess)
+    given = predictor.answers(photographs)  # its own probabilities: it was not fitted before
     before, labels = predictor.calibration, predictor.labels
     wanted = {"coverage": 0.9, "set_coverage": set_coverage}
     was, now, added = clinic.judge(given.probabilities, targets, lesions, labels, before, **wanted)
     found = clinic.fit_clinic(
-        given.probabilities, targets, lesions, labels, before, pictures=pictures, **wanted
+        given.probabilities, targets, lesions, labels, before, pictures=photographs, **wanted
     )
     guard = _guard(predictor, given, sum(lesion_counts.values()))
     fit = ClinicFit(
@@ -207,7 +207,9 @@ def _fitted(
         artifact=str(place),
         photographs=len(targets),
         clinic=fit,
-        drift=drift(given.probabilities, given.outside, pictures, predictor.guard, before, labels),
+        drift=drift(
+            given.probabilities, given.outside, photographs, predictor.guard, before, labels
+        ),
         shares=found.shares,
     )
 
@@ -403,8 +405,8 @@ def _told(predictor: Predictor, root: Path, runs: Path) -> CalibrateResult:
     dataset = load_unlabelled(root)
     if not dataset.ids:
         raise UserError(f"{root}: no photographs in this folder; name another")
-    pictures = inputs(dataset, dataset.ids, predictor.preprocess)
-    given = predictor.answers(pictures)
+    photographs = pictures(dataset, dataset.ids, predictor.preprocess)
+    given = predictor.answers(photographs)
     calibration, labels = predictor.calibration, predictor.labels
     shares = calibration.shares or _run_shares(predictor, runs)
     estimated: dict[str, float] = {}
@@ -419,14 +421,14 @@ def _told(predictor: Predictor, root: Path, runs: Path) -> CalibrateResult:
     found = drift(
         given.probabilities,
         given.outside,
-        pictures,
+        photographs,
         predictor.guard,
         calibration,
         labels,
         shares=shares,
         estimated=estimated,
     )
-    return CalibrateResult(None, len(pictures), None, found, estimated)
+    return CalibrateResult(None, len(photographs), None, found, estimated)
 
 
 def _run_shares(predictor: Predictor, runs: Path) -> dict[str, float]:

@@ -37,7 +37,13 @@ from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.training.ensemble import TeacherEnsemble
-from mobilekd.training.experiment import Experiment, count_macs, count_parameters, prepare
+from mobilekd.training.experiment import (
+    Experiment,
+    count_macs,
+    count_parameters,
+    prepare,
+    teachers_sizes,
+)
 from mobilekd.training.first_checks import check_recipe, seen_before, warn_of_few_steps
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
@@ -83,6 +89,7 @@ def distill(
                 recipe.seed,
                 *folders,
                 unlabelled=recipe.unlabelled_photographs,
+                models=teachers_sizes(recipe.teachers, recipe.preprocess.to_preprocess()),
             )
             if is_known_elsewhere(recipe.student.model) and world.leader:
                 _try_exports(recipe, experiment, runs / ".cache" / "exports")

@@ -105,6 +105,7 @@ def doctor() -> list[Check]:
         *_packages(),
         exporter_matches_torch(),
         *_machine(),
+        *_photographs(),
         *map(_tool, TOOLS),
         _python_headers(),
         _android_sdk(),
@@ -129,6 +130,18 @@ def install() -> None:
         ["install", "-y", "--no-install-recommends", *(_debian_package(tool) for tool in missing)],
         environment,
     )
+
+
+def empty_store() -> None:
+    """Remove what the store of decoded photographs holds; the next command decodes them again."""
+    from mobilekd.data import store
+
+    place = store.open_store()
+    if place is None:
+        say(f"doctor: there is no store of decoded photographs ({store.PLACE} turns it off)")
+        return
+    freed = store.empty(place)
+    say(f"doctor: {freed / 1e9:.2f} GB of decoded photographs removed from {place.folder}")
 
 
 def apt_get(arguments: list[str], environment: dict[str, str]) -> None:
@@ -328,6 +341,30 @@ def _machine() -> list[Check]:
             "two or more make training bearable; one works",
             "training",
         ),
+    ]
+
+
+def _photographs() -> list[Check]:
+    """The store of decoded photographs: its size and its bound. It is filled by whoever reads."""
+    try:
+        from mobilekd.data import store
+    except ImportError:  # a package is missing, which is said
+        return []
+    name, needed_for = "store of decoded photographs", "training, evaluate: decoding once"
+    place = store.open_store()
+    if place is None:
+        return [Check(name, True, f"off ({store.PLACE}, {store.BOUND})", needed_for=needed_for)]
+    count, taken, limit = store.describe(place)
+    near = next(path for path in (place.folder, *place.folder.parents) if path.exists())
+    found = f"{count} photographs, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
+    return [
+        Check(
+            name,
+            os.access(near, os.W_OK),
+            f"{found}, {place.folder}; doctor --empty-store removes them",
+            f"{place.folder} cannot be written ({found}); name another folder with {store.PLACE}",
+            needed_for,
+        )
     ]
 
 

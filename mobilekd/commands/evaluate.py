@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd import figures
-from mobilekd.data import inputs
+from mobilekd.data import pictures
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
@@ -100,8 +100,8 @@ def _evaluate(
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
     say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
-    pictures = inputs(judged.dataset, judged.ids, predictor.preprocess)
-    given = predictor.answers(pictures)
+    photographs = pictures(judged.dataset, judged.ids, predictor.preprocess)
+    given = predictor.answers(photographs)
     answers = Predictions(
         keys=tuple(label.key for label in predictor.labels),
         ids=judged.ids,
@@ -111,7 +111,7 @@ def _evaluate(
     )
     missing = _no_teacher(predictor, judged)
     teacher = None if missing else _teacher(predictor, judged, answers)
-    document = _document(predictor, judged, answers, teacher, skin_tones(pictures))
+    document = _document(predictor, judged, answers, teacher, skin_tones(photographs))
     if given.outside is not None:
         say(
             f"evaluate: of {int(given.outside.sum())} of {len(given.outside)} photographs"

@@ -45,7 +45,7 @@ from mobilekd.teachers.program import check_alone, check_program, is_program
 from mobilekd.teachers.same_teacher import difference, source_of
 from mobilekd.teachers.shape_check import check_output_shape
 from mobilekd.training.ensemble import refuse_one_answer, remedy_of_finished
-from mobilekd.training.experiment import Experiment, prepare
+from mobilekd.training.experiment import Experiment, prepare, teachers_sizes
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
@@ -77,6 +77,7 @@ def teach(
             recipe.augment,
             recipe.seed,
             folder,
+            models=teachers_sizes(recipe.teachers, recipe.preprocess.to_preprocess()),
         )
         trainings = [
             _TeacherTraining(recipe, experiment, index, folder, world)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mobilekd.data.copies import join_copies, join_listed
 from mobilekd.data.dataset import Dataset
-from mobilekd.data.decode import check_photographs, inputs, photograph_sizes
+from mobilekd.data.decode import check_photographs, inputs, photograph_sizes, pictures
 from mobilekd.data.exclude import leave_out
 from mobilekd.data.folder import load_unlabelled
 from mobilekd.data.identity import difference, with_pixels
@@ -40,6 +40,7 @@ __all__ = [
     "overlap_hashes",
     "overlapping",
     "photograph_sizes",
+    "pictures",
     "say_roles",
     "training_hashes",
     "with_pixels",

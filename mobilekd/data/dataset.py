@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mobilekd.formats.labels import Label
+from mobilekd.formats.pictures import Policy
 from mobilekd.formats.preprocess import open_photograph, photograph_size
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
@@ -56,8 +57,10 @@ class Dataset:
     roles: tuple[Role, ...] | None = None
     # where each photograph comes from; "" where that is not known
     origins: tuple[str, ...] = ()
-    # by id, what photograph_hashes decoded already: hash, and its file's size and time
-    pixel_hashes: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
+    # by id, what is known of the files that were read (mobilekd.data.known_files.Known)
+    known: dict[str, tuple[Any, ...]] = field(default_factory=dict, repr=False)
+    # sizes at which a photograph will be asked for: whoever decodes it makes all of them
+    policies: list[Policy] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         if not self.origins:

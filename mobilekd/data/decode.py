@@ -1,67 +1,46 @@
-"""Photographs to arrays, in parallel: Pillow leaves the interpreter free while it decodes and
-resizes.
+"""Photographs as arrays, their sizes and their hashes.
 
-Reading happens once for a run, and a photograph of 200 x 150 costs a thirteenth of one training
-step of the smallest student (CPU time; benchmarks/results/decode.json), so no pixels are cached on
-disk, only the hashes of large folders.
+Decoding is what costs: a photograph of 6000 x 4000 takes longer than many training steps. So each
+is decoded once, in parallel (Pillow leaves the interpreter free meanwhile), and what comes out
+waits in the store (:mod:`mobilekd.data.store`) for later epochs, ranks, commands and runs.
 """
 
-import hashlib
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
-from mobilekd.data.dataset import Dataset, some
-from mobilekd.data.kept_hashes import keep, recall, stamp
-from mobilekd.support.errors import UserError
-from mobilekd.support.progress import track
-
-
-class Policy(Protocol):
-    """How a photograph is brought to one size: a model's preprocessing, or training's storage."""
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-
-    def apply(self, image: Image.Image) -> np.ndarray:
-        """Upright RGB image -> uint8 ``[height, width, 3]``."""
+from mobilekd.data.dataset import Dataset
+from mobilekd.data.known_files import sizes_of
+from mobilekd.data.reading import in_parallel, read
+from mobilekd.data.stored_pictures import pictures_of
+from mobilekd.formats.pictures import Pictures, Policy
 
 
 def inputs(dataset: Dataset, ids: Sequence[str], preprocess: Policy) -> np.ndarray:
-    """Photographs ``ids`` as ``preprocess`` makes them: uint8 ``[N, 3, H, W]``; one ``UserError``
-    names every photograph that is broken.
+    """Photographs ``ids`` as ``preprocess`` makes them, in memory: uint8 ``[N, 3, H, W]``; one
+    ``UserError`` names every photograph that is broken.
     """
-    rows = dataset.rows(ids)
-    out = np.empty((len(rows), 3, preprocess.height, preprocess.width), dtype=np.uint8)
+    return np.asarray(pictures(dataset, ids, preprocess))
 
-    def one(n: int, i: int) -> None:
-        out[n] = preprocess.apply(dataset.photograph(i)).transpose(2, 0, 1)
 
-    _in_parallel(dataset, rows, one, "reading photographs")
-    return out
+def pictures(dataset: Dataset, ids: Sequence[str], preprocess: Policy) -> Pictures:
+    """The same, as many as there are: they stay in the store until rows of them are asked for."""
+    return pictures_of(dataset, dataset.rows(ids), preprocess)
 
 
 def photograph_sizes(dataset: Dataset, ids: Sequence[str]) -> list[tuple[int, int]]:
-    """(width, height) in pixels of ``ids``, from the files' headers; one ``UserError`` names every
-    photograph that has none.
+    """(width, height) in pixels of ``ids``, from the files' headers where they were not read
+    before; one ``UserError`` names every photograph that has none.
     """
     rows = dataset.rows(ids)
-    sizes = [(0, 0)] * len(rows)
+    known = sizes_of(dataset, rows)
+    new = np.array([i for i in map(int, rows) if i not in known], dtype=np.int64)
 
-    def one(n: int, i: int) -> None:
-        sizes[n] = dataset.size(i)
+    def one(_: int, i: int) -> None:
+        known[i] = dataset.size(i)
 
-    _in_parallel(dataset, rows, one, "reading sizes")
-    return sizes
+    in_parallel(dataset, new, one, "reading sizes")
+    return [known[i] for i in map(int, rows)]
 
 
 def check_photographs(dataset: Dataset) -> dict[str, str]:
@@ -84,42 +63,9 @@ def photograph_hashes(
     their files are called.
 
     The data set keeps them, so a photograph is decoded for its hash once in a process, and again
-    where its file has changed since. Those of large folders are kept in the user's cache, too.
+    where its file has changed since; the store keeps them for later commands. A photograph that is
+    decoded for it goes into the store in every size of ``dataset.policies``.
     """
     rows = dataset.rows(ids)
-    kept = dataset.pixel_hashes
-    stamps = {int(i): stamp(dataset, int(i)) for i in rows}
-    recall(dataset, stamps)
-    new = [i for i, stamp in stamps.items() if kept.get(dataset.ids[i], ("",))[1:] != stamp]
-
-    def one(_: int, i: int) -> None:
-        image = dataset.photograph(i)
-        digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-        kept[dataset.ids[i]] = (digest, *stamps[i])
-
-    if new:
-        _in_parallel(dataset, np.array(new, dtype=np.int64), one, what)
-        keep(dataset, new)
-    return [kept[dataset.ids[int(i)]][0] for i in rows]
-
-
-def _in_parallel(
-    dataset: Dataset, rows: np.ndarray, work: Callable[[int, int], None], what: str
-) -> None:
-    """Call ``work(n, row)`` for each row; broken photographs are gathered, so that the message can
-    count them.
-    """
-    errors: dict[int, str] = {}
-
-    def one(n: int) -> None:
-        try:
-            work(n, int(rows[n]))
-        except UserError as error:
-            errors[n] = str(error)
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for _ in track(pool.map(one, range(len(rows))), what, total=len(rows)):
-            pass
-    if errors:
-        names = [dataset.ids[int(rows[n])] for n in sorted(errors)]
-        raise UserError(f"{some(names, 'unreadable photograph')}; the first: {errors[min(errors)]}")
+    read(dataset, rows, what, (), hashes=True)
+    return [dataset.known[dataset.ids[int(i)]][2].hex() for i in rows]

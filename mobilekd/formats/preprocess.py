@@ -25,6 +25,10 @@ from mobilekd.support.errors import UserError
 #: own scaling).
 HUGE = 12_000_000
 
+#: Raise it whenever a photograph is decoded, cropped or resized into other pixels than before:
+#: pixels that were kept are then not used again.
+READING_VERSION = 1
+
 #: Width or height in pixels of a model's input; far above what a phone's model takes, far below
 #: what exhausts memory unasked.
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -66,6 +70,10 @@ class Preprocess:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    def rule(self) -> dict[str, Any]:
+        """What its pixels depend on: normalisation comes after them."""
+        return {key: value for key, value in asdict(self).items() if key not in ("mean", "std")}
 
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) of the largest centred box with the model's aspect ratio, in

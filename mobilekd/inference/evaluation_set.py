@@ -118,6 +118,7 @@ def open_evaluation_set(
             f" {', '.join(label.key for label in dataset.classes)}, in that order; give the data"
             " that it was trained on"
         )
+    dataset.policies.append(recipe.preprocess.to_preprocess())
     if split is None:
         split = _made_again(dataset, recipe, split_hash)
         split = split.model_copy(update={"pixels": dict(pixels or {})})

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekd.formats.guard import Guard
+from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.metrics.guard import fit_guard
 from mobilekd.students.deployable import middle_layer, seen_at
@@ -15,7 +16,7 @@ BATCH = 64
 
 
 def guard_for(
-    student: nn.Module, preprocess: Preprocess, training: np.ndarray, validation: np.ndarray
+    student: nn.Module, preprocess: Preprocess, training: Pictures, validation: Pictures
 ) -> Guard | None:
     """Fitted on photographs uint8 ``[N, 3, H, W]`` as the student takes them; None, which is said,
     for a student without a middle layer.
@@ -42,7 +43,7 @@ def pooled(
     student: nn.Module,
     layer: str,
     preprocess: Preprocess,
-    pictures: np.ndarray,
+    pictures: Pictures,
     what: str = "looking at photographs",
 ) -> np.ndarray:
     """Pictures uint8 ``[N, 3, H, W]`` -> mean of each channel of ``layer``, float32 ``[N, D]``."""

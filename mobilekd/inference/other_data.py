@@ -116,6 +116,7 @@ def other_data(
     """
     labelled = int((dataset.targets >= 0).sum())
     mapped, unmapped = map_classes(dataset, mapping, predictor.labels, command)
+    mapped.policies.append(predictor.preprocess)
     with _in_options():
         mapped = join_copies(mapped)
     notes = Notes(mapped.notes)

@@ -15,6 +15,7 @@ from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import read_document
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.labels import Label
+from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import from_dict
@@ -59,13 +60,13 @@ class Predictor:
     # backend, precision, model, parameters, MACs, bytes
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def answer(self, pictures: np.ndarray) -> np.ndarray:
+    def answer(self, pictures: Pictures) -> np.ndarray:
         """Preprocessed pictures uint8 ``[N, 3, H, W]`` -> calibrated probabilities float64 ``[N,
         C]``.
         """
         return self.answers(pictures).probabilities
 
-    def answers(self, pictures: np.ndarray) -> "Answers":
+    def answers(self, pictures: Pictures) -> "Answers":
         """Preprocessed pictures uint8 ``[N, 3, H, W]`` -> probabilities, and what the guard
         says.
         """

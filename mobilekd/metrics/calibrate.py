@@ -11,6 +11,7 @@ import numpy as np
 
 from mobilekd.formats.calibration import Calibration, Quality, Rescale
 from mobilekd.formats.labels import GROUPS, Label
+from mobilekd.formats.pictures import Pictures, in_parts
 from mobilekd.metrics.conformal import fit_sets
 from mobilekd.support.errors import UserError
 
@@ -24,7 +25,7 @@ def calibrate(
     targets: np.ndarray,
     lesions: Sequence[str],
     labels: tuple[Label, ...],
-    pictures: np.ndarray | None = None,
+    pictures: Pictures | None = None,
     coverage: float = 0.9,
     set_coverage: float = 0.9,
 ) -> Calibration:
@@ -122,11 +123,19 @@ def operating_points(
     return found
 
 
-def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def picture_quality(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
     """Pictures uint8 ``[N, 3, H, W]`` -> sharpness and mean luma, two float ``[N]``, as
     :class:`mobilekd.formats.calibration.Quality` defines them. Without a pixel that has neighbours
     on all sides there is no sharpness: 0.
     """
+    parts = [_quality(part) for part in in_parts(pictures)]
+    if not parts:
+        return np.zeros(0), np.zeros(0)
+    sharpness, luma = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return sharpness, luma
+
+
+def _quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     red, green, blue = (pictures[:, channel].astype(np.int32) for channel in range(3))
     luma = (77 * red + 150 * green + 29 * blue) >> 8  # [N, H, W]
     inner = luma[:, 1:-1, 1:-1]
@@ -137,7 +146,7 @@ def picture_quality(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return sharpness, luma.mean((1, 2))
 
 
-def quality_limits(pictures: np.ndarray) -> Quality:
+def quality_limits(pictures: Pictures) -> Quality:
     """1% quantiles of sharpness and of luma from both ends."""
     sharpness, luma = picture_quality(pictures)
     low, high = np.quantile(luma, [0.01, 0.99])

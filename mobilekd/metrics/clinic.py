@@ -20,6 +20,7 @@ from mobilekd.formats.artifact import ClinicFit, Manifest
 from mobilekd.formats.calibration import Calibration, Rescale
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
+from mobilekd.formats.pictures import Pictures
 from mobilekd.metrics import interval, lesion_weights, metrics
 from mobilekd.metrics.calibrate import (
     LEAST,
@@ -123,7 +124,7 @@ def fit_clinic(
     *,
     coverage: float,
     set_coverage: float,
-    pictures: np.ndarray | None = None,
+    pictures: Pictures | None = None,
 ) -> Calibration:
     """What decides in that clinic, from a file's own probabilities ``[N, C]``; temperature and bias
     inside the file stay those of ``before``.

@@ -9,6 +9,7 @@ from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
+from mobilekd.formats.pictures import Pictures
 from mobilekd.metrics.calibrate import picture_quality
 from mobilekd.metrics.guard import refused_share
 
@@ -37,7 +38,7 @@ class Drift:
 def drift(
     probabilities: np.ndarray,
     outside: np.ndarray | None,
-    pictures: np.ndarray,
+    pictures: Pictures,
     guard: GuardSummary | None,
     calibration: Calibration,
     labels: Sequence[Label],

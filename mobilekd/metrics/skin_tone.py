@@ -11,7 +11,11 @@ white balance, redness and a lesion that fills the frame move it, by a whole gro
 groups photographs, not people, and cannot stand for a skin type that somebody recorded.
 """
 
+from itertools import chain
+
 import numpy as np
+
+from mobilekd.formats.pictures import Pictures, in_parts
 
 #: Lower end of each group in degrees, and its name, from light to dark.
 TONES = (
@@ -71,10 +75,10 @@ def typology_angle(picture: np.ndarray) -> float | None:
     return float(np.degrees(np.arctan2(light - 50, yellow))) if yellow > 0 else None
 
 
-def skin_tones(pictures: np.ndarray) -> list[str | None]:
+def skin_tones(pictures: Pictures) -> list[str | None]:
     """The group of each picture uint8 ``[N, 3, H, W]``; None where it cannot be told."""
     found = []
-    for picture in pictures:
+    for picture in chain.from_iterable(in_parts(pictures)):
         angle = typology_angle(picture)
         found.append(
             None if angle is None else next(name for least, name in TONES if angle >= least)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import TeacherSummary
@@ -40,11 +41,14 @@ from mobilekd.teachers.stored_logits import StoredLogits, read_stored_logits
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import DrawnBatch, TeacherFeed
 from mobilekd.training.parallel import World
-from mobilekd.training.pixels import Drawer, draw_all, predict_logits
+from mobilekd.training.pixels import Drawer, predict_logits
 from mobilekd.training.views import VIEWS_VERSION, Views
 
 #: Batch size of a teacher that fills a cache or judges; the lowered engine is made for it.
 BATCH = 64
+
+#: Photographs drawn at once for it, a multiple of that.
+DRAWN = 4 * BATCH
 
 #: Photographs that tell whether a teacher's answers depend on the photograph at all.
 SAMPLE = 16
@@ -128,7 +132,7 @@ class TeacherEnsemble:
 
     def logits(self, ids: Sequence[str]) -> np.ndarray:
         """The teachers as one on photographs of the data set as they are, ``[N, C]``."""
-        inputs: dict[Preprocess, np.ndarray] = {}
+        inputs: dict[Preprocess, Pictures] = {}
         each = []
         for index, member in enumerate(self.members):
             if member.stored:
@@ -184,7 +188,6 @@ class TeacherEnsemble:
                 self._views(index),
                 view_seed,
                 self.world.device,
-                fixed=False,
             )
         return self._drawers[kind]
 
@@ -246,16 +249,12 @@ class TeacherEnsemble:
             def compute(names: Sequence[str], view: int = view, index: int = index) -> np.ndarray:
                 rows = np.array([row_of[name] for name in names])
                 drawer = self._drawer(index, self.experiment.view_seed(self.train))
-                drawn = draw_all(
-                    drawer.views, drawer.images, drawer.key, view, self.world.device, rows
-                )
-                return predict_logits(
-                    self._engine(index),
-                    self._views(index),
-                    drawn.numpy(),
-                    self.world.device,
-                    BATCH,
-                )
+                engine, views = self._engine(index), self._views(index)
+                parts = [
+                    predict_logits(engine, views, drawn, self.world.device, BATCH)
+                    for drawn in drawer.parts(rows, view, DRAWN)
+                ]
+                return np.concatenate(parts)
 
             caches[index].fill(view, images.ids, compute)
 
@@ -409,7 +408,7 @@ def refuse_one_answer(
     """Whatever its record says, a network whose answers do not depend on the photograph teaches
     nothing; a few photographs tell. ``place`` names it.
     """
-    inputs = experiment.inputs(experiment.split.validation[:SAMPLE], preprocess)
+    inputs = experiment.inputs(experiment.split.validation[:SAMPLE], preprocess)[:]
     views = Views(experiment.augment, preprocess)
     logits = predict_logits(teacher, views, inputs, device, BATCH)
     if not np.isfinite(logits).all():

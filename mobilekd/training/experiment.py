@@ -1,4 +1,4 @@
-"""What teach and distill share: a recipe's data read, checked and split, its photographs in memory,
+"""What teach and distill share: a recipe's data read, checked and split, its photographs at hand,
 its views.
 
 Everything here happens before an epoch is spent, so a broken photograph or a wrong table ends the
@@ -6,6 +6,7 @@ run at once.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,6 @@ from mobilekd.data import (
     check_photographs,
     difference,
     generate_unlabelled,
-    inputs,
     join_copies,
     load,
     load_unlabelled,
@@ -29,16 +29,20 @@ from mobilekd.data import (
     overlap_hashes,
     overlapping,
     photograph_sizes,
+    pictures,
     say_roles,
     with_pixels,
 )
 from mobilekd.data.dataset import Notes, some
+from mobilekd.data.stored_pictures import first, joined
 from mobilekd.formats.data_tables import AugmentTable, DataTable, SplitTable, UnlabelledTable
-from mobilekd.formats.document import Document
+from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.pictures import Pictures, Policy
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import NO_LESIONS, SPLIT, Split, read_split
-from mobilekd.formats.training_tables import TrainTable
+from mobilekd.formats.teacher import RECORD, TeacherRecord, taught_before
+from mobilekd.formats.training_tables import TeacherTable, TrainTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say
@@ -58,6 +62,7 @@ class Experiment:
     seed: int
     data: DataTable
     unlabelled_table: UnlabelledTable | None = None  # None: labelled photographs alone
+    models: tuple[Preprocess, ...] = ()  # how the teachers take a photograph
     _images: dict[Storage, TrainingImages] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -71,7 +76,7 @@ class Experiment:
         return Views(self.augment, self.preprocess)
 
     def storage(self, preprocess: Preprocess) -> Storage:
-        """How the photographs wait in memory for a model that takes ``preprocess``."""
+        """How the photographs wait for a model that takes ``preprocess``."""
         return Storage.for_sizes(preprocess, self._sizes)
 
     @cached_property
@@ -86,6 +91,7 @@ class Experiment:
         known = set(overlap_hashes(self.dataset, self.dataset.ids, ""))
         folders = []
         for extra in self._without_labels():
+            extra.policies.extend(policies(self._sizes, self.preprocess, *self.models))
             taken = overlapping(extra, extra.ids, known, "")
             more = tuple(name for name, own in zip(extra.ids, taken, strict=True) if not own)
             known.update(overlap_hashes(extra, extra.ids, ""))
@@ -135,7 +141,7 @@ class Experiment:
         return TrainingImages(
             images.ids[:count],
             images.targets[:count],
-            images.storage[:count],
+            first(images.storage, count),
             draws=len(images.ids) if len(images.ids) > count else None,
         )
 
@@ -149,15 +155,14 @@ class Experiment:
         return self._images[storage]
 
     def _read(self, storage: Storage) -> TrainingImages:
-        parts = [inputs(self.dataset, self.split.train, storage)]
+        parts = [pictures(self.dataset, self.split.train, storage)]
         ids, targets = self.split.train, self.training_targets
         for number, (extra, more) in enumerate(self.unlabelled):
-            parts.append(inputs(extra, more, storage))
+            parts.append(pictures(extra, more, storage))
             # folders may use one name for two photographs
             names = more if number == 0 else tuple(f"{number}/{name}" for name in more)
             ids, targets = (*ids, *names), np.concatenate([targets, np.full(len(more), -1)])
-        pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return TrainingImages(ids, targets, pixels, self._share)
+        return TrainingImages(ids, targets, joined(parts), self._share)
 
     @cached_property
     def validation_ids(self) -> tuple[str, ...]:
@@ -175,11 +180,11 @@ class Experiment:
         ids = self.validation_ids
         return Validation(self.inputs(ids, preprocess), self.targets(ids))
 
-    def inputs(self, ids: Sequence[str], preprocess: Preprocess | None = None) -> np.ndarray:
+    def inputs(self, ids: Sequence[str], preprocess: Preprocess | None = None) -> Pictures:
         """Photographs as the student takes them, or a model of another ``preprocess``: uint8 ``[N,
         3, H, W]``.
         """
-        return inputs(self.dataset, ids, preprocess or self.preprocess)
+        return pictures(self.dataset, ids, preprocess or self.preprocess)
 
     def targets(self, ids: Sequence[str]) -> np.ndarray:
         """Labels of ``ids``, int64 ``[N]``."""
@@ -241,25 +246,30 @@ def prepare(
     seed: int,
     *folders: Path,
     unlabelled: UnlabelledTable | None = None,
+    models: Sequence[Preprocess] = (),
 ) -> Experiment:
     """Load, check and split the data; a split that one of ``folders`` holds already must be the
-    same. Writes nothing.
+    same. Writes nothing but what the user's store keeps of photographs, in all sizes in which
+    ``preprocess`` and the teachers' ``models`` take them.
     """
     dataset = load(data)
     say_roles(dataset, guessed=not data.roles)
     notes: list[str] = []
     split = make_split(dataset, split_table, notes)
     refuse_empty_parts(dataset, split, split_table)
+    with suppress(UserError):  # broken headers, too: what follows counts all that is broken
+        sizes = photograph_sizes(dataset, split.train)
+        dataset.policies.extend(policies(sizes, preprocess, *models))
     check_photographs(dataset)
-    joined = join_copies(dataset, apart=split_table.by == "photograph")
-    if joined.lesions != dataset.lesions:
+    lesions_joined = join_copies(dataset, apart=split_table.by == "photograph")
+    if lesions_joined.lesions != dataset.lesions:
         notes = []
-        split = make_split(joined, split_table, notes)
-        refuse_empty_parts(joined, split, split_table)
-    told = Notes(joined.notes)
+        split = make_split(lesions_joined, split_table, notes)
+        refuse_empty_parts(lesions_joined, split, split_table)
+    told = Notes(lesions_joined.notes)
     for note in notes:
         told.add(note)
-    dataset = replace(joined, notes=tuple(told))
+    dataset = replace(lesions_joined, notes=tuple(told))
     split = with_pixels(dataset, split)
     for folder in folders:
         path = folder / SPLIT
@@ -271,10 +281,33 @@ def prepare(
                     f" name, or remove {folder} to start again"
                 )
     leak = " (LEAKY: lesions are on both sides)" if split.leaky else ""
-    made = Experiment(dataset, split, preprocess, augment, seed, data, unlabelled)
+    made = Experiment(dataset, split, preprocess, augment, seed, data, unlabelled, tuple(models))
     counts = f"{len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     say(f"data: {dataset.kind}, {counts}, split by {made.split_by}{leak}, hash {split.hash()[:12]}")
     return made
+
+
+def teachers_sizes(tables: Sequence[TeacherTable], student: Preprocess) -> list[Preprocess]:
+    """In which sizes the teachers of a recipe take photographs, as far as that is known before they
+    are opened.
+    """
+    found = []
+    for table in tables:
+        own = Preprocess(table.width or student.width, table.height or student.height)
+        if taught_before(table) and table.trained:
+            with suppress(UserError):  # opening it says what is wrong
+                record = read_document(Path(table.trained) / RECORD, TeacherRecord, "teacher")
+                own = Preprocess(**record.preprocess)
+        found.append(own)
+    return found
+
+
+def policies(sizes: list[tuple[int, int]], *models: Preprocess) -> list[Policy]:
+    """In which sizes photographs of ``sizes`` will be asked for: as each model takes them, and as
+    they wait for its views.
+    """
+    wanted: list[Policy] = [*models, *(Storage.for_sizes(model, sizes) for model in models)]
+    return list({sha256_json(policy.rule()): policy for policy in wanted}.values())
 
 
 #: What each part of a split is for, in a message's words.

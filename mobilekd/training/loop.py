@@ -125,9 +125,7 @@ class Trainer:
         self.clock.started = time.monotonic()
         self.world.synchronise_batch_norm(self.model)
         forward = self._compiled(steps)
-        drawer = Drawer(
-            images, self.views, self.view_seed, self.world.device, fixed=self.table.views > 0
-        )
+        drawer = Drawer(images, self.views, self.view_seed, self.world.device)
         # ranks read photographs each at their own speed; from here on a silent one is lost
         self.world.barrier()
         while self.epoch < self.table.epochs:

@@ -1,70 +1,66 @@
 """Whole sets of photographs through a view or a network, in batches."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mobilekd.formats.pictures import Pictures
 from mobilekd.training.schedule import TrainingImages
 from mobilekd.training.views import Views, keys
 
 #: Photographs drawn at once.
 BATCH = 256
 
-#: Fixed views stay in memory up to this share of it; beyond, they are drawn again.
-KEPT_SHARE = 8
+#: Photographs lie in a CUDA device's memory up to this share of what is free there.
+DEVICE_SHARE = 4
 
 
 class Drawer:
-    """Draws views of photographs that wait in memory for one model, batch by batch.
+    """Draws views of photographs for one model, batch by batch.
 
-    On CUDA the photographs lie in the device's memory where it is ample, and any view is drawn
-    faster than it is copied. A CPU keeps fixed views whole while an eighth of the memory holds
-    them; which are kept changes no pixel.
+    A view is drawn whenever it is asked for, a fixed one again in every epoch that shows it:
+    keeping it would take the memory of a data set for each view. On CUDA the photographs lie in
+    the device's memory where it is ample.
     """
 
     def __init__(
-        self,
-        images: TrainingImages,
-        views: Views,
-        view_seed: int,
-        device: torch.device,
-        *,
-        fixed: bool,
+        self, images: TrainingImages, views: Views, view_seed: int, device: torch.device
     ) -> None:
-        self.images, self.views, self.device, self.fixed = images, views, device, fixed
+        self.images, self.views, self.device = images, views, device
         self.key = keys(images.ids, view_seed)
-        self._kept: dict[int, Tensor] = {}
-        self._storage: Tensor | None = None
+        self._on_device: Tensor | None = None
+        self._asked = False
 
     def draw(self, rows: np.ndarray, view: int) -> Tensor:
         """View number ``view`` of the photographs ``rows`` ``[B]``: uint8 ``[B, 3, H, W]``."""
-        if self.device.type == "cpu" and self.fixed:
-            if view not in self._kept and self._room():
-                self._kept[view] = draw_all(self.views, self.images, self.key, view, self.device)
-            if view in self._kept:
-                return self._kept[view][torch.from_numpy(rows)]
-        if self._storage is None:
-            self._storage = torch.from_numpy(self.images.storage)
-            if (
-                self.device.type == "cuda"
-                and self.images.storage.nbytes < torch.cuda.mem_get_info(self.device)[0] // 4
-            ):
-                self._storage = self._storage.to(self.device)
-        chosen = self._storage[torch.from_numpy(rows).to(self._storage.device)]
-        return self.views.draw(chosen.to(self.device), self.key[rows], view)
+        if not self._asked:
+            self._asked = True
+            self._on_device = self._moved()
+        if self._on_device is not None:
+            chosen = self._on_device[torch.from_numpy(rows).to(self.device)]
+        else:
+            chosen = torch.from_numpy(self.images.storage[rows]).to(self.device)
+        return self.views.draw(chosen, self.key[rows], view)
 
-    def _room(self) -> bool:
-        size = 3 * self.views.preprocess.width * self.views.preprocess.height
-        one = len(self.images.ids) * size
-        return (len(self._kept) + 1) * one <= memory_bytes() // KEPT_SHARE
+    def parts(self, rows: np.ndarray, view: int, size: int) -> Iterator[np.ndarray]:
+        """The same of many photographs, ``size`` at once, on the CPU."""
+        for some in np.split(rows, range(size, len(rows), size)):
+            yield self.draw(some, view).cpu().numpy()
 
-
-def memory_bytes() -> int:
-    """This machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    def _moved(self) -> Tensor | None:
+        """The photographs on a CUDA device that has room, brought there in parts."""
+        storage = self.images.storage
+        if self.device.type != "cuda":
+            return None
+        if storage.nbytes >= torch.cuda.mem_get_info(self.device)[0] // DEVICE_SHARE:
+            return None
+        there = torch.empty(storage.shape, dtype=torch.uint8, device=self.device)
+        for start in range(0, len(storage), BATCH):
+            part = storage[start : start + BATCH]
+            there[start : start + len(part)] = torch.from_numpy(part).to(self.device)
+        return there
 
 
 def draw_all(
@@ -90,7 +86,7 @@ def draw_all(
 def predict_logits(
     forward: Callable[[Tensor], Tensor],
     views: Views,
-    inputs: np.ndarray,
+    inputs: Pictures,
     device: torch.device,
     batch: int = 64,
 ) -> np.ndarray:

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Photographs held in memory at storage size, ``targets`` -1 where there is no label."""
+    """Photographs at storage size, ``targets`` -1 where there is no label."""
 
     ids: tuple[str, ...]
     targets: np.ndarray  # int64 [N]
-    storage: np.ndarray  # uint8 [N, 3, h, w]
+    storage: Pictures  # uint8 [N, 3, h, w]
     #: share of an epoch's draws that have no label; 0 leaves it to their number
     unlabelled_share: float = 0.0
     #: how many are drawn in an epoch, where it is not as many as there are
@@ -37,7 +38,7 @@ class TrainingImages:
 class Validation:
     """Preprocessed photographs that choose and calibrate."""
 
-    inputs: np.ndarray  # uint8 [N, 3, H, W]
+    inputs: Pictures  # uint8 [N, 3, H, W]
     targets: np.ndarray  # int64 [N]
 
 

@@ -58,6 +58,12 @@ class Storage:
         """JSON form, for the names of caches."""
         return self.frame.to_dict() | ({"narrow": "mirrored"} if self.narrow else {})
 
+    def rule(self) -> dict[str, Any]:
+        """What its pixels depend on; of photographs that are all wide, the model's crop is none."""
+        if not self.narrow:
+            return self.frame.rule()
+        return self.frame.rule() | {"around": [self.model.width, self.model.height]}
+
     def apply(self, image: Image.Image) -> np.ndarray:
         """Upright RGB image -> uint8 ``[height, width, 3]``."""
         if not self.narrow or image.width * self.height + 0.5 * image.height >= (

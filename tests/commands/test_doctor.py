@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from fixtures.data import make_folder
 
 from mobilekd.commands import doctor as module
 from mobilekd.commands.doctor import TOOLS, doctor, install
+from mobilekd.data import inputs, load
+from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 
 
@@ -158,3 +162,22 @@ def test_setup_waits_for_another_apt(held_lists: Path, checkout: Path):
     held_lists.touch()
     assert waiting.communicate()[0] == "done\n"
     assert waiting.returncode == 0
+
+
+def test_the_store_of_photographs_is_shown_and_emptied(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd
+):
+    monkeypatch.setenv("MOBILEKD_STORE", str(tmp_path / "store"))
+    dataset = load(DataTable(kind="folder", root=str(make_folder(tmp_path / "data", each=3))))
+    inputs(dataset, dataset.ids, Preprocess(width=8, height=8))
+    [check] = [check for check in doctor() if check.name == "store of decoded photographs"]
+    assert check.ok
+    assert "6 photographs, 0.00 of at most" in check.detail
+    module.empty_store()
+    assert f"removed from {tmp_path / 'store'}" in capfd.readouterr().err
+    [check] = [check for check in doctor() if check.name == "store of decoded photographs"]
+    assert "0 photographs" in check.detail
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["lock"]
+    monkeypatch.setenv("MOBILEKD_STORE", "off")
+    module.empty_store()
+    assert "there is no store" in capfd.readouterr().err

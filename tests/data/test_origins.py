@@ -2,7 +2,6 @@
 photographs left out. Everything is counted and stands in the notes.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from fixtures.data import make_folder, make_ham, make_isic, photograph, write_cs
 from fixtures.recipes import PLAIN
 from PIL import Image
 
-from mobilekd.data import Dataset, check_photographs, join_copies, kept_hashes, load
+from mobilekd.data import Dataset, check_photographs, join_copies, load
 from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.recipe_file import from_dict, load_recipe
@@ -207,8 +206,7 @@ def test_isic2019_is_shipped_with_what_the_archive_needs() -> None:
 def test_hashes_are_kept_and_only_for_the_very_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MOBILEKD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kept_hashes, "WORTH_KEEPING", 4)
+    monkeypatch.setenv("MOBILEKD_STORE", str(tmp_path / "store"))
     root = make_folder(tmp_path / "data", each=6)
     table = DataTable(kind="folder", root=str(root))
     first = check_photographs(load(table))
@@ -231,18 +229,20 @@ def test_hashes_are_kept_and_only_for_the_very_files(
     again = check_photographs(load(table))
     assert len(decoded) == 1, "same size and time, and yet another file"
     assert [name for name in again if again[name] != first[name]] == ["benign/IMG_0"]
-    for broken in ("{", "[]", json.dumps({"decoder": "another"})):
-        for path in (tmp_path / "cache" / "pixel-hashes").iterdir():
-            path.write_text(broken)
+    (kept,) = (tmp_path / "store" / "files").iterdir()
+    whole = kept.read_bytes()
+    for broken in (b"", b"{", whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        kept.write_bytes(broken)
         assert check_photographs(load(table)) == again
 
 
-def test_a_cache_that_cannot_be_written_is_said(
+def test_a_store_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "cache").write_text("a file")
-    monkeypatch.setenv("MOBILEKD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kept_hashes, "WORTH_KEEPING", 4)
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setenv("MOBILEKD_STORE", str(tmp_path / "file" / "store"))
     root = make_folder(tmp_path / "data", each=6)
-    assert len(check_photographs(load(DataTable(kind="folder", root=str(root))))) == 12
-    assert "hashes of its photographs are not kept" in capsys.readouterr().err
+    for _ in range(2):
+        assert len(check_photographs(load(DataTable(kind="folder", root=str(root))))) == 12
+    said = capsys.readouterr().err
+    assert said.count("cannot be written (Not a directory)") == 1

@@ -44,7 +44,7 @@ VOLATILE = frozenset(
 )
 
 #: Folders of a trial that belong to the system, not to the result.
-OUTSIDE = ("tmp", "journal", "said")
+OUTSIDE = ("tmp", "journal", "said", "photographs-store")
 
 #: The cache of builds, where a trial has one of its own: what is in it is compared by name.
 CACHE = "cache"
@@ -145,7 +145,11 @@ class Server:
             "err": str(folder / "said" / "err"),
             "largest": largest,
             "arm": None if largest is not None else arm,
-            "environment": {**self.environment, "TMPDIR": str(folder / "tmp")},
+            "environment": {
+                **self.environment,
+                "TMPDIR": str(folder / "tmp"),
+                "MOBILEKD_STORE": str(folder / "photographs-store"),
+            },
         }
         if (folder / CACHE).exists():
             job["environment"] |= {"MOBILEKD_CACHE": str(folder / CACHE)}

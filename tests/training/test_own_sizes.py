@@ -27,7 +27,7 @@ from mobilekd.training.ensemble import Member, TeacherEnsemble, own_preprocess
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import DrawnBatch
 from mobilekd.training.parallel import World
-from mobilekd.training.pixels import Drawer
+from mobilekd.training.pixels import Drawer, draw_all
 from mobilekd.training.schedule import TrainingImages, epoch_order
 
 STUDENT = Preprocess(width=24, height=24)
@@ -71,9 +71,7 @@ def ensemble(
 
 
 def batch(experiment: Experiment, rows: np.ndarray, view: int, mixed: float) -> DrawnBatch:
-    drawer = Drawer(
-        experiment.training_images, experiment.views, 0, torch.device("cpu"), fixed=False
-    )
+    drawer = Drawer(experiment.training_images, experiment.views, 0, torch.device("cpu"))
 
     def mix(values: torch.Tensor) -> torch.Tensor:
         return mixed * values + (1 - mixed) * values.flip(0)
@@ -226,19 +224,17 @@ def test_a_copy_in_a_later_folder_is_left_out(experiment: Experiment, tmp_path: 
     assert [joined for _, joined in more.unlabelled] == [("one",), ()]
 
 
-def test_what_a_cpu_keeps_of_fixed_views_is_bounded_and_changes_no_pixel(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+def test_a_view_is_drawn_again_whenever_it_is_asked_for_and_is_the_same(
+    experiment: Experiment,
 ) -> None:
     shown, rows = experiment.training_images, np.array([4, 0, 2])
-
-    def drawer() -> Drawer:
-        return Drawer(shown, experiment.views, 0, torch.device("cpu"), fixed=True)
-
-    one = len(shown.ids) * 3 * 24 * 24
-    monkeypatch.setattr("mobilekd.training.pixels.memory_bytes", lambda: 8 * 2 * one)
-    small, ample = drawer(), drawer()
-    few = [small.draw(rows, view) for view in range(5)]
-    assert len(small._kept) == 2
-    monkeypatch.undo()
-    assert all(torch.equal(a, ample.draw(rows, view)) for view, a in enumerate(few))
-    assert len(ample._kept) == 5
+    drawer = Drawer(shown, experiment.views, 0, torch.device("cpu"))
+    whole = {
+        view: draw_all(experiment.views, shown, drawer.key, view, torch.device("cpu"))
+        for view in range(3)
+    }
+    for view in (0, 1, 2, 0, 1):
+        assert torch.equal(drawer.draw(rows, view), whole[view][rows])
+    parts = list(drawer.parts(np.arange(7), 1, 3))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    assert np.array_equal(np.concatenate(parts), whole[1][:7].numpy())
