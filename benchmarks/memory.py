@@ -1,0 +1,272 @@
+"""Does memory grow with the data, with views or with epochs, and how long is it to the first step?
+
+    python benchmarks/memory.py HAM10000_FOLDER --output benchmarks/results/memory.json
+
+The same photographs once, twice, five and ten times, as hard links under other names. Each size is
+read by a process of its own, first with an empty store of decoded photographs (cold), then again
+(warm): it prepares the data as distill does, takes steps on views that are drawn, a few epochs of
+them, and judges validation after each. Then the smallest and the largest without a store, which is
+how it was before there was one.
+
+Memory is the process's own: `Anonymous` of /proc/self/smaps_rollup, sampled, which leaves out the
+kernel's page cache; PSS and the highest RSS (VmHWM) stand beside it. With `--copies` every
+photograph gets bytes of its own behind its end, so that none is found by another's content.
+
+What it costs to draw a fixed view again, where it was kept in memory before, is told by steps of
+both kinds in turns, in CPU time, because that holds on a machine that is busy with other things.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+
+STEPS, BATCH, VIEWS, ROUNDS = 8, 16, 20, 5
+
+
+def lay_out(root: Path, folder: Path, photographs: int, times: int, *, copies: bool) -> None:
+    """``photographs`` of HAM10000 below ``folder``, a folder for each class, ``times`` over."""
+    with (root / "HAM10000_metadata.csv").open() as file:
+        rows = sorted((row["image_id"], row["dx"]) for row in csv.DictReader(file))
+    every = len(rows) // photographs  # from all of the archive, so that rare classes are there
+    for name, key in rows[::every][:photographs]:
+        source = next(root.glob(f"HAM10000_images_part_*/{name}.jpg"))
+        for turn in range(times):
+            target = folder / key / f"{name}-{turn}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if copies:
+                target.write_bytes(source.read_bytes() + f"{turn}".encode())
+                continue
+            try:
+                os.link(source.resolve(), target)
+            except OSError:  # another disk
+                target.symlink_to(source.resolve())
+
+
+class Peak(threading.Thread):
+    """The highest memory of this process, in MB, sampled."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.highest = {"Anonymous": 0.0, "Pss": 0.0}
+
+    def run(self) -> None:
+        while True:
+            self.sample()
+            time.sleep(0.1)
+
+    def sample(self) -> None:
+        for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name in self.highest:
+                self.highest[name] = max(self.highest[name], int(rest.split()[0]) / 1024)
+
+
+class Kept:
+    """Fixed views as a CPU kept them before: drawn whole, then picked."""
+
+    def __init__(self, images, drawer) -> None:  # type: ignore[no-untyped-def]
+        from mobilekd.training.pixels import draw_all
+
+        self.whole = draw_all(drawer.views, images, drawer.key, 0, drawer.device)
+
+    def draw(self, rows, view):  # type: ignore[no-untyped-def]
+        return self.whole[rows]
+
+
+def drawing(trainer, images, drawer) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    """CPU seconds of epochs whose views are drawn, and of the same with kept views, in turns."""
+    found: dict[str, list[float]] = {"drawn": [], "kept": []}
+    kept = Kept(images, drawer)
+    trainer.epoch = 0
+    for _ in range(ROUNDS):
+        for name, one in (("drawn", drawer), ("kept", kept)):
+            began = time.process_time()
+            trainer.run_epoch(trainer.model, images, one, None, STEPS)
+            found[name].append(round(time.process_time() - began, 3))
+    return {
+        "steps": STEPS,
+        "batch": BATCH,
+        "cpu_s_drawn": found["drawn"],
+        "cpu_s_kept": found["kept"],
+        "drawn_over_kept": round(median(found["drawn"]) / median(found["kept"]), 3),
+    }
+
+
+def child(root: str, began: float, epochs: int) -> None:
+    """Prepare, take steps, and say what it took."""
+    import torch
+
+    from mobilekd.formats.recipe_file import from_dict
+    from mobilekd.losses import Objective
+    from mobilekd.students import build
+    from mobilekd.training.experiment import prepare
+    from mobilekd.training.loop import Trainer
+    from mobilekd.training.parallel import World
+    from mobilekd.training.pixels import Drawer, predict_logits
+    from mobilekd.training.schedule import TrainingImages, imbalance
+
+    torch.set_num_threads(1)
+    imported, imported_cpu = time.time(), time.process_time()
+    recipe = from_dict(
+        {
+            "name": "memory",
+            "data": {"kind": "folder", "root": root},
+            "preprocess": {"width": 128, "height": 128},
+            "student": {"model": "mobilenetv2", "width": 0.35},
+            "losses": [{"name": "cross_entropy"}],
+            "train": {"batch_size": BATCH, "epochs": epochs, "views": VIEWS, "compile": "no"},
+        },
+        "memory",
+    )
+    preprocess = recipe.preprocess.to_preprocess()
+    peak = Peak()
+    peak.start()
+    experiment = prepare(recipe.data, recipe.split, preprocess, recipe.augment, recipe.seed)
+    images, validation = experiment.training_images, experiment.validation
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            build(recipe.student, experiment.classes),
+            Objective(
+                recipe.losses,
+                classes=experiment.classes,
+                **imbalance(recipe.train, experiment.training_targets, experiment.classes),
+            ),
+            recipe.train,
+            experiment.views,
+            classes=experiment.classes,
+            seed=0,
+            folder=Path(folder),
+            world=World(),
+            what="memory",
+            identity="",
+            view_seed=0,
+        )
+        drawer = Drawer(images, experiment.views, 0, torch.device("cpu"))
+        first, first_cpu, after_epochs = 0.0, 0.0, []
+        for epoch in range(epochs):
+            steps = 1 if epoch == 0 else STEPS
+            shown = TrainingImages(images.ids, images.targets, images.storage, draws=steps * BATCH)
+            trainer.run_epoch(trainer.model, shown, drawer, None, steps)
+            if not first:
+                first, first_cpu = time.time(), time.process_time()
+            trainer.model.eval()
+            predict_logits(trainer.model, experiment.views, validation.inputs, torch.device("cpu"))
+            trainer.epoch += 1
+            peak.sample()
+            after_epochs.append(round(peak.highest["Anonymous"], 1))
+        status = Path("/proc/self/status").read_text()
+        found = {
+            "photographs": len(experiment.dataset),
+            "import_s": round(imported - began, 2),
+            "to_first_step_s": round(first - imported, 2),
+            "to_first_step_cpu_s": round(first_cpu - imported_cpu, 2),
+            "peak_anonymous_mb": after_epochs[-1],
+            "peak_anonymous_mb_after_each_epoch": after_epochs,
+            "peak_pss_mb": round(peak.highest["Pss"], 1),
+            "peak_rss_mb": round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1),
+        }
+        if os.environ.get("MOBILEKD_MEMORY_VIEWS"):
+            found["drawing"] = drawing(trainer, shown, drawer)
+    print(json.dumps(found))
+
+
+def measure(root: Path, store: str, epochs: int, views: str = "") -> dict[str, object]:
+    """One process over the photographs below ``root``; with ``views`` the cost of drawing, too."""
+    done = subprocess.run(
+        [sys.executable, __file__, str(root), "--child", str(time.time()), str(epochs)],
+        env={**os.environ, "MOBILEKD_STORE": store, "MOBILEKD_MEMORY_VIEWS": views},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--photographs", type=int, default=1000)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 5, 10])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--copies", action="store_true")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--child", nargs=2)
+    given = parser.parse_args()
+    if given.child:
+        child(str(given.root), float(given.child[0]), int(given.child[1]))
+        return
+    from mobilekd.support.files import write_json
+    from mobilekd.support.provenance import commit, utc_now, versions
+
+    rows = []
+    with tempfile.TemporaryDirectory(dir=given.output.parent) as work:
+        for times in given.times:
+            data, store = Path(work) / f"data-{times}", Path(work) / f"store-{times}"
+            lay_out(given.root, data, given.photographs, times, copies=given.copies)
+            views = "yes" if times == given.times[0] else ""
+            runs = {
+                "cold": measure(data, str(store), given.epochs),
+                "warm": measure(data, str(store), given.epochs, views),
+            }
+            if views:
+                drawn = runs["warm"].pop("drawing")
+            if times in (given.times[0], given.times[-1]):
+                runs["without_store"] = measure(data, "off", given.epochs)
+            rows += [{"times": times, "store": name, **found} for name, found in runs.items()]
+            print(json.dumps(rows[-len(runs) :], indent=1), file=sys.stderr)
+    by = {(row["times"], row["store"]): row for row in rows}
+    least, most = given.times[0], given.times[-1]
+
+    def ratio(key: str, one: tuple[int, str], other: tuple[int, str]) -> float:
+        return round(float(str(by[one][key])) / float(str(by[other][key])), 3)
+
+    options = " --copies" if given.copies else ""
+    write_json(
+        given.output,
+        {
+            "what": (
+                "own memory and time to the first step over the same photographs once and several"
+                " times, with the store of decoded photographs empty, full, and off"
+            ),
+            "command": (
+                f"python benchmarks/memory.py HAM10000_FOLDER --photographs {given.photographs}"
+                f" --times {' '.join(map(str, given.times))} --epochs {given.epochs}{options}"
+                f" --output {given.output}"
+            ),
+            "memory": "Anonymous of /proc/self/smaps_rollup, sampled ten times a second; page"
+            " cache is not in it",
+            "time": "from the end of Python's imports to the end of the first step; _cpu_: of this"
+            " process on all cores, which holds on a busy machine",
+            "copies": "own bytes each" if given.copies else "links: decoded once for all names",
+            "steps_in_an_epoch": f"1 in the first, {STEPS} in the others, of {BATCH} photographs",
+            "memory_of_the_largest_over_the_smallest": {
+                name: ratio("peak_anonymous_mb", (most, name), (least, name))
+                for name in ("cold", "warm", "without_store")
+            },
+            "warm_over_cold_to_first_step_cpu": {
+                str(times): ratio("to_first_step_cpu_s", (times, "warm"), (times, "cold"))
+                for times in given.times
+            },
+            "drawing_fixed_views_again": drawn,
+            "runs": rows,
+            "load_average": list(os.getloadavg()),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
+            "created_utc": utc_now(),
+            "commit": commit(),
+            "versions": versions(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
