@@ -18,6 +18,9 @@ from mobilekd.support.progress import say
 #: whenever it is asked for.
 HELD_SHARE = 4
 
+#: Numbers of blocks that are none: read from the file whenever it is asked for, and in memory.
+LOOSE, HELD = -1, -2
+
 
 class StoredPictures:
     """Photographs ``rows`` of a data set, uint8 ``[N, 3, H, W]``, of which a slice or an array of
@@ -36,6 +39,12 @@ class StoredPictures:
     ) -> None:
         self.dataset, self.policy, self.rows = dataset, policy, rows
         self.shape = (len(rows), 3, policy.height, policy.width)
+        self._blocks: list[Path] = []
+        self._number: dict[Path, int] = {}
+        self._block = np.full(len(rows), LOOSE, np.int32)
+        self._slot = np.zeros(len(rows), np.int32)
+        self._checksum = np.zeros(len(rows), np.int64)
+        self._held = np.empty((0, *self.shape[1:]), np.uint8)
         self._place(np.arange(len(rows)), found)
 
     dtype = np.dtype(np.uint8)
@@ -62,21 +71,30 @@ class StoredPictures:
 
     def _place(self, which: np.ndarray, found: Sequence[Found | None]) -> None:
         """Note where the photographs at positions ``which`` lie."""
-        if not hasattr(self, "_blocks"):
-            self._blocks: list[Path] = []
-            self._number: dict[Path, int] = {}
-            self._block = np.full(len(self), -1, np.int32)
-            self._slot = np.zeros(len(self), np.int32)
-            self._checksum = np.zeros(len(self), np.int64)
         for n, one in zip(which, found, strict=True):
             if one is None:
-                self._block[n] = -1
+                self._block[n] = LOOSE
                 continue
             if one.block not in self._number:
                 self._number[one.block] = len(self._blocks)
                 self._blocks.append(one.block)
             self._block[n] = self._number[one.block]
             self._slot[n], self._checksum[n] = one.slot, one.checksum
+
+    def hold(self) -> None:
+        """Read into memory what the store has not, where a share of memory holds that."""
+        loose = np.flatnonzero(self._block == LOOSE)
+        size = len(loose) * self.nbytes // max(1, len(self))
+        if not size:
+            return
+        if size > memory_bytes() // HELD_SHARE:
+            say(
+                f"photographs: {size / 1e9:.1f} GB of pixels are more than memory should hold, so"
+                " each is decoded whenever it is needed"
+            )
+            return
+        self._held = arrays(self.dataset, self.rows[loose], self.policy)
+        self._block[loose], self._slot[loose] = HELD, np.arange(len(loose))
 
     def _gather(self, wanted: np.ndarray) -> np.ndarray:
         out = np.empty((len(wanted), *self.shape[1:]), np.uint8)
@@ -98,7 +116,9 @@ class StoredPictures:
         """
         places = np.arange(len(wanted)) if places is None else places
         blocks = self._block[wanted]
-        wrong = [np.flatnonzero(blocks < 0)]
+        wrong = [np.flatnonzero(blocks == LOOSE)]
+        held = np.flatnonzero(blocks == HELD)
+        out[places[held]] = self._held[self._slot[wanted[held]]]
         for block in np.unique(blocks[blocks >= 0]):
             members = np.flatnonzero(blocks == block)
             at = wanted[members]
@@ -216,19 +236,20 @@ def first(pictures: Pictures, count: int) -> Pictures:
 
 
 def pictures_of(dataset: Dataset, rows: np.ndarray, policy: Policy) -> Pictures:
-    """Photographs ``rows`` under ``policy``: from the store, else an array; where memory cannot
-    hold that, each is decoded whenever it is asked for.
+    """Photographs ``rows`` under ``policy``: those of the store read from there, others held in
+    memory; where that cannot hold them, each is decoded whenever it is asked for.
     """
     found = read(dataset, rows, "reading photographs", [policy], hashes=False)[0]
-    if any(one is not None for one in found):
-        return StoredPictures(dataset, rows, policy, found)
     size = len(rows) * 3 * policy.height * policy.width
-    if size > memory_bytes() // HELD_SHARE:
-        say(
-            f"photographs: {size / 1e9:.1f} GB of pixels are more than memory should hold, so each"
-            " is decoded whenever it is needed"
-        )
-        return StoredPictures(dataset, rows, policy, found)
+    if any(one is not None for one in found) or size > memory_bytes() // HELD_SHARE:
+        stored = StoredPictures(dataset, rows, policy, found)
+        stored.hold()
+        return stored
+    return arrays(dataset, rows, policy)
+
+
+def arrays(dataset: Dataset, rows: np.ndarray, policy: Policy) -> np.ndarray:
+    """Photographs ``rows`` decoded into memory."""
     out = np.empty((len(rows), 3, policy.height, policy.width), dtype=np.uint8)
 
     def one(n: int, i: int) -> None:

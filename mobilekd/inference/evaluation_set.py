@@ -9,9 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from mobilekd.data import Dataset, difference, inputs, join_copies, load, make_split
+from mobilekd.data import Dataset, difference, inputs, join_copies, load, make_split, pictures
 from mobilekd.data.split import ROLES
 from mobilekd.formats.labels import Label
+from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Role, Split
@@ -54,9 +55,9 @@ class EvaluationSet:
         ][:count]
         return inputs(self.dataset, [self.split.train[i] for i in chosen], self.preprocess)
 
-    def training(self) -> np.ndarray:
+    def training(self) -> Pictures:
         """uint8 ``[N, 3, H, W]``: every training photograph."""
-        return inputs(self.dataset, self.split.train, self.preprocess)
+        return pictures(self.dataset, self.split.train, self.preprocess)
 
     def validation(self) -> LabelledImages:
         """What choices are made on."""

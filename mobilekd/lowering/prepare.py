@@ -130,7 +130,7 @@ def prepare(
     prepared = corrected
     notes += [said] if said else []
     if precision == "int8-qat":
-        training = evaluation_set.training()
+        training = np.asarray(evaluation_set.training())
         notes.append(
             quantize.train(
                 graph,

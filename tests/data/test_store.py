@@ -201,6 +201,25 @@ def test_a_disk_that_is_full_costs_the_store_and_nothing_else(
         assert said.count("cannot be written (No space left on device)") == 1
 
 
+def test_what_the_store_had_no_room_for_is_held_in_memory(
+    root: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+) -> None:
+    dataset = opened(root)
+    half = np.arange(0, 16, 2)
+    wanted = plainly(dataset, SMALL)
+    inputs(dataset, [dataset.ids[i] for i in half], SMALL)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    found = pictures(dataset, dataset.ids, SMALL)
+    decoded.clear()
+    assert np.array_equal(found[:], wanted)
+    assert np.array_equal(found[np.array([3, 2, 9])], wanted[[3, 2, 9]])
+    assert decoded == []
+
+
 def test_a_place_that_may_only_be_read_is_read(
     root: Path, place: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
