@@ -62,7 +62,7 @@ class Preprocess:
     crop: Literal["center"] = "center"
     resize: Literal["pillow-bilinear"] = "pillow-bilinear"
     color: Literal["RGB"] = "RGB"
-    # Recipes take 128 / 255. This one stays: photographs wait in memory under it, and caches and
+    # Recipes take 128 / 255. This one stays: photographs wait under it, and caches and
     # kept answers of teachers name it.
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)

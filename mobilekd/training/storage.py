@@ -1,4 +1,4 @@
-"""How training photographs wait in memory: one size for all, a little above the model's, with what
+"""How training photographs wait for their views: one size for all, a little above the model's, with what
 lies around the model's crop kept, so that a view can turn and shift.
 """
 
@@ -91,7 +91,7 @@ class Storage:
 
 
 def storage_size(model_height: int, aspect: float, native_height: int) -> tuple[int, int]:
-    """(width, height) at which photographs wait in memory: a quarter above the model's height,
+    """(width, height) at which photographs wait: a quarter above the model's height,
     never above native.
     """
     height = min(native_height, math.ceil(model_height * ABOVE))

@@ -2,7 +2,7 @@
 
 A view is a pure function of (seed, photograph id, view number): no generator is carried along, so
 shuffling, workers, batch size and resuming cannot change it, and student and teacher see the same
-pixels, rounded to uint8. Photographs wait in memory as one uint8 array and are warped in batches:
+pixels, rounded to uint8. Photographs wait decoded at one size, uint8, and are warped in batches:
 one affine resampling and one 3 x 3 colour matrix, because augmentation and not decoding is what
 costs time.
 """
