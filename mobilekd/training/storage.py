@@ -1,5 +1,5 @@
-"""How training photographs wait for their views: one size for all, a little above the model's, with what
-lies around the model's crop kept, so that a view can turn and shift.
+"""How training photographs wait for their views: one size for all, a little above the model's,
+with what lies around the model's crop kept, so that a view can turn and shift.
 """
 
 import math
