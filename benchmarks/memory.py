@@ -3,7 +3,7 @@
     python benchmarks/memory.py HAM10000_FOLDER --output benchmarks/results/memory.json
 
 The same photographs once, twice, five and ten times, as hard links under other names. Each size is
-read by a process of its own, first with an empty store of decoded photographs (cold), then again
+read by a process of its own (forked with Python's imports done), first with an empty store of decoded photographs (cold), then again
 (warm): it prepares the data as distill does, takes steps on views that are drawn, a few epochs of
 them, and judges validation after each. Then the smallest and the largest without a store, which is
 how it was before there was one.
@@ -19,17 +19,31 @@ both kinds in turns, in CPU time, because that holds on a machine that is busy w
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-STEPS, BATCH, VIEWS, ROUNDS = 8, 16, 20, 5
+import torch
+
+from mobilekd.formats.recipe_file import from_dict
+from mobilekd.losses import Objective
+from mobilekd.students import build
+from mobilekd.support.files import write_json
+from mobilekd.support.provenance import commit, utc_now, versions
+from mobilekd.training.experiment import prepare
+from mobilekd.training.loop import Trainer
+from mobilekd.training.parallel import World
+from mobilekd.training.pixels import Drawer, draw_all, predict_logits
+from mobilekd.training.schedule import TrainingImages, imbalance
+
+STEPS, BATCH, VIEWS, ROUNDS = 4, 16, 20, 5
 
 
 def lay_out(root: Path, folder: Path, photographs: int, times: int, *, copies: bool) -> None:
@@ -74,8 +88,6 @@ class Kept:
     """Fixed views as a CPU kept them before: drawn whole, then picked."""
 
     def __init__(self, images, drawer) -> None:  # type: ignore[no-untyped-def]
-        from mobilekd.training.pixels import draw_all
-
         self.whole = draw_all(drawer.views, images, drawer.key, 0, drawer.device)
 
     def draw(self, rows, view):  # type: ignore[no-untyped-def]
@@ -101,21 +113,10 @@ def drawing(trainer, images, drawer) -> dict[str, object]:  # type: ignore[no-un
     }
 
 
-def child(root: str, began: float, epochs: int) -> None:
+def child(root: str, epochs: int, *, views: bool) -> dict[str, object]:
     """Prepare, take steps, and say what it took."""
-    import torch
-
-    from mobilekd.formats.recipe_file import from_dict
-    from mobilekd.losses import Objective
-    from mobilekd.students import build
-    from mobilekd.training.experiment import prepare
-    from mobilekd.training.loop import Trainer
-    from mobilekd.training.parallel import World
-    from mobilekd.training.pixels import Drawer, predict_logits
-    from mobilekd.training.schedule import TrainingImages, imbalance
-
     torch.set_num_threads(1)
-    imported, imported_cpu = time.time(), time.process_time()
+    began, began_cpu = time.time(), time.process_time()
     recipe = from_dict(
         {
             "name": "memory",
@@ -166,29 +167,31 @@ def child(root: str, began: float, epochs: int) -> None:
         status = Path("/proc/self/status").read_text()
         found = {
             "photographs": len(experiment.dataset),
-            "import_s": round(imported - began, 2),
-            "to_first_step_s": round(first - imported, 2),
-            "to_first_step_cpu_s": round(first_cpu - imported_cpu, 2),
+            "to_first_step_s": round(first - began, 2),
+            "to_first_step_cpu_s": round(first_cpu - began_cpu, 2),
             "peak_anonymous_mb": after_epochs[-1],
             "peak_anonymous_mb_after_each_epoch": after_epochs,
             "peak_pss_mb": round(peak.highest["Pss"], 1),
             "peak_rss_mb": round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1),
         }
-        if os.environ.get("MOBILEKD_MEMORY_VIEWS"):
+        if views:
             found["drawing"] = drawing(trainer, shown, drawer)
-    print(json.dumps(found))
+    return found
 
 
-def measure(root: Path, store: str, epochs: int, views: str = "") -> dict[str, object]:
+def measure(root: Path, store: str, epochs: int, *, views: bool = False) -> dict[str, Any]:
     """One process over the photographs below ``root``; with ``views`` the cost of drawing, too."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(root), "--child", str(time.time()), str(epochs)],
-        env={**os.environ, "MOBILEKD_STORE": store, "MOBILEKD_MEMORY_VIEWS": views},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    here, there = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        os.environ["MOBILEKD_STORE"] = store
+        there.send(child(str(root), epochs, views=views))
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    there.close()
+    found: dict[str, Any] = here.recv()
+    process.join()
     return found
 
 
@@ -200,23 +203,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--copies", action="store_true")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--child", nargs=2)
     given = parser.parse_args()
-    if given.child:
-        child(str(given.root), float(given.child[0]), int(given.child[1]))
-        return
-    from mobilekd.support.files import write_json
-    from mobilekd.support.provenance import commit, utc_now, versions
-
     rows = []
     with tempfile.TemporaryDirectory(dir=given.output.parent) as work:
         for times in given.times:
             data, store = Path(work) / f"data-{times}", Path(work) / f"store-{times}"
             lay_out(given.root, data, given.photographs, times, copies=given.copies)
-            views = "yes" if times == given.times[0] else ""
+            views = times == given.times[0]
             runs = {
                 "cold": measure(data, str(store), given.epochs),
-                "warm": measure(data, str(store), given.epochs, views),
+                "warm": measure(data, str(store), given.epochs, views=views),
             }
             if views:
                 drawn = runs["warm"].pop("drawing")
