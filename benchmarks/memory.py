@@ -3,17 +3,18 @@
     python benchmarks/memory.py HAM10000_FOLDER --output benchmarks/results/memory.json
 
 The same photographs once, twice, five and ten times, as hard links under other names. Each size is
-read by a process of its own (forked with Python's imports done), first with an empty store of decoded photographs (cold), then again
-(warm): it prepares the data as distill does, takes steps on views that are drawn, a few epochs of
-them, and judges validation after each. Then the smallest and the largest without a store, which is
-how it was before there was one.
+read by a process of its own (forked with Python's imports done), first with an empty store of
+decoded photographs (cold), then again (warm): it prepares the data as distill does, takes steps on
+views that are drawn, a few epochs of them, and judges validation after each. Then the smallest and
+the largest without a store; even so fixed views are not kept, as they were before.
 
 Memory is the process's own: `Anonymous` of /proc/self/smaps_rollup, sampled, which leaves out the
 kernel's page cache; PSS and the highest RSS (VmHWM) stand beside it. With `--copies` every
 photograph gets bytes of its own behind its end, so that none is found by another's content.
 
-What it costs to draw a fixed view again, where it was kept in memory before, is told by steps of
-both kinds in turns, in CPU time, because that holds on a machine that is busy with other things.
+What it costs to read a photograph from the store, compare its checksum and draw a fixed view again,
+where the view was kept in memory before, is told by steps of both kinds in turns, in CPU time,
+because that holds on a machine that is busy with other things.
 """
 
 import argparse
