@@ -134,6 +134,7 @@ def child(root: str, epochs: int, *, views: bool) -> dict[str, object]:
     peak.start()
     experiment = prepare(recipe.data, recipe.split, preprocess, recipe.augment, recipe.seed)
     images, validation = experiment.training_images, experiment.validation
+    ready, ready_cpu = time.time(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             build(recipe.student, experiment.classes),
@@ -168,6 +169,8 @@ def child(root: str, epochs: int, *, views: bool) -> dict[str, object]:
         status = Path("/proc/self/status").read_text()
         found = {
             "photographs": len(experiment.dataset),
+            "to_photographs_s": round(ready - began, 2),
+            "to_photographs_cpu_s": round(ready_cpu - began_cpu, 2),
             "to_first_step_s": round(first - began, 2),
             "to_first_step_cpu_s": round(first_cpu - began_cpu, 2),
             "peak_anonymous_mb": after_epochs[-1],
@@ -242,13 +245,18 @@ def main() -> None:
             ),
             "memory": "Anonymous of /proc/self/smaps_rollup, sampled ten times a second; page"
             " cache is not in it",
-            "time": "from the end of Python's imports to the end of the first step; _cpu_: of this"
+            "time": "from the end of Python's imports until every photograph is at hand, and to the end"
+            " of the first step, which warms torch up; _cpu_: of this"
             " process on all cores, which holds on a busy machine",
             "copies": "own bytes each" if given.copies else "links: decoded once for all names",
             "steps_in_an_epoch": f"1 in the first, {STEPS} in the others, of {BATCH} photographs",
             "memory_of_the_largest_over_the_smallest": {
                 name: ratio("peak_anonymous_mb", (most, name), (least, name))
                 for name in ("cold", "warm", "without_store")
+            },
+            "warm_over_cold_to_photographs_cpu": {
+                str(times): ratio("to_photographs_cpu_s", (times, "warm"), (times, "cold"))
+                for times in given.times
             },
             "warm_over_cold_to_first_step_cpu": {
                 str(times): ratio("to_first_step_cpu_s", (times, "warm"), (times, "cold"))
