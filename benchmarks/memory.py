@@ -245,9 +245,9 @@ def main() -> None:
             ),
             "memory": "Anonymous of /proc/self/smaps_rollup, sampled ten times a second; page"
             " cache is not in it",
-            "time": "from the end of the imports until every photograph is at hand, and to the end of"
-            " the first step, which warms torch up; _cpu_: of this process on all cores, which holds"
-            " on a busy machine",
+            "time": "from the end of the imports until every photograph is at hand, and to the end"
+            " of the first step, in which torch warms up; _cpu_: of this process on all cores,"
+            " which holds on a busy machine",
             "copies": "own bytes each" if given.copies else "links: decoded once for all names",
             "steps_in_an_epoch": f"1 in the first, {STEPS} in the others, of {BATCH} photographs",
             "memory_of_the_largest_over_the_smallest": {
