@@ -21,8 +21,9 @@ class Drawer:
     """Draws views of photographs for one model, batch by batch.
 
     A view is drawn whenever it is asked for, a fixed one again in every epoch that shows it:
-    keeping it would take the memory of a data set for each view. On CUDA the photographs lie in
-    the device's memory where it is ample.
+    keeping it would take the memory of a data set for each view (what that costs:
+    benchmarks/results/memory.json). On CUDA the photographs lie in the device's memory where it is
+    ample.
     """
 
     def __init__(
