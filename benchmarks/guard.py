@@ -1,13 +1,14 @@
 """Rate a guard: how well its score tells own test photographs from anything else.
 
-    python benchmarks/guard.py TARGET --own data/ham10000 --folder not_skin=FOLDER \
+    python benchmarks/guard.py TARGET --own data/ham10000 --folder "not skin=FOLDER" \
         --output benchmarks/results/guard-NAME.json
 
 TARGET is a run or an artifact with a guard. Its own test photographs come from the recorded split;
 each ``--folder`` is a folder of photographs that the model was never trained on, and the guard
-never fitted on. Besides, own photographs blurred, with red and blue exchanged and with colours
-upside down, noise, flat colours and the synthetic lesions. Each gets the AUROC against the own ones
-and the share that is refused, both with 95% intervals (bootstrap over photographs, 1,000 draws).
+never fitted on, of which 500 are drawn where there are more. Besides, own photographs blurred, with
+red and blue exchanged and with colours upside down, noise, flat colours and the synthetic lesions.
+Each gets the AUROC against the own ones and the share that is refused, both with 95% intervals
+(bootstrap over photographs, 1,000 draws).
 """
 
 import argparse
@@ -29,6 +30,14 @@ from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 
 DRAWS = 1000
+
+#: Own photographs that are altered, and pictures of each kind that are drawn.
+MADE = 200
+
+COMMAND = (
+    "python benchmarks/guard.py ARTIFACT --own data/ham10000 --folder 'not skin=FOLDER' --folder"
+    " Barcelona=FOLDER --output benchmarks/results/guard-NAME.json"
+)
 
 
 def auroc(own: np.ndarray, other: np.ndarray) -> float:
@@ -69,21 +78,24 @@ def blurred(pictures: np.ndarray, radius: float) -> np.ndarray:
     )
 
 
-def folder(path: Path, preprocess: Preprocess) -> np.ndarray:
-    """Every photograph below ``path``, as the model takes it."""
+def folder(path: Path, preprocess: Preprocess, most: int) -> np.ndarray:
+    """Photographs below ``path``, as the model takes them: all, or ``most`` drawn with seed 0."""
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in readable_suffixes())
     if not files:
         raise UserError(f"{path}: no photographs in this folder")
+    if len(files) > most:
+        rows = np.random.default_rng(0).permutation(len(files))[:most]
+        files = [files[row] for row in sorted(rows)]
     return np.stack([preprocess.load(file).transpose(2, 0, 1) for file in files])
 
 
 def drawn(preprocess: Preprocess) -> dict[str, np.ndarray]:
     """Pictures that no camera made."""
     random = np.random.default_rng(0)
-    shape = (300, 3, preprocess.height, preprocess.width)
-    table = DataTable(kind="synthetic", count=300, size=max(preprocess.height, preprocess.width))
+    shape = (MADE, 3, preprocess.height, preprocess.width)
+    table = DataTable(kind="synthetic", count=MADE, size=max(preprocess.height, preprocess.width))
     synthetic = load(table)
-    colours = random.integers(0, 256, (300, 3, 1, 1))
+    colours = random.integers(0, 256, (MADE, 3, 1, 1))
     return {
         "noise": random.integers(0, 256, shape).astype(np.uint8),
         "flat colours": np.broadcast_to(colours, shape).astype(np.uint8),
@@ -113,6 +125,7 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--own", type=Path, required=True, help="root of the run's own data")
     parser.add_argument("--folder", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--most", type=int, default=500, help="photographs of each folder")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     predictor = open_predictor(arguments.target)
@@ -121,7 +134,7 @@ def main() -> None:
         recipe, predictor.labels, predictor.split, predictor.split_hash, roles=("test",)
     )
     pictures, preprocess = own.test().inputs, predictor.preprocess
-    some = pictures[:500]
+    some = pictures[:MADE]
     others = {
         "red and blue exchanged": some[:, ::-1],
         "colours upside down": 255 - some,
@@ -131,8 +144,10 @@ def main() -> None:
     }
     for text in arguments.folder:
         name, _, place = text.partition("=")
-        others[name] = folder(Path(place), preprocess)
+        others[name] = folder(Path(place), preprocess, arguments.most)
     document = {
+        "what": "how well a guard tells own test photographs from anything else",
+        "command": COMMAND,
         "target": predictor.name,
         "kind": predictor.kind,
         **{name: predictor.facts.get(name) for name in ("backend", "precision", "sha256")},

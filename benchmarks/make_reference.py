@@ -9,6 +9,11 @@ itself but salted hashes of what was trained on. A shipped student's gates are r
 weights and what it has frozen being kept, with
 
     python benchmarks/make_reference.py reference:ham10000-lesionnet --set data.root=data/ham10000
+
+and one that was shipped without a guard gets it, with the gates of files that hold it, with
+
+    python benchmarks/make_reference.py reference:ham10000-lesionnet --guard \
+        --row xnnpack-int8 --set data.root=data/ham10000
 """
 
 import argparse
@@ -22,8 +27,16 @@ from safetensors.torch import load_file, save_file
 import mobilekd
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.formats.document import read_document
+from mobilekd.formats.guard import GUARD
+from mobilekd.formats.parity_names import GateId
+from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import SPLIT, RunInfo, open_run, read_split, write_run_info
+from mobilekd.inference.evaluation_set import open_evaluation_set
+from mobilekd.inference.guard import guard_for
 from mobilekd.lowering.freeze import every_row, freeze_quantisation
+from mobilekd.lowering.pipeline import lower_run
+from mobilekd.lowering.record import RECORD, read_record
+from mobilekd.students import load
 from mobilekd.support.files import new_folder, write_json, write_text
 
 SHIPPED = (
@@ -130,6 +143,45 @@ def make_reference(
     return target
 
 
+def add_guard(name: str, rows: list[tuple[str, str]], overrides: list[str]) -> Path:
+    """Fit a guard for a shipped student, which stays as it is, and record the gates of its files
+    that hold it.
+    """
+    run = open_run(name)
+    recipe = with_overrides(run.recipe, overrides)
+    known = open_evaluation_set(
+        recipe, run.info.labels, run.split, run.info.split_hash, pixels=run.info.pixels
+    )
+    fitted = guard_for(load(run), known.preprocess, known.training(), known.validation().inputs)
+    if fitted is None:
+        raise SystemExit(f"{name}: this student can have no guard")
+    guard = fitted.model_copy(update={"added": True})
+    write_json(run.folder / GUARD, guard.model_dump(mode="json"))
+    write_run_info(run.folder, run.info)
+    run, record = open_run(name), read_record(run.folder)
+    for backend, precision in rows:
+        key = f"{backend}-{precision}"
+        if key not in record or record[key].refused:
+            continue
+        with tempfile.TemporaryDirectory() as work:
+            made, _ = lower_run(
+                run,
+                backend,
+                precision,
+                Path(work) / "artifact",
+                guard=True,
+                overrides=overrides,
+                retry=False,
+                evaluation_set=known,
+            )
+        own = [gate for gate in made.manifest.gates if gate.name.id is GateId.GUARD_AGREEMENT]
+        others = [g for g in record[key].gates if g.name.id is not GateId.GUARD_AGREEMENT]
+        record[key] = record[key].model_copy(update={"gates": (*others, *own)})
+        document = {row: one.model_dump(mode="json") for row, one in sorted(record.items())}
+        write_json(run.folder / RECORD, document)
+    return run.folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -155,12 +207,20 @@ def main() -> None:
         action="store_true",
         help="keep weights as they are, where rounding them to float16 costs decisions",
     )
+    parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="fit a guard for a shipped student that has none; its other files stay",
+    )
     arguments = parser.parse_args()
     known = {f"{backend}-{precision}": (backend, precision) for backend, precision in every_row()}
     if unknown := [row for row in arguments.row if row not in known]:
         parser.error(f"--row {unknown[0]}: not one of {', '.join(known)}")
     rows = [known[row] for row in arguments.row] or list(known.values())
     if arguments.run.startswith("reference:"):
+        if arguments.guard:
+            print(add_guard(arguments.run, rows, arguments.overrides))
+            return
         run = freeze_quantisation(arguments.run, rows, overrides=arguments.overrides)
         print(run.folder)
         return

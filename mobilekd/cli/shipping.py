@@ -59,7 +59,10 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--guard",
         action="store_true",
-        help="fit the guard on the run's own photographs first, where the run has none",
+        help=(
+            "fit the guard on the run's own photographs first, where the run has none; put a"
+            " shipped student's guard into the file"
+        ),
     )
     parser.add_argument(
         "--set",

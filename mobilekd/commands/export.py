@@ -34,10 +34,11 @@ def export(
 
     ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default
     reference. ``guard`` fits one on the run's own photographs where it has none, and keeps it in
-    the run; ``UserError`` for a reference, or without the photographs. ``verify`` may hold ``arm``
-    (the golden set on emulated Arm processors). ``overrides`` change the recipe
-    (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is left behind,
-    unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
+    the run; ``UserError`` without the photographs, and for a reference without one. The guard of
+    the first references was added later, so it is in their files only where ``guard`` asks for it.
+    ``verify`` may hold ``arm`` (the golden set on emulated Arm processors). ``overrides`` change
+    the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is
+    left behind, unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
 
     int8 whose decisions are refused is tried again: trained with its rounding, then mixed with
     floating point, unless ``retry`` is False. The artifact says which precision it has.
@@ -64,6 +65,7 @@ def export(
             precision,
             output or ARTIFACTS / name,
             cam=cam,
+            guard=guard,
             verify=verify,
             overrides=overrides,
             refused=Path("refused") / name if keep_refused else None,

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.document import Document, GrownDocument, read_document
 
 #: The guard's file in a run's folder.
 GUARD = "guard.json"
@@ -30,8 +30,10 @@ OUTSIDE = "this does not look like the photographs this model knows"
 FURTHEST = 100.0
 
 
-class Guard(Document):
+class Guard(GrownDocument):
     """``guard.json``."""
+
+    later = frozenset({"added"})
 
     layer: str = Field(description="the student's module whose output is averaged, like blocks.4")
     centre: tuple[float, ...] = Field(min_length=1, description="mean of each channel")
@@ -41,6 +43,11 @@ class Guard(Document):
     threshold: float = Field(ge=0, le=1, description="a score above this is outside")
     refused: float = Field(ge=0, le=1, description="share of validation above the threshold")
     photographs: int = Field(ge=1, description="training photographs that it was fitted on")
+    added: bool = Field(
+        False,
+        description="fitted after the student was shipped, whose files stay as they were unless"
+        " export --guard puts it into them",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

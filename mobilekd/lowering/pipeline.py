@@ -25,7 +25,7 @@ from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.guard import OUTPUT, Guard
-from mobilekd.formats.parity_names import Part, StageId, StageName
+from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
@@ -53,6 +53,7 @@ def lower_run(
     output: Path,
     *,
     cam: bool = False,
+    guard: bool = False,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
     refused: Path | None = None,
@@ -84,7 +85,10 @@ def lower_run(
     record = None
     if evaluation_set is None:
         record = _without_data(run, lowering, precision, missing)
-    job = _Job(run, recipe, lowering, precision, cam, tuple(verify), retry, evaluation_set, record)
+    known = guard_inside(run, lowering, precision, asked=guard)
+    job = _Job(
+        run, recipe, lowering, precision, cam, known, tuple(verify), retry, evaluation_set, record
+    )
     with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
         frozen = _accepted(job, folder, refused)
     return open_artifact(output), frozen
@@ -106,6 +110,7 @@ class _Job:
     backend: Backend
     precision: str
     cam: bool
+    guard: tuple[Guard | None, tuple[str, ...]]  # for the file, and why there is none
     verify: tuple[str, ...]
     retry: bool
     evaluation_set: EvaluationSet | None
@@ -173,6 +178,9 @@ def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen 
         " the same photographs"
         for text in tried
     )
+    if export.guard and all(one.name.id is not GateId.GUARD_AGREEMENT for one in report.gates):
+        notes += (NO_GUARD_RECORD,)
+        say(f"export: {NO_GUARD_RECORD}")
     write_artifact(job.run, job.recipe, export, prepared, report, names, folder, notes)
     return prepared.frozen
 
@@ -186,6 +194,8 @@ def _judge(job: _Job, export: "Export") -> "ParityReport":
     if job.record is not None:
         stages, gates = recorded_results(job.record)
         report.stages += stages
+        if export.guard is None:  # the record may tell what its file with one showed
+            gates = [gate for gate in gates if gate.name.id is not GateId.GUARD_AGREEMENT]
         report.gates += gates
         report.accuracy = job.record.accuracy
     elif job.evaluation_set is None:
@@ -197,6 +207,10 @@ def _judge(job: _Job, export: "Export") -> "ParityReport":
 
 #: What an artifact says whose decisions no photograph judged, wherever it is shown.
 NOT_DECIDED = "decisions not decided here"
+NO_GUARD_RECORD = (
+    "what the guard refuses was not compared on test photographs here: the data is not here, and no"
+    " gate was recorded for a file with a guard"
+)
 NO_RECORD = "its data is not here and no gates were recorded for this backend and precision"
 
 
@@ -265,7 +279,7 @@ def _lower(
     cam, evaluation_set = job.cam, job.evaluation_set
     preprocess, calibration = recipe.preprocess.to_preprocess(), run.calibration
     student = load(run)
-    guard, without = _guard(run, backend, precision)
+    guard, without = job.guard
     deployable = Deployable(deployed(student), preprocess, calibration, cam=cam, guard=guard).eval()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     frozen = (
@@ -319,9 +333,17 @@ def _lower(
     return export, replace(prepared, notes=(*prepared.notes, *without)), names
 
 
-def _guard(run: Run, backend: Backend, precision: str) -> tuple[Guard | None, tuple[str, ...]]:
-    """The run's guard, and what to say where a file cannot hold it."""
+def guard_inside(
+    run: Run, backend: Backend, precision: str, *, asked: bool
+) -> tuple[Guard | None, tuple[str, ...]]:
+    """The run's guard where its file is to hold it, and what to say where it is not: the guard was
+    added to a shipped student and is not ``asked`` for, or the file has room for one output.
+    """
     guard = run.guard
+    if guard is not None and guard.added and not asked:
+        note = "without the guard, which was fitted after it was shipped; --guard puts it in"
+        say(f"export: {note}")
+        return None, (note,)
     if guard is None or not (backend.apple and backend.weights_in(precision) in ONE_OUTPUT):
         return guard, ()
     note = (

@@ -69,7 +69,8 @@ def _judged(evaluations: Sequence[Evaluation]) -> list[Block | None]:
                     Cell(one.target.name, _what(one)),
                     Cell(origin, _trained(one, origin)),
                     found.photographs,
-                    found.lesions,
+                    # as many as photographs: nobody knows which show the same one
+                    found.lesions if found.lesions < found.photographs else "not known",
                     sum(count > 0 for count in found.by_class.values()),
                     *_figures(found.metrics),
                 ]

@@ -139,6 +139,11 @@ def _unsure(evaluation: Evaluation) -> Block:
         f"Below a top probability of {fitted.threshold:.2f} the answer is “not sure”; {by}"
         f" fixed it ({temperature})."
     )
+    if fitted.sets is not None:
+        note += (
+            " The one word is “not sure”, too, where the set excludes the likeliest class; here the"
+            " threshold alone counts."
+        )
     return table(
         "“Not sure”: who gets an answer, %",
         ("", "all", *(names.get(key, key) for key in keys)),

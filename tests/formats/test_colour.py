@@ -185,3 +185,15 @@ def test_the_golden_set_has_every_kind_of_colour(tmp_path: Path) -> None:
         ignored = Preprocess(width=32, height=32).apply(image.convert("RGB")).transpose(2, 0, 1)
         mine = pictures[names.index(name)]
         assert np.abs(ignored.astype(int) - mine).max() > 4, f"{name} looks the same without"
+
+
+@pytest.mark.parametrize("profile", [None, DISPLAY_P3.icc()], ids=["without", "of light"])
+def test_ink_becomes_light(tmp_path: Path, profile: bytes | None) -> None:
+    """A CMYK JPEG, as scanners write it: without a profile, and with one of other channels, which
+    counts as none.
+    """
+    colour = (200, 120, 90)
+    ink = Image.new("RGB", (40, 20), colour).convert("CMYK")
+    ink.save(tmp_path / "ink.jpg", quality=95, icc_profile=profile)
+    assert Image.open(tmp_path / "ink.jpg").mode == "CMYK"
+    assert_becomes(tmp_path / "ink.jpg", np.array(colour), 3)

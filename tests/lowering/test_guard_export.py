@@ -1,5 +1,6 @@
 """The guard goes with the student: fitted at the end of training, exported, proven, asked."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,17 +10,19 @@ import torch
 from fixtures.run import reseal_run, run_folder
 from PIL import Image
 
+from mobilekd.backends import get
 from mobilekd.commands.export import export
 from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.calibration import Sets
 from mobilekd.formats.parity_names import GateId, Part
-from mobilekd.formats.runs import Run, open_run
+from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, open_run
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import pte
 from mobilekd.inference.guard import pooled
 from mobilekd.inference.predictor import open_predictor
+from mobilekd.lowering.pipeline import guard_inside
 from mobilekd.students import Deployable, build, load
 from mobilekd.students.deployable import middle_layer
 from mobilekd.support.files import write_json
@@ -152,6 +155,30 @@ def test_run_and_file_refuse_the_same(guarded: Run) -> None:
     assert file.scores is not None
     np.testing.assert_allclose(run.scores, file.scores, atol=1e-4)
     np.testing.assert_array_equal(run.outside, file.outside)
+
+
+def test_a_guard_that_was_added_is_in_a_file_where_it_is_asked_for(guarded: Run) -> None:
+    """So a shipped student exports to the bytes that it had before."""
+    shipped, backend = open_run(f"reference:{DEFAULT_REFERENCE}"), get("xnnpack")
+    assert shipped.guard is not None
+    without, notes = guard_inside(shipped, backend, "int8", asked=False)
+    assert without is None
+    assert "--guard puts it in" in notes[0]
+    assert guard_inside(shipped, backend, "int8", asked=True) == (shipped.guard, ())
+    assert guard_inside(guarded, backend, "int8", asked=False) == (guarded.guard, ())
+    assert "added" not in json.loads((guarded.folder / "guard.json").read_text())
+
+
+def test_a_shipped_student_refuses_what_no_camera_made(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    Image.new("RGB", (300, 200), (40, 90, 200)).save(tmp_path / "blue.png")
+    noise = random.integers(0, 256, (200, 300, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    bars = np.zeros((200, 300, 3), np.uint8)
+    bars[:, ::20] = 255
+    Image.fromarray(bars).save(tmp_path / "bars.png")
+    said = predict(f"reference:{DEFAULT_REFERENCE}", sorted(tmp_path.iterdir()))
+    assert [(one.answer, one.outside) for one in said] == [("outside", True)] * 3
 
 
 def test_a_transformer_has_no_middle_layer() -> None:

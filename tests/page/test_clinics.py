@@ -7,7 +7,7 @@ from fixtures.manifest import manifest_of
 
 from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, ClinicFit, Manifest
-from mobilekd.formats.calibration import Rescale
+from mobilekd.formats.calibration import Rescale, Sets
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
@@ -98,3 +98,6 @@ def test_the_temperature_is_the_one_that_the_clinic_fitted() -> None:
     rescale = Rescale(power=0.5, offsets=(0.0,) * len(RUN.info.labels))
     after = before.model_copy(update={"rescale": rescale})
     assert "photographs of one clinic fixed it (temperature 3.00)" in said(after)
+    assert "the threshold alone counts" not in said(after)
+    sets = Sets(coverage=0.9, thresholds=dict.fromkeys((one.key for one in RUN.info.labels), 0.2))
+    assert "the threshold alone counts" in said(after.model_copy(update={"sets": sets}))
