@@ -639,6 +639,23 @@ BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "Nothing. Every ExecuTorch runtime has the portable kernels.",
         (("It is slow", "It is a reference, not for a product. Use XNNPACK."),),
     ),
+    "onnx": (
+        "The extra: `pip install 'mobilekd[onnx]'` (onnx, onnxscript, ONNX Runtime). A phone needs"
+        " ONNX Runtime's library in the app. Take it where that library is in the app already; the"
+        " files of `xnnpack` are proved on emulated Arm processors too.",
+        (
+            (
+                "int8 answers differ on an x86 server",
+                "Processors without VNNI add int8 products in 16 bits, which overflow. Tell the"
+                " session `session.x64quantprecision` = `1`, as this package does. Arm processors"
+                " are right without it.",
+            ),
+            (
+                '"the package onnxscript is not installed"',
+                "`pip install 'mobilekd[onnx]'`.",
+            ),
+        ),
+    ),
     "vulkan": (
         "A phone whose ExecuTorch runtime has the Vulkan delegate.",
         (
@@ -661,8 +678,14 @@ def proved_by(backend: Any) -> str:
         )
     if backend.processor:
         return (
-            "The saved file runs on this machine, in ExecuTorch's own runtime. `--verify arm` runs"
-            " its golden set on emulated Arm processors too."
+            f"The saved file runs on this machine, in {backend.runtime}. `--verify arm` runs its"
+            " golden set on emulated Arm processors too."
+        )
+    if backend.runtime:
+        return (
+            f"The saved file runs on this machine, in {backend.runtime}, in the gates, `verify`,"
+            " `evaluate` and `bench`. No emulated Arm processor has that runtime, so a phone must"
+            " answer the golden set before its answers are taken as proved there."
         )
     return (
         "The lowered graph is compared here. The file itself runs on a phone only; `bench` asks it"
@@ -675,9 +698,9 @@ def backend_table() -> str:
     rows = []
     for name in backends.names():
         backend = backends.get(name)
-        here = "graph only" if not (backend.apple or backend.processor) else "saved file"
+        here = "saved file" if backend.runtime else "graph only"
         more = "a Mac: Apple's kernels" if backend.apple else ""
-        phone = "answers and latency" if here == "graph only" else "latency"
+        phone = "latency" if backend.apple or backend.processor else "answers and latency"
         rows.append(
             (
                 f"[`{name}`](docs/reference/backends/{name}.md)",
@@ -704,17 +727,29 @@ def backend_page(name: str) -> str:
         f"```console\n$ mobilekd export --backend {name} --precision {backend.precisions[0]}\n```",
         f"## What it needs\n\n{needs}\n",
         "## Precisions\n\n" + table(("Precision", "How the weights become so"), precisions),
-        "## Operators\n\n"
-        "`mobilekd inspect ARTIFACT` counts every operator of a file, inside the delegate and"
-        " outside. "
-        + (
-            "Every convolution and linear layer must be inside, or the export is refused."
-            if name != "portable"
-            else "There is no delegate, so all of them are outside."
-        ),
+        f"## Operators\n\n{operators_of(backend)}",
         f"## How it is proved\n\n{proved_by(backend)}"
         " All gates are in [gates and refusals](../gates.md).\n",
         "## Troubleshooting\n\n" + table(("What you see", "What to do"), troubles),
+    )
+
+
+def operators_of(backend: Any) -> str:
+    """Where a backend's operators must be."""
+    counts = "`mobilekd inspect ARTIFACT` counts every operator of a file"
+    if backend.runtime == "ONNX Runtime":
+        return (
+            f"{counts}; ONNX Runtime runs all of them. In int8 every convolution and linear layer"
+            " must have quantised input, weights and output, or the export is refused."
+        )
+    if backend.name == "portable":
+        return (
+            f"{counts}, inside the delegate and outside. There is no delegate, so all of them are"
+            " outside."
+        )
+    return (
+        f"{counts}, inside the delegate and outside. Every convolution and linear layer must be"
+        " inside, or the export is refused."
     )
 
 

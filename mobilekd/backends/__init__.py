@@ -22,8 +22,9 @@ MEANT = {
     ),
     **dict.fromkeys(("android", "executorch", "pte", "cpu", "xnn"), "xnnpack"),
     **dict.fromkeys(
-        ("tflite", "litert", "onnx", "torchscript"), "xnnpack for Android, coreml for an iPhone"
+        ("tflite", "litert", "torchscript"), "xnnpack for Android, coreml for an iPhone"
     ),
+    **dict.fromkeys(("onnxruntime", "onnx-runtime", "ort"), "onnx"),
 }
 
 

@@ -57,8 +57,15 @@ class Backend(Protocol):
     name: str
     precisions: tuple[str, ...]
     model_file: str
-    processor: bool  # the file runs on a processor alone, so an emulated Arm can answer for it
+    runtime: str  # what answers for the saved file on this machine; "" where nothing does
+    processor: bool  # an emulated Arm processor has that runtime too
     apple: bool  # the kernels are Apple's, which only a Mac can check
+
+    def refuse_missing(self) -> None:
+        """Raises ``UserError`` where a package that it needs beyond mobilekd's own is not
+        installed.
+        """
+        ...
 
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False

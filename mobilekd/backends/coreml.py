@@ -6,7 +6,6 @@ proves everything but Apple's own kernels; on macOS Core ML itself answers.
 """
 
 import hashlib
-import json
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from mobilekd.backends.shared.coreml_file import (
     where,
     with_decoded_weights,
 )
-from mobilekd.formats.constants import Constants
+from mobilekd.formats.constants import Constants, from_texts, to_texts
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.guard import OUTPUT
 from mobilekd.support.errors import UserError
@@ -45,8 +44,6 @@ LEAST_IOS = {"fp16": 15, "fp32": 15, "int8": 16, "palette": 16}
 #: coremltools makes a palette of so many values at most, of weights with so many elements at least.
 MOST_VALUES, LEAST_PALETTE = 256, 2048
 INPUT, LABEL, CAM = "image", "label", "cam"
-#: Our fields among the package's user-defined metadata, each a JSON text.
-PREFIX = "mobilekd."
 
 
 class CoreML(AppleFile):
@@ -232,8 +229,8 @@ def describe(package: Any, constants: Constants) -> None:
         "key of the likeliest class; below the threshold in the metadata the answer is: not sure"
     )
     package.output_description[f"{LABEL}_probs"] = "calibrated probability per class"
-    for name, value in constants.items():
-        package.user_defined_metadata[PREFIX + name] = json.dumps(value, ensure_ascii=False)
+    for name, text in to_texts(constants).items():
+        package.user_defined_metadata[name] = text
 
 
 def rewrite_metadata(package: Path, constants: Constants) -> None:
@@ -242,8 +239,8 @@ def rewrite_metadata(package: Path, constants: Constants) -> None:
     """
     path, spec = _specification(package)
     fields = spec.description.metadata.userDefined
-    for name, value in constants.items():
-        fields[PREFIX + name] = json.dumps(value, ensure_ascii=False)
+    for name, text in to_texts(constants).items():
+        fields[name] = text
     write_bytes(path, spec.SerializeToString(deterministic=True))
 
 
@@ -272,14 +269,7 @@ def _specification(package: Path) -> tuple[Path, Any]:
 
 def constants_in(metadata: dict[str, str]) -> Constants:
     """The inverse of what :func:`describe` wrote into the user-defined metadata."""
-    try:
-        return {
-            name.removeprefix(PREFIX): json.loads(text)
-            for name, text in metadata.items()
-            if name.startswith(PREFIX)
-        }
-    except ValueError as error:
-        raise UserError(f"Core ML metadata: not readable ({error}); export again") from None
+    return from_texts(metadata, "Core ML")
 
 
 def interpret(model_path: Path, x: np.ndarray) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ class Vulkan(ExecutorchFile):
     name = "vulkan"
     precisions: tuple[str, ...] = ("fp32", "fp16")
     model_file = "model.pte"
+    runtime = ""
     processor = False
 
     def quantizer(

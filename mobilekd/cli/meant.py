@@ -144,13 +144,15 @@ OPTIONS: dict[str, dict[str, str]] = {
         "export": (
             (
                 "format target framework runtime to f engine",
-                "--backend xnnpack for Android (.pte), --backend coreml for an iPhone",
+                "--backend xnnpack for Android (.pte), --backend coreml for an iPhone,"
+                " --backend onnx for ONNX Runtime",
             ),
+            ("onnx onnxruntime ort", "--backend onnx"),
             ("ios iphone coreml", "--backend coreml"),
             ("android pte executorch xnnpack", "--backend xnnpack"),
             (
-                "onnx tflite litert torchscript",
-                "--backend xnnpack or coreml; no other file is made",
+                "tflite litert torchscript",
+                "--backend xnnpack, coreml or onnx; no other file is made",
             ),
             ("quantize quantise quant int8 ptq 8bit q", "--precision int8"),
             ("qat", "--precision int8-qat"),

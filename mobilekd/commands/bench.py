@@ -81,7 +81,7 @@ def bench(
     _check(plan, artifacts, baseline, fail_above)
     _check_output(output, len(artifacts))
     collected = [Collected(open_artifact(Path(folder))) for folder in artifacts]
-    _same_kind(collected)
+    _same_kind(collected, device)
     runner = get(device, via)
     about = runner.describe()
     names, to_judge = [title(item) for item in collected], fail_above is not None
@@ -171,15 +171,17 @@ def _check_output(output: Path | None, count: int) -> None:
         )
 
 
-def _same_kind(collected: Sequence[Collected]) -> None:
+def _same_kind(collected: Sequence[Collected], device: str) -> None:
     for item in collected:
-        if item.artifact.manifest.model_file.endswith(".pte"):
-            continue
         name = item.artifact.manifest.model_file
-        raise UserError(
-            f"{item.artifact.folder}: {name} is no ExecuTorch program; measure Core ML on the Mac"
-            " with ios_export"
+        if name.endswith(".pte") or (name.endswith(".onnx") and device == "host"):
+            continue
+        remedy = (
+            "measure ONNX with --device host"
+            if name.endswith(".onnx")
+            else "measure Core ML on the Mac with ios_export"
         )
+        raise UserError(f"{item.artifact.folder}: {name} is no ExecuTorch program; {remedy}")
     names = [title(item) for item in collected]
     if len(set(names)) != len(names):
         raise UserError(

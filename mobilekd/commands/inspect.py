@@ -78,6 +78,8 @@ def inspect(
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
     file = None
+    if opened.model.suffix == ".onnx":
+        document |= _of_onnx(opened, document)
     if opened.model.suffix == ".pte":
         if importlib.util.find_spec("executorch") is None:
             document["notes"].append(
@@ -106,6 +108,24 @@ def inspect(
     if picture is not None:
         write_text(picture, cost_picture(document))
     return document
+
+
+def _of_onnx(artifact: Artifact, document: dict[str, Any]) -> dict[str, Any]:
+    """The bytes and constants of an ONNX file; a note where the extra is not installed here."""
+    from mobilekd.graphs import onnx_file
+
+    if importlib.util.find_spec("onnx") is None:
+        document["notes"].append(
+            "onnx is not installed here, so the file itself was not taken apart: no table of its"
+            " bytes and constants, layers as the exporter counted them; pip install"
+            " 'mobilekd[onnx]'"
+        )
+        return {}
+    inside = onnx_file.constants(artifact.model)
+    return {
+        "bytes": {**document["bytes"], "parts": onnx_file.byte_table(artifact.model)},
+        "constants": {name: value for name, value in inside.items() if name != "card"},
+    }
 
 
 def layers(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]:
@@ -150,7 +170,8 @@ def profiled(artifact: Artifact) -> dict[str, Any]:
     """The artifact's operators timed on this host; see ``operator_times``."""
     if artifact.model.suffix != ".pte":
         raise UserError(
-            f"{artifact.folder}: --profile needs a .pte; profile Core ML with Xcode's instruments"
+            f"{artifact.folder}: --profile needs a .pte; profile Core ML with Xcode's instruments,"
+            " ONNX with its Runtime's profiler"
         )
     return operator_times(artifact.model, artifact.golden().inputs[:1].astype(np.float32))
 

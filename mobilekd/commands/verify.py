@@ -222,6 +222,9 @@ def _said(one: Decision) -> str:
 def _arm(artifact: Artifact, cpu: str) -> tuple[bool, str]:
     from mobilekd.runners.qemu import outputs
 
+    backend = get(artifact.manifest.backend)
+    if not backend.processor:
+        raise CannotRunHere(f"the emulated Arm processors have no runtime for {backend.name}")
     return _compared(artifact, outputs(artifact.model, artifact.golden().inputs, cpu))
 
 

@@ -39,12 +39,14 @@ metadata fields. Each line: the method, its outputs, what they mean.
                                    was fitted to a clinic
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
+from mobilekd.support.errors import UserError
 
 CONSTANTS_VERSION = 1
 
@@ -164,3 +166,28 @@ def decided_by(calibration: Calibration, labels: Sequence[Label]) -> Constants:
         said["schema_version"] = RESCALED_VERSION
         said["rescale"] = [rescale.power, *rescale.offsets]
     return said
+
+
+#: In front of every name, where a file's metadata hold texts by name (Core ML, ONNX).
+PREFIX = "mobilekd."
+
+
+def to_texts(constants: Constants) -> dict[str, str]:
+    """Each constant as a JSON text, by its name behind ``PREFIX``."""
+    return {
+        PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in constants.items()
+    }
+
+
+def from_texts(fields: Mapping[str, str], who: str) -> Constants:
+    """The inverse of :func:`to_texts` on a file's metadata, other fields aside; ``who`` names the
+    file in a ``UserError``.
+    """
+    try:
+        return {
+            name.removeprefix(PREFIX): json.loads(text)
+            for name, text in fields.items()
+            if name.startswith(PREFIX)
+        }
+    except ValueError as error:
+        raise UserError(f"{who}: metadata not readable ({error}); export again") from None

@@ -4,6 +4,7 @@ as Hugging Face reads them. Of the run's own ``metrics.json``; nothing is comput
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mobilekd.data.published import known_facts
@@ -32,6 +33,9 @@ SHOWN = (
     "set_of_one",
 )
 FIGURES = {key: in_words(key) for key in SHOWN}
+
+#: The library that opens a model file, in Hugging Face's words; ExecuTorch opens the others.
+LIBRARIES = {".mlpackage": "coreml", ".onnx": "onnx"}
 
 #: Metrics that Hugging Face's index shows, by our key: its name for the kind, and a title.
 INDEX = {
@@ -261,7 +265,7 @@ def front_matter(manifest: Manifest, evaluation: Evaluation | None) -> list[str]
     if head["license"] == "other":
         head["license_name"] = licence or "not-stated"
     head |= {
-        "library_name": "coreml" if manifest.model_file.endswith(".mlpackage") else "executorch",
+        "library_name": LIBRARIES.get(Path(manifest.model_file).suffix, "executorch"),
         "pipeline_tag": "image-classification",
         "tags": ["dermoscopy", "knowledge-distillation", manifest.backend, manifest.precision],
     }

@@ -148,7 +148,11 @@ def counted(export: Export, report: ParityReport, gate: GateId) -> str:
 
 
 def undelegated(export: Export, graph: torch.fx.GraphModule) -> list[str]:
-    """Layers of ``graph`` whose weights no delegate of the file holds."""
+    """Layers of ``graph`` whose weights no delegate of the file holds; none is named where the
+    file is no ``.pte``.
+    """
+    if export.lowered.model_path.suffix != ".pte":
+        return []
     file = pte.read(export.lowered.model_path)
     if not all(delegate.nodes for delegate in file.delegates):
         outside = [name for name in file.operators if name.split("::")[-1].split(".")[0] in HEAVY]

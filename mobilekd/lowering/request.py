@@ -24,9 +24,10 @@ def check_words(backend: str, precision: str, verify: Sequence[str] = ()) -> Bac
         raise UserError(unknown(f"--verify {word}", word, ["arm"]))
     if verify and not lowering.processor:
         raise UserError(
-            f"--verify arm: {lowering.name} does not run on a processor alone, so an emulated one"
-            " cannot answer; leave --verify out"
+            f"--verify arm: the emulated Arm processors have no runtime for {lowering.name}; leave"
+            " --verify out"
         )
+    lowering.refuse_missing()
     return lowering
 
 

@@ -66,20 +66,20 @@ def latency_ratios(members: Sequence[Measurement]) -> list[LatencyRatio]:
     """All pairs worth a verdict among measurements of one device and way, under every setting that
     both have.
     """
-    found = []
-    for new, old in _pairs(members):
-        theirs = {(setting.threads, setting.cores): setting for setting in latency_samples(old)}
-        both = [
-            (ours, theirs[key])
-            for ours in latency_samples(new)
-            if (key := (ours.threads, ours.cores)) in theirs
-        ]
-        found += _judged(
-            new,
-            old,
-            [(ours, other) for ours, other in both if not ours.reasons and not other.reasons],
-        )
-    return found
+    return [ratio for new, old in _pairs(members) for ratio in ratios_between(new, old)]
+
+
+def ratios_between(new: Measurement, old: Measurement) -> list[LatencyRatio]:
+    """Two measurements under every setting that both have, judged together."""
+    theirs = {(setting.threads, setting.cores): setting for setting in latency_samples(old)}
+    both = [
+        (ours, theirs[key])
+        for ours in latency_samples(new)
+        if (key := (ours.threads, ours.cores)) in theirs
+    ]
+    return _judged(
+        new, old, [(ours, other) for ours, other in both if not ours.reasons and not other.reasons]
+    )
 
 
 def _judged(

@@ -1,4 +1,6 @@
-"""This machine: Linux (Arm boards included) or macOS, by the same C++ runner that phones get."""
+"""This machine: Linux (Arm boards included) or macOS, by the same C++ runner that phones get; an
+ONNX file by a process that holds to the same protocol.
+"""
 
 import platform
 import re
@@ -6,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
+from mobilekd.graphs import onnx_file
 from mobilekd.runners import linux_state, program
 from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
@@ -22,10 +26,13 @@ TIMEOUT = 600.0
 
 
 class HostRunner:
-    """Every measurement is a process of its own over the bundle in the user's cache."""
+    """Every measurement is a process of its own."""
 
     via: Literal["shell"] = "shell"
     answers_only = False
+
+    def __init__(self) -> None:
+        self.onnx = False  # whether the session measures an ONNX file
 
     def describe(self) -> Device:
         """Processor, cores, memory and features of this machine; its name stays private."""
@@ -58,8 +65,8 @@ class HostRunner:
         return Conditions(utc=utc_now(), **linux_state.state(_read(linux_state.STATE_FILES)))
 
     def versions(self) -> dict[str, str]:
-        """Nothing beyond what provenance records."""
-        return {}
+        """ONNX Runtime's, where it is measured; provenance records the rest."""
+        return {"onnxruntime": version("onnxruntime")} if self.onnx else {}
 
     def big_cores(self) -> str:
         """By top frequency, on Linux."""
@@ -68,7 +75,9 @@ class HostRunner:
     @contextmanager
     def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
         """Build the runner first, so that building heats no measurement."""
-        build.host_bundle()
+        for artifact in artifacts:
+            _program(artifact.model)
+        self.onnx = any(artifact.model.suffix == ".onnx" for artifact in artifacts)
         yield
 
     def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
@@ -88,37 +97,55 @@ class HostRunner:
             str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting
         )
         return program.reading(
-            _run(arguments, seconds=setting.seconds, on_line=on_line), setting, "host"
+            _run(artifact.model, arguments, seconds=setting.seconds, on_line=on_line),
+            setting,
+            "host",
         )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Resident and proportional memory of a fresh process."""
-        answer = _run(
-            program.memory_arguments(
-                str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads
-            )
+        arguments = program.memory_arguments(
+            str(artifact.model), str(artifact.folder / "golden/inputs.u8"), threads
         )
+        answer = _run(artifact.model, arguments)
         return program.memory(answer, "host")
 
 
 def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndarray:
-    """Float32 [N, C]: the C++ runner's first output for inputs [N, ...], uint8 or (``floats``)
+    """Float32 [N, C]: the runner's first output for inputs [N, ...], uint8 or (``floats``)
     float32.
     """
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         np.ascontiguousarray(inputs, np.float32 if floats else np.uint8).tofile(pictures)
-        answer = _run(
-            program.golden_arguments(str(model), str(pictures), str(result), floats=floats)
-        )
+        arguments = program.golden_arguments(str(model), str(pictures), str(result), floats=floats)
+        answer = _run(model, arguments)
         raw = program.read_answers(Path(f"{result}.0"), "host")
         return program.answer_array(raw, answer, "host")
 
 
+def _program(model: Path) -> list[str | Path]:
+    """What runs a model file here, without its arguments; a ``UserError`` where it cannot be
+    had.
+    """
+    if model.suffix != ".onnx":
+        return [build.host_bundle() / build.PROGRAM]
+    onnx_file.library("onnxruntime")
+    script = Path(__file__).with_name("onnx_process.py")
+    return [sys.executable, "-P", script]
+
+
 def _run(
-    arguments: list[str], *, seconds: float = 0.0, on_line: Callable[[str], None] | None = None
+    model: Path,
+    arguments: list[str],
+    *,
+    seconds: float = 0.0,
+    on_line: Callable[[str], None] | None = None,
 ) -> dict:
-    command: list[str | Path] = [build.host_bundle() / build.PROGRAM, *arguments]
+    command = [*_program(model), *arguments]
+    if model.suffix == ".onnx":
+        entries = onnx_file.SESSION.items()
+        command += [word for key, value in entries for word in ("--session", f"{key}={value}")]
     finished = program.run(
         command,
         timeout=TIMEOUT + seconds,

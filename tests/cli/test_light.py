@@ -68,7 +68,7 @@ REFUSALS = {
     "sweep nofile": "nofile: neither a recipe file nor a shipped recipe",
     "export --backend xnpack": "did you mean xnnpack?",
     "export --precision int4": "did you mean int8?",
-    "export --backend coreml --verify arm": "coreml does not run on a processor alone",
+    "export --backend coreml --verify arm": "no runtime for coreml",
     "export --set train.lr=1": "an export cannot change it",
     "export nosuch": "nosuch: no such run",
     "export artifacts/x": "no such artifact; mobilekd export makes one",

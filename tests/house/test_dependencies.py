@@ -20,6 +20,7 @@ RUN = {
     "codespell": "tests/docs/test_prose.py",
     "pytest-timeout": "pyproject.toml",  # its key "timeout"
     "pytest-xdist": "pyproject.toml",  # its option "-n"
+    "onnxscript": "mobilekd/backends/onnx.py",  # torch's exporter loads it
 }
 #: Peers that a benchmark installs into an environment of its own, by the file that names them.
 PEERS = {

@@ -57,8 +57,12 @@ def quiet() -> Iterator[None]:
 class AppleFile:
     """What both backends answer alike."""
 
+    runtime = "an interpreter"
     processor = False
     apple = True
+
+    def refuse_missing(self) -> None:
+        """Nothing: coremltools comes with the package."""
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:
         """None: coremltools compresses the weights itself."""

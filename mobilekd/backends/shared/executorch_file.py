@@ -38,8 +38,12 @@ HEAVY = (
 class ExecutorchFile:
     """What the backends of a ``.pte`` answer alike."""
 
+    runtime = "ExecuTorch's own runtime"
     processor = True
     apple = False
+
+    def refuse_missing(self) -> None:
+        """Nothing: ExecuTorch comes with the package."""
 
     def where(self) -> str:
         """This host runs the file itself."""

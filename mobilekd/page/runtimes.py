@@ -1,0 +1,202 @@
+"""The same student for several runtimes, measured in turn in one session: which runtime for this
+file, and why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mobilekd.figures.tables import Cell, between, milliseconds, percent, size, table
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.interval import Interval
+from mobilekd.formats.measurement import Measurement, thread_words
+from mobilekd.page.blocks import Block, Heading, Points, Section, Text, section_of
+from mobilekd.page.devices import by_way
+from mobilekd.page.inputs import Inputs
+from mobilekd.page.latency_ratios import LatencyRatio, ratios_between
+from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted
+from mobilekd.page.tradeoff import accuracies
+
+#: What a backend's file is run by, where that is another name.
+RUNTIMES = {
+    "xnnpack": "ExecuTorch (XNNPACK)",
+    "portable": "ExecuTorch (portable kernels)",
+    "onnx": "ONNX Runtime",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """One student in one precision on one device, for several runtimes, the latest of each in one
+    session.
+    """
+
+    student: str
+    precision: str
+    members: tuple[Measurement, ...]
+
+    def settings(self) -> list[list[LatencySamples]]:
+        """By threads on all cores: one entry for each member, where all of them have it."""
+        each = [
+            {one.threads: one for one in latency_samples(member) if one.cores == "all"}
+            for member in self.members
+        ]
+        shared = sorted(set.intersection(*(set(one) for one in each)))
+        return [[one[threads] for one in each] for threads in shared]
+
+
+def rivals(members: Sequence[Measurement]) -> list[Rivals]:
+    """Of one device and way. What was not measured in one session is not set side by side."""
+    found: dict[tuple[str, str, str], dict[str, Measurement]] = {}
+    for one in sorted(members, key=lambda one: one.started_utc):
+        if trusted(one):
+            student = one.artifact.removesuffix(f"-{one.backend}-{one.precision}")
+            found.setdefault((student, one.precision, one.session), {})[one.backend] = one
+    latest = {
+        (student, precision): Rivals(student, precision, tuple(each.values()))
+        for (student, precision, _), each in found.items()
+        if len(each) > 1
+    }
+    return [one for one in latest.values() if one.settings()]
+
+
+def section(inputs: Inputs) -> Section | None:
+    """A table, an answer and its reasons for each student and precision that has several
+    runtimes.
+    """
+    blocks: list[Block | None] = []
+    groups = {name: rivals(members) for name, members in by_way(inputs.measurements).items()}
+    groups = {name: found for name, found in groups.items() if found}
+    exported = {
+        one.manifest.files.get(one.manifest.model_file, ""): one for one in inputs.artifacts
+    }
+    known = accuracies(inputs)
+    for name, found in groups.items():
+        for one in found:
+            where = f", {name}" if len(groups) > 1 else ""
+            blocks.append(Heading(f"{one.student}, {one.precision}{where}"))
+            blocks.append(_table(one, known, exported))
+            blocks.append(Text(_answer(one)))
+            blocks.append(_why(one, exported))
+    if blocks:
+        blocks.append(
+            Text(
+                "Every runtime ran in fresh processes, in turn, in one session, after it had"
+                " answered the golden set. ExecuTorch is called from C++, ONNX Runtime from Python"
+                " with its input and outputs bound beforehand. Another processor may order them"
+                " otherwise: measure on the phone that it is for."
+            )
+        )
+    return section_of("runtimes", "Which runtime for this file", blocks)
+
+
+def runtime(measurement: Measurement) -> str:
+    """What ran it, in words."""
+    return RUNTIMES.get(measurement.backend, measurement.backend)
+
+
+def _table(
+    one: Rivals,
+    known: dict[str, tuple[Interval, str]],
+    exported: dict[str, Artifact],
+) -> Block:
+    settings = one.settings()
+    header = ["runtime", "file", "balanced accuracy %"]
+    header += [f"p50 ms, {thread_words(each[0].threads)}" for each in settings]
+    rows: list[list[Cell]] = []
+    for place, member in enumerate(one.members):
+        artifact = exported.get(member.artifact_sha256)
+        judged = known.get(member.artifact_sha256)
+        cells = [
+            Cell(runtime(member), _version(member)),
+            Cell(
+                artifact.manifest.model_file if artifact else member.backend,
+                size(artifact.manifest.bytes) if artifact else "not given",
+            ),
+            percent(judged[0]) if judged else Cell("–", "give the artifact or its evaluation"),
+        ]
+        for each in settings:
+            figure = each[place].percentile(50)
+            span = (
+                between(milliseconds(figure.low), milliseconds(figure.high))
+                if figure.low is not None and figure.high is not None
+                else ""
+            )
+            cells.append(Cell(milliseconds(figure.value or 0.0), span))
+        rows.append(cells)
+    return table("The same student, measured in turn", header, rows)
+
+
+def _version(member: Measurement) -> str:
+    package = "onnxruntime" if member.backend == "onnx" else "executorch"
+    return member.versions.get(package, "")
+
+
+def _answer(one: Rivals) -> str:
+    """By threads: the fastest, and by how much, or that none is shown to be."""
+    said = []
+    for each in one.settings():
+        order = sorted(range(len(each)), key=lambda place: float(np.median(each[place].samples)))
+        best, second = one.members[order[0]], one.members[order[1]]
+        words = thread_words(each[0].threads)
+        ratio = _between(second, best, each[0].threads)
+        if ratio is not None and ratio.verdict.startswith("slower"):
+            said.append(
+                f"{words}: take {runtime(best)}; {runtime(second)} is"
+                f" {ratio.verdict.replace('slower: ', 'slower by ').replace(' more time', '')}"
+            )
+        else:
+            shown = f" ({ratio.verdict})" if ratio is not None else ""
+            said.append(
+                f"{words}: no difference shown between {runtime(best)} and {runtime(second)}, so"
+                f" take the one that the app has{shown if 'luck' in shown else ''}"
+            )
+    return "Which runtime for this file? With " + "; with ".join(said) + "."
+
+
+def _between(new: Measurement, old: Measurement, threads: int) -> LatencyRatio | None:
+    return next(
+        (
+            one
+            for one in ratios_between(new, old)
+            if one.ours.threads == threads and one.ours.cores == "all"
+        ),
+        None,
+    )
+
+
+def _why(one: Rivals, exported: dict[str, Artifact]) -> Block:
+    """What the files and the measurements say of the reasons: operators, threads, packing."""
+    items = []
+    for place, member in enumerate(one.members):
+        parts = []
+        artifact = exported.get(member.artifact_sha256)
+        if artifact is not None and artifact.manifest.delegation is not None:
+            parts.append(_operators(artifact))
+        settings = one.settings()
+        if len(settings) > 1:
+            first, last = settings[0][place], settings[-1][place]
+            gain = float(np.median(first.samples)) / float(np.median(last.samples))
+            parts.append(f"{thread_words(last.threads)} are {gain:.2f} times as fast as one")
+        if member.cold:
+            load = float(np.median([cold.method_load_ns for cold in member.cold])) / 1e6
+            parts.append(f"{milliseconds(load)} ms to load the network and pack its weights")
+        items.append((runtime(member), "; ".join(parts)))
+    return Points(tuple(items))
+
+
+def _operators(artifact: Artifact) -> str:
+    split = artifact.manifest.delegation
+    assert split is not None
+    if artifact.manifest.precision == "fp32":
+        layers = f"{split.heavy_total} layers with weights"
+    else:
+        layers = f"{split.heavy_quantized} of {split.heavy_total} layers with weights in int8"
+    inside, outside = sum(split.delegated.values()), sum(split.portable.values())
+    if artifact.manifest.backend == "onnx":
+        # those that quantise are part of the kernels once the runtime has fused them
+        steps = sum(count for name, count in split.delegated.items() if name.endswith("izeLinear"))
+        fused = f", {steps} more that say the steps of int8" if steps else ""
+        return f"{layers}, {inside - steps} operators{fused}"
+    return f"{layers}, {inside} operators in the delegate and {outside} outside"

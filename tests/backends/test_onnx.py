@@ -1,0 +1,230 @@
+"""The saved ONNX file answers in ONNX Runtime as eager does, in int8 with our own steps; faults
+planted in it are refused by name.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from fixtures.coreml import EXAMPLE, LABELS, facts, pictures, small
+from fixtures.run import exported, run_folder
+from onnx import numpy_helper
+
+from mobilekd.backends import get
+from mobilekd.backends.base import Lowered
+from mobilekd.commands.evaluate import evaluate
+from mobilekd.commands.export import export
+from mobilekd.commands.inspect import inspect
+from mobilekd.commands.verify import verify
+from mobilekd.formats.artifact import hashes, open_artifact
+from mobilekd.formats.gates import Gate
+from mobilekd.graphs import onnx_file, torch_graph
+from mobilekd.lowering import parity, quantize
+from mobilekd.support.errors import UserError
+
+BACKEND = get("onnx")
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory) -> Lowered:
+    """A small network in int8, with an addition and clamps that levels replace."""
+    graph = torch_graph.capture(small("v2"), EXAMPLE)
+    torch_graph.fold_calibration(graph)
+    prepared = quantize.prepare(graph, BACKEND.quantizer("int8", frozenset()), "minmax")
+    quantize.calibrate(prepared, pictures(24))
+    folder = tmp_path_factory.mktemp("onnx-int8")
+    model = quantize.convert(prepared)
+    return BACKEND.lower(model, EXAMPLE, "int8", facts("onnx", "int8"), folder)
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    return Path(shutil.copytree(exported("int8", "onnx"), tmp_path / "artifact"))
+
+
+def apart(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["v2", "v3"])
+def test_the_file_answers_as_eager(kind, tmp_path):
+    graph = torch_graph.capture(small(kind, cam=True), EXAMPLE)
+    said = facts("onnx", "fp32", cam=True)
+    made = BACKEND.lower(graph, EXAMPLE, "fp32", said, tmp_path)
+    x = pictures()
+    given = BACKEND.run(made.model_path, x)
+    assert apart(given, made.eager_reference(x)) < 1e-5
+    assert np.ptp(given[0], axis=0).max() > 0.02
+    assert BACKEND.constants(made.model_path) == said
+    assert apart(BACKEND.run(made.model_path, np.asfortranarray(x)), given) == 0
+    names = [one.name for one in onnx.load(made.model_path).graph.output]
+    assert names == ["probabilities", "cam"]
+
+
+def test_int8_is_ours_level_by_level(rounded):
+    """ONNX Runtime's kernels give what XNNPACK's arithmetic gives, spelt out in torch."""
+    x = pictures(6)
+    wanted = rounded.eager_reference(x)
+    assert apart(rounded.lowered(x), wanted) < 0.01
+    assert apart(BACKEND.run(rounded.model_path, x), wanted) < 0.01
+    layers = torch_graph.layer_outputs(rounded.graph(), x[:1].astype(np.float32))
+    given = dict(zip(layers, rounded.saved_layers(x[:1]), strict=True))
+    assert min(parity.sqnr_db(given[name], layers[name]) for name in layers) > 30
+
+
+def test_the_file_holds_our_steps_and_no_clamp(rounded):
+    graph = onnx.load(rounded.model_path).graph
+    tensors = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    kinds = [node.op_type for node in graph.node]
+    assert "Clip" not in kinds
+    assert rounded.delegation.heavy_quantized == rounded.delegation.heavy_total == 5
+    steps = {
+        float(np.float32(node.args[1]))
+        for node in rounded.graph().graph.nodes
+        if "quantize_per_tensor" in str(node.target)
+    }
+    quantisers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {float(tensors[node.input[1]]) for node in quantisers} <= steps
+    assert {tensors[node.input[2]].dtype for node in quantisers} == {np.dtype(np.uint8)}
+
+
+def test_the_file_tells_nothing_of_the_machine(rounded):
+    assert str(Path(__file__).parents[2]).encode() not in rounded.model_path.read_bytes()
+    assert b"stack_trace" not in rounded.model_path.read_bytes()
+
+
+def test_every_byte_is_accounted_for(rounded):
+    assert sum(rounded.memory.values()) == rounded.model_path.stat().st_size
+
+
+def test_metadata_are_rewritten_and_the_network_is_not(rounded, tmp_path):
+    path = Path(shutil.copy(rounded.model_path, tmp_path))
+    BACKEND.rewrite(path, {"threshold": 0.75, "rescale": [1.0, 0.5]})
+    assert BACKEND.constants(path)["threshold"] == 0.75
+    assert BACKEND.constants(path)["labels"] == [label.key for label in LABELS]
+    assert BACKEND.network_hash(path) == BACKEND.network_hash(rounded.model_path)
+    plant(path)
+    assert BACKEND.network_hash(path) != BACKEND.network_hash(rounded.model_path)
+
+
+def test_what_is_no_file_of_ours_is_told(rounded, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(rounded.model_path.read_bytes()[:-500])
+    with pytest.raises(UserError, match=r"cut\.onnx: .*export again"):
+        BACKEND.run(cut, pictures(1))
+    with pytest.raises(UserError, match="no such model file"):
+        BACKEND.constants(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match="input's shape"):
+        BACKEND.run(rounded.model_path, pictures(1)[:, :, 1:])
+
+
+def test_the_missing_extra_is_told_before_anything_is_lowered(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "mobilekd.backends.onnx.importlib.util.find_spec",
+        lambda name: None if name == "onnxscript" else object(),
+    )
+    with pytest.raises(UserError, match=r"onnxscript is not installed; pip install 'mobilekd\[onn"):
+        export(run_folder(), backend="onnx", output=tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="onnxruntime is not installed"):
+        onnx_file.session(tmp_path / "any.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_artifact_passes_every_check(copy):
+    result = verify(copy, arm=True, runs=run_folder().parent)
+    assert result.passed, result.checks
+    unasked = [check for check in result.checks if check.name.startswith("golden set on")]
+    assert unasked
+    assert all("no runtime for onnx" in check.detail for check in unasked)
+    manifest = open_artifact(copy).manifest
+    assert all(isinstance(gate, Gate) and gate.passed for gate in manifest.gates)
+    assert {gate.name.id.id for gate in manifest.gates} >= {"max_error", "int8 layers", "agreement"}
+
+
+def test_inspect_takes_it_apart(copy):
+    found = inspect(copy)
+    assert sum(found["bytes"]["parts"].values()) == found["bytes"]["file"]
+    assert found["constants"]["precision"] == "int8"
+    assert found["layers"]
+
+
+def test_evaluate_judges_it(copy, tmp_path):
+    found = evaluate(copy, runs=run_folder().parent, output=tmp_path / "evaluation")
+    assert found["metrics"]["balanced_accuracy"]["value"] is not None
+
+
+def plant(path: Path) -> str:
+    """Double the step of one layer's weights; the layer's name."""
+    model = onnx.load(path)
+    made = {node.output[0]: node for node in model.graph.node}
+    layer = list(onnx_file.heavy_nodes(model.graph))[2]
+    step = made[layer.input[1]].input[1]
+    for tensor in model.graph.initializer:
+        if tensor.name == step:
+            tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), step))
+    onnx.save(model, path)
+    return str(layer.name)
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest again with right hashes, as somebody would who tampers with care."""
+    document = json.loads((folder / "manifest.json").read_text())
+    document["files"] = hashes(folder)
+    (folder / "manifest.json").write_text(json.dumps(document))
+
+
+def test_a_flipped_byte_stops_at_once(copy):
+    data = bytearray((copy / "model.onnx").read_bytes())
+    data[5000] ^= 1
+    (copy / "model.onnx").write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.onnx: does not match its hash"):
+        verify(copy)
+
+
+def test_a_doubled_step_behind_right_hashes_is_found(copy):
+    plant(copy / "model.onnx")
+    seal(copy)
+    outcomes = {check.name: check.passed for check in verify(copy, runs=run_folder().parent).checks}
+    assert outcomes["golden set"] is False
+
+
+def test_another_preprocessing_behind_right_hashes_is_found(copy):
+    """The mean inside the graph is another's: the answers tell, and so does what the file says."""
+    model = onnx.load(copy / "model.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("mean"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) / 2, tensor.name))
+    onnx.save(model, copy / "model.onnx")
+    BACKEND.rewrite(copy / "model.onnx", {"mean": [0.25, 0.25, 0.25]})
+    seal(copy)
+    outcomes = {check.name: check.passed for check in verify(copy, runs=run_folder().parent).checks}
+    assert outcomes["golden set"] is False
+    assert outcomes["constants"] is False
+
+
+def test_an_export_with_a_doubled_step_is_refused_and_the_layer_named(monkeypatch, tmp_path):
+    planted: list[str] = []
+    sound = type(BACKEND).lower
+
+    def lower(self, model, example, precision, constants, folder):
+        made = sound(self, model, example, precision, constants, folder)
+        planted.append(plant(made.model_path))
+        return made
+
+    monkeypatch.setattr(type(BACKEND), "lower", lower)
+    with pytest.raises(UserError, match=r"(lowered graph|max_error): ") as caught:
+        export(run_folder(), backend="onnx", precision="int8", output=tmp_path / "out", retry=False)
+    assert planted[0] in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_torch_is_asked_for_one_photograph_at_a_time(rounded):
+    """A phone asks for one, so the file's batch is 1."""
+    (given,) = onnx_file.session(rounded.model_path).get_inputs()
+    assert given.shape == list(torch.Size([1, *EXAMPLE.shape[1:]]))

@@ -1,0 +1,104 @@
+"""An ONNX file on this machine holds to the C++ runner's protocol: answers, phases, failures."""
+
+import json
+import shutil
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from fixtures.run import exported
+
+from mobilekd.commands.bench import bench
+from mobilekd.formats.artifact import open_artifact
+from mobilekd.graphs import onnx_file
+from mobilekd.runners import get, host
+from mobilekd.runners.base import BindError, DeviceError, Setting
+from mobilekd.support.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def artifact():
+    return open_artifact(exported("int8", "onnx"))
+
+
+def test_answers_are_the_golden_ones(artifact):
+    golden = artifact.golden()
+    given = host.answers(artifact.model, golden.inputs)
+    np.testing.assert_allclose(given, golden.probabilities, atol=1e-6)
+
+
+def test_every_session_is_told_the_same(artifact, monkeypatch):
+    """The file is measured with the settings with which it was proved."""
+    monkeypatch.setattr(onnx_file, "SESSION", {"session.no_such_key_of_any_runtime": "1"})
+    said: list[list[str]] = []
+    monkeypatch.setattr(
+        host.program, "run", lambda command, **_: said.append(list(map(str, command))) or _ended()
+    )
+    with pytest.raises(DeviceError):
+        host.answers(artifact.model, artifact.golden().inputs)
+    assert said[0][-2:] == ["--session", "session.no_such_key_of_any_runtime=1"]
+
+
+def _ended():
+    return host.program.CompletedCommand(1, "", "mobilekd-runner: ended")
+
+
+def test_a_measurement_has_every_phase(artifact):
+    reading = get("host").measure(artifact, Setting(threads=2, samples=25))
+    assert len(reading.series.samples_ns) == 25
+    assert reading.series.threads_in_effect == 2
+    assert len(reading.series.warmup_ns) % 10 == 0
+    assert (
+        min(
+            reading.cold.file_load_ns,
+            reading.cold.method_load_ns,
+            reading.cold.first_inference_ns,
+            *reading.series.samples_ns,
+        )
+        > 0
+    )
+
+
+def test_sustained_and_memory(artifact):
+    started: list[int] = []
+    runner = get("host")
+    reading = runner.measure(
+        artifact, Setting(threads=1, samples=0, seconds=0.2), watch=lambda: started.append(1)
+    )
+    assert started == [1]
+    assert reading.sustained.blocks
+    memory = runner.memory(artifact, 1)
+    assert memory.peak_rss_bytes > memory.baseline_rss_bytes > 0
+
+
+def test_what_it_cannot_do_is_one_line(artifact, tmp_path):
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(artifact.model.read_bytes()[:1000])
+    with pytest.raises(DeviceError, match=r"cut\.onnx: cannot be loaded"):
+        host.answers(cut, artifact.golden().inputs)
+    with pytest.raises(DeviceError, match="not a whole number of the model's inputs"):
+        host.answers(artifact.model, artifact.golden().inputs[:, :, :-1])
+    with pytest.raises(BindError, match="refuses to bind"):
+        get("host").measure(artifact, Setting(threads=1, samples=20, cores="9999"))
+
+
+def test_two_runtimes_are_measured_in_turn(tmp_path):
+    """The same student for ExecuTorch and for ONNX Runtime, interleaved in one session."""
+    places = [exported("int8"), exported("int8", "onnx")]
+    with suppress(UserError):  # where others use the machine no series may be steady
+        bench(places, threads=(1,), samples=20, output=tmp_path, cool_wait=0)
+    ours, theirs = (
+        json.loads((tmp_path / f"tiny-{backend}-int8.json").read_text())
+        for backend in ("xnnpack", "onnx")
+    )
+    assert ours["session"] == theirs["session"]
+    assert ours["golden"]["passed"]
+    assert theirs["golden"]["passed"]
+    assert [one["order"] for one in theirs["series"]] == [1, 2, 5]
+    assert theirs["versions"]["onnxruntime"]
+
+
+def test_other_devices_run_no_onnx(tmp_path):
+    place = shutil.copytree(exported("int8", "onnx"), tmp_path / "artifact")
+    with pytest.raises(UserError, match="measure ONNX with --device host"):
+        bench([place], device="qemu:cortex-a53")
