@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilekd.backends.base import Lowered, eager_runner
-from mobilekd.backends.shared import executorch_file
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
@@ -136,12 +135,10 @@ def convert(model: "fx.GraphModule", example: "torch.Tensor") -> tuple[Any, int]
     """torch's own exporter: a ``ModelProto``, and how many layers with weights went in."""
     import torch
 
+    from mobilekd.graphs import torch_graph
+
     exported = torch.export.export(model, (example,), strict=False)
-    heavy = sum(
-        count
-        for name, count in executorch_file.operators(exported.graph).items()
-        if name in executorch_file.HEAVY
-    )
+    heavy = len(list(torch_graph.heavy_nodes(model)))
     try:
         with _quiet():
             program = torch.onnx.export(

@@ -89,7 +89,7 @@ def _exporter(artifact: Artifact) -> str:
     manifest = artifact.manifest
     if not manifest.model_file.endswith(".pte"):
         raise UserError(
-            f"{artifact.folder}: holds {manifest.model_file}, which Android cannot run; export with"
+            f"{artifact.folder}: holds {manifest.model_file}, which the app cannot run; export with"
             " --backend xnnpack"
         )
     if manifest.backend not in ("xnnpack", "portable"):

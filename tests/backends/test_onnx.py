@@ -82,7 +82,7 @@ def test_the_file_holds_our_steps_and_no_clamp(rounded):
     tensors = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     kinds = [node.op_type for node in graph.node]
     assert "Clip" not in kinds
-    assert rounded.delegation.heavy_quantized == rounded.delegation.heavy_total == 5
+    assert rounded.delegation.heavy_quantized == rounded.delegation.heavy_total == 6
     steps = {
         float(np.float32(node.args[1]))
         for node in rounded.graph().graph.nodes
@@ -114,7 +114,8 @@ def test_metadata_are_rewritten_and_the_network_is_not(rounded, tmp_path):
 
 def test_what_is_no_file_of_ours_is_told(rounded, tmp_path):
     cut = tmp_path / "cut.onnx"
-    cut.write_bytes(rounded.model_path.read_bytes()[:-500])
+    whole = rounded.model_path.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"cut\.onnx: .*export again"):
         BACKEND.run(cut, pictures(1))
     with pytest.raises(UserError, match="no such model file"):
@@ -124,12 +125,9 @@ def test_what_is_no_file_of_ours_is_told(rounded, tmp_path):
 
 
 def test_the_missing_extra_is_told_before_anything_is_lowered(monkeypatch, tmp_path):
-    monkeypatch.setattr(
-        "mobilekd.backends.onnx.importlib.util.find_spec",
-        lambda name: None if name == "onnxscript" else object(),
-    )
-    with pytest.raises(UserError, match=r"onnxscript is not installed; pip install 'mobilekd\[onn"):
-        export(run_folder(), backend="onnx", output=tmp_path / "out")
+    monkeypatch.setattr("mobilekd.backends.onnx.PACKAGES", ("onnx", "onnxscript_of_nobody"))
+    with pytest.raises(UserError, match=r"of_nobody is not installed; pip install 'mobilekd\[onnx"):
+        export("no-such-run", backend="onnx", output=tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="onnxruntime is not installed"):
         onnx_file.session(tmp_path / "any.onnx")
