@@ -17,7 +17,7 @@ import numpy as np
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
-from mobilekd.metrics.lesions import known_lesions
+from mobilekd.metrics.lesions import lesion_rows
 from mobilekd.metrics.registry import Judged, all_metrics, class_groups, definition, keys_of
 from mobilekd.metrics.weighted import Metric
 from mobilekd.support.errors import UserError
@@ -220,7 +220,7 @@ def lesion_weights(
 
     A lesion whose photographs carry several labels is drawn with the class of its first photograph.
     """
-    _, first, member = np.unique(known_lesions(lesions), return_index=True, return_inverse=True)
+    first, member = lesion_rows(lesions)
     stratum = np.asarray(truth)[first]  # class of every lesion [L]
     random = np.random.default_rng(seed)
     block = max(1, BLOCK // max(1, len(truth)))

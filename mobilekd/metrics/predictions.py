@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,7 @@ def read_predictions(path: Path) -> Predictions:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-        return _parsed(lines)
+            return _parsed(csv.reader(file))
     except FileNotFoundError:
         raise UserError(f"{path}: no such predictions; run mobilekd evaluate first") from None
     except (OSError, ValueError, csv.Error) as error:
@@ -93,35 +93,58 @@ def read_origins(path: Path, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(origin_of.get(name, "") for name in ids)
 
 
-def _parsed(lines: Sequence[Sequence[str]]) -> Predictions:
-    """The rows below the header; ``ValueError`` for the first line that is something else."""
-    if len(lines) < 2 or tuple(lines[0][:3]) != COLUMNS:
-        raise ValueError("its columns are not image, lesion, truth and the classes, or it is empty")
-    keys, rows = tuple(lines[0][3:]), lines[1:]
-    if len(set(keys)) < len(keys) or not all(keys):
-        raise ValueError("a class without a name, or two of one name")
-    seen: set[str] = set()
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(lines[0]):
-            raise ValueError(f"line {number} has {len(row)} columns, the header {len(lines[0])}")
-        if row[2] not in keys:
-            raise ValueError(f"line {number}: no class is called {row[2][:40]!r}")
-        if row[0] in seen:
-            raise ValueError(f"line {number}: {row[0][:80]} is there twice")
-        seen.add(row[0])
-        _check_probabilities(number, row[3:])
+def _parsed(lines: Iterator[list[str]]) -> Predictions:
+    """The rows below the header; ``ValueError`` for the first line that is something else. A row is
+    kept as numbers, not as its texts, and a lesion's name once.
+    """
+    header = next(lines, [])
+    keys = tuple(header[3:])
+    place = {key: index for index, key in enumerate(keys)}
+    ids: dict[str, None] = {}
+    names: dict[str, str] = {}
+    lesions: list[str] = []
+    truth, answers = array("q"), array("d")
+    for number, row in enumerate(lines, 2):
+        if number == 2:
+            _check_header(header)
+        if len(row) != len(header):
+            raise ValueError(f"line {number} has {len(row)} columns, the header {len(header)}")
+        name, lesion, key, *texts = row
+        if key not in place:
+            raise ValueError(f"line {number}: no class is called {key[:40]!r}")
+        if name in ids:
+            raise ValueError(f"line {number}: {name[:80]} is there twice")
+        ids[name] = None
+        lesions.append(names.setdefault(lesion, lesion))
+        truth.append(place[key])
+        answers.extend(_probabilities(number, texts))
+    if not ids:
+        raise ValueError(NO_ROWS)
     return Predictions(
         keys,
-        tuple(row[0] for row in rows),
-        tuple(row[1] for row in rows),
-        np.array([keys.index(row[2]) for row in rows], np.int64),
-        np.array([[float(value) for value in row[3:]] for row in rows]),
+        tuple(ids),
+        tuple(lesions),
+        np.array(truth, np.int64),
+        np.array(answers).reshape(len(ids), len(keys)),
     )
 
 
-def _check_probabilities(number: int, texts: Sequence[str]) -> None:
+NO_ROWS = "its columns are not image, lesion, truth and the classes, or it is empty"
+
+
+def _check_header(header: Sequence[str]) -> None:
+    if tuple(header[:3]) != COLUMNS:
+        raise ValueError(NO_ROWS)
+    keys = header[3:]
+    if len(set(keys)) < len(keys) or not all(keys):
+        raise ValueError("a class without a name, or two of one name")
+
+
+def _probabilities(number: int, texts: Sequence[str]) -> list[float]:
+    """A row's numbers, known to be probabilities."""
     values = [float(text) for text in texts]
     if not all(0 <= value <= 1 + SLACK for value in values):
         raise ValueError(f"line {number}: {', '.join(texts)[:80]} are no probabilities")
     if abs(sum(values) - 1) > SLACK:
         raise ValueError(f"line {number}: its probabilities sum to {sum(values):.4g}, not to 1")
+    return values

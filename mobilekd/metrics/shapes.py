@@ -10,7 +10,7 @@ import numpy as np
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
-from mobilekd.metrics import metrics
+from mobilekd.metrics import interval, metric_draws, metrics
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.metrics.skin_tone import TONES
 from mobilekd.metrics.weighted import ECE_BINS, equal_mass_bins
@@ -165,7 +165,14 @@ def _one(judged: Predictions, group: str, inside: np.ndarray) -> dict[str, Any]:
         return entry | {
             key: {"value": None, "reason": reason} for key in ("accuracy", "balanced_accuracy")
         }
-    figures = metrics(
-        judged.truth[rows], judged.probabilities[rows], lesions, judged.keys, draws=300
+    figures = metric_draws(
+        ("accuracy", "balanced_accuracy"),
+        judged.truth[rows],
+        judged.probabilities[rows],
+        lesions,
+        judged.keys,
+        draws=300,
     )
-    return entry | {key: figures[key].model_dump() for key in ("accuracy", "balanced_accuracy")}
+    return entry | {
+        key: interval(one.value, one.spread).model_dump() for key, one in figures.items()
+    }

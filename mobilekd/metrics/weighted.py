@@ -39,7 +39,9 @@ def recalls(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -
 
 def recall_of(index: int) -> Metric:
     """The recall of class ``index`` as a metric."""
-    return lambda truth, probabilities, weights: recalls(truth, probabilities, weights)[:, index]
+    return lambda truth, probabilities, weights: _share(
+        probabilities.argmax(1) == index, truth == index, weights
+    )
 
 
 def balanced_accuracy(
@@ -107,12 +109,12 @@ def _curves(
     """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-    ranked = weights[:, order]
-    is_positive = positive[order].astype(float)
-    return (
-        np.add.reduceat(ranked * is_positive, starts, axis=1),
-        np.add.reduceat(ranked * (1 - is_positive), starts, axis=1),
-    )
+    ranked = np.take(weights, order, axis=1)  # in rows: sums are those of reduceat
+    up = ranked * positive[order]
+    down = np.subtract(ranked, up, out=ranked)
+    if len(starts) == len(order):  # no two scores are equal
+        return up, down
+    return np.add.reduceat(up, starts, axis=1), np.add.reduceat(down, starts, axis=1)
 
 
 def auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
