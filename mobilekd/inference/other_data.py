@@ -58,7 +58,7 @@ def check_named(table: DataTable) -> None:
 
 #: What messages about data say of a recipe's keys -> what it is as options, in this order.
 OPTIONS = (
-    (r"(?:--set )?\bdata\.columns\.(\w+)=", r"--column \1="),
+    (r"(?:--set\s)?\bdata\.columns\.(\w+)=", r"--column \1="),
     (r"\bdata\.columns\.(\w+)(?=:)", r"--column \1"),
     (r"\bdata\.columns\.(\w+)", r"--column \1=NAME"),
     (
@@ -66,7 +66,7 @@ OPTIONS = (
         "name a file of their ids with --exclude",
     ),
     (r"\(data\.exclude = \[(.*?)\] for the first\)", r"(\1 for the first)"),
-    (r"(?:--set )?\bdata\.(root|labels|metadata|exclude|origin)(?:=| = )", r"--\1 "),
+    (r"(?:--set\s)?\bdata\.(root|labels|metadata|exclude|origin)\s?=\s?", r"--\1 "),
     (r"\bdata\.(root|labels|metadata|exclude|origin|columns)\b", r"--\1"),
     (r"--columns\b", "--column"),
 )

@@ -39,12 +39,13 @@ def _of_runs(inputs: Inputs) -> list[tuple[str, str]]:
     ]
     if alone:
         folder = alone[0].run.folder
-        beside = "" if folder.parent == RUNS else f" --runs {shlex.quote(str(folder.parent))}"
+        beside = [] if folder.parent == RUNS else ["--runs", str(folder.parent)]
+        command = shlex.join(["mobilekd", "distill", alone[0].run.name, *beside])
         steps.append(
             (
                 "Train its control",
                 f"{alone[0].name} has none, so nobody knows what its teacher is worth;"
-                f" mobilekd distill {_named(alone[0].run)}{beside} trains the control, too.",
+                f" {command} trains the control, too.",
             )
         )
     leaky = [one.run for one in students if one.run.info.split_by.startswith("photograph")]
@@ -97,7 +98,8 @@ def _of_comparisons(inputs: Inputs) -> list[tuple[str, str]]:
                 "Find out whether the teacher helps",
                 f"{comparison.photographs:,} test photographs and"
                 f" {len(student.seeds)} seed{'s' * (len(student.seeds) > 1)} do not show it;"
-                " more photographs narrow the interval most, more seeds (sweep's --seeds) some.",
+                " more photographs narrow the interval most, more seeds (mobilekd sweep --seeds)"
+                " some.",
             )
         )
     if comparison.photographs < FEW:
