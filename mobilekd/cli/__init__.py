@@ -123,6 +123,11 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         if error.errno in REMEDIES:
             reason = (error.strerror or str(error)).lower()
             error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
+    if isinstance(error, ModuleNotFoundError) and (package := _not_installed(error)):
+        error = UserError(
+            f"{package} is not installed here, and {command} needs it; pip install mobilekd brings"
+            " it (without --no-deps)"
+        )
     if _is_out_of_memory(error):
         reason = str(error).partition("\n")[0][:120] or "none left"
         error = UserError(
@@ -148,6 +153,18 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         text = json.dumps(document, ensure_ascii=False)
         print(text if _can_say(text) else json.dumps(document))
     return code
+
+
+def _not_installed(error: ModuleNotFoundError) -> str:
+    """The package that an import did not find, as pip calls it; empty where the package is here and
+    a module of it is not, which is a mistake of ours.
+    """
+    import importlib.util
+
+    top = (error.name or "").partition(".")[0]
+    if not top or top in sys.stdlib_module_names or importlib.util.find_spec(top) is not None:
+        return ""
+    return {"sklearn": "scikit-learn", "google": "protobuf", "PIL": "pillow"}.get(top, top)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

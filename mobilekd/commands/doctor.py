@@ -2,7 +2,6 @@
 mends what apt can.
 """
 
-import importlib.util
 import os
 import platform
 import re
@@ -252,9 +251,16 @@ def _python_headers() -> Check:
     )
 
 
+#: What devices, bench --device adb, report, inspect, verify --hashes and recipes need; the other
+#: dependencies may be absent together (``requirements-phone.txt``).
+LIGHT = ("numpy", "pillow", "pydantic", "argcomplete", "jinja2", "markupsafe")
+#: What needs those others.
+WHOLE = "teach, distill, evaluate, predict, export: pip install mobilekd brings all"
+
+
 def _packages() -> list[Check]:
     """The plain dependencies of the installed package; their versions are read, nothing is
-    imported.
+    imported. Those that a phone owner's install lacks are required as soon as one of them is here.
     """
     try:
         needed = requires("mobilekd") or []
@@ -262,25 +268,30 @@ def _packages() -> list[Check]:
         return [
             Check("mobilekd", False, "runs from a source tree", "pip install .", "everything", True)
         ]
-    checks = []
+    found: dict[str, tuple[str, str | None]] = {}
     for requirement in needed:
         if "extra ==" in requirement or "sys_platform" in requirement:
             continue
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-        try:
-            checks.append(Check(name, True, version(name), needed_for="everything", required=True))
-        except PackageNotFoundError:
-            checks.append(
-                Check(
-                    name, False, "not installed", f"pip install '{requirement}'", "everything", True
-                )
-            )
-    core_ml = importlib.util.find_spec("coremltools") is not None
+        found[name] = requirement, _version(name)
+    whole = any(here for name, (_, here) in found.items() if name not in LIGHT)
+    checks = [
+        Check(
+            name,
+            here is not None,
+            here or "not installed",
+            "" if here else f"pip install '{requirement}'",
+            "everything" if name in LIGHT else WHOLE,
+            required=whole or name in LIGHT,
+        )
+        for name, (requirement, here) in found.items()
+    ]
+    core_ml = _version("coremltools")
     checks.append(
         Check(
             "coremltools",
-            core_ml,
-            version("coremltools") if core_ml else "",
+            core_ml is not None,
+            core_ml or "",
             "pip install coremltools",
             "export --backend coreml",
         )
@@ -288,21 +299,28 @@ def _packages() -> list[Check]:
     return checks
 
 
+def _version(name: str) -> str | None:
+    """An installed package's version; None where it is not here."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
 def exporter_matches_torch() -> Check:
     """ExecuTorch's wheel holds kernels built for one torch release; another one fails far away,
     while loading.
     """
     pairs = {"1.5": "2.15"}
-    try:
-        exporter, torch = (version(name) for name in ("executorch", "torch"))
-    except PackageNotFoundError:
+    exporter, torch = (_version(name) for name in ("executorch", "torch"))
+    if exporter is None or torch is None:
         return Check(
             "torch fits executorch",
             False,
             "one of them is missing",
             "pip install mobilekd",
             "export",
-            True,
+            required=exporter is not None or torch is not None,
         )
     wanted = pairs.get(".".join(exporter.split(".")[:2]))
     fits = wanted is not None and torch.startswith(f"{wanted}.")

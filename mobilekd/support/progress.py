@@ -34,11 +34,14 @@ def track(
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
     if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track as bar
-
-        yield from bar(items, what, total=total, console=Console(stderr=True), transient=True)
-        return
+        try:
+            from rich.console import Console
+            from rich.progress import track as bar
+        except ImportError:  # a phone owner's install: plain lines serve
+            pass
+        else:
+            yield from bar(items, what, total=total, console=Console(stderr=True), transient=True)
+            return
     first = last = time.monotonic()
     for done, item in enumerate(items):
         yield item

@@ -1,62 +1,14 @@
-"""What is told without torch: every refusal of words, and the commands that read and measure. Their
-imports of torch and its kind are blocked here.
+"""What a phone owner's install tells: every refusal of words, and the commands that read and
+measure. All imports but those of ``requirements-phone.txt`` are blocked here.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from fixtures.bench import tiny_artifact
-
-HEAVY = ("torch", "torchvision", "torchao", "executorch", "timm", "coremltools", "sklearn")
-
-#: Runs command lines one after the other in one interpreter that has none of the heavy packages,
-#: and prints code, standard output and standard error of each.
-PROGRAM = f"""
-import contextlib, io, json, sys
-
-HEAVY = {HEAVY!r}
-
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in HEAVY:
-            return None
-        return self.finder.find_spec(name, path, target)
-
-
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-from mobilekd.cli import main
-
-answers = []
-for line in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(line)
-        except SystemExit as stop:
-            code = stop.code
-    answers.append((code, out.getvalue(), err.getvalue()))
-sys.__stdout__.write(json.dumps(answers))
-"""
-
-
-def without_torch(lines: list[list[str]], folder: Path) -> list[tuple[int, str, str]]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return [tuple(answer) for answer in json.loads(done.stdout)]
-
+from fixtures.light import absent, light
 
 REFUSALS = {
     "distill nofile": "nofile: neither a recipe file nor a shipped recipe",
@@ -99,7 +51,7 @@ REFUSALS = {
 def test_words_are_checked_before_torch_is_loaded(tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("mine")
-    answers = without_torch([line.split() for line in REFUSALS], tmp_path)
+    answers = light([line.split() for line in REFUSALS], tmp_path)
     for (line, says), (code, out, err) in zip(REFUSALS.items(), answers, strict=True):
         last = err.strip().splitlines()[-1]
         assert (code, out, says in last) == (2, "", True), (line, err)
@@ -113,9 +65,12 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_reads_and_measures_runs_without_torch(shop: Path):
+def test_what_reads_and_measures_runs_light(shop: Path):
     lines = [
         ["recipes"],
+        ["recipes", "losses"],
+        ["recipes", "students"],
+        ["recipes", "adaptations"],
         ["recipes", "ham10000"],
         ["recipes", "--explain", "gates"],
         ["verify", "--hashes"],
@@ -123,7 +78,7 @@ def test_what_reads_and_measures_runs_without_torch(shop: Path):
         ["report"],
         ["devices"],
     ]
-    answers = without_torch(lines, shop)
+    answers = light(lines, shop)
     for line, (code, out, err) in zip(lines, answers, strict=True):
         # the tiny artifact records no gates, which is no pass
         assert code == (2 if line[0] == "verify" else 0), (line, err)
@@ -137,16 +92,22 @@ def test_what_reads_and_measures_runs_without_torch(shop: Path):
     assert (shop / "report.html").is_file()
 
 
-def test_a_phone_is_asked_without_torch(shop: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_phone_is_asked_light(shop: Path, monkeypatch: pytest.MonkeyPatch):
     """Measuring on a phone needs the file and adb alone; where there is none, that is said."""
     monkeypatch.setenv("PATH", str(shop))
     monkeypatch.setenv("HOME", str(shop))
     for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    ((code, _, err),) = without_torch([["bench", "--device", "adb", "--via", "shell"]], shop)
+    ((code, _, err),) = light([["bench", "--device", "adb", "--via", "shell"]], shop)
     assert code == 2
     assert "adb" in err.strip().splitlines()[-1], err
     assert "torch" not in err
+
+
+def test_all_that_is_heavy_is_absent():
+    blocked = absent()
+    assert {"torch", "executorch", "timm", "torchvision", "coremltools", "sklearn"} <= set(blocked)
+    assert {"numpy", "PIL", "pydantic"} & set(blocked) == set()
 
 
 def test_torch_is_announced_before_it_is_loaded():

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -70,7 +72,12 @@ def test_an_old_jdk_is_not_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("exporter", "torch", "fits"),
-    [("1.5.1", "2.15.0", True), ("1.5.1", "2.14.0", False), ("9.0.0", "2.15.0", False)],
+    [
+        ("1.5.1", "2.15.0", True),
+        ("1.5.1", "2.15.1+cpu", True),
+        ("1.5.1", "2.14.0", False),
+        ("9.0.0", "2.15.0", False),
+    ],
 )
 def test_torch_and_executorch_must_meet(monkeypatch: pytest.MonkeyPatch, exporter, torch, fits):
     monkeypatch.setattr(
@@ -79,6 +86,33 @@ def test_torch_and_executorch_must_meet(monkeypatch: pytest.MonkeyPatch, exporte
     check = module.exporter_matches_torch()
     assert check.ok is fits
     assert "pip install" in check.fix
+
+
+def test_a_phone_owners_install_lacks_nothing_required(
+    monkeypatch: pytest.MonkeyPatch, checkout: Path
+):
+    """What is absent is named with what needs it, and is no reason to fail; half of it is one."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    monkeypatch.setattr(module, "requires", lambda _: project["dependencies"])
+
+    def having(*names: str):
+        def version(name: str) -> str:
+            if name in names:
+                return "1.5.1"
+            raise PackageNotFoundError(name)
+
+        monkeypatch.setattr(module, "version", version)
+        return {check.name: check for check in doctor()}
+
+    checks = having("mobilekd", *module.LIGHT)
+    assert [name for name, check in checks.items() if check.required and not check.ok] == []
+    assert not checks["torch"].ok
+    assert "export" in checks["torch"].needed_for
+    checks = having("mobilekd", *module.LIGHT, "executorch")
+    assert checks["torch"].required
+    assert checks["torch fits executorch"].required
+    checks = having("mobilekd", "numpy")
+    assert checks["pydantic"].required
 
 
 HOLD = """

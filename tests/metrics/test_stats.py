@@ -15,7 +15,20 @@ from mobilekd.metrics.stats import (
     percentile,
     process_p_value,
     process_ratio,
+    t_above,
+    t_quantile,
 )
+
+
+@pytest.mark.parametrize("freedom", [1, 1.37, 2, 3.3, 10.7, 400, 1e4])
+def test_the_t_distribution_is_scipys(freedom):
+    from scipy.stats import t
+
+    values = [-4.0, -0.3, 0.0, 0.5, 2.0, 9.0]
+    ours = [t_above(value, freedom) for value in values]
+    np.testing.assert_allclose(ours, t.sf(values, freedom), rtol=1e-10)
+    for q in (0.5, 0.9, 0.975, 0.999):
+        np.testing.assert_allclose(t_quantile(q, freedom), t.ppf(q, freedom), rtol=1e-10, atol=1e-9)
 
 
 def quiet(random, processes, *, center=1e6, between=0.01, within=0.03, count=67):

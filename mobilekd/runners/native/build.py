@@ -125,9 +125,9 @@ def arm_bundle() -> Path:
     compiler = shutil.which("g++" if native else "aarch64-linux-gnu-g++")
     if compiler is None:
         raise CannotRunHere(f"arm64 runner: no aarch64-linux-gnu-g++ here to build it; {INSTALL}")
-    return _bundle(
-        Toolchain("aarch64", compiler, _installed_wheel() if native else arm_wheel(), portable=True)
-    )
+    installed = native and importlib.util.find_spec("executorch") is not None
+    wheel = _installed_wheel() if installed else arm_wheel()
+    return _bundle(Toolchain("aarch64", compiler, wheel, portable=True))
 
 
 def executorch_version() -> str:
