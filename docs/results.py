@@ -192,6 +192,24 @@ def clinic() -> str:
     return table(("Draw", "Figure", "Before", "After"), rows)
 
 
+def views() -> str:
+    """Students that never saw Barcelona, by the views they were trained on."""
+    rows = []
+    for path in sorted((RESULTS / "other_clinics").glob("views-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows.append(
+            (
+                path.stem.removeprefix("views-").replace("-", " "),
+                figure(found["second"]["balanced_accuracy"]),
+                figure(found["first"]["balanced_accuracy"]),
+                figure(found["difference"]["balanced_accuracy"], 1, 100, "+") + " points",
+                figure(found["difference"]["nll"], 3, 1, "+"),
+            )
+        )
+    header = ("View", "Balanced accuracy, plain", "With it", "Difference", "Difference in NLL")
+    return table(header, rows)
+
+
 def backends_table() -> str:
     """Backend by precision, from the registry, linked from the README."""
     from importlib.util import module_from_spec, spec_from_file_location
@@ -209,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "both splits": both_splits,
     "shipped students": shipped_students,
     "clinic": clinic,
+    "views": views,
     "backends": backends_table,
 }
 PAGES = ("README.md", "docs/results.md", "docs/explanation/split.md")
