@@ -22,6 +22,17 @@ RESULTS = CHECKOUT / "benchmarks/results"
 HOST = "amd-epyc-2-cores"
 SHIPPED = "ham10000-mobilenetv2-035"
 
+#: An origin of ISIC 2019 -> what people call it.
+ORIGINS = {
+    "BCN": "Barcelona (BCN20000)",
+    "HAM": "HAM10000",
+    "MSK4": "New York (MSK)",
+    "unknown": "not known",
+}
+
+#: A data set's kind -> what people call it.
+SETS = {"ham10000": "HAM10000", "isic": "ISIC 2019"}
+
 
 def read(name: str) -> Any:
     """A result file."""
@@ -138,12 +149,16 @@ def shipped_students() -> str:
         exports = {}
         for precision in ("fp32", "int8"):
             path = RESULTS / HOST / f"{name}-xnnpack-{precision}.json"
-            exports[precision] = f"{milliseconds(path.stem):.2f}" if path.exists() else ""
+            exports[precision] = (
+                f"{milliseconds(path.stem):.2f}" if path.exists() else "not measured"
+            )
         path = RESULTS / f"ham10000/lowering-{name}.json"
-        size = f"{lowered(name, 'xnnpack/int8')['bytes']:,}" if path.exists() else ""
+        size = f"{lowered(name, 'xnnpack/int8')['bytes']:,}" if path.exists() else "not measured"
+        data = judged["data"]
         rows.append(
             (
                 f"`{name}`",
+                f"{data['photographs']:,} of {SETS[data['kind']]}",
                 f"{target['parameters']:,}",
                 size,
                 figure(found["accuracy"]),
@@ -156,6 +171,7 @@ def shipped_students() -> str:
         )
     header = (
         "Student",
+        "Judged on",
         "Parameters",
         "Bytes, int8",
         "Accuracy",
@@ -164,6 +180,26 @@ def shipped_students() -> str:
         "ms, fp32",
         "ms, int8",
         "Again with",
+    )
+    return table(header, rows)
+
+
+def by_origin() -> str:
+    """The student of several clinics, on the test photographs of each."""
+    path = CHECKOUT / "mobilekd/reference/dermoscopy-mobilenetv2-035/metrics.json"
+    rows = []
+    for name, origin in json.loads(path.read_text(encoding="utf-8"))["origins"].items():
+        found = origin["metrics"]
+        chosen = ("accuracy", "balanced_accuracy", "ece", "melanoma_sensitivity_at_95_specificity")
+        judged = f"{origin['photographs']:,}"
+        rows.append((ORIGINS[name], judged, *(figure(found[metric]) for metric in chosen)))
+    header = (
+        "Origin",
+        "Photographs",
+        "Accuracy",
+        "Balanced accuracy",
+        "Calibration error",
+        "Melanoma's sensitivity at 95% specificity",
     )
     return table(header, rows)
 
@@ -226,6 +262,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "both splits": both_splits,
     "shipped students": shipped_students,
+    "by origin": by_origin,
     "clinic": clinic,
     "views": views,
     "backends": backends_table,

@@ -454,8 +454,8 @@ def test_a_shipped_student_keeps_its_answers_where_the_classes_are_its_own() -> 
         ({**SHIPPED, "adapt": ()}, r"student.adapt=\[\"bounded\"\]"),
         ({**SHIPPED, "width": 0.5}, "student.width=0.35"),
         ({"weights": "reference:ham10000-lesionnet"}, 'student.model="lesionnet"'),
-        ({"weights": "reference:ham"}, "unknown; known: ham10000-lesionnet"),
-        ({"weights": "hub"}, "give reference:ham10000-mobilenetv2-035 or a local weights file"),
+        ({"weights": "reference:ham"}, "unknown; known: dermoscopy-mobilenetv2-035"),
+        ({"weights": "hub"}, "or reference:ham10000-mobilenetv2-035 or a local weights file"),
     ],
 )
 def test_wrong_starting_weights_name_the_way_out(options: dict[str, object], words: str) -> None:
