@@ -12,6 +12,8 @@ Each gets the AUROC against the own ones and the share that is refused, both wit
 """
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +35,6 @@ DRAWS = 1000
 
 #: Own photographs that are altered, and pictures of each kind that are drawn.
 MADE = 200
-
-COMMAND = (
-    "python benchmarks/guard.py ARTIFACT --own data/ham10000 --folder 'not skin=FOLDER' --folder"
-    " Barcelona=FOLDER --output benchmarks/results/guard-NAME.json"
-)
 
 
 def auroc(own: np.ndarray, other: np.ndarray) -> float:
@@ -147,7 +144,7 @@ def main() -> None:
         others[name] = folder(Path(place), preprocess, arguments.most)
     document = {
         "what": "how well a guard tells own test photographs from anything else",
-        "command": COMMAND,
+        "command": shlex.join(["python", "benchmarks/guard.py", *sys.argv[1:]]),
         "target": predictor.name,
         "kind": predictor.kind,
         **{name: predictor.facts.get(name) for name in ("backend", "precision", "sha256")},
