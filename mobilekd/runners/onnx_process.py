@@ -230,7 +230,7 @@ def main(words: list[str]) -> int:
                 os.sched_setaffinity(0, {int(core) for core in asked.cores.split(",")})
             except (AttributeError, OSError, ValueError):
                 raise Failure(
-                    f"cores {asked.cores}: the system refuses to bind to these cores"
+                    f"--cores {asked.cores}: the system refuses to bind to these cores"
                 ) from None
         answer = COMMANDS[asked.command][1](asked)
     except Failure as failure:

@@ -18,6 +18,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 #: Options of other programs: adb's am, and glibc's loader.
 FOREIGN = {"--es", "--library-path"}
+OF_THEIR_OWN = {"__pycache__", "cli", "ios_export", "android_demo", "onnx_process.py"}
 FOREIGN_CALLS = ("xcode-select --install",)
 
 
@@ -119,8 +120,8 @@ def messages() -> list[tuple[Path, int, str]]:
     return [
         (path, line, text)
         for path in sorted(PACKAGE.rglob("*.py"))
-        # the command line makes the options; what travels has options of its own
-        if not {"__pycache__", "cli", "ios_export", "android_demo"} & set(path.parts)
+        # the command line makes the options; what travels and a runner have options of their own
+        if not OF_THEIR_OWN & set(path.parts)
         for line, text in sentences(path)
         if OPTION.search(text)
     ]
