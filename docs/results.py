@@ -228,6 +228,26 @@ def clinic() -> str:
     return table(("Draw", "Figure", "Before", "After"), rows)
 
 
+def guards() -> str:
+    """What the guards of shipped students refuse, and how well their scores tell it."""
+    rows = []
+    for path in sorted(RESULTS.glob("guard-*.json")):
+        rated = read(path.name)
+        for kind, one in rated.items():
+            if isinstance(one, dict) and "auroc" in one:
+                known = kind == "own"
+                rows.append(
+                    (
+                        f"`{rated['target']}`",
+                        "its own test photographs" if known else kind,
+                        f"{one['photographs']:,}",
+                        "" if known else figure(one["auroc"]),
+                        figure(one["refused"], 1, 100),
+                    )
+                )
+    return table(("File", "Photographs", "How many", "AUROC against own", "Refused, %"), rows)
+
+
 def views() -> str:
     """Students that never saw Barcelona, by the views they were trained on."""
     rows = []
@@ -265,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "by origin": by_origin,
     "clinic": clinic,
     "views": views,
+    "guards": guards,
     "backends": backends_table,
 }
 PAGES = ("README.md", "docs/results.md", "docs/explanation/split.md")
