@@ -93,7 +93,7 @@ def test_the_temperature_is_the_one_that_the_clinic_fitted() -> None:
         found = classes.section(Inputs(evaluations=(judged,)))
         return "\n".join(block.markdown() for block in found.blocks if isinstance(block, Table))
 
-    before = RUN.calibration.model_copy(update={"temperature": 1.5})
+    before = RUN.calibration.model_copy(update={"temperature": 1.5, "sets": None})
     assert "validation fixed it (temperature 1.50)" in said(before)
     rescale = Rescale(power=0.5, offsets=(0.0,) * len(RUN.info.labels))
     after = before.model_copy(update={"rescale": rescale})
