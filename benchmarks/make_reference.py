@@ -61,6 +61,7 @@ CARD = """# {name}
 licence's terms:
   attribution, non-commercial.
 - Starting weights: {start}.
+- Unlabelled photographs that its teachers answered: {unlabelled}.
 - Test split ({photographs} photographs): accuracy {accuracy}, balanced accuracy {balanced}.
 - A research demonstration, not a medical device. Not validated on other cameras, other hospitals, \
 darker skin, children, or
@@ -131,6 +132,7 @@ def make_reference(
             start=(
                 f"{Path(start).name}, whose own licence is unclear upstream" if start else "random"
             ),
+            unlabelled=", ".join(map(str, run.recipe.unlabelled_photographs.folders)) or "none",
             photographs=document["data"]["photographs"],
             accuracy=words(document["metrics"]["accuracy"]),
             balanced=words(document["metrics"]["balanced_accuracy"]),

@@ -1,5 +1,5 @@
-"""The step in mobilekd: photographs in memory, views drawn in batches, the fastest engine or the
-cache for the teacher.
+"""The step in mobilekd: decoded photographs from the store, views drawn in batches, the fastest
+engine or the cache for the teacher.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from worker import Step, serve
 
-from mobilekd.data import inputs, load
+from mobilekd.data import load, pictures
 from mobilekd.formats.data_tables import AugmentTable, DataTable
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.training_tables import LossTable, StudentTable, TeacherTable, TrainTable
@@ -19,17 +19,18 @@ from mobilekd.students import build
 from mobilekd.teachers.engine import fastest
 from mobilekd.teachers.logit_cache import LogitCache
 from mobilekd.teachers.network import Teacher, build_teacher
-from mobilekd.training.loop import Trainer
+from mobilekd.training.descent import train_epoch
+from mobilekd.training.loop import DrawnBatch, Trainer
 from mobilekd.training.parallel import World
-from mobilekd.training.pixels import draw_all, predict_logits
+from mobilekd.training.pixels import Drawer, draw_all, predict_logits
 from mobilekd.training.schedule import TrainingImages
-from mobilekd.training.views import Views, keys
+from mobilekd.training.views import Views
 
 FIXED_VIEWS = 2
 
 
 class Ours:
-    """Everything in memory, and one method for each way to take a round of steps."""
+    """All that a step needs, and one method for each way to take a round of steps."""
 
     def __init__(self, step: Step, folder: Path) -> None:
         self.step, self.folder = step, folder
@@ -37,7 +38,7 @@ class Ours:
         torch.manual_seed(0)
         dataset = load(DataTable(kind="folder", root=step.photographs))
         ids = dataset.ids[: step.steps * step.batch]
-        storage = inputs(dataset, ids, Preprocess(step.storage, step.storage))
+        storage = pictures(dataset, ids, Preprocess(step.storage, step.storage))
         self.images = TrainingImages(tuple(ids), dataset.targets[dataset.rows(ids)], storage)
         augment = AugmentTable(
             rotation=step.rotation,
@@ -49,7 +50,7 @@ class Ours:
             hue=step.hue,
         )
         self.views = Views(augment, Preprocess(step.size, step.size))
-        self.key = keys(self.images.ids, 0)
+        self.drawer = Drawer(self.images, self.views, 0, torch.device("cpu"))
         network = build_teacher(TeacherTable(model=step.teacher), step.classes)
         self.teacher = Teacher(network)
         example = torch.rand(step.batch, 3, step.size, step.size) * 2 - 1
@@ -103,30 +104,29 @@ class Ours:
         """
         trainer = self.trainers[views]
         feed = self._cached if views else self._fresh
-        trainer._one_epoch(self.forward, self.images, self.key, feed, self.step.steps)
+        trainer.run_epoch(self.forward, self.images, self.drawer, feed, self.step.steps)
         trainer.epoch += 1
         return len(self.images.ids)
 
-    def _fresh(self, rows: np.ndarray, view: int, x: torch.Tensor) -> Outputs:
-        return Outputs(self.engine(x))
+    def _fresh(self, batch: DrawnBatch) -> Outputs:
+        return Outputs(self.engine(batch.x))
 
-    def _cached(self, rows: np.ndarray, view: int, x: torch.Tensor) -> Outputs:
-        return Outputs(
-            torch.from_numpy(self.cache.logits(view, [self.images.ids[row] for row in rows]))
-        )
+    def _cached(self, batch: DrawnBatch) -> Outputs:
+        names = [self.images.ids[row] for row in batch.rows]
+        return Outputs(torch.from_numpy(self.cache.logits(batch.view, names)))
 
     def fresh(self) -> int:
         """Fresh views, the teacher runs."""
         return self._epoch(0)
 
     def cached(self) -> int:
-        """Fixed views already drawn, the teacher's outputs from the cache."""
+        """Fixed views, drawn again; the teacher's outputs from the cache."""
         return self._epoch(FIXED_VIEWS)
 
     def fill(self) -> int:
         """What a fixed view costs once: drawn, and the teacher's outputs written."""
         drawn = draw_all(
-            self.views, self.images, self.key, self.filled, torch.device("cpu")
+            self.views, self.images, self.drawer.key, self.filled, torch.device("cpu")
         ).numpy()
         row_of = {name: row for row, name in enumerate(self.images.ids)}
 
@@ -151,8 +151,12 @@ class Ours:
             Outputs(torch.zeros(step.batch, step.classes)),
         )
         trainer.model.train()
-        for _ in range(step.steps):
-            trainer._step(self.forward, x, target, taught, step.batch, 0, step.steps)
+        train_epoch(
+            trainer.optimizer,
+            [np.arange(step.batch)] * step.steps,
+            lambda _, rows: trainer._losses(self.forward, x, target, taught, 0.0)[0].mean(),
+            rate=lambda _: step.lr,
+        )
         return step.steps * step.batch
 
 

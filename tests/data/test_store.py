@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.data import make_folder, photograph
-from PIL import Image
+from fixtures.decoded import count_decoded
 
 from mobilekd.data import Dataset, check_photographs, inputs, load, pictures, store
 from mobilekd.data.reading import PART
@@ -41,16 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of photographs that were decoded since."""
-    names: list[str] = []
-    photograph_of = Dataset.photograph
-
-    def counted(self: Dataset, i: int) -> Image.Image:
-        names.append(self.ids[i])
-        return photograph_of(self, i)
-
-    monkeypatch.setattr(Dataset, "photograph", counted)
-    return names
+    return count_decoded(monkeypatch)
 
 
 def opened(root: Path) -> Dataset:

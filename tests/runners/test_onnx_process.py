@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from fixtures.bench import has_every_phase
 from fixtures.run import exported
 
 from mobilekd.commands.bench import bench
@@ -44,19 +45,7 @@ def _ended():
 
 
 def test_a_measurement_has_every_phase(artifact):
-    reading = get("host").measure(artifact, Setting(threads=2, samples=25))
-    assert len(reading.series.samples_ns) == 25
-    assert reading.series.threads_in_effect == 2
-    assert len(reading.series.warmup_ns) % 10 == 0
-    assert (
-        min(
-            reading.cold.file_load_ns,
-            reading.cold.method_load_ns,
-            reading.cold.first_inference_ns,
-            *reading.series.samples_ns,
-        )
-        > 0
-    )
+    has_every_phase(artifact)
 
 
 def test_sustained_and_memory(artifact):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.decoded import count_decoded
 from fixtures.experiment import experiment
-from PIL import Image
 
-from mobilekd.data import Dataset, training_hashes
+from mobilekd.data import training_hashes
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import load_recipe
@@ -16,15 +16,7 @@ from mobilekd.training.experiment import Experiment, prepare, teachers_sizes
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    names: list[str] = []
-    photograph_of = Dataset.photograph
-
-    def counted(self: Dataset, i: int) -> Image.Image:
-        names.append(self.ids[i])
-        return photograph_of(self, i)
-
-    monkeypatch.setattr(Dataset, "photograph", counted)
-    return names
+    return count_decoded(monkeypatch)
 
 
 def opened(recipe: Recipe) -> Experiment:
