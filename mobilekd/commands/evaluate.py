@@ -308,6 +308,8 @@ def _document(
     }
     columns["skin tone"] = list(tones)
     confirmed = judged.dataset.confirmed(rows)
+    origins = [judged.dataset.origins[row] for row in rows]
+    found_by_origin = by_origin(answers, origins, predictor.labels, calibration)
     document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "evaluation",
@@ -335,6 +337,7 @@ def _document(
             truth, probabilities, answers.keys, calibration.threshold
         ),
         "subgroups": subgroups(answers, columns),
+        **({"origins": found_by_origin} if found_by_origin else {}),
         "confusion": confusion_matrix(truth, probabilities),
         "reliability": reliability_bins(truth, probabilities),
         "risk_coverage": risk_coverage_points(truth, probabilities),
@@ -342,9 +345,6 @@ def _document(
         "commit": commit(),
         "versions": versions(),
     }
-    origins = [judged.dataset.origins[row] for row in rows]
-    if found_by_origin := by_origin(answers, origins, predictor.labels, calibration):
-        document["origins"] = found_by_origin
     if teacher is not None:
         scores = metrics(truth, teacher.probabilities, answers.lesions, predictor.labels)
         document["teacher"] = {
