@@ -656,6 +656,27 @@ BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ),
         ),
     ),
+    "qnn": (
+        "Linux on x86-64 with Qualcomm's host libraries: `pip install 'mobilekd[qnn]'`, or your own"
+        " SDK in `QNN_SDK_ROOT`, which goes first. `mobilekd doctor` says which one it found. No"
+        " phone is needed to make and prove the file. [The page on Hexagon](../../qnn.md) says what"
+        " the phone needs beside it, from where, and under which licence.",
+        (
+            (
+                '"Qualcomm\'s host libraries are not installed"',
+                "`pip install 'mobilekd[qnn]'` on Linux, x86-64.",
+            ),
+            (
+                "Which `--soc`?",
+                "`adb shell getprop ro.soc.model` names the phone's chip. A file runs on that chip"
+                " alone.",
+            ),
+            (
+                "`w8a8` is refused",
+                "8 bits hold too little of this student's activations. Take `w8a16`.",
+            ),
+        ),
+    ),
     "vulkan": (
         "A phone whose ExecuTorch runtime has the Vulkan delegate.",
         (
@@ -675,6 +696,12 @@ def proved_by(backend: Any) -> str:
         return (
             "The saved file is run here by an interpreter, operator by operator. Apple's own"
             " kernels are checked on a Mac by `ios_export/check_on_mac.py`."
+        )
+    if backend.socs:
+        return (
+            "The saved file runs on this machine in ExecuTorch's own runtime, on the maker's"
+            " simulator of the chip. So the gates, the golden set, `evaluate` and `verify` judge"
+            " the simulator's answers. A phone with the chip has still to answer the golden set."
         )
     if backend.processor:
         return (
@@ -699,6 +726,8 @@ def backend_table() -> str:
     for name in backends.names():
         backend = backends.get(name)
         here = "saved file" if backend.runtime else "graph only"
+        if backend.socs:
+            here = "saved file, on the maker's simulator"
         more = "a Mac: Apple's kernels" if backend.apple else ""
         phone = "latency" if backend.apple or backend.processor else "answers and latency"
         rows.append(
@@ -747,6 +776,12 @@ def operators_of(backend: Any) -> str:
             f"{counts}, inside the delegate and outside. There is no delegate, so all of them are"
             " outside."
         )
+    if backend.socs:
+        return (
+            "The delegate's graph is compiled and cannot be read back, so `mobilekd inspect"
+            " ARTIFACT` counts what is left outside it. Every convolution and linear layer must be"
+            " inside, or the export is refused."
+        )
     return (
         f"{counts}, inside the delegate and outside. Every convolution and linear layer must be"
         " inside, or the export is refused."
@@ -766,6 +801,8 @@ def _rounding(backend: Any, precision: str) -> str:
         "int8": "post-training quantisation: ranges from training photographs, corrected",
         "int8-qat": "the same, then a short training with rounding",
         "mixed": "int8, with the layers that rounding hurts most left in floating point",
+        "w8a8": "int8 weights, 8-bit activations: ranges from training photographs, corrected",
+        "w8a16": "int8 weights, 16-bit activations: ranges from photographs, corrected",
     }.get(precision, "")
 
 

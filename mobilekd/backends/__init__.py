@@ -5,6 +5,7 @@ Files that start with ``_`` are shared by several backends. Never imports infere
 training: a backend lowers one graph and runs one file.
 """
 
+import copy
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mobilekd.backends.base import Backend, Lowered
 from mobilekd.support.errors import UserError
 from mobilekd.support.words import names_by_file, unknown
 
-__all__ = ["Backend", "Lowered", "get", "names"]
+__all__ = ["Backend", "Lowered", "for_soc", "get", "names"]
 
 
 #: What people call a backend by its phone, file or maker, and what it is called here.
@@ -21,6 +22,7 @@ MEANT = {
         ("ios", "iphone", "ipad", "apple", "core-ml", "mlmodel", "mlpackage"), "coreml"
     ),
     **dict.fromkeys(("android", "executorch", "pte", "cpu", "xnn"), "xnnpack"),
+    **dict.fromkeys(("qualcomm", "snapdragon", "hexagon", "htp", "npu", "qairt"), "qnn"),
     **dict.fromkeys(
         ("tflite", "litert", "torchscript"), "xnnpack for Android, coreml for an iPhone"
     ),
@@ -45,3 +47,19 @@ def get(name: str) -> Backend:
         raise UserError(unknown(f"backend {name}", name, names()))
     backend: Backend = import_module(f"mobilekd.backends.{name.replace('-', '_')}").BACKEND
     return backend
+
+
+def for_soc(backend: Backend, soc: str | None) -> Backend:
+    """``backend`` for another chip than its default, by the name of ``ro.soc.model``; None changes
+    nothing.
+    """
+    if soc is None:
+        return backend
+    if not backend.socs:
+        raise UserError(f"--soc {soc}: {backend.name} has no chip to choose; leave --soc out")
+    wanted = soc.upper()
+    if wanted not in backend.socs:
+        raise UserError(unknown(f"--soc {soc}", wanted, backend.socs))
+    chosen = copy.copy(backend)
+    chosen.soc = wanted
+    return chosen

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from mobilekd.formats.chip import Chip
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
@@ -48,6 +49,9 @@ class Lowered:
     least_ios: int | None = None  # of a Core ML file
     # every convolution and linear layer is expected inside the delegate
     promises_delegation: bool = True
+    # convolutions and linear layers that no delegate took, where the exporter knows their names
+    outside: tuple[str, ...] = ()
+    chip: Chip | None = None  # of a file that is compiled for one chip
 
 
 @runtime_checkable
@@ -60,10 +64,14 @@ class Backend(Protocol):
     runtime: str  # what answers for the saved file on this machine; "" where nothing does
     processor: bool  # an emulated Arm processor has that runtime too
     apple: bool  # the kernels are Apple's, which only a Mac can check
+    # chips, where a file is compiled for one, whose simulator is ``runtime``, so that a phone has
+    # still to answer; the first is the default
+    socs: tuple[str, ...]
+    soc: str | None  # the one of ``socs`` that is compiled for
 
-    def refuse_missing(self) -> None:
-        """Raises ``UserError`` where a package that it needs beyond mobilekd's own is not
-        installed.
+    def refuse_missing(self, precision: str) -> None:
+        """Raises ``UserError`` with the remedy where a package that it needs beyond mobilekd's own
+        is not installed, or the chip does not compute in that precision.
         """
         ...
 

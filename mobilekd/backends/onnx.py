@@ -50,8 +50,10 @@ class Onnx:
     runtime = "ONNX Runtime"
     processor = False  # the emulated Arm has ExecuTorch's runtime alone
     apple = False
+    socs: tuple[str, ...] = ()
+    soc: str | None = None
 
-    def refuse_missing(self) -> None:
+    def refuse_missing(self, precision: str) -> None:
         """The exporter and the runtime are an extra's."""
         for package in PACKAGES:
             if importlib.util.find_spec(package) is None:

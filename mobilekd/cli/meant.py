@@ -157,6 +157,7 @@ OPTIONS: dict[str, dict[str, str]] = {
             ("quantize quantise quant int8 ptq 8bit q", "--precision int8"),
             ("qat", "--precision int8-qat"),
             ("fp16 half float16", "--precision fp16 (with --backend coreml)"),
+            ("chip chipset soc-model", "--soc {value:SM8650}"),
             ("fp32 float float32", "--precision fp32"),
             ("dtype type bits quantization", _BITS),
             ("model run weights checkpoint input student i", _RUN),
@@ -266,7 +267,7 @@ COMMON = {
 #: What ``export`` takes after ``--backend``: one file each, whose names cost no import.
 BACKENDS = tuple(names_by_file(Path(__file__).parents[1] / "backends"))
 #: What it takes after ``--precision``, whichever backend has it.
-PRECISIONS = ("fp16", "fp32", "int8", "int8-qat", "mixed", "palette")
+PRECISIONS = ("fp16", "fp32", "int8", "int8-qat", "mixed", "palette", "w8a16", "w8a8")
 
 
 def command(word: str) -> str | None:

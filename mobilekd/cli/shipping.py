@@ -43,9 +43,14 @@ def register(commands: Commands) -> None:
         default=None,
         metavar="P",
         help=(
-            f"{', '.join(PRECISIONS)}, as far as the backend has it (default: fp32 with xnnpack,"
-            " fp16 with coreml)"
+            f"{', '.join(PRECISIONS)}, as far as the backend has it (default: the backend's first,"
+            " fp32 with xnnpack, fp16 with coreml)"
         ),
+    )
+    parser.add_argument(
+        "--soc",
+        metavar="CHIP",
+        help="where a file is for one chip: the phone's, as getprop ro.soc.model says it",
     )
     parser.add_argument(
         "--output",
@@ -238,17 +243,17 @@ def _names(text: str) -> tuple[str, ...]:
 
 def export(arguments: Namespace) -> Answer:
     """Lower a student."""
+    from mobilekd.backends import get
     from mobilekd.cli.text import interval, table
     from mobilekd.commands.export import export as run
     from mobilekd.formats.parity_names import Part
 
-    precision = arguments.precision or (
-        "fp16" if arguments.backend.startswith("coreml") else "fp32"
-    )
+    precision = arguments.precision or get(arguments.backend).precisions[0]
     made = run(
         arguments.run_name,
         backend=arguments.backend,
         precision=precision,
+        soc=arguments.soc,
         output=arguments.output,
         runs=arguments.runs,
         cam=arguments.cam,

@@ -192,8 +192,7 @@ def _same_kind(collected: Sequence[Collected], device: str) -> None:
 
 def title(item: Collected) -> str:
     """The artifact's full name, from its manifest."""
-    manifest = item.artifact.manifest
-    return f"{manifest.name}-{manifest.backend}-{manifest.precision}"
+    return item.artifact.title
 
 
 def note_busy(device: Device, before: Conditions, collected: Sequence[Collected]) -> None:

@@ -329,6 +329,7 @@ def _write(
         student=manifest.provenance.source_sha256,
         versions=manifest.provenance.versions,
         guard=guard,
+        soc=manifest.chip.soc if manifest.chip else None,
     )
     backend.rewrite(model, said)
     same = backend.network_hash(model) == backend.network_hash(source.model) and _answers_alike(

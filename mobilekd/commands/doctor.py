@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from mobilekd.android.toolchain import build_tools, find
-from mobilekd.support.errors import UserError
+from mobilekd.backends.shared import htp
+from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.process import printable, run_bounded
 from mobilekd.support.progress import say
 
@@ -103,6 +104,8 @@ def doctor() -> list[Check]:
         *_python(),
         *_packages(),
         exporter_matches_torch(),
+        _qualcomm(),
+        _qualcomm_for_phones(),
         *_machine(),
         *_photographs(),
         *map(_tool, TOOLS),
@@ -305,6 +308,31 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _qualcomm() -> Check:
+    """Qualcomm's libraries for this machine; nothing is loaded."""
+    name, needed_for = "Qualcomm's host libraries", "export --backend qnn, and running its files"
+    try:
+        found = htp.find()
+    except CannotRunHere as reason:
+        detail, _, fix = str(reason).partition("; ")
+        return Check(name, False, detail, fix, needed_for)
+    fits = htp.known_to_fit(found.version)
+    detail = f"QNN {found.version} of {found.source}"
+    return Check(name, fits, detail, htp.REMEDY, needed_for)
+
+
+def _qualcomm_for_phones() -> Check:
+    """What a phone needs beside a file, which no package may hand on: in the user's own SDK."""
+    folder = htp.phone_libraries()
+    return Check(
+        "Qualcomm's phone libraries",
+        folder is not None,
+        str(folder or ""),
+        "unpack Qualcomm's AI Engine Direct SDK and name its folder in QNN_SDK_ROOT",
+        "export --backend qnn: what its files need on a phone",
+    )
 
 
 def exporter_matches_torch() -> Check:

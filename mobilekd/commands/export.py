@@ -21,6 +21,7 @@ def export(
     *,
     backend: str = "xnnpack",
     precision: str = "fp32",
+    soc: str | None = None,
     output: Path | None = None,
     runs: Path = Path("runs"),
     cam: bool = False,
@@ -33,17 +34,18 @@ def export(
     """Lower a run's student, prove the file, write the artifact folder.
 
     ``run`` is a name, a folder or ``reference:NAME``; None takes the newest run, else the default
-    reference. ``guard`` fits one on the run's own photographs where it has none, and keeps it in
-    the run; ``UserError`` without the photographs, and for a reference without one. The guard of
-    the first references was added later, so it is in their files only where ``guard`` asks for it.
-    ``verify`` may hold ``arm`` (the golden set on emulated Arm processors). ``overrides`` change
-    the recipe (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is
-    left behind, unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
+    reference. ``soc`` is the phone's chip, where the backend compiles for one. ``guard`` fits one
+    on the run's own photographs where it has none, and keeps it in the run; ``UserError`` without
+    the photographs, and for a reference without one. The guard of the first references was added
+    later, so it is in their files only where ``guard`` asks for it. ``verify`` may hold ``arm``
+    (the golden set on emulated Arm processors). ``overrides`` change the recipe
+    (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is left behind,
+    unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
 
     int8 whose decisions are refused is tried again: trained with its rounding, then mixed with
     floating point, unless ``retry`` is False. The artifact says which precision it has.
     """
-    check_words(backend, precision, verify)
+    lowering = check_words(backend, precision, verify, soc)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
     overridden(chosen, overrides)
     if guard:
@@ -55,15 +57,18 @@ def export(
         )
 
         name = f"{chosen.info.name}-{backend}-{precision}"
+        if lowering.soc is not None:
+            name += f"-{lowering.soc}"
         say(
             f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend},"
-            f" {precision}"
+            f" {precision}" + (f", for {lowering.soc} alone" if lowering.soc else "")
         )
         return lower_run(
             chosen,
             backend,
             precision,
             output or ARTIFACTS / name,
+            soc=soc,
             cam=cam,
             guard=guard,
             verify=verify,

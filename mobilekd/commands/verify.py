@@ -155,6 +155,7 @@ def _constants(artifact: Artifact) -> tuple[bool, str]:
         student=manifest.provenance.source_sha256,
         versions=manifest.provenance.versions,
         guard=manifest.guard,
+        soc=manifest.chip.soc if manifest.chip else None,
     )
     wrong = [name for name, value in wanted.items() if inside.get(name) != value]
     return (

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from mobilekd.formats.calibration import Calibration
+from mobilekd.formats.chip import Chip
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.gates import Delegation, Gate, Stage
 from mobilekd.formats.golden_set import Golden, read_golden
@@ -110,6 +111,9 @@ class Manifest(Document):
     least_ios: int | None = Field(
         None, description="least iOS that loads a Core ML file of this precision"
     )
+    chip: Chip | None = Field(
+        None, description="the one that the file is compiled for; null for a file for any"
+    )
     accuracy: dict[str, Any] = Field(
         default_factory=dict, description="the run's test metrics, each an Interval"
     )
@@ -195,7 +199,9 @@ class Artifact:
     @property
     def title(self) -> str:
         """The artifact's full name, as its measurements call it."""
-        return f"{self.manifest.name}-{self.manifest.backend}-{self.manifest.precision}"
+        manifest = self.manifest
+        chip = f"-{manifest.chip.soc}" if manifest.chip else ""
+        return f"{manifest.name}-{manifest.backend}-{manifest.precision}{chip}"
 
     @property
     def model(self) -> Path:

@@ -9,7 +9,8 @@ metadata fields. Each line: the method, its outputs, what they mean.
     schema_version   1 int         of this table: 2 where "rescale" has to be obeyed, else 1
     name             1 string      the run's name
     backend          1 string      what the file was lowered for
-    precision        1 string      fp32, int8, int8-qat, mixed, fp16, palette
+    precision        1 string      fp32, int8, int8-qat, mixed, fp16, palette,
+                                   w8a8, w8a16
     labels           C strings     keys of the classes, in the order of the probabilities
     label_texts      C strings     the same in words
     input_height     1 int         pixels
@@ -33,6 +34,8 @@ metadata fields. Each line: the method, its outputs, what they mean.
     set_coverage     1 double      share of each class whose set was to hold it; only with sets
     set_thresholds   C doubles     a class whose probability is at least this cannot be excluded;
                                    only with sets
+    soc              1 string      the one chip that the file is compiled for, as ro.soc.model names
+                                   it; only in a file for one chip
     rescale          1 + C doubles a power and an offset for each class: the probabilities p that
                                    forward gives are to become
                                    softmax(power log(max(p, 1e-12)) + offsets); only in a file that
@@ -79,7 +82,7 @@ NAMES = (
 )
 
 #: Names that only some files have.
-OPTIONAL = ("guard_threshold", "set_coverage", "set_thresholds", "rescale")
+OPTIONAL = ("guard_threshold", "set_coverage", "set_thresholds", "rescale", "soc")
 
 #: Those that come back as a list even when it holds one value.
 LISTS = (
@@ -110,6 +113,7 @@ def constants(
     student: str,
     versions: dict[str, str],
     guard: GuardSummary | None = None,
+    soc: str | None = None,
 ) -> Constants:
     """The table above, filled; ``guard_threshold`` only where there is a guard, what is said of
     sets only where there are any.
@@ -144,6 +148,8 @@ def constants(
     }
     if guard:
         said["guard_threshold"] = guard.threshold
+    if soc:
+        said["soc"] = soc
     return said | decided_by(calibration, labels)
 
 

@@ -214,6 +214,7 @@ def drop_saturated_clamps(graph: fx.GraphModule) -> None:
         if (
             not isinstance(before, fx.Node)
             or before.target is not dequantize
+            or before.args[5] is not torch.int8  # others' ranges need not be those of the clamp
             or len(clamp.users) != 1
         ):
             continue
@@ -282,6 +283,34 @@ def heavy_nodes(graph: fx.GraphModule) -> Iterator[fx.Node]:
     return (
         node for node in graph.graph.nodes if node.op == "call_function" and node.target in HEAVY
     )
+
+
+def ranged(graph: fx.GraphModule) -> list[fx.Node]:
+    """Per-tensor quantise and dequantise nodes of a converted graph; their scale and zero point are
+    literals in it.
+    """
+    wanted = (
+        "quantized_decomposed::quantize_per_tensor",
+        "quantized_decomposed::dequantize_per_tensor",
+    )
+    return [
+        node
+        for node in graph.graph.nodes
+        if node.op == "call_function"
+        and getattr(node.target, "_schema", None)
+        and node.target._schema.name in wanted
+    ]
+
+
+def ranges(graph: fx.GraphModule) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of those nodes by their name."""
+    found = {}
+    for node in ranged(graph):
+        scale, zero_point = node.args[1:3]
+        assert isinstance(scale, float)
+        assert isinstance(zero_point, int)
+        found[node.name] = (scale, zero_point)
+    return found
 
 
 def argument(node: fx.Node, place: int, default: Any) -> Any:

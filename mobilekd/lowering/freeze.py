@@ -13,8 +13,8 @@ from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering.pipeline import lower_run
 from mobilekd.lowering.prepare import frozen_key
 from mobilekd.lowering.quantize import Frozen, read_frozen, write_frozen
-from mobilekd.lowering.record import RECORD, RecordedExport, read_record
-from mobilekd.support.errors import GateError
+from mobilekd.lowering.record import RECORD, RecordedExport, read_record, record_key
+from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import versions
@@ -24,8 +24,18 @@ DECIDED_BY_DATA = (GateId.AGREEMENT, GateId.BALANCED_ACCURACY, GateId.GUARD_AGRE
 
 
 def every_row() -> list[tuple[str, str]]:
-    """Every backend with each of its precisions."""
-    return [(name, precision) for name in names() for precision in get(name).precisions]
+    """Every backend with each of its precisions; those whose libraries are not here are named and
+    left out.
+    """
+    rows = []
+    for name in names():
+        try:
+            get(name).refuse_missing(get(name).precisions[0])
+        except UserError as reason:
+            say(f"left out: {reason}")
+        else:
+            rows += [(name, precision) for precision in get(name).precisions]
+    return rows
 
 
 def freeze_quantisation(
@@ -48,7 +58,7 @@ def freeze_quantisation(
     parameters: dict[str, Frozen] = dict(read_frozen(run.folder))
     record = read_record(run.folder)
     for backend, precision in rows:
-        key = f"{backend}-{precision}"
+        key = record_key(get(backend), precision)
         say(f"recording {run.info.name}: {key}")
         with tempfile.TemporaryDirectory() as work:
             try:

@@ -24,7 +24,13 @@ STAGE_OF = {
     GateId.SQNR: StageName(StageId.SAVED_FILE),
 }
 #: Stages that run the saved file.
-OF_THE_FILE = (StageId.SAVED_FILE, StageId.ARM, StageId.ARM_SME, StageId.CORE_ML)
+OF_THE_FILE = (
+    StageId.SAVED_FILE,
+    StageId.ARM,
+    StageId.ARM_SME,
+    StageId.CORE_ML,
+    StageId.PHONE,
+)
 #: Gates that count; no stage's numbers differ.
 COUNTED = (
     GateId.DELEGATED_LAYERS,
@@ -44,7 +50,7 @@ def first_failure(export: Export, report: ParityReport) -> Failure | None:
         return Failure(gate, detail=detail, remedy=remedy(gate, export))
     stage = first_stage(export, report, gate)
     mismatch = mismatch_at(export, stage) if stage else None
-    detail = "" if mismatch or not stage else _suspects(stage)
+    detail = "" if mismatch or not stage else _suspects(export, stage)
     return Failure(gate, stage, mismatch, detail, remedy(gate, export))
 
 
@@ -144,7 +150,8 @@ def counted(export: Export, report: ParityReport, gate: GateId) -> str:
             "in floating point:"
             f" {', '.join(name for name in floating if name not in export.float_layers)}"
         )
-    return f"outside the delegate: {', '.join(undelegated(export, graph)) or 'not known which'}"
+    named = export.lowered.outside or undelegated(export, graph)
+    return f"outside the delegate: {', '.join(named) or 'not known which'}"
 
 
 def undelegated(export: Export, graph: torch.fx.GraphModule) -> list[str]:
@@ -171,12 +178,17 @@ def undelegated(export: Export, graph: torch.fx.GraphModule) -> list[str]:
     ]
 
 
-def _suspects(stage: StageName) -> str:
+def _suspects(export: Export, stage: StageName) -> str:
     """What is left where no layer is to blame."""
     if stage.id is StageId.EAGER:
         return (
             "the graph's own normalisation, calibration or map is not what the preprocess and the"
             " student say"
+        )
+    if stage.id in OF_THE_FILE and export.backend.socs:
+        return (
+            "the compiled graph cannot be read back, so no layer is named; look at scales and"
+            " layouts that the compiler may have taken otherwise than the rounded graph says"
         )
     if stage.id in OF_THE_FILE:
         return (

@@ -30,7 +30,7 @@ from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
-from mobilekd.lowering.record import RecordedExport, recorded, recorded_results
+from mobilekd.lowering.record import RecordedExport, record_key, recorded, recorded_results
 from mobilekd.lowering.request import check_words, overridden
 from mobilekd.metrics.decide import decided
 from mobilekd.support import provenance
@@ -52,6 +52,7 @@ def lower_run(
     precision: str,
     output: Path,
     *,
+    soc: str | None = None,
     cam: bool = False,
     guard: bool = False,
     verify: Sequence[str] = (),
@@ -67,7 +68,7 @@ def lower_run(
     ``retry`` lets int8 whose decisions are refused train with its rounding and try once more.
     ``evaluation_set`` stands for the run's data where that is open already.
     """
-    lowering = check_words(backend, precision, verify)
+    lowering = check_words(backend, precision, verify, soc)
     recipe = overridden(run, overrides)
     model_card.evaluation_of(run)  # a broken one is told before anything is lowered
 
@@ -89,7 +90,7 @@ def lower_run(
     job = _Job(
         run, recipe, lowering, precision, cam, known, tuple(verify), retry, evaluation_set, record
     )
-    with new_folder(output, replace=_same_export(output, run, backend, precision)) as folder:
+    with new_folder(output, replace=_same_export(output, run, lowering, precision)) as folder:
         frozen = _accepted(job, folder, refused)
     return open_artifact(output), frozen
 
@@ -123,7 +124,7 @@ def _without_data(
     """The record that stands for the data; None where a shipped student has none for this row.
     An own run's data is somewhere, so nothing is accepted without it.
     """
-    record = recorded(run, f"{backend.name}-{precision}")
+    record = recorded(run, record_key(backend, precision))
     if record is not None and record.refused:
         raise GateError(
             f"{backend.name}, {precision}: refused where the data was ({record.refused}); with the"
@@ -243,7 +244,7 @@ def _keep_refused(
     say(f"export: what was refused is kept for a look in {refused}; it is no artifact")
 
 
-def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
+def _same_export(output: Path, run: Run, backend: Backend, precision: str) -> bool:
     """Whether ``output`` holds an earlier export of the same thing, which the new one may
     replace.
     """
@@ -251,9 +252,12 @@ def _same_export(output: Path, run: Run, backend: str, precision: str) -> bool:
     if not path.is_file():
         return False
     earlier = read_json(path, "artifact manifest")
-    return isinstance(earlier, dict) and [
-        earlier.get(key) for key in ("name", "backend", "precision")
-    ] == [run.info.name, backend, precision]
+    if not isinstance(earlier, dict):
+        return False
+    chip = earlier.get("chip")
+    found = [earlier.get(key) for key in ("name", "backend", "precision")]
+    found.append(chip.get("soc") if isinstance(chip, dict) else None)
+    return found == [run.info.name, backend.name, precision, backend.soc]
 
 
 def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str]:
@@ -310,6 +314,7 @@ def _lower(
         student=sha256_file(run.weights),
         versions=provenance.versions(),
         guard=guard.summary() if guard else None,
+        soc=backend.soc,
     )
     (folder / "golden").mkdir()
     names, pictures = golden.draw(folder / "golden", preprocess)
@@ -421,6 +426,7 @@ def write_artifact(
         gates=tuple(report.gates),
         memory=lowered.memory or {},
         least_ios=lowered.least_ios,
+        chip=lowered.chip,
         accuracy=report.accuracy,
         notes=(*_open_questions(report), *prepared.notes, *notes, *lowered.notes),
         provenance=Provenance(

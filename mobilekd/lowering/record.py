@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from mobilekd.backends import Backend, get
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.runs import Run
@@ -27,6 +28,14 @@ class RecordedExport(Document):
     accuracy: dict[str, Any]
     versions: dict[str, str]
     refused: str = Field("", description="why the gates refused it there; then no file is made")
+
+
+def record_key(backend: Backend, precision: str) -> str:
+    """Under what name an export is recorded: ``<backend>-<precision>``, and the chip where it is
+    another than the backend's default.
+    """
+    key = f"{backend.name}-{precision}"
+    return key if backend.soc == get(backend.name).soc else f"{key}-{backend.soc}"
 
 
 def read_record(folder: Path) -> dict[str, RecordedExport]:

@@ -9,8 +9,8 @@ from mobilekd.formats.gates import Gate
 from mobilekd.formats.parity_names import GateId
 
 #: Precisions that move decisions less than another one, the smallest file first.
-GENTLER = ("mixed", "int8-qat", "fp16", "fp32")
-ROUNDED = frozenset({"int8", "int8-qat", "mixed", "palette"})
+GENTLER = ("mixed", "int8-qat", "w8a16", "fp16", "fp32")
+ROUNDED = frozenset({"int8", "int8-qat", "mixed", "palette", "w8a8", "w8a16"})
 #: What the program itself did wrong, whatever the student.
 OURS = frozenset({GateId.PREPROCESSING, GateId.TRAINING_REMAINS, GateId.CONSTANTS, GateId.NETWORK})
 
@@ -37,6 +37,8 @@ def remedy(gate: Gate, export: Refused) -> str:
     """
     target = shlex.quote(export.target)
     command = f"mobilekd export {target} --backend {export.backend.name}"
+    if export.backend.soc:
+        command += f" --soc {export.backend.soc}"
     steps = [f"{command} --precision {one}" for one in _gentler(export)[:1]]
     if others := _gentler(export)[1:]:
         steps[0] += f" ({', then '.join(others)})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mobilekd.backends import Backend, get
+from mobilekd.backends import Backend, for_soc, get
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import Run
@@ -14,9 +14,13 @@ from mobilekd.support.words import unknown
 OPEN_TABLES = ("data", "gates", "quantize")
 
 
-def check_words(backend: str, precision: str, verify: Sequence[str] = ()) -> Backend:
-    """The backend asked for; ``UserError`` for one, a precision or a check that does not exist."""
-    lowering = get(backend)
+def check_words(
+    backend: str, precision: str, verify: Sequence[str] = (), soc: str | None = None
+) -> Backend:
+    """The backend asked for; ``UserError`` for one, a chip, a precision or a check that does not
+    exist, and for one that this machine cannot lower with.
+    """
+    lowering = for_soc(get(backend), soc)
     if precision not in lowering.precisions:
         given = f"--precision {precision} of {backend}"
         raise UserError(unknown(given, precision, lowering.precisions))
@@ -27,7 +31,7 @@ def check_words(backend: str, precision: str, verify: Sequence[str] = ()) -> Bac
             f"--verify arm: the emulated Arm processors have no runtime for {lowering.name}; leave"
             " --verify out"
         )
-    lowering.refuse_missing()
+    lowering.refuse_missing(precision)
     return lowering
 
 

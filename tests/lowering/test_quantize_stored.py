@@ -130,7 +130,7 @@ def test_a_row_too_small_for_a_step_and_a_layer_without_bias_are_rounded_all_the
         assert np.abs(answers(rounded, photographs) - wanted).max() < 0.005 * np.abs(wanted).max()
 
 
-def test_only_core_ml_rounds_weights_for_arithmetic_in_floating_point():
+def test_which_files_hold_rounded_weights_for_arithmetic_in_floating_point():
     formats = {
         (name, precision): get(name).weights_in(precision)
         for name in names()
@@ -142,4 +142,5 @@ def test_only_core_ml_rounds_weights_for_arithmetic_in_floating_point():
         ("coreml", "palette"): "palette",
         ("coreml-pte", "fp16"): "float16",
         ("coreml-pte", "int8"): "int8",
+        ("qnn", "fp16"): "float16",
     }

@@ -55,3 +55,11 @@ def test_int8_is_sent_to_what_rounds_less():
         "next: mobilekd export runs/mine --backend xnnpack --precision mixed (int8-qat, then fp32);"
         " the limit is gates.agreement; --set gates.agreement=VALUE allows more on purpose"
     )
+
+
+def test_hexagons_8_bits_are_sent_to_16_for_the_same_chip():
+    export = SimpleNamespace(precision="w8a8", backend=get("qnn"), target="runs/mine")
+    failed = Gate(name=GateId.AGREEMENT, value=0.9, limit=0.98, relation=">=", passed=False)
+    assert remedy(failed, export).startswith(
+        "next: mobilekd export runs/mine --backend qnn --soc SM8650 --precision w8a16 (fp16);"
+    )

@@ -60,8 +60,10 @@ class AppleFile:
     runtime = "an interpreter"
     processor = False
     apple = True
+    socs: tuple[str, ...] = ()
+    soc: str | None = None
 
-    def refuse_missing(self) -> None:
+    def refuse_missing(self, precision: str) -> None:
         """Nothing: coremltools comes with the package."""
 
     def quantizer(self, precision: str, float_layers: frozenset[str], *, qat: bool = False) -> None:

@@ -41,8 +41,10 @@ class ExecutorchFile:
     runtime = "ExecuTorch's own runtime"
     processor = True
     apple = False
+    socs: tuple[str, ...] = ()
+    soc: str | None = None
 
-    def refuse_missing(self) -> None:
+    def refuse_missing(self, precision: str) -> None:
         """Nothing: ExecuTorch comes with the package."""
 
     def where(self) -> str:

@@ -30,7 +30,7 @@ from mobilekd.support.provenance import versions
 DOCUMENT, TENSORS = "quantization.json", "quantization.safetensors"
 
 
-Range = tuple[Annotated[float, Field(gt=0)], Annotated[int, Field(ge=-128, le=255)]]
+Range = tuple[Annotated[float, Field(gt=0)], Annotated[int, Field(ge=-128, le=65535)]]
 
 
 class FrozenEntry(Document):
@@ -62,10 +62,9 @@ def freeze(
     notes: tuple[str, ...] = (),
 ) -> Frozen:
     """Take the parameters out of a converted graph."""
-    ranges = {node.name: _range(node) for node in _ranged(converted)}
     return Frozen(
         float_layers,
-        ranges,
+        torch_graph.ranges(converted),
         _tensors(converted),
         notes,
         {name: versions()[name] for name in ("torch", "executorch")},
@@ -76,7 +75,7 @@ def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
     """Put the parameters into a graph that was prepared and converted the same way on whatever
     photographs; in place.
     """
-    nodes = {node.name: node for node in _ranged(converted)}
+    nodes = {node.name: node for node in torch_graph.ranged(converted)}
     shapes = {name: (value.shape, value.dtype) for name, value in _tensors(converted).items()}
     if nodes.keys() != frozen.ranges.keys() or shapes != {
         name: (value.shape, value.dtype) for name, value in frozen.tensors.items()
@@ -93,30 +92,6 @@ def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
         torch_graph.set_tensor(converted, name, value)
     converted.recompile()
     return converted
-
-
-def _range(node: fx.Node) -> tuple[float, int]:
-    scale, zero_point = node.args[1:3]
-    assert isinstance(scale, float)
-    assert isinstance(zero_point, int)
-    return scale, zero_point
-
-
-def _ranged(graph: fx.GraphModule) -> list[fx.Node]:
-    """Per-tensor quantise and dequantise nodes; their scale and zero point are literals in the
-    graph.
-    """
-    wanted = (
-        "quantized_decomposed::quantize_per_tensor",
-        "quantized_decomposed::dequantize_per_tensor",
-    )
-    return [
-        node
-        for node in graph.graph.nodes
-        if node.op == "call_function"
-        and getattr(node.target, "_schema", None)
-        and node.target._schema.name in wanted
-    ]
 
 
 def _tensors(graph: fx.GraphModule) -> dict[str, Tensor]:

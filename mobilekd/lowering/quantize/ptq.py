@@ -111,6 +111,8 @@ def convert(prepared: fx.GraphModule) -> fx.GraphModule:
             module = getattr(prepared, node.target, None)
             if isinstance(module, PerChannelMinMaxObserver) and node.args[0].op == "get_attr":
                 module.reset_min_max_vals()
+                if hasattr(module, "calibrated"):  # ExecuTorch's for Hexagon looks once
+                    module.calibrated = False
                 module(torch_graph.tensor_of(prepared, node.args[0]))
     converted: fx.GraphModule = convert_pt2e(prepared)
     torch_graph.drop_saturated_clamps(converted)
@@ -244,6 +246,7 @@ class _Corrector(fx.Interpreter):
         )
         if not isinstance(bias, fx.Node):
             return value
+        bias = torch_graph.unobserved(bias)
         lacking = self.wanted[torch_graph.layer_name(node)] - _channel_means(value.numpy())
         torch_graph.set_tensor(
             self.module, str(bias.target), torch_graph.tensor_of(self.module, bias) + lacking

@@ -12,6 +12,7 @@ from types import TracebackType
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torchao.quantization.pt2e import DerivedObserverOrFakeQuantize
 from torchao.quantization.pt2e.observer import ObserverBase, PerChannelMinMaxObserver
 
 from mobilekd.graphs import torch_graph
@@ -64,7 +65,9 @@ class Simulation:
     def __enter__(self) -> "Simulation":
         for node in self.graph.graph.nodes:
             module = getattr(self.graph, node.target, None) if node.op == "call_module" else None
-            if isinstance(module, ObserverBase):
+            # a bias' step follows from those of input and weights, too fine to matter here
+            derived = isinstance(module, DerivedObserverOrFakeQuantize)
+            if isinstance(module, ObserverBase) and not derived:
                 self.observers[node.target] = module
                 self.roundings[node.target] = Rounding(
                     module, isinstance(module, PerChannelMinMaxObserver)
