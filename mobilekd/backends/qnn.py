@@ -89,19 +89,36 @@ class Qnn(ExecutorchFile):
             to_edge_transform_and_lower_to_qnn,
         )
 
-        from mobilekd.backends.shared import qnn_scales
+        from mobilekd.backends.shared import qnn_scales, qnn_support
         from mobilekd.graphs import torch_graph
 
         assert self.soc is not None
         path = folder / self.model_file
-        with htp.quiet(f"--backend qnn --soc {self.soc}"), qnn_scales.watched() as scales:
-            options = generate_htp_compiler_spec(use_fp16=precision == "fp16")
-            chip = getattr(QcomChipset, self.soc)
-            spec = generate_qnn_executorch_compiler_spec(soc_model=chip, backend_options=options)
-            edge = to_edge_transform_and_lower_to_qnn(
-                model, (example,), spec, constant_methods=dict(constants)
-            )
-            program = edge.to_executorch()
+        refused: list[str] = []
+        try:
+            with (
+                htp.quiet(f"--backend qnn --soc {self.soc}"),
+                qnn_scales.watched() as scales,
+                qnn_support.refused(refused),
+            ):
+                options = generate_htp_compiler_spec(use_fp16=precision == "fp16")
+                chip = getattr(QcomChipset, self.soc)
+                spec = generate_qnn_executorch_compiler_spec(
+                    soc_model=chip, backend_options=options
+                )
+                edge = to_edge_transform_and_lower_to_qnn(
+                    model, (example,), spec, constant_methods=dict(constants)
+                )
+                program = edge.to_executorch()
+        except RuntimeError as error:
+            # a layer that ExecuTorch has no form for outside a delegate, such as a linear one
+            if qnn_support.OUTSIDE not in str(error):
+                raise
+            names = ", ".join(dict.fromkeys(refused)) or "not known which"
+            raise GateError(
+                f"--backend qnn: outside the delegate: {names}; nothing was written; choose another"
+                " student, or export --backend xnnpack"
+            ) from None
         if others := qnn_scales.strange(scales, model):
             raise GateError(
                 f"--backend qnn: {len(others)} scales given to the compiler are not the rounded"

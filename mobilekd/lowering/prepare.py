@@ -89,11 +89,12 @@ def prepare(
     if frozen is not None:
         return _thawed(graph, quantizer, example, frozen)
     if evaluation_set is None:
+        unrounded = next(one for one in ("fp32", "fp16") if one in backend.precisions)
         raise UserError(
             f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
             " photographs to calibrate on, and the data is not here; name its folder with"
             f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export"
-            " --precision fp32"
+            f" --precision {unrounded}"
         )
     options = recipe.quantize
     photographs = evaluation_set.calibration(options.calibration + HELD_OUT)

@@ -4,6 +4,8 @@ manifest says, and the function that moves a device's setting.
 
 import ctypes
 import struct
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,6 +138,21 @@ def test_a_devices_setting_is_moved_and_the_rest_left_out():
     assert seen == [(0, (0, 0, 57, 0))]
     assert htp.create_device(create, 1, None, 2) == 7
     assert len(seen) == 1
+
+
+def test_without_photographs_the_remedy_is_a_precision_that_the_backend_has(monkeypatch):
+    import torch
+
+    from mobilekd.lowering.prepare import prepare
+
+    backend = get("qnn")
+    stand_in = get("xnnpack").quantizer("int8", frozenset())  # needs none of Qualcomm's libraries
+    monkeypatch.setattr(backend, "quantizer", lambda *_: stand_in)
+    network = torch.nn.Conv2d(3, 4, 3).eval()
+    network.cam = False
+    recipe = SimpleNamespace(name="mine")
+    with pytest.raises(UserError, match=r"or export --precision fp16$"):
+        prepare(network, torch.zeros(1, 3, 8, 8), backend, "w8a16", recipe, None, None, Path())
 
 
 def test_weights_are_observed_afresh_by_an_observer_that_looks_once():

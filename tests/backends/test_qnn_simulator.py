@@ -110,9 +110,9 @@ def test_a_layer_outside_the_delegate_has_its_name(libraries, tmp_path, monkeypa
         return "linear" not in str(node.target) and supported(self, modules, node)
 
     monkeypatch.setattr(QnnOperatorSupport, "is_node_supported", all_but_linear)
-    _, made = lower(captured(), "fp16", tmp_path)
-    assert made.outside == ("linear",)
-    assert made.delegation.heavy_delegated == 1
+    with pytest.raises(GateError, match="outside the delegate: linear; nothing was written"):
+        lower(captured(), "fp16", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_doubled_scale_is_refused_with_its_layer(libraries, tmp_path, monkeypatch):
