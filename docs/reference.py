@@ -31,7 +31,7 @@ from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.parity_names import GateId, StageId
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import DEFAULT_REFERENCE, RunInfo, open_run
-from mobilekd.lowering.record import read_record
+from mobilekd.lowering.record import read_record, record_key
 from mobilekd.support.files import read_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -800,7 +800,7 @@ def operators_of(backend: Any) -> str:
 def _without_data(backend: Any, precision: str) -> str:
     """What an export of the default student has to go by where its data is not."""
     run = open_run(f"reference:{DEFAULT_REFERENCE}")
-    record = read_record(run.folder).get(f"{backend.name}-{precision}")
+    record = read_record(run.folder).get(record_key(backend, precision))
     learnt = precision not in ("fp32", "fp16") and backend.weights_in(precision) is None
     if record is not None and record.refused:
         return "refused where the data was"

@@ -13,7 +13,7 @@ from mobilekd.formats.artifact import ARTIFACTS, open_artifact
 from mobilekd.formats.gates import NOT_DECIDED
 from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run, references
 from mobilekd.lowering.prepare import frozen_key
-from mobilekd.lowering.record import read_record
+from mobilekd.lowering.record import read_record, record_key
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 
@@ -58,7 +58,7 @@ def lines_of(text: str, *words: str) -> list[str]:
 
 @pytest.mark.parametrize(("backend", "precision"), ROWS)
 def test_a_row_is_made_where_no_data_is(backend, precision, shown):
-    run, key = open_run(REFERENCE), f"{backend}-{precision}"
+    run, key = open_run(REFERENCE), record_key(get(backend), precision)
     record = read_record(run.folder).get(key)
     export = ("export", REFERENCE, "--backend", backend, "--precision", precision)
     if missing := missing_here(backend, precision):
@@ -68,7 +68,7 @@ def test_a_row_is_made_where_no_data_is(backend, precision, shown):
         assert f"refused where the data was ({record.refused})" in shown(*export, code=2)
         return
     told = shown(*export)
-    folder = ARTIFACTS / f"{DEFAULT_REFERENCE}-{key}"
+    [folder] = ARTIFACTS.iterdir()
     manifest = open_artifact(folder).manifest
     assert (manifest.backend, manifest.precision) == (backend, precision)
     assert all(gate.passed for gate in manifest.gates)
@@ -103,7 +103,7 @@ def test_a_row_is_made_where_no_data_is(backend, precision, shown):
 def missing_here(backend: str, precision: str) -> str:
     """Why this machine cannot lower so, in the backend's words; empty where it can."""
     try:
-        get(backend).refuse_missing()
+        get(backend).refuse_missing(precision)
     except UserError as reason:
         return str(reason)
     return ""
@@ -117,12 +117,15 @@ def test_no_record_is_of_a_row_that_there_is_not():
 
 def test_a_row_that_rounds_by_photographs_does_not_wait_for_them():
     """What the default student learnt from photographs for one is kept."""
-    kept = read_json(open_run(REFERENCE).folder / "quantization.json", "parameters")
+    folder = open_run(REFERENCE).folder
+    kept, record = read_json(folder / "quantization.json", "parameters"), read_record(folder)
+    refused = {key for key, one in record.items() if one.refused}
     learnt = [
-        f"{name}-{precision}"
+        key
         for name in names()
         for precision in get(name).precisions
-        if precision not in ("fp32", "fp16")
+        if (key := record_key(get(name), precision)) not in refused
+        and precision not in ("fp32", "fp16")
         and frozen_key(get(name), precision) not in kept
         and not missing_here(name, precision)
     ]
