@@ -45,9 +45,9 @@ SHIPPED = (
     "calibration.json",
     "guard.json",
     "student.safetensors",
+    "metrics.json",
     "metrics.jsonl",
     "quantization.json",
-    "quantization.safetensors",
     "recorded_gates.json",
     "training_hashes.json",
 )
@@ -110,9 +110,9 @@ def make_reference(
         document = evaluate(folder, output=folder / "evaluation")
         freeze_quantisation(folder, rows, overrides=overrides)
         (folder / SPLIT).unlink(missing_ok=True)
+        write_json(folder / "metrics.json", document)
         write_run_info(folder, read_document(folder / "run.json", RunInfo, "run"))
         run = open_run(folder)
-        write_json(folder / "metrics.json", document)
         start = run.recipe.student.weights
         card = CARD.format(
             name=name,
@@ -138,7 +138,8 @@ def make_reference(
             balanced=words(document["metrics"]["balanced_accuracy"]),
         )
         with new_folder(target, replace=True) as new:
-            for item in (*SHIPPED, "metrics.json"):
+            tensors = [path.name for path in sorted(folder.glob("quantization-*.safetensors"))]
+            for item in (*SHIPPED, *tensors):
                 if (folder / item).exists():
                     shutil.copy(folder / item, new / item)
             write_text(new / "README.md", card)
@@ -182,6 +183,7 @@ def add_guard(name: str, rows: list[tuple[str, str]], overrides: list[str]) -> P
         record[key] = record[key].model_copy(update={"gates": (*others, *own)})
         document = {row: one.model_dump(mode="json") for row, one in sorted(record.items())}
         write_json(run.folder / RECORD, document)
+        write_run_info(run.folder, run.info)
     return run.folder
 
 

@@ -60,6 +60,9 @@ PARTS = (
     METRICS,
     "teacher_logits.safetensors",
     "training_hashes.json",
+    "metrics.json",  # from here on what a shipped reference has beside
+    "quantization.json",
+    "recorded_gates.json",
 )
 
 #: Where commands look for runs, and leave them.

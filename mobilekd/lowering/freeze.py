@@ -8,7 +8,7 @@ from mobilekd.backends import get, names
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.recipe_file import with_overrides
-from mobilekd.formats.runs import Run, open_run
+from mobilekd.formats.runs import Run, open_run, write_run_info
 from mobilekd.inference.evaluation_set import open_evaluation_set
 from mobilekd.lowering.pipeline import lower_run
 from mobilekd.lowering.prepare import frozen_key
@@ -86,6 +86,7 @@ def freeze_quantisation(
         write_frozen(run.folder, parameters)
         document = {key: made.model_dump(mode="json") for key, made in sorted(record.items())}
         write_json(run.folder / RECORD, document)
+        write_run_info(run.folder, run.info)
     return run
 
 

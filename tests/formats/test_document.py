@@ -3,6 +3,7 @@ before are still read.
 """
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,19 @@ def test_every_document_of_a_reference_is_read(name: str):
     hashes = read_document(run.folder / "training_hashes.json", TrainingHashes, "list of hashes")
     assert hashes.salt == run.info.split_hash
     assert len(hashes.hashes) > 8_000
+
+
+@pytest.mark.parametrize(
+    "name", ["quantization-int8.safetensors", "quantization.json", "recorded_gates.json"]
+)
+def test_a_flipped_byte_in_what_a_reference_goes_by_is_found(name: str, tmp_path: Path):
+    folder = tmp_path / "student"
+    shutil.copytree(open_run(f"reference:{references()[0]}").folder, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: changed since it was written"):
+        read_frozen(open_run(folder).folder)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ that calibrated it.
 
 ::
 
-    quantization.json          {precision: {float_layers, ranges: {node: [scale, zero point]},
-                               notes, versions}}
-    quantization.safetensors   "<precision>/<tensor>": int8 weights with their scales, biases
+    quantization.json                    {precision: {float_layers, ranges: {node: [scale, zero
+                                         point]}, notes, versions, sha256}}
+    quantization-<precision>.safetensors int8 weights with their scales, biases
 
 ``stored-<format>`` stands where a precision would for weights that a file holds rounded while it
 computes in floating point (:mod:`mobilekd.lowering.quantize.stored`).
@@ -21,14 +21,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, fx
 
-from mobilekd.formats.document import Document, read_document
+from mobilekd.formats.document import REMEDY, Document, read_document
+from mobilekd.formats.integrity import check_files
 from mobilekd.graphs import torch_graph
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_bytes, write_json
+from mobilekd.support.files import sha256_file, write_bytes, write_json
 from mobilekd.support.provenance import versions
 
-DOCUMENT, TENSORS = "quantization.json", "quantization.safetensors"
-
+DOCUMENT = "quantization.json"
 
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[int, Field(ge=-128, le=65535)]]
 
@@ -40,6 +40,7 @@ class FrozenEntry(Document):
     ranges: dict[str, Range] = Field(description="[scale, zero point] by node")
     notes: tuple[str, ...]
     versions: dict[str, str]
+    sha256: str = Field(description="of the file of its tensors")
     tensors_of: str | None = Field(
         None, description="another precision whose tensors are the same and are kept once"
     )
@@ -129,23 +130,28 @@ def _tensors(graph: fx.GraphModule) -> dict[str, Tensor]:
 
 
 def write_frozen(folder: Path, precisions: Mapping[str, Frozen]) -> None:
-    """Write both files; the same parameters give the same bytes."""
+    """Write the document, and a file of tensors for each precision; the same parameters give the
+    same bytes.
+    """
     document: dict[str, Any] = {}
-    tensors: dict[str, Tensor] = {}
     for precision, frozen in sorted(precisions.items()):
         alike = next((one for one in document if _same(precisions[one], frozen)), None)
+        path = _tensor_file(folder, alike or precision)
+        if alike is None:
+            write_bytes(path, safetensors.torch.save(dict(sorted(frozen.tensors.items()))))
         document[precision] = {
             "float_layers": sorted(frozen.float_layers),
             "ranges": {name: list(value) for name, value in sorted(frozen.ranges.items())},
             "notes": list(frozen.notes),
             "versions": dict(frozen.versions or {}),
+            "sha256": sha256_file(path),
+            **({"tensors_of": alike} if alike is not None else {}),
         }
-        if alike is not None:
-            document[precision]["tensors_of"] = alike
-            continue
-        tensors |= {f"{precision}/{name}": value for name, value in sorted(frozen.tensors.items())}
     write_json(folder / DOCUMENT, document)
-    write_bytes(folder / TENSORS, safetensors.torch.save(tensors))
+
+
+def _tensor_file(folder: Path, precision: str) -> Path:
+    return folder / f"quantization-{precision}.safetensors"
 
 
 def _same(one: Frozen, other: Frozen) -> bool:
@@ -156,27 +162,23 @@ def _same(one: Frozen, other: Frozen) -> bool:
 
 
 def read_frozen(folder: Path) -> dict[str, Frozen]:
-    """Every precision frozen in ``folder``; empty where there is none."""
+    """Every precision frozen in ``folder``; empty where there is none. ``UserError`` where a file
+    of tensors is missing or changed.
+    """
     if not (folder / DOCUMENT).exists():
         return {}
     document = read_document(
         folder / DOCUMENT, dict[str, FrozenEntry], "record of quantisation parameters"
     )
-    try:
-        tensors = safetensors.torch.load((folder / TENSORS).read_bytes())
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"{folder / TENSORS}: not readable ({error}); copy the run whole") from None
-    return {
-        precision: Frozen(
-            frozenset(entry.float_layers),
-            entry.ranges,
-            {
-                name.removeprefix(f"{entry.tensors_of or precision}/"): value
-                for name, value in tensors.items()
-                if name.startswith(f"{entry.tensors_of or precision}/")
-            },
-            entry.notes,
-            entry.versions,
+    found = {}
+    for precision, entry in document.items():
+        path = _tensor_file(folder, entry.tensors_of or precision)
+        check_files(folder, {path.name: entry.sha256}, REMEDY)
+        try:
+            tensors = safetensors.torch.load(path.read_bytes())
+        except (OSError, safetensors.SafetensorError) as error:
+            raise UserError(f"{path}: not readable ({error}); {REMEDY}") from None
+        found[precision] = Frozen(
+            frozenset(entry.float_layers), entry.ranges, tensors, entry.notes, entry.versions
         )
-        for precision, entry in document.items()
-    }
+    return found
