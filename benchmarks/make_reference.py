@@ -10,7 +10,7 @@ weights and what it has frozen being kept, with
 
     python benchmarks/make_reference.py reference:ham10000-lesionnet --set data.root=data/ham10000
 
-and one that was shipped without a guard gets it, with the gates of files that hold it, with
+and it gets a guard, or another one, with the gates of files that hold it, with
 
     python benchmarks/make_reference.py reference:ham10000-lesionnet --guard \
         --row xnnpack-int8 --set data.root=data/ham10000
@@ -146,8 +146,8 @@ def make_reference(
 
 
 def add_guard(name: str, rows: list[tuple[str, str]], overrides: list[str]) -> Path:
-    """Fit a guard for a shipped student, which stays as it is, and record the gates of its files
-    that hold it.
+    """Fit a guard for a shipped student, which stays as it is otherwise, and record the gates of
+    its files that hold it.
     """
     run = open_run(name)
     recipe = with_overrides(run.recipe, overrides)
@@ -157,7 +157,8 @@ def add_guard(name: str, rows: list[tuple[str, str]], overrides: list[str]) -> P
     fitted = guard_for(load(run), known.preprocess, known.training(), known.validation().inputs)
     if fitted is None:
         raise SystemExit(f"{name}: this student can have no guard")
-    guard = fitted.model_copy(update={"added": True})
+    added = run.guard is None or run.guard.added  # files that held one keep holding one
+    guard = fitted.model_copy(update={"added": added})
     write_json(run.folder / GUARD, guard.model_dump(mode="json"))
     write_run_info(run.folder, run.info)
     run, record = open_run(name), read_record(run.folder)
@@ -212,7 +213,7 @@ def main() -> None:
     parser.add_argument(
         "--guard",
         action="store_true",
-        help="fit a guard for a shipped student that has none; its other files stay",
+        help="fit a guard for a shipped student; its other files stay",
     )
     arguments = parser.parse_args()
     known = {f"{backend}-{precision}": (backend, precision) for backend, precision in every_row()}

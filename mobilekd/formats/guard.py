@@ -1,16 +1,16 @@
 """The guard: what a student knows of the photographs that it was trained on, so that it can say of
 another one that it is of no such kind. No torch.
 
-The score is Mahalanobis' distance in one middle layer (Lee et al., arXiv 1807.03888): the layer's
-channels, averaged over the photograph, are centred and whitened by the training photographs' own
-covariance, which makes the mean of their squares ``m`` about 1 for photographs like those. What
-travels is ``m / (m + 1)``: 0.5 there, near 1 for anything else. A middle layer sees textures and
-colours, which is what sets skin under a dermoscope apart; the last one keeps only what tells the
-classes apart.
+The score is Mahalanobis' distance in early layers (Lee et al., arXiv 1807.03888): mean and standard
+deviation of each of their channels over the photograph are centred and whitened by the training
+photographs' own covariance, which makes the mean of their squares ``m`` about 1 for photographs
+like those. What travels is ``m / (m + 1)``: 0.5 there, near 1 for anything else. Early layers see
+textures and colours at several scales, which is what sets skin under a dermoscope apart; the last
+one keeps only what tells the classes apart.
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -33,10 +33,19 @@ FURTHEST = 100.0
 class Guard(GrownDocument):
     """``guard.json``."""
 
-    later = frozenset({"added"})
+    later = frozenset({"added", "deviations"})
 
-    layer: str = Field(description="the student's module whose output is averaged, like blocks.4")
-    centre: tuple[float, ...] = Field(min_length=1, description="mean of each channel")
+    layers: tuple[str, ...] = Field(
+        min_length=1, description="the student's modules whose outputs are looked at, like blocks.1"
+    )
+    deviations: bool = Field(
+        False,
+        description="each layer gives its channels' means, then their standard deviations; else"
+        " means alone",
+    )
+    centre: tuple[float, ...] = Field(
+        min_length=1, description="mean of each of these numbers over the training photographs"
+    )
     directions: tuple[tuple[float, ...], ...] = Field(
         min_length=1, description="principal directions, each divided by its standard deviation"
     )
@@ -48,6 +57,15 @@ class Guard(GrownDocument):
         description="fitted after the student was shipped, whose files stay as they were unless"
         " export --guard puts it into them",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_layer(cls, value: Any) -> Any:
+        """Guards of before looked at one ``layer``."""
+        if isinstance(value, dict) and "layer" in value and "layers" not in value:
+            value = {("layers" if key == "layer" else key): one for key, one in value.items()}
+            value["layers"] = (value["layers"],)
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -61,9 +79,9 @@ class Guard(GrownDocument):
         """What a manifest says of it."""
         return GuardSummary(threshold=self.threshold, refused=self.refused)
 
-    def scores(self, pooled: np.ndarray) -> np.ndarray:
-        """Pooled channels ``[N, D]`` -> scores ``[N]`` in 0..1, in float64."""
-        offset = np.asarray(pooled, np.float64) - np.asarray(self.centre)
+    def scores(self, seen: np.ndarray) -> np.ndarray:
+        """Means and deviations ``[N, D]`` -> scores ``[N]`` in 0..1, in float64."""
+        offset = np.asarray(seen, np.float64) - np.asarray(self.centre)
         whitened = (offset @ np.asarray(self.directions).T).clip(-FURTHEST, FURTHEST)
         squares = (whitened**2).mean(1)
         return np.asarray(squares / (squares + 1))

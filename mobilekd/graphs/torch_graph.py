@@ -6,6 +6,7 @@ walk; the portable kernels, which have no batch norm fusion of their own, are sp
 a MobileNetV2.
 """
 
+import copy
 import math
 import operator
 from collections.abc import Iterator
@@ -302,15 +303,17 @@ def ranged(graph: fx.GraphModule) -> list[fx.Node]:
     ]
 
 
+def range_of(node: fx.Node) -> tuple[float, int]:
+    """Scale and zero point of one of those nodes."""
+    scale, zero_point = node.args[1:3]
+    assert isinstance(scale, float)
+    assert isinstance(zero_point, int)
+    return scale, zero_point
+
+
 def ranges(graph: fx.GraphModule) -> dict[str, tuple[float, int]]:
     """Scale and zero point of those nodes by their name."""
-    found = {}
-    for node in ranged(graph):
-        scale, zero_point = node.args[1:3]
-        assert isinstance(scale, float)
-        assert isinstance(zero_point, int)
-        found[node.name] = (scale, zero_point)
-    return found
+    return {node.name: range_of(node) for node in ranged(graph)}
 
 
 def argument(node: fx.Node, place: int, default: Any) -> Any:
@@ -353,6 +356,22 @@ def guard_nodes(graph: fx.GraphModule) -> Iterator[fx.Node]:
         stack = node.meta.get("nn_module_stack", {}).values()
         if any(name == "guard" or name.startswith("guard.") for name, _ in stack):
             yield node
+
+
+def without_guard(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of the deployable's graph whose last output is not the guard's score but once more its
+    first; the same graph where it has no guard.
+    """
+    if not any(guard_nodes(graph)):
+        return graph
+    plain = copy.deepcopy(graph)
+    output = plain.graph.output_node()
+    (answers,) = output.args
+    assert isinstance(answers, (tuple, list))
+    output.args = ((*answers[:-1], answers[0]),)
+    plain.graph.eliminate_dead_code()
+    plain.recompile()
+    return plain
 
 
 def layer_costs(graph: fx.GraphModule) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""The guard of a student: what its middle layer holds for photographs, and the fit on them."""
+"""The guard of a student: what its early layers hold for photographs, and the fit on them."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,45 +10,74 @@ from mobilekd.formats.guard import Guard
 from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.metrics.guard import fit_guard
-from mobilekd.students.deployable import middle_layer, seen_at
+from mobilekd.students.deployable import early_stages, moments, seen_at
 from mobilekd.support.progress import say, track
 
 #: Photographs at once, which bounds memory.
 BATCH = 64
+
+#: Means and deviations of a photograph that a guard looks at: about half of as many directions fit
+#: into it (:data:`mobilekd.metrics.guard.NUMBERS`).
+LOOKED_AT = 100
+
+#: Photographs that a guard is fitted on for each of these numbers.
+EACH = 3
 
 
 def guard_for(
     student: nn.Module, preprocess: Preprocess, training: Pictures, validation: Pictures
 ) -> Guard | None:
     """Fitted on photographs uint8 ``[N, 3, H, W]`` as the student takes them; None, which is said,
-    for a student without a middle layer.
+    for a student without stages that give maps.
     """
     student = student.eval()
     device = next(student.parameters()).device
     example = torch.zeros(1, 3, preprocess.height, preprocess.width, device=device)
-    layer = middle_layer(student, example)
-    if layer is None:
-        say("guard: the student has no stages called blocks, so it gets none")
+    stages = early_stages(student, example)
+    if not stages:
+        say("guard: the student has no stages called blocks or stages, so it gets none")
         return None
-    known = pooled(student, layer, preprocess, training, "what training photographs look like")
-    others = pooled(student, layer, preprocess, validation, "what validation looks like")
+    layers, deviations = looked_at(stages, len(training))
+    known, others = (
+        shown(student, layers, preprocess, pictures, deviations=deviations, what=what)
+        for pictures, what in (
+            (training, "what training photographs look like"),
+            (validation, "what validation looks like"),
+        )
+    )
     if len(known) <= known.shape[1]:
         say(
-            f"guard: {len(known)} training photographs are too few for {known.shape[1]} channels,"
-            " so the student gets none"
+            f"guard: {len(known)} training photographs are too few for {known.shape[1]} numbers of"
+            " each, so the student gets none"
         )
         return None
-    return fit_guard(layer, known, others)
+    return fit_guard(layers, known, others, deviations=deviations)
 
 
-def pooled(
+def looked_at(stages: Mapping[str, int], photographs: int) -> tuple[tuple[str, ...], bool]:
+    """Which of a student's early stages, with how many channels each, a guard looks at that is
+    fitted on so many photographs, and whether at deviations too: as many stages as have at most
+    ``LOOKED_AT`` numbers, and ``EACH`` photographs for each number.
+    """
+    most = min(LOOKED_AT, photographs // EACH)
+    numbers = np.cumsum(list(stages.values()))
+    deviations = bool(2 * numbers[0] <= most)
+    fitting = int((numbers * (2 if deviations else 1) <= most).sum())
+    return tuple(stages)[: max(1, fitting)], deviations
+
+
+def shown(
     student: nn.Module,
-    layer: str,
+    layers: Sequence[str],
     preprocess: Preprocess,
     pictures: Pictures,
+    *,
+    deviations: bool = True,
     what: str = "looking at photographs",
 ) -> np.ndarray:
-    """Pictures uint8 ``[N, 3, H, W]`` -> mean of each channel of ``layer``, float32 ``[N, D]``."""
+    """Pictures uint8 ``[N, 3, H, W]`` -> means of each layer's channels, with ``deviations``
+    followed by their standard deviations, layer after layer, float32 ``[N, D]``.
+    """
     device = next(student.parameters()).device
     mean, std = (
         torch.tensor(values, device=device).view(1, 3, 1, 1)
@@ -54,9 +85,10 @@ def pooled(
     )
     found: list[Tensor] = []
     parts = range(0, len(pictures), BATCH)
-    with torch.inference_mode(), seen_at(student, layer) as outputs:
+    with torch.inference_mode(), seen_at(student, layers) as outputs:
         for start in track(parts, what):
             x = torch.from_numpy(np.ascontiguousarray(pictures[start : start + BATCH])).to(device)
             student((x.float() / 255 - mean) / std)
-            found.append(outputs.pop().mean((2, 3)).cpu())
+            found.append(moments(outputs, deviations).flatten(1).cpu())
+            outputs.clear()
     return np.asarray(torch.cat(found).numpy())

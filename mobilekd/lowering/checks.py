@@ -23,7 +23,7 @@ from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.graphs import torch_graph
 from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages
-from mobilekd.inference.guard import pooled
+from mobilekd.inference.guard import shown
 from mobilekd.lowering import parity
 from mobilekd.lowering.decisions import accuracy_gate, agreement_gate
 from mobilekd.metrics import interval, metric_draws
@@ -242,7 +242,13 @@ def outside(export: Export, x: np.ndarray) -> list[np.ndarray]:
             ]
             answers.append(np.stack(maps))
     if export.guard:
-        seen = pooled(student, export.guard.layer, export.preprocess, x)
+        seen = shown(
+            student,
+            export.guard.layers,
+            export.preprocess,
+            x,
+            deviations=export.guard.deviations,
+        )
         answers.append(export.guard.scores(seen)[:, None])
     return answers
 

@@ -87,7 +87,7 @@ def prepare(
         return _stored(graph, stored, recipe, evaluation_set)
     torch_graph.fold_calibration(graph)
     if frozen is not None:
-        return _thawed(graph, quantizer, example, frozen)
+        return _thawed(graph, backend, precision, example, frozen)
     if evaluation_set is None:
         unrounded = next(one for one in ("fp32", "fp16") if one in backend.precisions)
         raise UserError(
@@ -160,6 +160,7 @@ def prepare(
             )
         )
     converted = quantize.convert(prepared)
+    names = _range_names(graph, backend, precision, example, float_layers)
     return BackendInput(
         converted,
         graph,
@@ -167,7 +168,7 @@ def prepare(
         sensitivity=tuple(
             {**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table
         ),
-        frozen=quantize.freeze(converted, float_layers, tuple(notes)),
+        frozen=quantize.freeze(converted, float_layers, tuple(notes), names),
         notes=tuple(notes),
     )
 
@@ -198,11 +199,18 @@ def frozen_key(backend: Backend, precision: str) -> str:
 
 
 def _thawed(
-    graph: torch.fx.GraphModule, quantizer: Any, example: Tensor, frozen: quantize.Frozen
+    graph: torch.fx.GraphModule,
+    backend: Backend,
+    precision: str,
+    example: Tensor,
+    frozen: quantize.Frozen,
 ) -> BackendInput:
-    prepared = quantize.prepare(graph, quantizer, "minmax")
-    quantize.calibrate(prepared, example.numpy().astype(np.uint8))
-    converted = quantize.thaw(quantize.convert(prepared), frozen)
+    layers = frozen.float_layers
+    converted = quantize.thaw(
+        _converted(graph, backend, precision, example, layers),
+        frozen,
+        _range_names(graph, backend, precision, example, layers),
+    )
     return BackendInput(
         converted,
         graph,
@@ -210,6 +218,33 @@ def _thawed(
         frozen=frozen,
         notes=(*frozen.notes, "quantisation parameters were frozen"),
     )
+
+
+def _converted(
+    graph: torch.fx.GraphModule,
+    backend: Backend,
+    precision: str,
+    example: Tensor,
+    float_layers: frozenset[str],
+) -> torch.fx.GraphModule:
+    """The graph rounded by one example, whose ranges nobody uses."""
+    prepared = quantize.prepare(graph, backend.quantizer(precision, float_layers), "minmax")
+    quantize.calibrate(prepared, example.numpy().astype(np.uint8))
+    return quantize.convert(prepared)
+
+
+def _range_names(
+    graph: torch.fx.GraphModule,
+    backend: Backend,
+    precision: str,
+    example: Tensor,
+    float_layers: frozenset[str],
+) -> list[str] | None:
+    """Under what names the graph's parameters are kept; None where it has no guard."""
+    plain = torch_graph.without_guard(graph)
+    if plain is graph:
+        return None
+    return quantize.range_names(_converted(plain, backend, precision, example, float_layers))
 
 
 def _teachers(

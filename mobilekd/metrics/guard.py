@@ -1,4 +1,8 @@
-"""The guard fitted: principal directions of training photographs, a threshold from validation."""
+"""The guard fitted: principal directions of training photographs, a threshold from validation.
+
+Directions in which photographs of the known kind hardly differ are those that tell them from others
+(Kamoi and Kobayashi, arXiv 2003.00402), so these are kept where not all fit.
+"""
 
 from collections.abc import Sequence
 
@@ -18,28 +22,38 @@ REFUSED = 0.01
 #: Of so many lesions of a clinic the most unusual one is refused; of fewer none would be.
 LEAST_LESIONS = round(1 / REFUSED)
 
-#: The least variance that counts, as a share of the mean one: what hardly ever moves is noise.
-FLAT = 1e-4
+#: Added to each variance, as a share of the mean one: rounding to int8 moves what hardly moves.
+FLAT = 0.01
 
 
 def fit_guard(
-    layer: str, training: np.ndarray, validation: np.ndarray, refused: float = REFUSED
+    layers: tuple[str, ...],
+    training: np.ndarray,
+    validation: np.ndarray,
+    refused: float = REFUSED,
+    *,
+    deviations: bool = True,
 ) -> Guard:
-    """From pooled channels float ``[N, D]`` of training photographs and of validation's."""
-    channels = training.shape[1]
-    if len(training) <= channels or not len(validation):
+    """From what the layers show, float ``[N, D]``, of training photographs and of validation's:
+    with ``deviations`` each layer's means, then its deviations.
+    """
+    width = training.shape[1]
+    if len(training) <= width or not len(validation):
         raise UserError(
             f"guard: {len(training)} training and {len(validation)} validation photographs are too"
-            f" few for {channels} channels; give the split more"
+            f" few for {width} numbers of each; give the split more"
         )
     training = np.asarray(training, np.float64)
-    variances, vectors = np.linalg.eigh(np.cov(training.T).reshape(channels, channels))
-    variances = np.maximum(variances, max(FLAT * variances.mean(), 1e-12))
-    kept = np.argsort(-variances)[: max(1, min(channels, NUMBERS // channels))]
-    directions = (vectors[:, kept] / np.sqrt(variances[kept])).T
+    centre, scale = training.mean(0), np.maximum(training.std(0), 1e-6)
+    variances, vectors = np.linalg.eigh(
+        np.cov(((training - centre) / scale).T).reshape(width, width)
+    )
+    kept = np.argsort(variances)[: max(1, min(width, NUMBERS // width))]
+    directions = vectors[:, kept].T / np.sqrt(variances[kept] + FLAT)[:, None] / scale
     guard = Guard(
-        layer=layer,
-        centre=_rounded(training.mean(0)),
+        layers=layers,
+        deviations=deviations,
+        centre=_rounded(centre),
         directions=tuple(_rounded(row) for row in directions),
         threshold=1.0,
         refused=0.0,

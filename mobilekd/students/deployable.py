@@ -2,8 +2,9 @@
 the rest wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -14,8 +15,22 @@ from mobilekd.formats.guard import FURTHEST, Guard
 from mobilekd.formats.preprocess import Preprocess
 
 
+def moments(maps: Sequence[Tensor], deviations: bool) -> Tensor:
+    """Maps ``[B, D, h, w]`` -> means of their channels, with ``deviations`` each map's followed by
+    their standard deviations, ``[B, D1 + D1 + D2 + ..., 1, 1]``.
+    """
+    parts = []
+    for each in maps:
+        mean = each.mean((2, 3), keepdim=True)
+        offset = each - mean
+        deviation = (offset * offset).mean((2, 3), keepdim=True).sqrt()
+        # two by two: XNNPACK joins five at most
+        parts.append(torch.cat([mean, deviation], 1) if deviations else mean)
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
 class GuardScore(nn.Module):
-    """A layer's output ``[B, D, h, w]`` -> the guard's score ``[B, 1]`` in 0..1
+    """Layers' outputs ``[B, D, h, w]`` each -> the guard's score ``[B, 1]`` in 0..1
     (:mod:`mobilekd.formats.guard`).
 
     It stays in floating point where the student is rounded to int8: small variances magnify what
@@ -25,56 +40,67 @@ class GuardScore(nn.Module):
 
     def __init__(self, guard: Guard) -> None:
         super().__init__()
+        self.deviations = guard.deviations
         self.centre: Tensor
         self.directions: Tensor
         self.register_buffer("centre", torch.tensor(guard.centre).view(1, -1, 1, 1))
         # times D, since their products are averaged over D
         self.register_buffer("directions", len(guard.centre) * torch.tensor([guard.directions]))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Shapes as in the class."""
-        offset = x.mean((2, 3), keepdim=True) - self.centre
+        offset = moments(maps, self.deviations) - self.centre
         products = offset.flatten(2).transpose(1, 2) * self.directions  # [B, K, D]
         whitened = torch.clamp(products.mean(2), -FURTHEST, FURTHEST)
         squares = (whitened * whitened).mean(1, keepdim=True)
         return squares / (squares + 1.0)
 
 
-def middle_layer(student: nn.Module, example: Tensor) -> str | None:
-    """The last stage before the grid is halved for the last time, by name; None for a network
-    without ``blocks`` that give maps. ``example`` float32 ``[1, 3, H, W]``.
+def early_stages(student: nn.Module, example: Tensor) -> dict[str, int]:
+    """The stages that a guard may look at, by name, and how many channels each has: of those whose
+    grid is at most a quarter as wide as the input and not the last one, the first of each grid,
+    from the largest on. Empty for a network without ``blocks`` or ``stages`` that give maps.
+    ``example`` float32 ``[1, 3, H, W]``.
     """
-    blocks = getattr(student, "blocks", None)
-    if not isinstance(blocks, nn.Sequential) or not len(blocks):
-        return None
-    outputs: list[Any] = []
-    handles = [
-        stage.register_forward_hook(lambda _, __, output: outputs.append(output))
-        for stage in blocks
+    found = [
+        (name, stages)
+        for name in ("blocks", "stages")
+        if isinstance(stages := getattr(student, name, None), nn.Sequential) and len(stages)
     ]
-    with torch.no_grad():
+    if not found:
+        return {}
+    names = [f"{found[0][0]}.{i}" for i in range(len(found[0][1]))]
+    with torch.no_grad(), seen_at(student, names) as outputs:
         student(example)
-    for handle in handles:
-        handle.remove()
-    if not all(isinstance(output, Tensor) and output.dim() == 4 for output in outputs):
-        return None  # tokens of a transformer, for one
+    if len(outputs) != len(names) or any(output.dim() != 4 for output in outputs):
+        return {}  # tokens of a transformer, for one
     areas = [output[0, 0].numel() for output in outputs]
-    if len(areas) != len(blocks):
-        return None
-    larger = [i for i, area in enumerate(areas) if area > areas[-1]]
-    return f"blocks.{larger[-1] if larger else len(areas) - 1}"
+    firsts = [
+        i
+        for i, area in enumerate(areas)
+        if areas[-1] < area <= example[0, 0].numel() // 16 and area not in areas[:i]
+    ]
+    return {names[i]: outputs[i].shape[1] for i in firsts or [len(areas) - 1]}
 
 
 @contextmanager
-def seen_at(student: nn.Module, layer: str) -> Iterator[list[Tensor]]:
-    """Outputs of one of the student's modules, gathered while it is asked."""
+def seen_at(student: nn.Module, layers: Sequence[str]) -> Iterator[list[Tensor]]:
+    """Outputs of some of the student's modules, gathered in order while it is asked; by this
+    thread, since others may ask the same student at the same time.
+    """
     outputs: list[Tensor] = []
-    module = student.get_submodule(layer)
-    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output))
+    thread = get_ident()
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+        if get_ident() == thread:
+            outputs.append(output)
+
+    handles = [student.get_submodule(layer).register_forward_hook(keep) for layer in layers]
     try:
         yield outputs
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 class Deployable(nn.Module):
@@ -106,7 +132,7 @@ class Deployable(nn.Module):
         self.cam = cam
         self.temperature = calibration.temperature
         self.guard = GuardScore(guard) if guard else None
-        self.layer = guard.layer if guard else ""
+        self.layers = guard.layers if guard else ()
         self.mean: Tensor
         self.scale: Tensor
         self.bias: Tensor | None
@@ -121,10 +147,10 @@ class Deployable(nn.Module):
         x = (x - self.mean) * self.scale
         if self.guard is None:
             return self.answers(x)
-        with seen_at(self.student, self.layer) as outputs:
+        with seen_at(self.student, self.layers) as outputs:
             answers = self.answers(x)
         answers = answers if isinstance(answers, tuple) else (answers,)
-        return *answers, self.guard(outputs[0])
+        return *answers, self.guard(outputs)
 
     def answers(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Normalised ``[1, 3, H, W]`` -> probabilities, and the map with ``cam``."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from mobilekd.formats.calibration import Sets
 from mobilekd.formats.parity_names import GateId, Part
 from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, open_run
 from mobilekd.formats.training_tables import StudentTable
-from mobilekd.graphs import pte
-from mobilekd.inference.guard import pooled
+from mobilekd.graphs import pte, torch_graph
+from mobilekd.inference.guard import looked_at, shown
 from mobilekd.inference.predictor import open_predictor
+from mobilekd.lowering import quantize
 from mobilekd.lowering.pipeline import guard_inside
 from mobilekd.students import Deployable, build, load
-from mobilekd.students.deployable import middle_layer
+from mobilekd.students.deployable import early_stages
 from mobilekd.support.files import write_json
 
 
@@ -49,12 +51,32 @@ def artifact(run: Run) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model", "layer"),
-    [("mobilenetv2", "blocks.4"), ("mobilenetv3_small", "blocks.3"), ("lesionnet", "blocks.1")],
+    ("model", "stages"),
+    [
+        ("mobilenetv2", {"blocks.1": 8, "blocks.2": 16, "blocks.3": 24}),
+        ("mobilenetv3_small", {"blocks.0": 8, "blocks.1": 8, "blocks.2": 16}),
+        ("lesionnet", {"blocks.0": 16, "blocks.1": 32}),
+    ],
 )
-def test_the_middle_layer_comes_before_the_last_halving(model: str, layer: str) -> None:
+def test_early_stages_are_the_first_of_each_grid(model: str, stages: dict[str, int]) -> None:
     student = build(StudentTable(model=model, width=0.35), 3).eval()
-    assert middle_layer(student, torch.zeros(1, 3, 128, 128)) == layer
+    assert early_stages(student, torch.zeros(1, 3, 128, 128)) == stages
+
+
+@pytest.mark.parametrize(
+    ("photographs", "layers", "deviations"),
+    [
+        (5000, ("a", "b", "c"), True),
+        (150, ("a", "b"), True),
+        (60, ("a",), True),
+        (30, ("a",), False),
+        (3, ("a",), False),
+    ],
+)
+def test_fewer_photographs_fit_fewer_numbers(
+    photographs: int, layers: tuple[str, ...], deviations: bool
+) -> None:
+    assert looked_at({"a": 8, "b": 16, "c": 24, "d": 40}, photographs) == (layers, deviations)
 
 
 def test_the_graph_gives_the_document_s_score(guarded: Run) -> None:
@@ -67,8 +89,19 @@ def test_the_graph_gives_the_document_s_score(guarded: Run) -> None:
         probabilities, scores = model(torch.from_numpy(pictures).float())
         plain = Deployable(student, preprocess, guarded.calibration).eval()
         assert torch.equal(plain(torch.from_numpy(pictures).float()), probabilities)
-    wanted = guard.scores(pooled(student, guard.layer, preprocess, pictures))
+    seen = shown(student, guard.layers, preprocess, pictures, deviations=guard.deviations)
+    wanted = guard.scores(seen)
     np.testing.assert_allclose(scores[:, 0].numpy(), wanted, atol=1e-4)
+
+
+def test_threads_that_ask_one_student_do_not_see_each_other_s_maps(guarded: Run) -> None:
+    preprocess = guarded.recipe.preprocess.to_preprocess()
+    model = Deployable(load(guarded), preprocess, guarded.calibration, guard=guarded.guard).eval()
+    pictures = torch.arange(64).view(-1, 1, 1, 1).expand(-1, 3, 32, 32) * 4.0
+    alone = [model(one[None])[1].item() for one in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda one: model(one[None])[1].item(), pictures))
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 def test_the_file_holds_the_guard_and_gates_prove_it(guarded: Run) -> None:
@@ -181,7 +214,7 @@ def test_a_shipped_student_refuses_what_no_camera_made(tmp_path: Path) -> None:
     assert [(one.answer, one.outside) for one in said] == [("outside", True)] * 3
 
 
-def test_a_transformer_has_no_middle_layer() -> None:
+def test_a_transformer_has_no_early_stages() -> None:
     class Tokens(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -190,7 +223,7 @@ def test_a_transformer_has_no_middle_layer() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.blocks(x.flatten(2).transpose(1, 2)).mean(1)
 
-    assert middle_layer(Tokens(), torch.zeros(1, 3, 8, 8)) is None
+    assert early_stages(Tokens(), torch.zeros(1, 3, 8, 8)) == {}
 
 
 def test_an_old_run_says_nothing_of_it(tmp_path: Path) -> None:
@@ -205,6 +238,34 @@ def test_int8_keeps_the_guard_in_floating_point(guarded: Run, tmp_path: Path) ->
     agreement = next(g for g in made.manifest.gates if g.name.id is GateId.GUARD_AGREEMENT)
     assert agreement.value >= 0.9
     assert made.manifest.outputs == ("probabilities", "outside")
+
+
+def test_a_guard_reads_floats_and_leaves_the_student_s_rounding_as_it_is(guarded: Run) -> None:
+    """So parameters that were frozen without a guard serve a file that holds one."""
+    backend, preprocess = get("xnnpack"), guarded.recipe.preprocess.to_preprocess()
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32)).astype(np.uint8)
+    example = torch.zeros(1, 3, 32, 32)
+
+    def rounded(graph: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        prepared = quantize.prepare(graph, backend.quantizer("int8", frozenset()), "minmax")
+        quantize.calibrate(prepared, pictures)
+        return quantize.convert(prepared)
+
+    graphs = []
+    for guard in (None, guarded.guard):
+        model = Deployable(load(guarded), preprocess, guarded.calibration, guard=guard).eval()
+        graphs.append(torch_graph.capture(model, example))
+        torch_graph.fold_calibration(graphs[-1])
+    plain, whole = map(rounded, graphs)
+    inside = set(torch_graph.guard_nodes(whole))
+    assert inside
+    assert not [node for node in torch_graph.ranged(whole) if node.args[0] in inside]
+    names = quantize.range_names(rounded(torch_graph.without_guard(graphs[1])))
+    kept = quantize.freeze(plain)
+    assert quantize.freeze(whole, names=names).ranges == kept.ranges
+    answers, scores = quantize.thaw(whole, kept, names)(torch.from_numpy(pictures[:1]).float())
+    assert torch.equal(answers, plain(torch.from_numpy(pictures[:1]).float()))
+    assert 0 <= float(scores) <= 1
 
 
 @pytest.mark.parametrize("backend", ["coreml", "coreml-pte"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilekd.formats.guard import Guard
-from mobilekd.metrics.guard import NUMBERS, fit_guard, refused_share, with_threshold
+from mobilekd.metrics.guard import FLAT, NUMBERS, fit_guard, refused_share, with_threshold
 from mobilekd.support.errors import UserError
 
 
@@ -18,17 +18,19 @@ def photographs(seed: int, count: int, channels: int = 6) -> np.ndarray:
 
 
 def test_the_score_is_mahalanobis_distance() -> None:
+    """Of numbers brought to one size, with a hundredth added to each variance."""
     known, other = photographs(0, 500), photographs(1, 40) * 1.5
-    guard = fit_guard("blocks.1", known, photographs(2, 200))
-    offset = other - known.mean(0)
-    distance = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(np.cov(known.T)), offset)
+    guard = fit_guard(("blocks.1",), known, photographs(2, 200))
+    offset = (other - known.mean(0)) / known.std(0)
+    covariance = np.cov((known / known.std(0)).T) + FLAT * np.eye(known.shape[1])
+    distance = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset)
     mean = distance / known.shape[1]
     np.testing.assert_allclose(guard.scores(other), mean / (mean + 1), rtol=1e-4)
 
 
 def test_the_threshold_refuses_a_hundredth_of_validation() -> None:
     validation = photographs(2, 1000)
-    guard = fit_guard("blocks.1", photographs(0, 2000), validation)
+    guard = fit_guard(("blocks.1",), photographs(0, 2000), validation)
     assert guard.refused == pytest.approx((guard.scores(validation) > guard.threshold).mean())
     assert 0.005 <= guard.refused <= 0.01
     fresh = (guard.scores(photographs(3, 4000)) > guard.threshold).mean()
@@ -38,34 +40,53 @@ def test_the_threshold_refuses_a_hundredth_of_validation() -> None:
 
 def test_fewer_directions_where_there_are_many_channels() -> None:
     channels = 96
-    guard = fit_guard("blocks.4", photographs(0, 300, channels), photographs(1, 50, channels))
+    guard = fit_guard(("blocks.4",), photographs(0, 300, channels), photographs(1, 50, channels))
     assert len(guard.directions) * channels <= NUMBERS
     score = guard.scores(np.full((1, channels), 1e6))
     assert np.isfinite(score).all()
     assert score > 0.999
 
 
+def test_what_hardly_ever_moves_tells_most() -> None:
+    """Where not all directions fit, those of the least variance are kept."""
+    width = 96
+    known = np.random.default_rng(0).normal(size=(2000, width))
+    known[:, 1] = known[:, 0] + 0.05 * known[:, 1]  # two numbers that always agree
+    guard = fit_guard(("blocks.1",), known, known[:500])
+    apart, alike = np.zeros((2, 1, width))
+    apart[0, :2], alike[0, :2] = (2, -2), (2, 2)
+    assert guard.scores(apart)[0] > guard.threshold > guard.scores(alike)[0]
+
+
+def test_a_guard_of_before_looked_at_one_layer() -> None:
+    new = fit_guard(("blocks.4",), photographs(0, 500), photographs(1, 200), deviations=False)
+    old = new.model_dump()
+    assert "deviations" not in old
+    old["layer"] = old.pop("layers")[0]
+    assert Guard.model_validate(old) == new
+
+
 def test_a_channel_that_never_moves_is_no_division_by_zero() -> None:
     known = photographs(0, 200)
     known[:, 2] = 0
-    guard = fit_guard("blocks.1", known, photographs(1, 50))
+    guard = fit_guard(("blocks.1",), known, photographs(1, 50))
     assert np.isfinite(guard.scores(known)).all()
 
 
 def test_too_few_photographs_are_the_user_s_mistake() -> None:
-    with pytest.raises(UserError, match="6 channels"):
-        fit_guard("blocks.1", photographs(0, 6), photographs(1, 5))
+    with pytest.raises(UserError, match="6 numbers"):
+        fit_guard(("blocks.1",), photographs(0, 6), photographs(1, 5))
 
 
 def test_a_threshold_of_one_s_own() -> None:
-    guard = fit_guard("blocks.1", photographs(0, 500), photographs(1, 200))
+    guard = fit_guard(("blocks.1",), photographs(0, 500), photographs(1, 200))
     moved = with_threshold(guard, np.linspace(0, 1, 101), 0.1)
     assert moved.threshold == pytest.approx(0.9)
     assert moved.directions == guard.directions
 
 
 def test_a_document_that_does_not_fit_itself_is_refused() -> None:
-    document = fit_guard("blocks.1", photographs(0, 500), photographs(1, 200)).model_dump()
+    document = fit_guard(("blocks.1",), photographs(0, 500), photographs(1, 200)).model_dump()
     with pytest.raises(ValueError, match="6 numbers each"):
         Guard.model_validate({**document, "directions": ((1.0, 2.0),)})
 

@@ -44,9 +44,12 @@ class Quantizer(XNNPACKQuantizer):
         """The shipped annotations, then clamps joined to what is before them, and pooled tensors on
         their own.
         """
-        left = left_in_float(model, self._float_layers) | set(torch_graph.guard_nodes(model))
+        guard = set(torch_graph.guard_nodes(model))
+        left = left_in_float(model, self._float_layers) | guard
         self.set_filter_function(lambda node: node not in left)
         model = super().annotate(model)
+        for node in guard:  # its means share the range of what they are means of, filter or not
+            node.meta.pop(_ANNOTATION, None)
         for node in model.graph.nodes:
             if node.op != "call_function":
                 continue

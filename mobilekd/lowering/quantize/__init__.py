@@ -2,7 +2,14 @@
 again without data.
 """
 
-from mobilekd.lowering.quantize.frozen import Frozen, freeze, read_frozen, thaw, write_frozen
+from mobilekd.lowering.quantize.frozen import (
+    Frozen,
+    freeze,
+    range_names,
+    read_frozen,
+    thaw,
+    write_frozen,
+)
 from mobilekd.lowering.quantize.mixed import Sensitivity, choose, sensitivities
 from mobilekd.lowering.quantize.ptq import calibrate, convert, correct, prepare
 from mobilekd.lowering.quantize.qat import train
@@ -20,6 +27,7 @@ __all__ = [
     "freeze",
     "pack_weights",
     "prepare",
+    "range_names",
     "read_frozen",
     "sensitivities",
     "store_weights",

@@ -11,7 +11,7 @@ that calibrated it.
 computes in floating point (:mod:`mobilekd.lowering.quantize.stored`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,22 +60,27 @@ def freeze(
     converted: fx.GraphModule,
     float_layers: frozenset[str] = frozenset(),
     notes: tuple[str, ...] = (),
+    names: Sequence[str] | None = None,
 ) -> Frozen:
-    """Take the parameters out of a converted graph."""
+    """Take the parameters out of a converted graph; ``names`` are :func:`range_names` of the same
+    graph without its guard.
+    """
     return Frozen(
         float_layers,
-        torch_graph.ranges(converted),
+        {name: torch_graph.range_of(node) for name, node in _ranged(converted, names).items()},
         _tensors(converted),
         notes,
         {name: versions()[name] for name in ("torch", "executorch")},
     )
 
 
-def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
+def thaw(
+    converted: fx.GraphModule, frozen: Frozen, names: Sequence[str] | None = None
+) -> fx.GraphModule:
     """Put the parameters into a graph that was prepared and converted the same way on whatever
-    photographs; in place.
+    photographs; in place. ``names`` are :func:`range_names` of the same graph without its guard.
     """
-    nodes = {node.name: node for node in torch_graph.ranged(converted)}
+    nodes = _ranged(converted, names)
     shapes = {name: (value.shape, value.dtype) for name, value in _tensors(converted).items()}
     if nodes.keys() != frozen.ranges.keys() or shapes != {
         name: (value.shape, value.dtype) for name, value in frozen.tensors.items()
@@ -94,8 +99,29 @@ def thaw(converted: fx.GraphModule, frozen: Frozen) -> fx.GraphModule:
     return converted
 
 
+def range_names(converted: fx.GraphModule) -> list[str]:
+    """Names of the nodes that hold ranges, in the graph's order. A guard has ranges to read, and
+    with it the names of all that come later are others; parameters are kept under the names that
+    they have without one.
+    """
+    return [node.name for node in torch_graph.ranged(converted)]
+
+
+def _ranged(converted: fx.GraphModule, names: Sequence[str] | None) -> dict[str, fx.Node]:
+    """Nodes that hold ranges, but for those that a guard alone reads."""
+    guard = set(torch_graph.guard_nodes(converted))
+    own = [node for node in torch_graph.ranged(converted) if not node.users.keys() <= guard]
+    names = [node.name for node in own] if names is None else names
+    return dict(zip(names, own, strict=True))
+
+
 def _tensors(graph: fx.GraphModule) -> dict[str, Tensor]:
-    nodes = {str(node.target): node for node in graph.graph.nodes if node.op == "get_attr"}
+    guard = set(torch_graph.guard_nodes(graph))
+    nodes = {
+        str(node.target): node
+        for node in graph.graph.nodes
+        if node.op == "get_attr" and not node.users.keys() <= guard
+    }
     return {
         name: torch_graph.tensor_of(graph, node).contiguous().clone()
         for name, node in sorted(nodes.items())
