@@ -70,14 +70,19 @@ def lay_out(root: Path, folder: Path, photographs: int, times: int, *, copies: b
 
 
 class Peak(threading.Thread):
-    """The highest memory of this process, in MB, sampled."""
+    """The highest memory of this process, in MB, sampled; where the call that began it was killed,
+    the process ends, so that it is not in the way of the next.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.highest = {"Anonymous": 0.0, "Pss": 0.0}
+        self.parent = os.getppid()
 
     def run(self) -> None:
         while True:
+            if os.getppid() != self.parent:
+                os._exit(1)
             self.sample()
             time.sleep(0.1)
 
