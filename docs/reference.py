@@ -26,10 +26,13 @@ from mobilekd import backends
 from mobilekd.backends.base import Backend
 from mobilekd.cli import commands
 from mobilekd.formats.artifact import Manifest
+from mobilekd.formats.gates import NOT_DECIDED
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.parity_names import GateId, StageId
 from mobilekd.formats.recipe import Recipe
-from mobilekd.formats.runs import RunInfo
+from mobilekd.formats.runs import DEFAULT_REFERENCE, RunInfo, open_run
+from mobilekd.lowering.record import read_record, record_key
+from mobilekd.support.files import read_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = CHECKOUT / "docs/reference"
@@ -749,13 +752,19 @@ def backend_page(name: str) -> str:
         raise SystemExit(f"docs/reference.py: no words for the backend {name}")
     needs, troubles = BACKENDS[name]
     module = sys.modules[type(backend).__module__]
-    precisions = [(f"`{one}`", _rounding(backend, one)) for one in backend.precisions]
+    precisions = [
+        (f"`{one}`", _rounding(backend, one), _without_data(backend, one))
+        for one in backend.precisions
+    ]
     return page(
         f"Backend {name}",
         (inspect.getdoc(module) or "").split("\n\n")[0].replace("``", "`"),
         f"```console\n$ mobilekd export --backend {name} --precision {backend.precisions[0]}\n```",
         f"## What it needs\n\n{needs}\n",
-        "## Precisions\n\n" + table(("Precision", "How the weights become so"), precisions),
+        "## Precisions\n\n"
+        + table(("Precision", "How the weights become so", "The default student"), precisions)
+        + f"\nThe last column is of `reference:{DEFAULT_REFERENCE}`, exported where its data is"
+        " not.\n",
         f"## Operators\n\n{operators_of(backend)}",
         f"## How it is proved\n\n{proved_by(backend)}"
         " All gates are in [gates and refusals](../gates.md).\n",
@@ -786,6 +795,22 @@ def operators_of(backend: Any) -> str:
         f"{counts}, inside the delegate and outside. Every convolution and linear layer must be"
         " inside, or the export is refused."
     )
+
+
+def _without_data(backend: Any, precision: str) -> str:
+    """What an export of the default student has to go by where its data is not."""
+    run = open_run(f"reference:{DEFAULT_REFERENCE}")
+    record = read_record(run.folder).get(record_key(backend, precision))
+    learnt = precision not in ("fp32", "fp16") and backend.weights_in(precision) is None
+    if record is not None and record.refused:
+        return "refused where the data was"
+    frozen = read_json(run.folder / "quantization.json", "quantisation parameters")
+    if learnt and precision not in frozen:
+        return "refused: nothing was learnt from photographs for it"
+    if record is None:
+        return NOT_DECIDED
+    (row,) = record.stages
+    return f"recorded: {row.agreement:.1%} of {row.samples:,} decisions equal"
 
 
 def _rounding(backend: Any, precision: str) -> str:

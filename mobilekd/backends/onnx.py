@@ -62,7 +62,7 @@ class Onnx:
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False
     ) -> Any | None:
-        """The one of XNNPACK: ONNX Runtime's int8 kernels compute the same."""
+        """The one of XNNPACK: ONNX Runtime's int8 kernels compute the same, but for additions."""
         if precision == "fp32":
             return None
         from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
@@ -95,7 +95,7 @@ class Onnx:
             model_path=path,
             delegation=self.delegation(path, heavy),
             eager_reference=(
-                eager_runner(lambda x: int8_arithmetic.Interpreter(model).run(x))
+                eager_runner(lambda x: int8_arithmetic.OnnxRuntimeInterpreter(model).run(x))
                 if quantised
                 else eager_runner(model)
             ),

@@ -246,7 +246,6 @@ def export(arguments: Namespace) -> Answer:
     from mobilekd.backends import get
     from mobilekd.cli.text import interval, table
     from mobilekd.commands.export import export as run
-    from mobilekd.formats.parity_names import Part
 
     precision = arguments.precision or get(arguments.backend).precisions[0]
     made = run(
@@ -278,12 +277,7 @@ def export(arguments: Namespace) -> Answer:
         f"{made.folder}\n{manifest.bytes:,} bytes, {manifest.student.parameters:,} parameters,"
         f" {manifest.precision}, from {manifest.provenance.run}"
     )
-    undecided = [
-        f"\n{row.stage.title}: {row.reason}"
-        for row in manifest.parity
-        if row.stage.part is Part.DECISIONS and not row.verified
-    ]
-    text += "".join(undecided)
+    text += "".join(f"\n{reason}" for reason in manifest.open_decisions)
     judged = manifest.accuracy.get("balanced_accuracy")
     if judged:
         text += (

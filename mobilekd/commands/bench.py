@@ -84,6 +84,7 @@ def bench(
     _same_kind(collected, device)
     runner = get(device, via)
     about = runner.describe()
+    refuse_other_chips(about, collected)
     names, to_judge = [title(item) for item in collected], fail_above is not None
     old = read_baseline(baseline, runner.via, about, names, to_judge=to_judge) if baseline else None
     stamp = _Stamp(runner, about, plan, device.partition(":")[0])
@@ -193,6 +194,21 @@ def _same_kind(collected: Sequence[Collected], device: str) -> None:
 def title(item: Collected) -> str:
     """The artifact's full name, from its manifest."""
     return item.artifact.title
+
+
+def refuse_other_chips(device: Device, collected: Sequence[Collected]) -> None:
+    """``UserError`` for a file compiled for a chip that the device has not, before anything is
+    loaded there.
+    """
+    for item in collected:
+        chip = item.artifact.manifest.chip
+        if chip is None or device.soc.upper() == chip.soc:
+            continue
+        raise UserError(
+            f"{item.artifact.folder}: compiled for {chip.soc} alone, and the chip of this device is"
+            f" {device.soc or 'not known'}; measure on a phone with {chip.soc}, export for this"
+            " chip with --soc, or measure the file of --backend xnnpack"
+        )
 
 
 def note_busy(device: Device, before: Conditions, collected: Sequence[Collected]) -> None:

@@ -119,6 +119,7 @@ def _gates(artifact: Artifact) -> ArtifactCheck:
     said = f"{len(gates)} gates, {recorded} of them recorded; failed: {', '.join(failed) or 'none'}"
     if few := [f"{gate.name.title} {gate.measured}" for gate in gates if gate.undecided]:
         said += f"; too few photographs to decide: {', '.join(few)}"
+    said += "".join(f"; {reason}" for reason in artifact.manifest.open_decisions)
     return ArtifactCheck("gates", not failed and bool(gates), said)
 
 
@@ -333,8 +334,13 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
         weighted.balanced_accuracy(test.truth, given.astype(float), np.ones((1, len(x))))[0]
     )
     recorded = manifest.accuracy.get("balanced_accuracy", {}).get("value")
-    passed = recorded is not None and abs(accuracy - recorded) <= recipe.gates.accuracy_drop
+    passed = recorded is None or abs(accuracy - recorded) <= recipe.gates.accuracy_drop
     detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
+    if recorded is None and run is None:
+        raise CannotRunHere(
+            f"{detail}; the run {manifest.provenance.run}, whose decisions it must have, is not"
+            " here; --runs names the folder of runs"
+        )
     if run is not None:
         wanted, exact = _eager(artifact, run, x)[0], manifest.precision == "fp32"
         gate = agreement_gate(given, wanted, recipe.gates.agreement, exact=exact)

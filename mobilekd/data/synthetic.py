@@ -7,6 +7,8 @@ is drawn from (seed, number) alone; a lesion's further photographs are other vie
 structure, so a split by photograph leaks here as well.
 """
 
+import threading
+from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
 
@@ -39,6 +41,10 @@ TURNS = 3 * len(SHARES)
 
 #: How often a lesion has one, two or three photographs.
 VIEWS = (0.65, 0.25, 0.10)
+
+#: Bytes of generated photographs that a process keeps: drawing takes 10 ms and more, and a command
+#: asks for each again and again (its hash, its size, every size that a network sees).
+KEPT_BYTES = 32 << 20
 
 SITES = ("back", "trunk", "lower extremity", "upper extremity", "face", "abdomen")
 
@@ -109,15 +115,41 @@ def load_unlabelled(table: DataTable) -> Dataset:
     )
 
 
+def forget() -> None:
+    """Let go of the photographs that were kept: each is drawn afresh."""
+    with _lock:
+        _kept.clear()
+
+
+#: All that a photograph depends on -> its pixels, the one that was asked for last at the end.
+_kept: OrderedDict[tuple[int, ...], bytes] = OrderedDict()
+_lock = threading.Lock()
+
+
 def _draw(
     seed: int, size: int, lesions: tuple[int, ...], targets: tuple[int, ...], i: int
 ) -> Image.Image:
-    """Photograph ``i``: RGB, ``size`` x ``size``, drawn at twice that and reduced."""
+    """Photograph ``i``: RGB, ``size`` x ``size``, drawn once and kept while there is room."""
+    key = (seed, size, lesions[i], targets[i], i)
+    with _lock:
+        if (pixels := _kept.get(key)) is not None:
+            _kept.move_to_end(key)
+    if pixels is None:
+        pixels = _drawn(*key).tobytes()
+        with _lock:
+            _kept[key] = pixels
+            while sum(map(len, _kept.values())) > KEPT_BYTES:
+                _kept.popitem(last=False)
+    return Image.frombytes("RGB", (size, size), pixels)
+
+
+def _drawn(seed: int, size: int, lesion_number: int, target: int, i: int) -> Image.Image:
+    """Photograph ``i``, drawn at twice its size and reduced."""
     # alike in all its photographs
-    lesion, session = (np.random.default_rng([seed, lesions[i], stream]) for stream in (1, 2))
+    lesion, session = (np.random.default_rng([seed, lesion_number, stream]) for stream in (1, 2))
     scene = np.random.default_rng([seed, i, 3])
     view = View.random(lesion, scene, 2 * size)
     canvas = Canvas(view, paint_skin(lesion, scene, view.side))
-    PAINTERS[classes.HAM10000[targets[i]]](lesion, canvas)
+    PAINTERS[classes.HAM10000[target]](lesion, canvas)
     paint_over(session, scene, canvas)
     return canvas.photograph()

@@ -16,11 +16,12 @@ from pydantic import Field, PositiveInt, field_validator
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.chip import Chip
 from mobilekd.formats.document import Document, read_document
-from mobilekd.formats.gates import Delegation, Gate, Stage
+from mobilekd.formats.gates import NOT_DECIDED, Delegation, Gate, Stage
 from mobilekd.formats.golden_set import Golden, read_golden
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
+from mobilekd.formats.parity_names import Part
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
@@ -125,6 +126,14 @@ class Manifest(Document):
     )
     provenance: Provenance
 
+    @property
+    def open_decisions(self) -> tuple[str, ...]:
+        """Why no test photograph judged its decisions, in sentences that begin with
+        ``NOT_DECIDED``; empty where they were judged, here or where the data was.
+        """
+        rows = [row for row in self.parity if row.stage.part is Part.DECISIONS and not row.verified]
+        return tuple(row.reason or NOT_DECIDED for row in rows)
+
     @field_validator("accuracy")
     @classmethod
     def _figures(cls, accuracy: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +186,8 @@ class Artifact:
         manifest = self.manifest
         return (
             f"<artifact {self.folder}: {manifest.student.model} for {manifest.backend},"
-            f" {manifest.precision}, {manifest.bytes:,} bytes, {len(manifest.gates)} gates passed>"
+            f" {manifest.precision}, {manifest.bytes:,} bytes, {len(manifest.gates)} gates passed"
+            f"{f', {NOT_DECIDED}' if manifest.open_decisions else ''}>"
         )
 
     def _repr_html_(self) -> str:
@@ -190,9 +200,14 @@ class Artifact:
                 ("network", what),
                 ("file", f"{manifest.bytes:,} bytes"),
                 *(
-                    (gate.name.title, f"{gate.value:.4g}, must be {gate.relation} {gate.limit:g}")
+                    (
+                        gate.name.title,
+                        f"{gate.value:.4g}, must be {gate.relation} {gate.limit:g}"
+                        f"{' (recorded)' if gate.recorded else ''}",
+                    )
                     for gate in manifest.gates
                 ),
+                *(("decisions", reason) for reason in manifest.open_decisions),
             ]
         )
 

@@ -14,6 +14,10 @@ StageField = Annotated[StageName, PlainValidator(StageName.read), *_TEXT]
 GateField = Annotated[GateName, PlainValidator(GateName.read), *_TEXT]
 
 
+#: What is said, wherever an artifact is shown, where no photograph judged its decisions.
+NOT_DECIDED = "decisions not decided here"
+
+
 class Gate(GrownDocument):
     """One acceptance check of an export."""
 

@@ -9,8 +9,9 @@ and a file that holds the graph answers the same to the last digit.
 
 Arithmetic after XNNPACK's reference (github.com/google/XNNPACK, ``src/microparams-init.c`` and the
 ``fp32`` requantisation of ``qs8`` kernels): int32 sums, times one float32 factor for each output
-channel, rounded half to even; additions in fixed point. Operators that are not quantised, or not
-known here, are computed in floating point on dequantised values, as the graph says.
+channel, rounded half to even; additions in fixed point. ONNX Runtime's kernels differ in additions
+alone (:class:`OnnxRuntimeInterpreter`). Operators that are not quantised, or not known here, are
+computed in floating point on dequantised values, as the graph says.
 """
 
 import math
@@ -22,6 +23,9 @@ import torch
 from torch import Tensor, fx
 
 aten = torch.ops.aten
+
+#: From a level of int8 to the same one of uint8.
+UNSIGNED = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +68,11 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class Addition:
-    """Two quantised tensors about to be added."""
+    """Two quantised tensors about to be added, by kernels that add in fixed point or float32."""
 
     a: Levels
     b: Levels
+    in_fixed_point: bool = True
 
     def floating(self) -> Tensor:
         """The values, float32."""
@@ -104,6 +109,17 @@ class Interpreter(fx.Interpreter):
         return fx.node.map_aggregate(super().output(target, args, kwargs), floating)
 
 
+class OnnxRuntimeInterpreter(Interpreter):
+    """The same as ONNX Runtime's kernels for x86 with AVX2 compute it, to the last level. Those for
+    other processors round an addition's ties otherwise.
+    """
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One operator; additions are float32's."""
+        value = super().call_function(target, args, kwargs)
+        return replace(value, in_fixed_point=False) if isinstance(value, Addition) else value
+
+
 def _dequantize(
     _: Any, numbers: Tensor, step: float, zero_point: int, *rest: Any, **more: Any
 ) -> Pending:
@@ -137,7 +153,8 @@ def quantize(
         return value.numbers.to(dtype)  # these very levels
     one = torch.tensor(step, dtype=torch.float32)
     if isinstance(value, Addition):
-        return _add_in_fixed_point(value, one, zero_point).clamp(low, high).to(dtype)
+        add = _add_in_fixed_point if value.in_fixed_point else _add_in_float32
+        return add(value, one, zero_point).clamp(low, high).to(dtype)
     if isinstance(value, Sums):
         # a clamp is applied to levels, so its bounds are levels too
         low = max(low, zero_point + round(value.low / step)) if math.isfinite(value.low) else low
@@ -161,6 +178,22 @@ def _add_in_fixed_point(value: Addition, step: Tensor, zero_point: int) -> Tenso
     factors = [round(ratio * 2.0**shift) for ratio in ratios]
     total = value.a.centred() * factors[0] + value.b.centred() * factors[1] + 2 ** (shift - 1)
     return torch.floor(total / 2.0**shift) + zero_point
+
+
+def _add_in_float32(value: Addition, step: Tensor, zero_point: int) -> Tensor:
+    """Levels counted from 0, as uint8 holds them, with fused multiplications: ``a r + (z - (r_a z_a
+    + r_b z_b))``, then ``b r`` (``MlasQLinearAdd`` for AVX2, github.com/microsoft/onnxruntime).
+    """
+
+    def once(exact: Tensor) -> Tensor:  # a fused operation rounds its result once
+        return exact.float().double()
+
+    ratios = [(side.step / step).double() for side in (value.a, value.b)]
+    zeros = [side.zero_point + UNSIGNED for side in (value.a, value.b)]
+    a, b = (side.numbers + UNSIGNED for side in (value.a, value.b))
+    rest = once(ratios[0] * zeros[0] + once(ratios[1] * zeros[1]))
+    total = once(a * ratios[0] + once(zero_point + UNSIGNED - rest))
+    return torch.round(once(b * ratios[1] + total)) - UNSIGNED
 
 
 def _weighted(compute: Callable[..., Tensor], channel_axis: int) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from mobilekd.data.published import known_facts
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
+from mobilekd.formats.gates import NOT_DECIDED
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import GROUPS
 from mobilekd.formats.runs import Run, RunInfo
@@ -105,7 +106,10 @@ def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]
     ]
     drop = manifest.accuracy.get("balanced_accuracy")
     if drop is not None:
-        lines.append(f"| balanced accuracy of this file | {interval(_figure(drop))} |")
+        recorded = " (recorded)" if any(gate.recorded for gate in manifest.gates) else ""
+        lines.append(f"| balanced accuracy of this file{recorded} | {interval(_figure(drop))} |")
+    elif manifest.open_decisions:
+        lines.append(f"| balanced accuracy of this file | {NOT_DECIDED} |")
     return [*lines, "", *_by_class(evaluation), "", *_groups(evaluation)]
 
 

@@ -14,7 +14,7 @@ from mobilekd.backends import Backend, Lowered
 from mobilekd.backends.base import eager_runner, one_thread
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import Constants
-from mobilekd.formats.gates import Gate, Stage
+from mobilekd.formats.gates import NOT_DECIDED, Gate, Stage
 from mobilekd.formats.guard import Guard
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
@@ -198,7 +198,12 @@ def check(export: Export) -> ParityReport:
     if export.backend.socs:
         report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_PHONE))
     structure(export, report)
-    if test is not None:
+    if not report.ran and export.lowered.reference is StageId.EAGER:
+        # what would be judged in its place is the student in fp32, against itself
+        row = StageName(StageId.SAVED_FILE, Part.DECISIONS)
+        unseen = f"{NOT_DECIDED}: no machine here runs the file"
+        report.stages.append(parity.unverified(row, StageId.EAGER, unseen))
+    elif test is not None:
         answers = given or export.lowered.eager_reference(whole[golden:])
         answers = [output[-len(test.truth) :] for output in answers]
         _decisions(export, report, test, exact[0][golden:], answers[0], here)

@@ -50,7 +50,7 @@ def freeze_quantisation(
 
     ``overrides`` are ``export``'s. The same run and data give the same parameters, so the files can
     be made again byte for byte; what a reference has frozen already stays. A row that the gates
-    refuse is recorded as refused.
+    refuse is recorded as refused; one whose decisions cannot be judged here has no record.
     """
     run = open_run(name, runs)
     recipe = with_overrides(run.recipe, overrides)
@@ -75,7 +75,11 @@ def freeze_quantisation(
                 say(f"recording {run.info.name}: {key} is refused: {reason}")
                 record[key], frozen = _refused(run, str(reason)), None
             else:
-                record[key] = _summary(artifact.manifest)
+                record.pop(key, None)
+                for open_one in artifact.manifest.open_decisions:
+                    say(f"recording {run.info.name}: {key} has no record: {open_one}")
+                if not artifact.manifest.open_decisions:
+                    record[key] = _summary(artifact.manifest)
         if frozen is not None:
             parameters[frozen_key(get(backend), precision)] = frozen
         # after each row, so that what took minutes is not lost with the next

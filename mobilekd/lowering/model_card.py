@@ -106,7 +106,8 @@ def markdown(manifest: Manifest, run: Run) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for stage in manifest.parity:
-        named = f"| {stage.stage.title} | {stage.against.title} |"
+        recorded = " (recorded)" if stage.recorded else ""
+        named = f"| {stage.stage.title}{recorded} | {stage.against.title} |"
         if not stage.verified:
             lines.append(f"{named} not verified: {stage.reason} | | | | |")
             continue

@@ -23,6 +23,7 @@ from mobilekd.formats.artifact import (
 )
 from mobilekd.formats.constants import constants
 from mobilekd.formats.document import read_document
+from mobilekd.formats.gates import NOT_DECIDED, Stage
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.guard import OUTPUT, Guard
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
@@ -141,7 +142,8 @@ def _without_data(
             f"{missing}; without test photographs and without recorded gates nothing can be"
             " accepted; where the data lies is told with --set data.root=FOLDER"
         )
-    say(f"export: {NOT_DECIDED}, {NO_RECORD} ({missing})")
+    if backend.runtime:
+        say(f"export: {NOT_DECIDED}, {NO_RECORD} ({missing})")
     return None
 
 
@@ -180,8 +182,9 @@ def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen 
         for text in tried
     )
     if export.guard and all(one.name.id is not GateId.GUARD_AGREEMENT for one in report.gates):
-        notes += (NO_GUARD_RECORD,)
-        say(f"export: {NO_GUARD_RECORD}")
+        unseen = NO_GUARD_RECORD if report.ran else NO_GUARD_HERE
+        notes += (unseen,)
+        say(f"export: {unseen}")
     write_artifact(job.run, job.recipe, export, prepared, report, names, folder, notes)
     return prepared.frozen
 
@@ -199,18 +202,19 @@ def _judge(job: _Job, export: "Export") -> "ParityReport":
             gates = [gate for gate in gates if gate.name.id is not GateId.GUARD_AGREEMENT]
         report.gates += gates
         report.accuracy = job.record.accuracy
-    elif job.evaluation_set is None:
+    elif job.evaluation_set is None and not _open_rows(report):
         row = StageName(StageId.SAVED_FILE, Part.DECISIONS)
         report.stages.append(parity.unverified(row, StageId.EAGER, f"{NOT_DECIDED}: {NO_RECORD}"))
     on_arm(export, report, TRUSTED if "arm" in job.verify else ())
     return report
 
 
-#: What an artifact says whose decisions no photograph judged, wherever it is shown.
-NOT_DECIDED = "decisions not decided here"
 NO_GUARD_RECORD = (
     "what the guard refuses was not compared on test photographs here: the data is not here, and no"
     " gate was recorded for a file with a guard"
+)
+NO_GUARD_HERE = (
+    "what the guard refuses was not compared on test photographs: no machine here runs the file"
 )
 NO_RECORD = "its data is not here and no gates were recorded for this backend and precision"
 
@@ -453,8 +457,12 @@ def _open_questions(report: "ParityReport") -> tuple[str, ...]:
     from mobilekd.lowering.decisions import undecided_note
 
     few = [undecided_note(gate) for gate in report.gates if gate.undecided]
-    rows = [row for row in report.stages if row.stage.part is Part.DECISIONS and not row.verified]
-    return (*(row.reason or "" for row in rows), *few)
+    return (*(row.reason or "" for row in _open_rows(report)), *few)
+
+
+def _open_rows(report: "ParityReport") -> list[Stage]:
+    """Rows that say why nobody judged the file's decisions."""
+    return [row for row in report.stages if row.stage.part is Part.DECISIONS and not row.verified]
 
 
 def _outputs(export: "Export") -> tuple[str, ...]:

@@ -10,7 +10,7 @@ difference between a machine and itself in most tries; ``tests/metrics/test_stat
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -86,41 +86,35 @@ def verdict(p: float, gain: float) -> Literal["better", "worse", ""]:
     return "" if p >= LEVEL else "better" if gain > 0 else "worse"
 
 
-def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float],
-    draws: int,
-    sample: Callable[[np.random.Generator], np.ndarray],
-    *,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95% percentile interval of ``statistic`` over ``draws`` resamples that ``sample`` draws."""
-    random = np.random.default_rng(seed)
-    values = np.array([statistic(sample(random)) for _ in range(draws)])
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+#: Samples that are held at once while resamples are drawn.
+HELD_SAMPLES = 1_000_000
 
 
-def block_resample(samples: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """One moving-block resample of a series; blocks of about n^(1/3) keep neighbours together
-    (Kuensch 1989).
+def block_resamples(samples: np.ndarray, random: np.random.Generator, draws: int = 1) -> np.ndarray:
+    """Moving-block resamples of a series, ``[draws, N]``; blocks of about n^(1/3) keep neighbours
+    together (Kuensch 1989).
     """
     n = len(samples)
     block = max(1, round(n ** (1 / 3)))
-    starts = random.integers(0, n - block + 1, size=-(-n // block))
-    return samples[(starts[:, None] + np.arange(block)).ravel()[:n]]
+    starts = random.integers(0, n - block + 1, size=(draws, -(-n // block)))
+    rows = (starts[:, :, None] + np.arange(block)).reshape(draws, -1)[:, :n]
+    return np.asarray(samples)[rows]
 
 
 def percentile(samples: np.ndarray, q: float, *, draws: int = 1000, seed: int = 0) -> Interval:
-    """The ``q``-th percentile with its 95% block-bootstrap interval."""
+    """The ``q``-th percentile with its 95% block-bootstrap interval over ``draws`` resamples."""
     samples = np.asarray(samples, float)
     if len(samples) < 2:
         return Interval(
             value=float(samples[0]) if len(samples) else None, reason="fewer than two samples"
         )
-    low, high = bootstrap_interval(
-        lambda x: float(np.percentile(x, q)), draws, lambda r: block_resample(samples, r), seed=seed
-    )
-    return Interval(value=float(np.percentile(samples, q)), low=low, high=high)
+    random, step = np.random.default_rng(seed), max(1, HELD_SAMPLES // len(samples))
+    values = [
+        np.percentile(block_resamples(samples, random, min(step, draws - start)), q, axis=1)
+        for start in range(0, draws, step)
+    ]
+    low, high = np.quantile(np.concatenate(values), [0.025, 0.975])
+    return Interval(value=float(np.percentile(samples, q)), low=float(low), high=float(high))
 
 
 def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int = 0) -> Interval:
@@ -140,7 +134,7 @@ def median_ratio(new: Processes, old: Processes, *, draws: int = 2000, seed: int
 
     def resampled(group: list[np.ndarray]) -> float:
         return float(
-            np.median(np.concatenate([block_resample(series, random) for series in group]))
+            np.median(np.concatenate([block_resamples(series, random)[0] for series in group]))
         )
 
     ratios = [resampled(ours) / resampled(theirs) for _ in range(draws)]

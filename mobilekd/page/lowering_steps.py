@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mobilekd.figures.tables import Cell, count, percent, points, size, table
 from mobilekd.formats.artifact import Artifact, Manifest
-from mobilekd.formats.gates import Gate, Stage
+from mobilekd.formats.gates import NOT_DECIDED, Gate, Stage
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.page.blocks import Block, Section, Text, section_of
@@ -20,7 +20,8 @@ def section(inputs: Inputs) -> Section | None:
         "Every file was compared with what it was made from before it was accepted. “Recorded”"
         " figures come from the reference's own record, because the data is not at hand;"
         " “unverified” says why a step could not be checked on the exporting machine."
-        " “Not decided” means that the photographs were too few to decide a gate."
+        " “Not decided” means that the photographs were too few to decide a gate, “decisions not"
+        " decided here” that no photograph judged the file’s answers."
         f"{_relaxed(artifacts)}"
     )
     return section_of(
@@ -48,7 +49,9 @@ def _files(artifacts: Sequence[Artifact]) -> Block:
                 f"{manifest.bytes / max(1, manifest.student.parameters):.2f}",
                 heavy,
                 outside,
-                percent(_at_export(manifest)),
+                Cell("–", NOT_DECIDED, mark="warn")
+                if manifest.open_decisions
+                else percent(_at_export(manifest)),
             ]
         )
     header = (

@@ -3,6 +3,7 @@ planted in it are refused by name.
 """
 
 import json
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -67,11 +68,14 @@ def test_the_file_answers_as_eager(kind, tmp_path):
 
 
 def test_int8_is_ours_level_by_level(rounded):
-    """ONNX Runtime's kernels give what XNNPACK's arithmetic gives, spelt out in torch."""
+    """ONNX Runtime's kernels give what their arithmetic gives, spelt out in torch: to the last
+    level where that is written down.
+    """
     x = pictures(6)
     wanted = rounded.eager_reference(x)
     assert apart(rounded.lowered(x), wanted) < 0.01
-    assert apart(BACKEND.run(rounded.model_path, x), wanted) < 0.01
+    written_down = platform.machine() in ("x86_64", "AMD64")
+    assert apart(BACKEND.run(rounded.model_path, x), wanted) < (1e-6 if written_down else 0.01)
     layers = torch_graph.layer_outputs(rounded.graph(), x[:1].astype(np.float32))
     given = dict(zip(layers, rounded.saved_layers(x[:1]), strict=True))
     assert min(parity.sqnr_db(given[name], layers[name]) for name in layers) > 30

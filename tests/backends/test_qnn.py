@@ -14,7 +14,10 @@ from mobilekd.backends.shared import htp
 from mobilekd.commands import doctor
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.chip import Chip
-from mobilekd.lowering.record import record_key
+from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run
+from mobilekd.lowering.prepare import frozen_key
+from mobilekd.lowering.quantize import read_frozen
+from mobilekd.lowering.record import read_record, record_key
 from mobilekd.lowering.request import check_words
 from mobilekd.support.errors import UserError
 
@@ -113,6 +116,18 @@ def test_a_record_for_another_chip_has_a_key_of_its_own():
     assert record_key(get("qnn"), "w8a16") == "qnn-w8a16"
     assert record_key(for_soc(get("qnn"), "SM8550"), "w8a16") == "qnn-w8a16-SM8550"
     assert record_key(get("xnnpack"), "int8") == "xnnpack-int8"
+
+
+def test_the_default_student_needs_no_photographs():
+    """Its ranges are frozen, and what the simulator's answers decided is recorded."""
+    run = open_run(f"reference:{DEFAULT_REFERENCE}")
+    record = read_record(run.folder)[record_key(get("qnn"), "w8a16")]
+    assert not record.refused
+    assert {str(gate.name): gate.passed for gate in record.gates} == {
+        "agreement": True,
+        "balanced accuracy": True,
+    }
+    assert frozen_key(get("qnn"), "w8a16") in read_frozen(run.folder)
 
 
 def test_the_manifest_has_the_chip_and_old_ones_have_none():

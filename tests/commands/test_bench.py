@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 from fixtures.bench import spoil_answers, tiny_artifact
 
 from mobilekd.cli import main
-from mobilekd.commands.bench import Regression, bench
+from mobilekd.commands.bench import Regression, bench, refuse_other_chips
 from mobilekd.commands.devices import devices
-from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
+from mobilekd.formats.chip import Chip
+from mobilekd.formats.measurement import Device, Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.baseline import baseline_ratios, judge
 from mobilekd.runners.host import HostRunner
@@ -406,3 +408,21 @@ def test_devices_lists_this_machine_and_what_is_wrong_with_the_rest():
     ]
     for item in found:
         assert item.usable == (item.problem == "")
+
+
+@pytest.mark.parametrize("soc", ["SM8550", "AMD EPYC", ""])
+def test_a_file_for_another_chip_is_refused_before_it_is_loaded(soc):
+    def compiled_for(chip):
+        manifest = SimpleNamespace(chip=chip)
+        return SimpleNamespace(artifact=SimpleNamespace(folder="artifacts/mine", manifest=manifest))
+
+    hexagons = [compiled_for(None), compiled_for(Chip(soc="SM8650", architecture="v75", qnn="2"))]
+    phone = Device(id="phone", kind="adb", soc=soc)
+    with pytest.raises(UserError) as refusal:
+        refuse_other_chips(phone, hexagons)
+    assert str(refusal.value).startswith(
+        "artifacts/mine: compiled for SM8650 alone, and the chip of this device is"
+        f" {soc or 'not known'};"
+    )
+    refuse_other_chips(phone.model_copy(update={"soc": "sm8650"}), hexagons)
+    refuse_other_chips(phone, hexagons[:1])

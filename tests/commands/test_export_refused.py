@@ -2,6 +2,8 @@
 asked, and says what no photograph decided.
 """
 
+import shutil
+
 import pytest
 from fixtures.run import exported, run_folder
 
@@ -12,6 +14,8 @@ from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.parity_names import Part
 from mobilekd.lowering import checks, pipeline
 from mobilekd.lowering.decisions import agreement_gate
+from mobilekd.lowering.freeze import DECIDED_BY_DATA, freeze_quantisation
+from mobilekd.lowering.record import read_record
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import read_json
 
@@ -133,11 +137,24 @@ def test_a_shipped_student_without_a_record_says_that_its_decisions_were_not_dec
     assert all(gate.passed for gate in artifact.manifest.gates)
 
 
-def test_an_iphones_file_comes_from_a_bare_clone():
-    """Rounded weights are kept, and what the test photographs decided is recorded."""
-    name = "reference:ham10000-mobilenetv2-035"
-    manifest = export(name, backend="coreml", precision="fp16").manifest
-    decided = {str(gate.name): gate for gate in manifest.gates if gate.recorded}
-    assert set(decided) == {"agreement", "balanced accuracy"}
-    assert decided["agreement"].samples == 2005
-    assert "rounded weights were frozen" in manifest.notes
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_file_that_runs_nowhere_here_is_not_judged_by_its_student_against_itself(precision):
+    """The test photographs are here, and no machine that runs the file."""
+    folder = exported(precision, "vulkan")
+    manifest = open_artifact(folder).manifest
+    reason = "decisions not decided here: no machine here runs the file"
+    assert manifest.open_decisions == (reason,)
+    assert manifest.notes[0] == reason
+    assert manifest.accuracy == {}
+    assert {gate.name.id for gate in manifest.gates}.isdisjoint(DECIDED_BY_DATA)
+    assert reason in (folder / "MODEL_CARD.md").read_text()
+    found = {one.name: one for one in verify(folder, runs=run_folder().parent).checks}
+    assert reason in found["gates"].detail
+    assert found["decisions"].passed is None
+
+
+def test_what_nothing_can_judge_is_not_recorded(tmp_path):
+    place = tmp_path / "frozen"
+    shutil.copytree(run_folder(), place)
+    freeze_quantisation(place, [("vulkan", "fp32"), ("portable", "fp32")])
+    assert list(read_record(place)) == ["portable-fp32"]

@@ -15,9 +15,12 @@ from mobilekd.backends import get
 from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import ArtifactCheck, verify
 from mobilekd.formats.artifact import hashes, open_artifact
+from mobilekd.formats.gates import NOT_DECIDED
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
+
+UNDECIDED = {"stage": "saved file, decisions", "against": "eager fp32", "verified": False}
 
 
 @pytest.fixture
@@ -59,6 +62,25 @@ def test_a_sound_artifact_passes_all(copy):
     assert [check.name for check in undecided] == ["student"]
     assert "decisions below judge them" in undecided[0].detail
     assert "agreement with the student" in result.checks[-1].detail
+
+
+def test_where_its_data_is_an_undecided_artifact_is_judged(copy):
+    """An artifact without a recorded accuracy is held against the student alone."""
+    document = json.loads((copy / "manifest.json").read_text())
+    judged = ("agreement", "balanced accuracy")
+    gates = [gate for gate in document["gates"] if gate["name"] not in judged]
+    parity = [row for row in document["parity"] if not row["stage"].endswith("decisions")]
+    parity.append({**UNDECIDED, "reason": f"{NOT_DECIDED}: no data"})
+    seal(copy, accuracy={}, gates=gates, parity=parity)
+    found = {check.name: check for check in _verified(copy)}
+    assert found["gates"].detail.endswith(f"failed: none; {NOT_DECIDED}: no data")
+    assert found["decisions"].passed
+    assert "recorded None, agreement with the student" in found["decisions"].detail
+    [alone] = [one for one in verify(copy, runs=copy).checks if one.name == "decisions"]
+    assert alone.passed is None
+    assert "--runs names the folder of runs" in alone.detail
+    assert NOT_DECIDED in repr(open_artifact(copy))
+    assert f"{NOT_DECIDED}: no data" in open_artifact(copy)._repr_html_()
 
 
 def test_a_changed_file_stops_at_once(copy):

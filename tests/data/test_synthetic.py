@@ -3,6 +3,7 @@ colour.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from mobilekd.data import Dataset, inputs, load, make_split
+from mobilekd.data import synthetic as generated
 from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
@@ -29,12 +31,29 @@ def pixels(dataset: Dataset, i: int) -> np.ndarray:
 
 def test_a_photograph_depends_on_seed_and_number_alone() -> None:
     few, many = synthetic(30), synthetic(60)
+    generated.forget()
     assert many.ids[:30] == few.ids
     assert many.targets[:30].tolist() == few.targets.tolist()
     with ThreadPoolExecutor(4) as pool:
         drawn = list(pool.map(lambda i: pixels(many, i), reversed(range(30))))
+    generated.forget()
     for i, picture in zip(reversed(range(30)), drawn, strict=True):
         assert np.array_equal(picture, pixels(few, i))
+
+
+def test_a_photograph_is_drawn_once_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 3 * 32 * 32
+    monkeypatch.setattr(generated, "KEPT_BYTES", 2 * size)
+    dataset, drawn = synthetic(), Mock(wraps=generated.paint_skin)
+    monkeypatch.setattr(generated, "paint_skin", drawn)
+    generated.forget()
+    first = pixels(dataset, 0)
+    changed = dataset.photograph(0)
+    changed.putpixel((0, 0), (1, 2, 3))  # whoever asks may change what it is given
+    for i, draws in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
+        picture = pixels(dataset, i)
+        assert drawn.call_count == draws, (i, draws)
+        assert np.array_equal(picture, first) == (i == 0)
 
 
 def test_another_seed_is_other_data_under_other_names() -> None:

@@ -8,8 +8,9 @@ from fixtures.latencies import RECORDED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilekd.metrics import stats
 from mobilekd.metrics.stats import (
-    block_resample,
+    block_resamples,
     holm,
     median_ratio,
     percentile,
@@ -133,11 +134,22 @@ def test_one_sample_has_no_interval():
 
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_blocks_are_drawn_from_the_series_and_keep_neighbours_together(n, seed):
-    resampled = block_resample(np.arange(n), np.random.default_rng(seed))
+    [resampled] = block_resamples(np.arange(n), np.random.default_rng(seed))
     assert len(resampled) == n
     assert set(resampled) <= set(range(n))
     if n >= 8:
         assert np.mean(np.diff(resampled) == 1) >= 0.3
+
+
+def test_resamples_together_are_those_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    """However many are held at once."""
+    samples = np.random.default_rng(4).exponential(size=301)
+    random = np.random.default_rng(5)
+    singly = np.concatenate([block_resamples(samples, random) for _ in range(7)])
+    assert np.array_equal(block_resamples(samples, np.random.default_rng(5), 7), singly)
+    whole = percentile(samples, 90, draws=50)
+    monkeypatch.setattr(stats, "HELD_SAMPLES", 1000)
+    assert percentile(samples, 90, draws=50) == whole
 
 
 @settings(deadline=None)  # scipy loads in the first example

@@ -90,33 +90,38 @@ addEventListener("load", () => {
 """
 
 
-def probed(text: str, tmp_path: Path, width: int, scheme: int = 1, probe: str = PROBE) -> dict:
-    """What the probe says of a copy of the page in a window of that width."""
+WIDTHS = (360, 800, 1600)
+
+
+def probed(
+    text: str, tmp_path: Path, *widths: int, scheme: int = 1, probe: str = PROBE
+) -> list[dict]:
+    """What the probe says of a copy of the page in windows of these widths, in one browser."""
     copy = tmp_path / "probed.html"
     start = text.index("<meta http-equiv")
     framed = text[:start] + text[text.index(">", start) + 1 :].replace("</body>", probe + "</body>")
     copy.write_text(framed, encoding="utf-8")
     # Headless windows are at least 500 wide, so the narrow page is looked at through a frame.
     outer = tmp_path / "outer.html"
-    frame = (
-        f'<iframe src="probed.html" style="width:{width}px;height:900px;border:0"'
-        ' onload="document.title=1"></iframe>'
+    frames = "".join(
+        f'<iframe src="probed.html" style="width:{width}px;height:900px;border:0"></iframe>'
+        for width in widths
     )
     reader = (
-        "<script>onload=()=>setTimeout(()=>{document.body.dataset.found="
-        "document.querySelector('iframe').contentDocument.body.dataset.found},500)</script>"
+        "<script>onload=()=>setTimeout(()=>{document.body.dataset.found='['+"
+        "[...document.querySelectorAll('iframe')]"
+        ".map(one=>one.contentDocument.body.dataset.found)+']'},500)</script>"
     )
-    outer.write_text(f"<!doctype html><body>{frame}{reader}</body>", encoding="utf-8")
+    outer.write_text(f"<!doctype html><body>{frames}{reader}</body>", encoding="utf-8")
     options = (
         "--allow-file-access-from-files",
         "--virtual-time-budget=5000",
         "--dump-dom",
         f"--blink-settings=preferredColorScheme={scheme}",
+        f"--window-size={max(500, *widths) + 40},900",
     )
-    dom = browse(
-        outer.as_uri(), tmp_path / "profile", *options, f"--window-size={max(width, 500) + 40},900"
-    ).stdout
-    return dict(
+    dom = browse(outer.as_uri(), tmp_path / "profile", *options).stdout
+    return list(
         json.loads(
             dom.split('data-found="')[1]
             .split('">')[0]
@@ -127,20 +132,21 @@ def probed(text: str, tmp_path: Path, width: int, scheme: int = 1, probe: str = 
     )
 
 
-@pytest.mark.parametrize("width", [360, 800, 1600])
 @pytest.mark.parametrize(("theme", "scheme"), [("light", 1), ("dark", 0)])
 def test_it_fits_the_screen_in_both_themes(
-    page: Path, tmp_path: Path, width: int, theme: str, scheme: int
+    page: Path, tmp_path: Path, theme: str, scheme: int
 ) -> None:
     """A probe in a copy of the page (its content policy taken out for that) tells what sticks out
     and which theme is on.
     """
-    found = probed(page.read_text(encoding="utf-8"), tmp_path, width, scheme)
-    assert found["wide"] <= found["room"] <= width
-    assert found["out"] == []
-    assert found["clipped"] == []
-    light = sum(map(int, found["paper"].removeprefix("rgb(").removesuffix(")").split(","))) > 384
-    assert light == (theme == "light")
+    looks = probed(page.read_text(encoding="utf-8"), tmp_path, *WIDTHS, scheme=scheme)
+    for width, found in zip(WIDTHS, looks, strict=True):
+        assert found["wide"] <= found["room"] <= width
+        assert found["room"] > width - 30, "the frame has the width that was asked for"
+        assert found["out"] == [], width
+        assert found["clipped"] == [], width
+        rgb = found["paper"].removeprefix("rgb(").removesuffix(")").split(",")
+        assert (sum(map(int, rgb)) > 384) == (theme == "light"), width
 
 
 def test_nothing_is_cut_off_on_paper(page: Path, tmp_path: Path) -> None:
@@ -152,7 +158,7 @@ def test_nothing_is_cut_off_on_paper(page: Path, tmp_path: Path) -> None:
     probe = PROBE.replace('!e.closest(".scroll") && ', "").replace(
         "const found = {", sizes + 'const found = {figure: size("td"), remark: size("small"), '
     )
-    found = probed(text, tmp_path, 718, probe=probe)
+    [found] = probed(text, tmp_path, 718, probe=probe)
     assert found["out"] == []
     assert 8 < found["remark"] < found["figure"] < 14
 

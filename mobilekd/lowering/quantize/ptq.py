@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
-from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+from torch import Tensor, fx, nn
+from torchao.quantization.pt2e import (
+    DerivedObserverOrFakeQuantize,
+    MinMaxObserver,
+    PerChannelMinMaxObserver,
+)
 from torchao.quantization.pt2e.observer import HistogramObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -34,11 +38,19 @@ def prepare(graph: fx.GraphModule, quantizer: Any, observer: str = "histogram") 
     if observer == "minmax":
         # one observer may stand at both ends of an operator that must not rescale (pooling,
         # flatten)
-        made: dict[int, MinMaxObserver] = {}
-        for name, module in list(prepared.named_modules(remove_duplicate=False)):
+        for module in list(prepared.modules()):
             if isinstance(module, HistogramObserver):
-                setattr(prepared, name, made.setdefault(id(module), _minmax(module)))
+                _replace(prepared, module, _minmax(module))
     return prepared
+
+
+def _replace(prepared: fx.GraphModule, old: nn.Module, new: nn.Module) -> None:
+    """Another observer wherever ``old`` stands, also where a bias' step is derived from its."""
+    for name, module in list(prepared.named_modules(remove_duplicate=False)):
+        if module is old:
+            setattr(prepared, name, new)
+        elif isinstance(module, DerivedObserverOrFakeQuantize):
+            module.obs_or_fqs = [new if one is old else one for one in module.obs_or_fqs]
 
 
 def _minmax(module: HistogramObserver, eps: float | None = None) -> MinMaxObserver:
@@ -62,6 +74,40 @@ def calibrate(prepared: fx.GraphModule, photographs: np.ndarray) -> None:
         _span_pixels(prepared)
         for batch in batches(photographs):
             prepared(batch)
+    _saturate_at_clamps(prepared)
+
+
+def _saturate_at_clamps(prepared: fx.GraphModule) -> None:
+    """Where a layer and the clamp behind it are rounded each, the layer takes the clamp's range.
+
+    Rounding saturates there, so nothing is lost, and the steps are as fine as the clamp's. A chip
+    that computes both at once rounds once, at the clamp's steps (Hexagon's compiler folds clamps
+    into convolutions, whatever range lies between).
+    """
+    for clamp in prepared.graph.nodes:
+        if clamp.target not in (torch.ops.aten.hardtanh.default, torch.ops.aten.relu.default):
+            continue
+        before, after = clamp.args[0], next(iter(clamp.users), None)
+        ranges = [_activation_observer(prepared, node) for node in (before, after)]
+        if None in ranges or len(before.users) != 1 or len(clamp.users) != 1:
+            continue
+        low, high = torch_graph.argument(clamp, 1, -1.0), torch_graph.argument(clamp, 2, 1.0)
+        if clamp.target is torch.ops.aten.relu.default:
+            low, high = 0.0, float("inf")
+        scale, zero_point = (float(value) for value in ranges[1].calculate_qparams())
+        lowest, highest = (
+            (edge - zero_point) * scale for edge in (ranges[1].quant_min, ranges[1].quant_max)
+        )
+        if low - scale <= lowest and highest <= high + scale:
+            setattr(prepared, before.target, ranges[1])
+
+
+def _activation_observer(prepared: fx.GraphModule, node: Any) -> Any:
+    """The observer that a node calls; None for another node, and for a weight's or a bias'."""
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    module = getattr(prepared, str(node.target), None)
+    return module if isinstance(module, (HistogramObserver, MinMaxObserver)) else None
 
 
 def _span_pixels(prepared: fx.GraphModule) -> None:
@@ -88,7 +134,7 @@ def _span_pixels(prepared: fx.GraphModule) -> None:
                 exact(known[node])
                 if not _on_steps(known[node], exact):
                     return
-                setattr(prepared, node.target, exact)
+                _replace(prepared, observer, exact)
         elif (
             node.op == "call_function"
             and node.target not in torch_graph.HEAVY
