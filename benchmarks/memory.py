@@ -2,11 +2,12 @@
 
     python benchmarks/memory.py HAM10000_FOLDER --output benchmarks/results/memory.json
 
-The same photographs once, twice, five and ten times, as hard links under other names. Each size is
+The same photographs once, twice, five and ten times, as links under other names. Each size is
 read by a process of its own (forked with Python's imports done), first with an empty store of
 decoded photographs (cold), then again (warm): it prepares the data as distill does, takes steps on
 views that are drawn, a few epochs of them, and judges validation after each. Then the smallest and
-the largest without a store; even so fixed views are not kept, as they were before.
+the largest without a store; even so fixed views are not kept, as they were before. A call that was
+killed goes on, in a folder `.work` beside the output.
 
 Memory is the process's own: `Anonymous` of /proc/self/smaps_rollup, sampled, which leaves out the
 kernel's page cache; PSS and the highest RSS (VmHWM) stand beside it. With `--copies` every
@@ -23,6 +24,7 @@ import json
 import multiprocessing
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import threading
@@ -57,24 +59,30 @@ def lay_out(root: Path, folder: Path, photographs: int, times: int, *, copies: b
         for turn in range(times):
             target = folder / key / f"{name}-{turn}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
-            if copies:
-                target.write_bytes(source.read_bytes() + f"{turn}".encode())
+            if target.exists():  # laid out by a call that was killed
                 continue
-            try:
-                os.link(source.resolve(), target)
-            except OSError:  # another disk
+            if copies:
+                part = target.with_suffix(".part")
+                part.write_bytes(source.read_bytes() + f"{turn}".encode())
+                part.replace(target)
+            else:  # a hard link would change the time of the archive's own file
                 target.symlink_to(source.resolve())
 
 
 class Peak(threading.Thread):
-    """The highest memory of this process, in MB, sampled."""
+    """The highest memory of this process, in MB, sampled; where the call that began it was killed,
+    the process ends, so that it is not in the way of the next.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.highest = {"Anonymous": 0.0, "Pss": 0.0}
+        self.parent = os.getppid()
 
     def run(self) -> None:
         while True:
+            if os.getppid() != self.parent:
+                os._exit(1)
             self.sample()
             time.sleep(0.1)
 
@@ -194,9 +202,58 @@ def measure(root: Path, store: str, epochs: int, *, views: bool = False) -> dict
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     there.close()
-    found: dict[str, Any] = here.recv()
+    try:
+        found: dict[str, Any] = here.recv()
+    except EOFError:
+        process.join()
+        sys.exit(f"{root}, store {store}: ended with code {process.exitcode}; call it again")
     process.join()
     return found
+
+
+class Work:
+    """What was measured already, in a folder beside the output, so that a killed call goes on: a
+    size and state of the store that was being measured is measured again from its beginning.
+    """
+
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
+        self.folder, self.file, self.options = folder, folder / "rows.json", options
+        self.rows: list[dict[str, Any]] = []
+        if self.file.exists():
+            kept = json.loads(self.file.read_text())
+            if kept["options"] != options:
+                sys.exit(f"{folder}: begun with other options {kept['options']}; remove it")
+            self.rows = kept["rows"]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, times: int, store: str) -> bool:
+        return any((row["times"], row["store"]) == (times, store) for row in self.rows)
+
+    def keep(self, times: int, store: str, found: dict[str, Any]) -> None:
+        self.rows.append({"times": times, "store": store, **found})
+        write_json(self.file, {"options": self.options, "rows": self.rows})
+        print(json.dumps(self.rows[-1], indent=1), file=sys.stderr)
+
+
+def measure_all(given: argparse.Namespace, work: Work) -> None:
+    """Every size, cold, warm and at the ends without a store; what is there already is left."""
+    for times in given.times:
+        ends = times in (given.times[0], given.times[-1])
+        states = ("cold", "warm", *(("without_store",) if ends else ()))
+        if all(work.has(times, state) for state in states):
+            continue
+        data, store = work.folder / f"data-{times}", work.folder / f"store-{times}"
+        lay_out(given.root, data, given.photographs, times, copies=given.copies)
+        for state in states:
+            if work.has(times, state):
+                continue
+            if state == "cold":
+                shutil.rmtree(store, ignore_errors=True)
+            place = "off" if state == "without_store" else str(store)
+            views = state == "warm" and times == given.times[0]
+            work.keep(times, state, measure(data, place, given.epochs, views=views))
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.rmtree(data)
 
 
 def main() -> None:
@@ -206,24 +263,13 @@ def main() -> None:
     parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 5, 10])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--copies", action="store_true")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory(dir=given.output.parent) as work:
-        for times in given.times:
-            data, store = Path(work) / f"data-{times}", Path(work) / f"store-{times}"
-            lay_out(given.root, data, given.photographs, times, copies=given.copies)
-            views = times == given.times[0]
-            runs = {
-                "cold": measure(data, str(store), given.epochs),
-                "warm": measure(data, str(store), given.epochs, views=views),
-            }
-            if views:
-                drawn = runs["warm"].pop("drawing")
-            if times in (given.times[0], given.times[-1]):
-                runs["without_store"] = measure(data, "off", given.epochs)
-            rows += [{"times": times, "store": name, **found} for name, found in runs.items()]
-            print(json.dumps(rows[-len(runs) :], indent=1), file=sys.stderr)
+    options = {key: value for key, value in vars(given).items() if key not in ("root", "output")}
+    work = Work(given.output.with_suffix(".work").absolute(), options)
+    measure_all(given, work)
+    rows = [dict(row) for row in work.rows]
+    drawn = next(row.pop("drawing") for row in rows if "drawing" in row)
     by = {(row["times"], row["store"]): row for row in rows}
     least, most = given.times[0], given.times[-1]
 
@@ -271,6 +317,7 @@ def main() -> None:
             "versions": versions(),
         },
     )
+    shutil.rmtree(work.folder)
 
 
 if __name__ == "__main__":

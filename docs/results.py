@@ -266,6 +266,39 @@ def views() -> str:
     return table(header, rows)
 
 
+def hexagon() -> str:
+    """Files for Hexagon on the simulator, beside XNNPACK's, on the same photographs."""
+    rows = []
+    for one in read("qnn.json")["rows"]:
+        lost, source = one["lost"], one.get("beside_its_source")
+        base = one["export"] == "xnnpack/fp32"
+        rows.append(
+            (
+                f"`{one['export'].replace('/', ' ')}`",
+                f"{one['bytes']:,}",
+                figure(one["accuracy"]),
+                figure(one["balanced_accuracy"]),
+                *(
+                    "" if base else figure(lost[name], 1, 100, "+")
+                    for name in ("accuracy", "balanced_accuracy")
+                ),
+                "" if base else figure(one["decides_as_fp32"], 1, 100),
+                f"{source['max_error']:.4f}" if source else "",
+            )
+        )
+    header = (
+        "File",
+        "Bytes",
+        "Accuracy",
+        "Balanced accuracy",
+        "Accuracy lost, points",
+        "Balanced accuracy lost, points",
+        "Decides as fp32, %",
+        "Largest difference from the rounded network in torch",
+    )
+    return table(header, rows)
+
+
 def backends_table() -> str:
     """Backend by precision, from the registry, linked from the README."""
     from importlib.util import module_from_spec, spec_from_file_location
@@ -287,8 +320,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "views": views,
     "guards": guards,
     "backends": backends_table,
+    "hexagon": hexagon,
 }
-PAGES = ("README.md", "docs/results.md", "docs/explanation/split.md")
+PAGES = ("README.md", "docs/results.md", "docs/qnn.md", "docs/explanation/split.md")
 
 
 def with_tables(text: str) -> str:

@@ -165,7 +165,7 @@ def add_data(parser: Parser, kind: str, root: str = "") -> None:
     """The options that name labelled photographs; ``kind`` and ``root`` say what for."""
     parser.add_argument(
         "--data",
-        choices=("ham10000", "isic", "isic2020", "csv", "folder", "synthetic"),
+        choices=("ham10000", "isic", "isic2020", "isic2024", "csv", "folder", "synthetic"),
         help=kind,
     )
     parser.add_argument(

@@ -122,6 +122,13 @@ def _add_overrides(parser: Parser) -> None:
         help="override a key of the recipe",
     )
     parser.add_argument(
+        "--allow-missing",
+        action="append_const",
+        const="data.allow_missing=true",
+        dest="overrides",
+        help="leave out, and count, rows without a photograph and photographs without a row",
+    )
+    parser.add_argument(
         "--smoke", action="store_true", help="the recipe's reduction that ends in seconds"
     )
     add_runs(parser)

@@ -7,6 +7,7 @@ or anything that trains.
 
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from mobilekd.data.copies import join_copies, join_listed
 from mobilekd.data.dataset import Dataset
@@ -48,10 +49,10 @@ __all__ = [
 
 #: Keys of [data] that speak of a table, and the kinds of data that have it.
 TABLES = {
-    "labels": ("isic", "isic2020", "csv"),
+    "labels": ("isic", "isic2020", "isic2024", "csv"),
     "metadata": ("isic", "folder"),
-    "columns": ("csv", "isic2020"),
-    "allow_missing": ("ham10000", "isic", "isic2020", "csv"),
+    "columns": ("csv", "isic2020", "isic2024"),
+    "allow_missing": ("ham10000", "isic", "isic2020", "isic2024", "csv"),
 }
 
 
@@ -80,7 +81,9 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     excluded photograph joined stays joined.
     """
     if table.sources:
-        parts = [load(source, part=part) for source in table.sources]
+        if table.allow_missing and not any(map(_may_lack, table.sources)):
+            _refuse_key("allow_missing", " and ".join(source.kind for source in table.sources))
+        parts = [load(_allowing(source, table), part=part) for source in table.sources]
         dataset = combine(parts, [source.name for source in table.sources])
     else:
         dataset = _read(table, part)
@@ -95,15 +98,30 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
     return with_roles(dataset, table.roles) if table.roles else dataset
 
 
+def _allowing(source: DataTable, whole: DataTable) -> DataTable:
+    """A source that may lack a part where all of them may."""
+    if not whole.allow_missing or not _may_lack(source):
+        return source
+    return source.model_copy(update={"allow_missing": True})
+
+
+def _may_lack(table: DataTable) -> bool:
+    """Whether its kind has a table of labels, which may name other photographs than are there."""
+    return table.kind in TABLES["allow_missing"]
+
+
+def _refuse_key(name: str, kind: str) -> NoReturn:
+    raise UserError(
+        f"data.{name}: {kind} has no such table, only {' and '.join(TABLES[name])}; leave it out"
+    )
+
+
 def _read(table: DataTable, part: bool) -> Dataset:
     for name, kinds in TABLES.items():
         if getattr(table, name) and table.kind not in kinds:
-            raise UserError(
-                f"data.{name}: {table.kind} has no such table, only {' and '.join(kinds)}; leave"
-                " it out"
-            )
+            _refuse_key(name, table.kind)
     loader = import_module(f"{__name__}.{table.kind}").load
-    listed = part and table.kind in TABLES["allow_missing"]
+    listed = part and _may_lack(table)
     dataset: Dataset = loader(table, part=True) if listed else loader(table)
     return dataset
 

@@ -49,6 +49,8 @@ def folded(name: str) -> str:
     """``name`` as it is compared: case, the kind and number of blanks, and characters that cannot
     be seen do not matter.
     """
+    if name.isascii():  # nothing in it that cannot be seen, and one form
+        return " ".join(name.casefold().split())
     visible = "".join(c for c in normal(name).casefold() if unicodedata.category(c) != "Cf")
     return normal(" ".join(visible.split()))
 

@@ -3,7 +3,7 @@ label; and further photographs of a lesion that a list names.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,18 +20,21 @@ def join_copies(
     *,
     strict: bool = True,
     apart: bool = False,
+    hashes: Mapping[str, str] | None = None,
 ) -> Dataset:
     """``dataset`` in which pixel-equal photographs among ``ids`` (all, when None) share a lesion,
     and with them whatever shared a lesion with one of them. Its hash stays: the data are the same.
 
-    Decodes what was not hashed before. ``UserError`` where copies have different labels; with
+    Decodes what was not hashed before, unless ``hashes`` has what each shows, by id.
+    ``UserError`` where copies have different labels; with
     ``strict`` False (photographs of a split that has been trained on) it is only said. ``apart``
     says that a split by photograph may part them nevertheless.
     """
     names = dataset.ids if ids is None else ids
     same: dict[str, list[int]] = defaultdict(list)
     rows = [int(row) for row in dataset.rows(names)]
-    for row, pixels in zip(rows, photograph_hashes(dataset, names), strict=True):
+    shown = photograph_hashes(dataset, names) if hashes is None else [hashes[n] for n in names]
+    for row, pixels in zip(rows, shown, strict=True):
         same[pixels].append(row)
     groups = [sorted(group) for group in same.values() if len(group) > 1]
     notes = Notes(dataset.notes)

@@ -5,11 +5,11 @@ Columns are found by their usual names (:data:`COLUMNS`), or as ``data.columns``
 below ``data.root``, by default below the table's folder, at any depth.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import Dataset, Notes, assemble, some
+from mobilekd.data.dataset import Dataset, Notes, Place, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
 from mobilekd.data.tables import COLUMNS as METADATA
 from mobilekd.data.tables import (
@@ -74,9 +74,10 @@ def read_table(
     named: Mapping[str, str] | None = None,
     words: Mapping[str, str] | None = None,
     licence: str = LICENCE,
+    photographs: Callable[[Path, Notes], Mapping[str, tuple[Place, int]]] = photographs_below,
 ) -> Dataset:
-    """The data set of the CSV at ``path`` with photographs below ``root``; ``named`` are columns
-    that the layout gives, ``words`` its labels by their class.
+    """The data set of the CSV at ``path`` with the ``photographs`` of ``root``; ``named`` are
+    columns that the layout gives, ``words`` its labels by their class.
     """
     notes = Notes()
     rows = _rows(
@@ -87,7 +88,7 @@ def read_table(
         dropped = words_for_unknown(row["label"] for row in rows)
         notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out{dropped}")
     rows = [row for row in rows if known(row["label"]) is not None]
-    files = photographs_below(root, notes)
+    files = photographs(root, notes)
     found = matched(path, [row["image"] for row in rows], list(files))
     lost = [row["image"] for row, name in zip(rows, found, strict=True) if name is None]
     if lost and len(lost) == len(rows):
@@ -98,7 +99,7 @@ def read_table(
     if lost and not (part or table.allow_missing):
         raise UserError(
             f"{path}: {some(lost, 'row')} without a photograph below {root}; add the files, or"
-            " leave these rows out (--set data.allow_missing=true)"
+            " leave these rows out with --allow-missing (data.allow_missing = true)"
         )
     if lost:
         notes.add(f"{path}: {some(lost, 'row')} without a photograph left out")
@@ -148,19 +149,24 @@ def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str]]:
     """The table's rows with the keys of :data:`COLUMNS`, as far as there are such columns, and
     the name of the label's column.
     """
-    table = read_csv(path, ())
+    column: dict[str, str | None] = {}
+
+    def wanted(header: list[str]) -> set[str]:
+        column.update((ours, _column(path, header, ours, named)) for ours in COLUMNS)
+        if named.get("lesion_id") == "" or column["patient"] == column["lesion_id"]:
+            column["patient"] = None  # it is not wanted, or is the one that is called lesion_id
+        for ours, what in (("image", "names the photographs"), ("label", "holds their classes")):
+            if column[ours] is None:
+                raise UserError(
+                    f"{path}: no column {what} ({', '.join(COLUMNS[ours][:4])}, ...); it has"
+                    f" {', '.join(filter(None, header)) or 'no header'}; name it with --set"
+                    f" data.columns.{ours}=NAME"
+                )
+        return {theirs for theirs in column.values() if theirs is not None}
+
+    table = read_csv(path, (), wanted)
     if not table:
         raise UserError(f"{path}: no rows; give a table with a row for each photograph")
-    header = list(table[0])
-    column = {ours: _column(path, header, ours, named) for ours in COLUMNS}
-    if named.get("lesion_id") == "" or column["patient"] == column["lesion_id"]:
-        column["patient"] = None  # it is not wanted, or is the one that is called lesion_id
-    for ours, what in (("image", "names the photographs"), ("label", "holds their classes")):
-        if column[ours] is None:
-            raise UserError(
-                f"{path}: no column {what} ({', '.join(COLUMNS[ours][:4])}, ...); it has"
-                f" {', '.join(filter(None, header))}; name it with --set data.columns.{ours}=NAME"
-            )
     return [
         {
             **{ours: row[theirs] for ours, theirs in column.items() if theirs is not None},

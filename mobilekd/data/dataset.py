@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mobilekd.data.packed import Packed
 from mobilekd.formats.labels import Label
 from mobilekd.formats.pictures import Policy
 from mobilekd.formats.preprocess import open_photograph, photograph_size
@@ -22,6 +23,10 @@ from mobilekd.support.progress import say
 
 #: What names the keys of a recipe in notes as the reader's own options; as they are by default.
 WORDS: ContextVar[Callable[[str], str]] = ContextVar("words", default=lambda text: text)
+
+
+#: Where a photograph lies: a file of its own, or an entry of one that holds many.
+Place = Path | Packed
 
 
 class Notes(list[str]):
@@ -45,7 +50,7 @@ class Dataset:
     targets: np.ndarray  # int64 [N], index into classes; -1 = no label
     lesions: tuple[str, ...]
     classes: tuple[Label, ...]
-    paths: tuple[Path, ...] | None  # None where photographs are generated
+    paths: tuple[Place, ...] | None  # None where photographs are generated
     metadata: dict[str, tuple[Any, ...]]  # age (years), sex, site, how confirmed; None: unknown
     licence: str
     hash: str  # over ids, labels, lesions and file sizes
@@ -82,14 +87,16 @@ class Dataset:
         is broken.
         """
         if self.paths is not None:
-            return open_photograph(self.paths[i])
+            return open_photograph(*_bytes_of(self.paths[i]))
         if self.draw is None:
             raise ValueError("a data set needs paths or a generator")
         return self.draw(i)
 
     def size(self, i: int) -> tuple[int, int]:
         """(width, height) in pixels of photograph ``i``, without decoding it."""
-        return photograph_size(self.paths[i]) if self.paths is not None else self.photograph(i).size
+        if self.paths is None:
+            return self.photograph(i).size
+        return photograph_size(*_bytes_of(self.paths[i]))
 
     def rows(self, ids: Iterable[str]) -> np.ndarray:
         """Positions of ``ids``, int64, in their order; ``UserError`` with the first of those that
@@ -144,6 +151,16 @@ class Dataset:
         return {key: dict(sorted(count.items())) for key, count in counts.items()}
 
 
+def _bytes_of(place: Place) -> tuple[Path, bytes | None]:
+    """What to open: a file, or a name and the bytes that go by it."""
+    if isinstance(place, Path):
+        return place, None
+    try:
+        return Path(place), place.read_bytes()
+    except OSError as error:
+        raise UserError(f"{place}: not a readable photograph ({error}); fetch it again") from None
+
+
 def some(names: Sequence[str], what: str) -> str:
     """``3 ids (a, b, c)``: the count and the first names of what is wrong, for a message."""
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -159,7 +176,7 @@ def assemble(
     keys: Sequence[str | None],
     lesions: Sequence[str],
     classes: tuple[Label, ...],
-    files: dict[str, tuple[Path, int]],
+    files: Mapping[str, tuple[Place, int]],
     metadata: Mapping[str, Sequence[Any]],
     licence: str,
     notes: Sequence[str] = (),
@@ -185,12 +202,13 @@ def assemble(
         )
     if lost := sorted(set(ids) - files.keys()):
         raise UserError(
-            f"{where}: {some(lost, 'label')} without a photograph; add the files or remove the rows"
+            f"{where}: {some(lost, 'label')} without a photograph; add the files, or leave these"
+            " rows out with --allow-missing (data.allow_missing = true)"
         )
     if extra := sorted(files.keys() - set(ids)):
         raise UserError(
-            f"{where}: {some(extra, 'photograph')} without a label; add the rows or remove the"
-            " files"
+            f"{where}: {some(extra, 'photograph')} without a label; add the rows, or leave these"
+            " photographs out with --allow-missing (data.allow_missing = true)"
         )
     if not ids:
         raise UserError(f"{where}: no photographs; give the folder that holds the data set")

@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilekd.data.dataset import Dataset
 from mobilekd.data.known_files import sizes_of
-from mobilekd.data.reading import in_parallel, read
+from mobilekd.data.reading import in_parallel, read, store_for
 from mobilekd.data.stored_pictures import pictures_of
 from mobilekd.formats.pictures import Pictures, Policy
 
@@ -29,11 +29,12 @@ def pictures(dataset: Dataset, ids: Sequence[str], preprocess: Policy) -> Pictur
 
 
 def photograph_sizes(dataset: Dataset, ids: Sequence[str]) -> list[tuple[int, int]]:
-    """(width, height) in pixels of ``ids``, from the files' headers where they were not read
+    """(width, height) in pixels of ``ids``, from the files' headers where no command has read them
     before; one ``UserError`` names every photograph that has none.
     """
     rows = dataset.rows(ids)
-    known = sizes_of(dataset, rows)
+    store = store_for(dataset)
+    known = sizes_of(dataset, rows, None if store is None else store.folder)
     new = np.array([i for i in map(int, rows) if i not in known], dtype=np.int64)
 
     def one(_: int, i: int) -> None:

@@ -52,8 +52,9 @@ def load(table: DataTable) -> Dataset:
     names = _class_names(root, folders)
     _refuse_deeper(root, folders)
     files = {
-        f"{classes.normal(folder.relative_to(root).as_posix())}/{stem}": entry
+        f"{named}/{stem}": entry
         for folder in folders
+        for named in (classes.normal(folder.relative_to(root).as_posix()),)
         for stem, entry in photographs_in([folder], notes).items()
     }
     ids = list(files)
@@ -173,8 +174,9 @@ def photographs_below(root: Path, notes: Notes) -> dict[str, tuple[Path, int]]:
     """Photographs of ``root`` and its sub-folders by their path without suffix -> (path, bytes)."""
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     return {
-        classes.normal((folder.relative_to(root) / stem).as_posix()): entry
+        classes.normal(f"{place}{stem}"): entry
         for folder in folders
+        for place in ("" if folder == root else f"{folder.relative_to(root).as_posix()}/",)
         for stem, entry in photographs_in([folder], notes, documents=False).items()
     }
 

@@ -5,7 +5,7 @@ Content decides, never the place: the ids of the split, the data set's hash (ids
 and file sizes) and what the decoded photographs show.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.data.decode import photograph_hashes
@@ -21,9 +21,16 @@ def pixel_hash(dataset: Dataset, ids: Iterable[str]) -> str:
     return sha256_json(photograph_hashes(dataset, tuple(ids)))
 
 
-def with_pixels(dataset: Dataset, split: Split) -> Split:
-    """``split`` with the hash of each role's decoded photographs, for a run to keep."""
-    pixels = {role: pixel_hash(dataset, getattr(split, role)) for role in ROLES}
+def with_pixels(dataset: Dataset, split: Split, hashes: Mapping[str, str] | None = None) -> Split:
+    """``split`` with the hash of each role's decoded photographs, for a run to keep; ``hashes``
+    has each one's, by id, where they are known.
+    """
+    if hashes is None:
+        pixels = {role: pixel_hash(dataset, getattr(split, role)) for role in ROLES}
+    else:
+        pixels = {
+            role: sha256_json([hashes[name] for name in getattr(split, role)]) for role in ROLES
+        }
     return split.model_copy(update={"pixels": pixels})
 
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,14 +40,25 @@ def stamp(dataset: Dataset, i: int) -> bytes:
     """Identifies photograph ``i``'s file as it is now; empty where it is generated or gone."""
     if dataset.paths is None:
         return b""
-    path = dataset.paths[i]
+    place = dataset.paths[i]
+    path = os.fspath(place)
     try:
-        status = path.stat()
+        status = os.stat(path) if isinstance(place, Path) else place.stat()
     except OSError:
         return b""
     seen = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    named = os.fsencode(os.path.abspath(path)) + f"\0{seen}".encode()
-    return hashlib.blake2b(named, digest_size=16).digest()
+    folder, _, name = path.rpartition("/")
+    # a photograph's name is no "..", so its folder says where it lies
+    named = os.fsencode(f"{_absolute(folder, '' if path[0] == '/' else os.getcwd())}/{name}")
+    return hashlib.blake2b(named + f"\0{seen}".encode(), digest_size=16).digest()
+
+
+@lru_cache(maxsize=64)
+def _absolute(folder: str, here: str) -> str:
+    """``folder`` from the root on, without a slash at its end; ``here`` is where a relative one
+    begins. Thousands of photographs lie in one.
+    """
+    return os.path.normpath(os.path.join(here or "/", folder)).rstrip("/")
 
 
 def recall(folder: Path, dataset: Dataset, stamps: Mapping[int, bytes]) -> None:
@@ -81,7 +93,7 @@ def keep(folder: Path, dataset: Dataset, rows: Sequence[int]) -> None:
 def _file(folder: Path, dataset: Dataset) -> Path:
     """The list of the folder in which all of the data set lies."""
     assert dataset.paths is not None, "asked for files alone"
-    parents = {path.parent for path in dataset.paths}
+    parents = {os.path.dirname(os.fspath(path)) for path in dataset.paths}
     try:
         common = os.path.commonpath([os.path.abspath(parent) for parent in parents])
     except ValueError:  # several drives
@@ -101,11 +113,16 @@ def _read(path: Path) -> list[tuple[bytes, bytes, bytes, int, int]]:
     return [_LAYOUT.unpack_from(body, at) for at in range(0, len(body), _LAYOUT.size)]
 
 
-def sizes_of(dataset: Dataset, rows: np.ndarray) -> dict[int, tuple[int, int]]:
-    """(width, height) of those of ``rows`` whose files were read before and are the same still."""
+def sizes_of(dataset: Dataset, rows: np.ndarray, folder: Path | None) -> dict[int, tuple[int, int]]:
+    """(width, height) of those of ``rows`` whose files were read before, by an earlier command of
+    which ``folder`` knows, too, and are the same still.
+    """
+    stamps = {i: stamp(dataset, i) for i in map(int, rows)}
+    if folder is not None:
+        recall(folder, dataset, stamps)
     found = {}
-    for i in map(int, rows):
+    for i, mark in stamps.items():
         known = dataset.known.get(dataset.ids[i])
-        if known is not None and known[0] == stamp(dataset, i):
+        if known is not None and known[0] == mark:
             found[i] = (int(known[3]), int(known[4]))
     return found

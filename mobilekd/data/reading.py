@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -115,7 +116,7 @@ class _Reading:
         known = self.dataset.known.get(self.dataset.ids[i])
         if known is None or known[0] != self.stamps[i] or (not known[0] and self._is_file):
             return None
-        return Known(*known)
+        return known if isinstance(known, Known) else Known(*known)
 
     @property
     def _is_file(self) -> bool:
@@ -211,7 +212,10 @@ class _Reading:
         if (known := self.known(i)) is not None and known.content:
             return known.content
         try:
-            return bytes.fromhex(sha256_file(self.dataset.paths[i]))
+            place = self.dataset.paths[i]
+            if isinstance(place, Path):
+                return bytes.fromhex(sha256_file(place))
+            return hashlib.sha256(place.read_bytes()).digest()
         except OSError:
             return b""  # decoding says what is wrong
 

@@ -82,8 +82,9 @@ def _strata(
     classes get into every part. Where all photographs have one origin, the class alone counts.
     """
     strata: dict[tuple[int, str], list[str]] = defaultdict(list)
+    targets: list[int] = dataset.targets.tolist()
     for name, photographs in members.items():
-        target = _most_frequent([int(dataset.targets[i]) for i in photographs])
+        target = _most_frequent([targets[i] for i in photographs])
         origin = _most_frequent([dataset.origins[i] for i in photographs])
         strata[target, origin].append(name)
     made: dict[tuple[int, str], list[str]] = defaultdict(list)
@@ -100,6 +101,8 @@ FEW = 3
 
 def _most_frequent(values: Sequence[Kind]) -> Kind:
     """Of several equally frequent, the first in order."""
+    if len(values) == 1:
+        return values[0]
     votes = Counter(values)
     return min(votes, key=lambda value: (-votes[value], value))
 

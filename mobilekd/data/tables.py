@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,29 +70,55 @@ def root_of(root: str | None, kind: str) -> Path:
     return folder
 
 
-def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
+def read_csv(
+    path: Path,
+    required: Iterable[str],
+    only: Callable[[list[str]], Collection[str]] | None = None,
+) -> list[dict[str, str]]:
     """Rows of a CSV as dictionaries, cells stripped; a missing column or a row of another length is
-    a ``UserError``.
+    a ``UserError``. ``only`` says by the header which columns are kept, by default all: an archive
+    has 400,000 rows of 55.
 
-    Cells are parted by commas, or by what parts the header where it has no comma: semicolons, as
-    spreadsheets of many countries write, or tabs. A column of ``required`` may be written in
-    other case.
+    Cells are parted by commas, semicolons, as spreadsheets of many countries write, or tabs:
+    whichever the header has most of outside quotation marks, of equally many tabs, then
+    semicolons. A column of ``required`` may be written in other case.
     """
     required = tuple(required)
+    table: list[dict[str, str]] = []
+    ragged: list[str] = []
+    same: dict[str, str] = {}  # a cell that repeats is one text in memory
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            comma = next((mark for mark in ",;\t" if mark in first), ",")
+            plain = re.sub(r'"[^"]*"', "", first)
+            comma = max("\t;,", key=plain.count) if any(map(plain.count, "\t;")) else ","
             reader = csv.reader(file, strict=True, delimiter=comma)
             header = _in_case_of([name.strip() for name in next(reader, [])], required)
-            table = [(reader.line_num, row) for row in reader if row]
+            _check_header(path, header, required)
+            chosen = header if only is None else only(header)
+            kept = [(n, name) for n, name in enumerate(header) if name in chosen]
+            for row in reader:
+                if row and len(row) != len(header):
+                    ragged.append(str(reader.line_num))
+                elif row:
+                    cells = ((name, normal(row[n].strip())) for n, name in kept)
+                    table.append({name: same.setdefault(cell, cell) for name, cell in cells})
     except FileNotFoundError:
         raise UserError(f"{path}: no such CSV file; check the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path}: not a readable CSV file ({error}); export it again as UTF-8"
         ) from None
+    if ragged:
+        raise UserError(
+            f"{path}: {some(ragged, 'line')} with another number of cells than the header's"
+            f" {len(header)}; mend them"
+        )
+    return table
+
+
+def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
     if twice := sorted(name for name, times in Counter(header).items() if times > 1):
         raise UserError(
             f"{path}: {some(twice, 'column')} more than once in the header; keep one of each"
@@ -101,14 +127,6 @@ def read_csv(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
         raise UserError(
             f"{path}: {some(missing, 'column')} missing; it has {', '.join(header) or 'no header'}"
         )
-    if ragged := [str(line) for line, row in table if len(row) != len(header)]:
-        raise UserError(
-            f"{path}: {some(ragged, 'line')} with another number of cells than the header's"
-            f" {len(header)}; mend them"
-        )
-    return [
-        dict(zip(header, (normal(cell.strip()) for cell in row), strict=True)) for _, row in table
-    ]
 
 
 def _in_case_of(header: list[str], required: Iterable[str]) -> list[str]:
@@ -202,7 +220,7 @@ def _is_text(name: str) -> bool:
     """Whether a file system's name is UTF-8, as results and hashes must be; other bytes come as
     lone surrogates.
     """
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def known(cell: str | None) -> str | None:
@@ -353,6 +371,8 @@ def matched(where: Path | str, written: Sequence[str], ids: Sequence[str]) -> li
 
 def last_folder(written: str) -> str:
     """The folder in which a photograph lies by a table or an id, in lower case; empty for none."""
+    if "/" not in written and "\\" not in written:
+        return ""
     return _in_folder(written, True).rpartition("/")[0]
 
 

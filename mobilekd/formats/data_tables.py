@@ -22,11 +22,13 @@ class DataTable(GrownDocument):
         | {"columns", "allow_missing"}
     )
 
-    kind: Literal["ham10000", "isic", "isic2020", "csv", "folder", "synthetic", "several"] = Field(
+    kind: Literal[
+        "ham10000", "isic", "isic2020", "isic2024", "csv", "folder", "synthetic", "several"
+    ] = Field(
         description=(
-            "how photographs and labels lie: ham10000, isic (2018, 2019) or isic2020 as published,"
-            " any table (csv), a folder with one sub-folder for each class, or photographs"
-            " generated on the spot (synthetic); several where [[data]] lists sources"
+            "how photographs and labels lie: ham10000, isic (2018, 2019), isic2020 or isic2024 as"
+            " published, any table (csv), a folder with one sub-folder for each class, or"
+            " photographs generated on the spot (synthetic); several where [[data]] lists sources"
         )
     )
     sources: tuple["DataTable", ...] = Field(

@@ -7,6 +7,7 @@ bilinear resize -> uint8 RGB, height x width x 3. Mean and standard deviation be
 graph, so what leaves here is 0..255.
 """
 
+import io
 import threading
 from dataclasses import asdict
 from functools import cache
@@ -106,16 +107,17 @@ def subsampling(width: int, height: int) -> int:
     return factor
 
 
-def open_photograph(path: Path) -> Image.Image:
+def open_photograph(path: Path, data: bytes | None = None) -> Image.Image:
     """Decode a photograph upright as sRGB, of several frames the first. A missing, broken or
-    truncated file is a ``UserError`` that names it.
+    truncated file is a ``UserError`` that names it. Where ``data`` are its bytes, they are decoded,
+    and ``path`` is only its name.
 
     What a phone makes is read, of 200 million pixels too, JPEG reduced while it is decoded. A
     file too small for the pixels that it claims is refused before they are decoded.
     """
     try:
-        with _opened(path) as image:
-            _refuse_bomb(image, path.stat().st_size)
+        with _opened(path, data) as image:
+            _refuse_bomb(image, path.stat().st_size if data is None else len(data))
             factor = subsampling(*image.size)
             profile = profile_of(image)
             if isinstance(image, JpegImagePlugin.JpegImageFile):  # MPO of phones is one, too
@@ -131,21 +133,25 @@ def open_photograph(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable photograph ({error}){_remedy(path)}") from None
+        raise UserError(
+            f"{path}: not a readable photograph ({error}){_remedy(path, data)}"
+        ) from None
 
 
-def photograph_size(path: Path) -> tuple[int, int]:
+def photograph_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
     """(width, height) in pixels of a photograph as :func:`open_photograph` gives it, from the
-    file's header alone; a missing file, or one without a header, is a ``UserError``.
+    header alone; a missing file, or one without a header, is a ``UserError``.
     """
     try:
-        with _opened(path) as image:
+        with _opened(path, data) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except FileNotFoundError:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable photograph ({error}){_remedy(path)}") from None
+        raise UserError(
+            f"{path}: not a readable photograph ({error}){_remedy(path, data)}"
+        ) from None
     factor = subsampling(width, height)
     width, height = -(-width // factor), -(-height // factor)
     return (height, width) if turned else (width, height)
@@ -217,17 +223,17 @@ def _grey(image: Image.Image) -> Image.Image:
 _LIMIT = threading.Lock()
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, data: bytes | None) -> Image.Image:
     """The file's header read, without Pillow's limit: :func:`_refuse_bomb` is ours."""
-    if path.exists() and not path.is_file():
+    if data is None and path.exists() and not path.is_file():
         raise ValueError("a folder, a pipe or a device, not a file")
-    if _is_heif(path):
+    if _is_heif(path, data):
         _register_heif()
     with _LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(path)
+            return Image.open(path if data is None else io.BytesIO(data))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -259,10 +265,12 @@ def _register_heif() -> bool:
     return True
 
 
-def _is_heif(path: Path) -> bool:
+def _is_heif(path: Path, data: bytes | None = None) -> bool:
     """By its name, or by its first bytes: phones export HEIC under other names, too."""
     if path.suffix.lower() in HEIF:
         return True
+    if data is not None:
+        return data[4:8] == b"ftyp" and data[8:12] in BRANDS
     try:
         with path.open("rb") as file:
             head = file.read(12)
@@ -271,7 +279,7 @@ def _is_heif(path: Path) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in BRANDS
 
 
-def _remedy(path: Path) -> str:
-    if path.is_file() and _is_heif(path) and not _register_heif():
+def _remedy(path: Path, data: bytes | None) -> str:
+    if (data is not None or path.is_file()) and _is_heif(path, data) and not _register_heif():
         return "; pip install 'mobilekd[heic]' reads HEIC, or convert it to JPEG"
     return "; replace or remove it"

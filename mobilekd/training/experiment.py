@@ -88,9 +88,11 @@ class Experiment:
         """The recipe's folders of unlabelled photographs, each with those of it that join: none
         that the data set or an earlier folder holds, under whatever name.
         """
-        known = set(overlap_hashes(self.dataset, self.dataset.ids, ""))
-        folders = []
+        known: set[str] = set()
+        folders: list[tuple[Dataset, tuple[str, ...]]] = []
         for extra in self._without_labels():
+            if not folders:
+                known.update(overlap_hashes(self.dataset, self.dataset.ids, ""))
             extra.policies.extend(policies(self._sizes, self.preprocess, *self.models))
             taken = overlapping(extra, extra.ids, known, "")
             more = tuple(name for name, own in zip(extra.ids, taken, strict=True) if not own)
@@ -260,8 +262,8 @@ def prepare(
     with suppress(UserError):  # broken headers, too: what follows counts all that is broken
         sizes = photograph_sizes(dataset, split.train)
         dataset.policies.extend(policies(sizes, preprocess, *models))
-    check_photographs(dataset)
-    lesions_joined = join_copies(dataset, apart=split_table.by == "photograph")
+    hashes = check_photographs(dataset)
+    lesions_joined = join_copies(dataset, apart=split_table.by == "photograph", hashes=hashes)
     if lesions_joined.lesions != dataset.lesions:
         notes = []
         split = make_split(lesions_joined, split_table, notes)
@@ -270,7 +272,7 @@ def prepare(
     for note in notes:
         told.add(note)
     dataset = replace(lesions_joined, notes=tuple(told))
-    split = with_pixels(dataset, split)
+    split = with_pixels(dataset, split, hashes)
     for folder in folders:
         path = folder / SPLIT
         if path.exists():

@@ -26,6 +26,7 @@ WIDTH, HEIGHT = MODEL_SIZE
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
 SCREENS = (
     "MainActivityTest",
+    "AnswerScreenTest",
     "SentencesTest",
     "PhotographViewTest",
     "ModelFileTest",

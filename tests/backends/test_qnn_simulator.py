@@ -3,6 +3,7 @@ precision, answers on the simulator; planted faults are refused with their name.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from torch import nn
 from mobilekd.backends import for_soc, get
 from mobilekd.backends.base import eager_runner
 from mobilekd.backends.shared import htp
+from mobilekd.formats.parity_names import GateId
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import quantize
+from mobilekd.lowering.checks import ParityReport, structure
+from mobilekd.lowering.locate import counted
 from mobilekd.support.errors import CannotRunHere, GateError
 
 EXAMPLE = torch.zeros(1, 3, 8, 8)
@@ -90,6 +94,14 @@ def test_a_file_for_another_chip_is_told_by_its_own_delegate(libraries, tmp_path
     backend, made = lower(rounded("w8a16"), "w8a16", tmp_path, soc="SM8550")
     pte.rewrite(made.model_path, {"soc": "SM8650"})
     assert backend.constants(made.model_path)["soc"] == "SM8550"
+    export = SimpleNamespace(
+        backend=backend, lowered=made, constants={"name": "two", "soc": "SM8650"}, rounded=False
+    )
+    report = ParityReport()
+    structure(export, report)
+    [gate] = [gate for gate in report.gates if not gate.passed]
+    assert gate.name.id is GateId.CONSTANTS
+    assert counted(export, report, gate.name.id) == "other in the file than in the manifest: soc"
 
 
 def test_frozen_parameters_give_the_same_answers(libraries, tmp_path):

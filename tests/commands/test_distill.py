@@ -4,11 +4,7 @@ refusals.
 
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import torch
 from fixtures.recipes import PLAIN
 from fixtures.run import prepared
 from fixtures.teachers import believe, reseal
+from fixtures.warm import ended, free_port, rank_of_two, start
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -67,23 +64,9 @@ def knowing_teachers(runs: Path, recipe: Recipe) -> None:
         believe(folder)
 
 
-def script(runs: Path, *overrides: str, resume: bool = False) -> list[str]:
-    code = (
-        "import sys; from pathlib import Path;"
-        " from mobilekd.formats.recipe_file import load_recipe;"
-        " from mobilekd.commands.distill import distill;"
-        f"distill(load_recipe({PLAIN!r}, sys.argv[3:]),"
-        " Path(sys.argv[1]), resume=sys.argv[2] == 'resume', control=False)"
-    )
-    return [
-        sys.executable,
-        "-c",
-        code,
-        str(runs),
-        "resume" if resume else "start",
-        *TINY,
-        *overrides,
-    ]
+def distil_alone(runs: Path, overrides: list[str], *, resume: bool = False) -> None:
+    """What a process of its own does."""
+    distill(tiny(*overrides), runs, resume=resume, control=False)
 
 
 def weights(runs: Path) -> dict[str, torch.Tensor]:
@@ -105,16 +88,16 @@ def copy_teachers(source: Path, target: Path) -> None:
 
 def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(taught: Path, tmp_path: Path) -> None:
     copy_teachers(taught, tmp_path)
-    process = subprocess.Popen(script(tmp_path), stderr=subprocess.DEVNULL)
+    process = start(distil_alone, tmp_path, [], log=tmp_path / "log")
     deadline = time.monotonic() + 300
     while not (tmp_path / "demo" / "checkpoint.pt").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), (tmp_path / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (tmp_path / "demo" / "run.json").exists()
-    subprocess.run(script(tmp_path, resume=True), check=True)
+    distil_alone(tmp_path, [], resume=True)
     for name, value in weights(taught).items():
         assert torch.equal(value, weights(tmp_path)[name]), name
     lines = [
@@ -148,22 +131,17 @@ def test_two_processes_end_where_one_does(tmp_path: Path) -> None:
     ]
     one, two = tmp_path / "one", tmp_path / "two"
     distill(tiny(*alike), one)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--master-port=29533",
-        "--no-python",
+    port, logs = free_port(), [tmp_path / f"{rank}.log" for rank in range(2)]
+    ranks = [
+        start(distil_alone, two, alike, log=log, environment=rank_of_two(rank, port))
+        for rank, log in enumerate(logs)
     ]
-    subprocess.run(
-        [*launch, *script(two, *alike)], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    assert [ended(rank, 300) for rank in ranks] == [0, 0], [log.read_text() for log in logs]
     torch.manual_seed(0)
-    start = dict(build(tiny("student.dropout=0").student, 7).named_parameters())
+    begin = dict(build(tiny("student.dropout=0").student, 7).named_parameters())
     first, second = weights(one), weights(two)
-    moved = sum(float((first[name] - value.detach()).pow(2).sum()) for name, value in start.items())
-    apart = sum(float((first[name] - second[name]).pow(2).sum()) for name in start)
+    moved = sum(float((first[name] - value.detach()).pow(2).sum()) for name, value in begin.items())
+    apart = sum(float((first[name] - second[name]).pow(2).sum()) for name in begin)
     assert moved > 0
     assert (apart / moved) ** 0.5 < 0.25, f"{apart**0.5} apart after moving by {moved**0.5}"
     assert len((two / "demo" / "metrics.jsonl").read_text().splitlines()) == 1

@@ -158,13 +158,3 @@ def test_what_nothing_can_judge_is_not_recorded(tmp_path):
     shutil.copytree(run_folder(), place)
     freeze_quantisation(place, [("vulkan", "fp32"), ("portable", "fp32")])
     assert list(read_record(place)) == ["portable-fp32"]
-
-
-def test_an_iphones_file_comes_from_a_bare_clone():
-    """Rounded weights are kept, and what the test photographs decided is recorded."""
-    name = "reference:ham10000-mobilenetv2-035"
-    manifest = export(name, backend="coreml", precision="fp16").manifest
-    decided = {str(gate.name): gate for gate in manifest.gates if gate.recorded}
-    assert set(decided) == {"agreement", "balanced accuracy"}
-    assert decided["agreement"].samples == 2005
-    assert "rounded weights were frozen" in manifest.notes

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fixtures.data import ham_rows, make_csv, make_ham, make_isic2020, photograph, write_csv
+from fixtures.data import (
+    ham_rows,
+    make_csv,
+    make_folder,
+    make_ham,
+    make_isic2020,
+    photograph,
+    write_csv,
+)
 
+from mobilekd.cli import commands
 from mobilekd.data import Dataset, load, make_split
 from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.support.errors import UserError
@@ -55,6 +64,15 @@ def test_pandas_index_tabs_semicolons_and_a_byte_order_mark_are_no_matter(
     path.write_text(start + "\n".join(map(mark.join, lines)) + "\n", encoding="utf-8")
     found = read(path)
     assert (found.ids, found.hash, found.roles) == (wanted.ids, wanted.hash, wanted.roles)
+
+
+@pytest.mark.parametrize("mark", ["\t", ";"])
+@pytest.mark.parametrize("name", ["diagnosis, final", '"diagnosis, final, of two, or more"'])
+def test_a_comma_in_a_columns_name_parts_nothing(tmp_path: Path, mark: str, name: str) -> None:
+    path = table(tmp_path)
+    lines = [("path", name, "patient_id", "split"), *ROWS]
+    path.write_text("\n".join(map(mark.join, lines)) + "\n")
+    assert read(path, columns={"label": name.strip('"')}).lesions == ("p1", "p1", "p2", "p4", "p3")
 
 
 def test_columns_of_other_names_are_named(tmp_path: Path) -> None:
@@ -147,7 +165,9 @@ def test_a_row_without_a_photograph_is_refused_or_left_out_on_request(
 ) -> None:
     path = table(tmp_path)
     (tmp_path / "a" / "two.png").unlink()
-    with pytest.raises(UserError, match=r"1 row \(a/two.png\) without a photograph .*missing=true"):
+    with pytest.raises(
+        UserError, match=r"1 row \(a/two.png\) without a photograph .*--allow-missing"
+    ):
         read(path)
     assert len(read(path, allow_missing=True)) == 4
     assert "1 row (a/two.png) without a photograph left out" in capsys.readouterr().err
@@ -205,6 +225,23 @@ def test_half_of_an_archive_is_read_on_request(
     dataset = load(DataTable(kind="ham10000", root=str(tmp_path), allow_missing=True))
     assert len(dataset) == 14
     assert "14 labels" in capsys.readouterr().err
+
+
+def test_half_of_one_source_is_read_on_request(tmp_path: Path) -> None:
+    for photo in list(make_ham(tmp_path / "ham").glob("HAM10000_images_part_2/*.jpg")):
+        photo.unlink()
+    own = DataTable(kind="folder", root=str(make_folder(tmp_path / "own")))
+    sources = [DataTable(kind="ham10000", root=str(tmp_path / "ham")), own]
+    assert len(load(DataTable(kind="several", sources=sources, allow_missing=True))) == 14 + 8
+    with pytest.raises(UserError, match=r"data\.allow_missing: folder and folder has no such"):
+        load(DataTable(kind="several", sources=[own, own], allow_missing=True))
+
+
+def test_the_option_is_the_recipes_key() -> None:
+    arguments = commands().parse(
+        ["sweep", "ham10000", "--set", "seed=3", "--allow-missing", "--set", "train.lr=1"]
+    )
+    assert arguments.overrides == ["seed=3", "data.allow_missing=true", "train.lr=1"]
 
 
 def test_dataverses_tab_file_is_read(tmp_path: Path) -> None:

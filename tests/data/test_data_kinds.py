@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fixtures.data import make_csv, make_folder, make_ham, make_isic, make_isic2020
+from fixtures.data import make_csv, make_folder, make_ham, make_isic, make_isic2020, make_isic2024
 from PIL import Image
 
 from mobilekd import data
@@ -22,6 +22,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> DataTable:
         "ham10000": make_ham,
         "isic": make_isic,
         "isic2020": make_isic2020,
+        "isic2024": make_isic2024,
         "folder": make_folder,
     }
     kind = request.param

@@ -14,7 +14,15 @@ import pytest
 from fixtures.data import make_folder, photograph
 from fixtures.decoded import count_decoded
 
-from mobilekd.data import Dataset, check_photographs, inputs, load, pictures, store
+from mobilekd.data import (
+    Dataset,
+    check_photographs,
+    inputs,
+    load,
+    photograph_sizes,
+    pictures,
+    store,
+)
 from mobilekd.data.reading import PART
 from mobilekd.data.stored_pictures import JoinedPictures, StoredPictures, first
 from mobilekd.formats.data_tables import DataTable
@@ -378,3 +386,36 @@ def test_a_file_that_changes_is_read_again(root: Path, decoded: list[str]) -> No
     assert decoded == ["benign/IMG_3"]
     assert np.flatnonzero((before != after).any((1, 2, 3))).tolist() == [3]
     assert PART >= 1 << 20
+
+
+def test_sizes_are_known_from_an_earlier_command(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(root)
+    wanted = photograph_sizes(dataset, dataset.ids)
+    check_photographs(dataset)
+
+    def refuse(self: Dataset, i: int) -> tuple[int, int]:
+        raise AssertionError(f"{self.ids[i]} was opened")
+
+    monkeypatch.setattr(Dataset, "size", refuse)
+    later = opened(root)
+    assert photograph_sizes(later, later.ids) == wanted
+
+
+def test_a_relative_place_is_that_of_its_working_folder(
+    root: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = opened(root)
+    check_photographs(dataset)
+    decoded.clear()
+    for folder, place in ((root.parent, root.name), (root, "."), (root / "benign", "..")):
+        monkeypatch.chdir(folder)
+        near = opened(Path(place))
+        assert list(check_photographs(near)) == list(dataset.ids)
+    assert decoded == []
+    twin = root.parent / "other" / "data"
+    for n, path in enumerate(sorted(root.rglob("*.png"))):
+        photograph(twin / path.relative_to(root), 900 + n)
+    monkeypatch.chdir(twin.parent)
+    assert check_photographs(opened(Path("data"))) != check_photographs(dataset)

@@ -77,7 +77,7 @@ def distributions(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("mobilekd", ("", "heic", "onnx")),
+        ("mobilekd", ("", "hdf5", "heic", "onnx")),
         ("tests", ("", "heic", "dev")),
         ("benchmarks", ("", "dev")),
     ],

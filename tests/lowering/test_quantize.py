@@ -3,6 +3,7 @@ squeeze-and-excitation.
 """
 
 import copy
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -81,6 +82,23 @@ def prepared(observed):
 @pytest.fixture(scope="module")
 def converted(observed):
     return quantize.convert(copy.deepcopy(observed))
+
+
+def test_no_pattern_of_a_batch_norm_is_made_for_a_graph_without_one(
+    graph, photographs, converted, monkeypatch
+):
+    """Each would be exported anew for every graph, for seconds."""
+    from executorch.backends.xnnpack.quantizer import xnnpack_quantizer_utils as shipped
+
+    made = Mock(wraps=shipped._get_aten_graph_module_for_pattern)
+    monkeypatch.setattr(shipped, "_get_aten_graph_module_for_pattern", made)
+    prepared = quantize.prepare(graph, get("xnnpack").quantizer("int8", frozenset()))
+    assert not made.called
+    quantize.calibrate(prepared, photographs)
+    again = quantize.convert(prepared)
+    assert [str(node.target) for node in again.graph.nodes] == [
+        str(node.target) for node in converted.graph.nodes
+    ]
 
 
 def alike(given: np.ndarray, other: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.evaluation import keep_teacher, make_run
+from fixtures.light import light
 from fixtures.report import (
     EMULATED,
     HOST,
@@ -87,6 +88,15 @@ class Outline(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_a_phone_owners_install_writes_the_same_page(everything: Path, tmp_path: Path) -> None:
+    """Every section, without torch, scipy and the like."""
+    ((code, _, err),) = light([["report", str(everything), "--output", "here.html"]], tmp_path)
+    assert code == 0, err
+    for suffix in (".html", ".md", ".json"):
+        there = (everything / "report").with_suffix(suffix).read_bytes()
+        assert (tmp_path / "here").with_suffix(suffix).read_bytes() == there
 
 
 @pytest.fixture(scope="module")

@@ -3,30 +3,33 @@ them.
 """
 
 import copy
+import datetime
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as multiprocessing
 from fixtures.recipes import PLAIN
 from fixtures.teachers import believe
+from fixtures.warm import FORKSERVER, command, ended, free_port, rank_of_two, start
 from safetensors.torch import load_file
 from torch import nn
+from torch.multiprocessing import start_processes
 
 from mobilekd.cli import main
 from mobilekd.commands.teach import teach
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import build
+from mobilekd.teachers.logit_cache import LogitCache
 from mobilekd.training.parallel import World
 
 BATCH = 8
@@ -56,17 +59,21 @@ ALONE = [
 ]
 TAUGHT = [*SMALL, "teachers=[{model='test_resnet'}]"]
 
-#: The command line, where a rank that is silent for so many seconds is lost (in earnest it is ten
-#: minutes), and where views take three seconds more to compute, so that a rank that does not wait
-#: for them comes too early.
-PROGRAM = """
-import datetime, sys, time
-import mobilekd.cli, mobilekd.training.parallel, mobilekd.teachers.logit_cache
-mobilekd.training.parallel.SILENCE = datetime.timedelta(seconds=int(sys.argv.pop(1)))
-fill = mobilekd.teachers.logit_cache.LogitCache.fill
-mobilekd.teachers.logit_cache.LogitCache.fill = lambda *given: (time.sleep(3), fill(*given))
-sys.exit(mobilekd.cli.main())
-"""
+
+def run_rank(silence: int, words: list[str]) -> None:
+    """The command line, where a rank that is silent for so many seconds is lost (in earnest it is
+    ten minutes), and where views take three seconds more to compute, so that a rank that does not
+    wait for them comes too early.
+    """
+    from mobilekd.training import parallel
+
+    def late(*given: object) -> object:
+        time.sleep(3)
+        return fill(*given)
+
+    fill, LogitCache.fill = LogitCache.fill, late
+    parallel.SILENCE = datetime.timedelta(seconds=silence)
+    command(words)
 
 
 def arguments(runs: Path, overrides: list[str], *more: str) -> list[str]:
@@ -81,44 +88,20 @@ def arguments(runs: Path, overrides: list[str], *more: str) -> list[str]:
     ]
 
 
-def start(
+def start_rank(
     rank: int, port: int, words: list[str], log: Path, silence: int = 600
-) -> subprocess.Popen[bytes]:
+) -> BaseProcess:
     """One of two ranks as torchrun starts it, but without torchrun, which ends the other ranks when
     one dies.
     """
-    where = {
-        "RANK": rank,
-        "LOCAL_RANK": rank,
-        "WORLD_SIZE": 2,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        **{key: str(value) for key, value in where.items()},
-    }
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(silence), *words],
-            stdout=file,
-            stderr=file,
-            env=environment,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return start(run_rank, silence, words, log=log, environment=rank_of_two(rank, port))
 
 
 def both(folder: Path, words: list[str]) -> list[str]:
     """Run two ranks to their end; what each printed."""
     port, logs = free_port(), [folder / f"{rank}.log" for rank in (0, 1)]
-    ranks = [start(rank, port, words, log) for rank, log in enumerate(logs)]
-    codes = [rank.wait(300) for rank in ranks]
+    ranks = [start_rank(rank, port, words, log) for rank, log in enumerate(logs)]
+    codes = [ended(rank, 300) for rank in ranks]
     said = [log.read_text() for log in logs]
     assert codes == [0, 0], "\n".join(said)
     return said
@@ -176,7 +159,7 @@ def two_ranks(
 ) -> Path:
     """What each of two ranks has after one step of each network."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(worker, (2, str(folder), *photographs), nprocs=2)
+    start_processes(worker, (2, str(folder), *photographs), 2, start_method=FORKSERVER)
     return folder
 
 
@@ -223,7 +206,7 @@ def deserter(rank: int, size: int, folder: str) -> None:
 
 
 def test_compiled_code_says_too_that_a_rank_was_lost(tmp_path: Path) -> None:
-    multiprocessing.spawn(deserter, (2, str(tmp_path)), nprocs=2)
+    start_processes(deserter, (2, str(tmp_path)), 2, start_method=FORKSERVER)
     assert (tmp_path / "raised").read_text().startswith("LostRank: another rank was lost (")
 
 
@@ -275,23 +258,21 @@ def lose(tmp_path: Path, lost: int, how: int) -> None:
     runs, port = tmp_path / "runs", free_port()
     silence = 20 if how == signal.SIGSTOP else 600
     ranks = [
-        start(rank, port, arguments(runs, ALONE), tmp_path / f"{rank}.log", silence)
+        start_rank(rank, port, arguments(runs, ALONE), tmp_path / f"{rank}.log", silence)
         for rank in (0, 1)
     ]
     deadline = time.monotonic() + 300
     while not (runs / "demo" / "checkpoint.pt").exists():
-        assert all(rank.poll() is None for rank in ranks), (
-            "the run ended before a rank could be lost"
-        )
+        assert all(rank.is_alive() for rank in ranks), "the run ended before a rank could be lost"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    ranks[lost].send_signal(how)
+    os.kill(ranks[lost].pid or 0, how)
     try:
-        code = ranks[1 - lost].wait(100)
+        code = ended(ranks[1 - lost], 100)
     finally:
         for rank in ranks:
             rank.kill()
-            rank.wait()
+            rank.join()
     errors = (tmp_path / f"{1 - lost}.log").read_text()
     lines = [line for line in errors.splitlines() if line.startswith("mobilekd ")]
     assert code == 2, errors

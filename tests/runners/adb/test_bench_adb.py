@@ -5,11 +5,14 @@ every fault a phone has.
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from fixtures.bench import spoil_answers
+from fixtures.light import light
 
 from mobilekd.commands.bench import bench
 from mobilekd.formats.artifact import open_artifact
@@ -108,6 +111,57 @@ def test_measure_a_phone(connect, artifact, tmp_path):
     assert measurement.energy == Energy(
         reason="the battery was charging; measure over Wi-Fi (adb connect) with the cable out"
     )
+    assert clean(phone)
+
+
+def test_a_phone_owners_install_measures_to_the_report(connect, artifact, tmp_path):
+    """Every import but those of ``requirements-phone.txt`` is blocked."""
+    phone = connect()
+    quick = ["--threads", "1", "--samples", "21", "--output", "result.json"]
+    lines = [
+        ["devices"],
+        ["bench", str(artifact), "--device", "adb", *quick],
+        ["inspect", str(artifact)],
+        ["report", str(artifact), "result.json"],
+    ]
+    for line, (code, out, err) in zip(lines, light(lines, tmp_path), strict=True):
+        assert code == 0, (line, err)
+        assert out
+    assert read_measurement(tmp_path / "result.json").valid
+    assert "Pretend_Phone" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert clean(phone)
+
+
+@pytest.mark.long
+def test_a_phone_owners_fresh_environment_measures_to_the_report(
+    connect, artifact, tmp_path, checkout
+):
+    """The install that the documentation names is small, and enough."""
+    environment = tmp_path / "environment"
+    script = checkout / "benchmarks/phone_install.py"
+    sizes = tmp_path / "sizes.json"
+    subprocess.run(
+        [sys.executable, script, sizes, "--environment", environment], check=True, cwd=tmp_path
+    )
+    assert json.loads(sizes.read_text())["bytes"] < 150e6
+    phone = connect()
+    program = environment / "bin/mobilekd"
+    for line in (
+        ["devices"],
+        ["verify", "--hashes", artifact],
+        ["bench", artifact, "--device", "adb", "--threads", "1", "--samples", "21"],
+        ["report", artifact, "results"],
+    ):
+        done = subprocess.run(
+            [program, *line],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        )
+        # the tiny artifact records no gates, which is no pass
+        assert done.returncode == (2 if line[0] == "verify" else 0), done.stderr
+    assert "Pretend_Phone" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert clean(phone)
 
 

@@ -102,6 +102,11 @@ class StandInEngine(
                     "set_thresholds" to listOf(0.9, 0.9, 0.3, 0.9, 0.1, 0.75, 0.9),
                 )
 
+        /** Those of a model whose sets exclude what is less probable than [least]. */
+        fun sets(least: Double): Map<String, List<Any>> =
+            CONSTANTS +
+                mapOf("set_coverage" to listOf(0.9), "set_thresholds" to List(7) { least })
+
         /** Those of a model with a guard. */
         val GUARDED: Map<String, List<Any>> =
             CONSTANTS +

@@ -45,7 +45,7 @@ class ScreenView(private val root: View, private val on: Actions) {
         visible(R.id.illustration, shown == null)
         visible(R.id.photograph, shown != null)
         visible(R.id.caption, shown != null)
-        visible(R.id.attention, screen is Screen.Answered && screen.answer.attention != null)
+        visible(R.id.attention, screen is Screen.Answered && canShowAttention(screen.answer))
         visible(R.id.message, screen !is Screen.Answered)
         visible(
             R.id.progress,
@@ -118,20 +118,46 @@ class ScreenView(private val root: View, private val on: Actions) {
         visible(R.id.headline_over, over != null)
         text(R.id.headline_over, over.orEmpty())
         text(R.id.headline_text, sentences.headline(answer))
-        text(R.id.headline_under, sentences.underHeadline(answer, screen.spec.threshold))
+        text(R.id.headline_under, sentences.underHeadline(answer, screen.spec))
         text(R.id.flaws, sentences.flaws(answer.flaws))
         visible(R.id.flaws, answer.flaws.isNotEmpty())
         text(R.id.times, sentences.times(answer.times))
-        val column: ViewGroup = root.findViewById(R.id.classes)
-        column.removeAllViews()
-        answer.ranked.forEach { column.addView(row(column, it)) }
+        classes(answer)
         attention.setOnCheckedChangeListener { _, looked -> overlay(screen, looked) }
         overlay(screen, attention.isChecked)
         root.findViewById<ScrollView>(R.id.scroll).scrollTo(0, 0)
     }
 
+    /**
+     * All classes; those that the set excludes under a heading of their own. None where there is no
+     * answer: their numbers would be read as one.
+     */
+    private fun classes(answer: Answer) {
+        val divided = sentences.excludesSome(answer)
+        val (inside, excluded) =
+            answer.ranked.partition { !divided || it.label in answer.set.orEmpty() }
+        text(
+            R.id.classes_title,
+            root.resources.getString(if (divided) R.string.set_in else R.string.all_classes),
+        )
+        rows(R.id.classes, inside.takeUnless { answer.outside }.orEmpty(), answer)
+        rows(R.id.excluded, excluded.takeUnless { answer.outside }.orEmpty(), answer)
+        visible(R.id.classes_title, !answer.outside)
+        visible(R.id.excluded_title, divided)
+    }
+
+    private fun rows(id: Int, shown: List<Ranked>, answer: Answer) {
+        val column: ViewGroup = root.findViewById(id)
+        column.removeAllViews()
+        shown.forEach { column.addView(row(column, it, sentences.row(it, answer))) }
+        visible(id, shown.isNotEmpty())
+    }
+
+    /** Where the model looked explains an answer, so without one it is not shown. */
+    private fun canShowAttention(answer: Answer) = answer.attention != null && !answer.outside
+
     private fun overlay(screen: Screen.Answered, looked: Boolean) {
-        if (screen.answer.attention == null || !looked)
+        if (!canShowAttention(screen.answer) || !looked)
             return show(screen.photograph, screen.spec.preprocess)
         photograph.show(screen.photograph, screen.spec.preprocess, screen.answer.attention)
         text(R.id.caption, root.resources.getString(R.string.attention_explained))
@@ -139,14 +165,12 @@ class ScreenView(private val root: View, private val on: Actions) {
             root.resources.getString(R.string.photo_description_attention)
     }
 
-    private fun row(column: ViewGroup, ranked: Ranked): View {
+    private fun row(column: ViewGroup, ranked: Ranked, spoken: String): View {
         val row = LayoutInflater.from(column.context).inflate(R.layout.row_class, column, false)
-        val percent = sentences.percent(ranked.probability)
         row.findViewById<TextView>(R.id.label).text = sentences.heading(ranked.label)
-        row.findViewById<TextView>(R.id.percent).text = percent
+        row.findViewById<TextView>(R.id.percent).text = sentences.percent(ranked.probability)
         row.findViewById<BarView>(R.id.bar).share = ranked.probability
-        row.contentDescription =
-            sentences.words.getString(R.string.class_row, ranked.label, percent)
+        row.contentDescription = spoken
         return row
     }
 

@@ -6,7 +6,9 @@ import java.text.NumberFormat
 import org.mobilekd.demo.R
 import org.mobilekd.demo.answer.Answer
 import org.mobilekd.demo.answer.Flaw
+import org.mobilekd.demo.answer.Ranked
 import org.mobilekd.demo.answer.Times
+import org.mobilekd.demo.model.Spec
 import org.mobilekd.demo.model.Unfit
 
 /** Everything the app says; [words] have the numerals of the language that the sentences are in. */
@@ -85,53 +87,93 @@ class Sentences(context: Context) {
                 )
         }
 
-    /** What a person hears of the headline: whether its classes are all that is left. */
+    /** What stands above the headline: whether its classes are all that is left. */
     fun overHeadline(answer: Answer): String? =
         when {
             answer.outside -> null
-            answer.set == null ->
-                words.getString(R.string.best_guess).takeIf { answer.sure }
-            excludesSome(answer.set, answer) -> words.getString(R.string.not_excluded)
-            else -> null
+            excludesSome(answer) -> words.getString(R.string.not_excluded)
+            answer.set != null -> words.getString(R.string.set_answer)
+            else -> words.getString(R.string.best_guess).takeIf { answer.sure }
         }
 
-    /** Whether [set] is neither none nor all of the classes, which have sentences of their own. */
-    private fun excludesSome(set: List<String>, answer: Answer): Boolean =
-        set.isNotEmpty() && set.size < answer.ranked.size
+    /** Whether there is a set, neither none nor all of the classes, which have their sentences. */
+    fun excludesSome(answer: Answer): Boolean =
+        answer.set != null && answer.set.isNotEmpty() && answer.set.size < answer.ranked.size
 
-    private fun underSet(set: List<String>, answer: Answer): String {
+    /** What stands below a set; [coverage] is the share of a class that sets were to hold. */
+    private fun underSet(set: List<String>, answer: Answer, coverage: Float?): String {
         val best = answer.bestOfSet ?: answer.best
-        val percent = percent(best.probability)
-        return when (set.size) {
-            0 -> words.getString(R.string.set_none_text, best.label, percent)
-            answer.ranked.size -> words.getString(R.string.set_all_text, best.label, percent)
-            1 -> words.getString(R.string.set_one_text, percent)
-            else -> words.getString(R.string.set_more_text, best.label, percent)
-        }
+        fun likeliest(id: Int) = words.getString(id, best.label, percent(best.probability))
+        val said =
+            when (set.size) {
+                0 ->
+                    listOf(
+                        coverage?.let { words.getString(R.string.set_none_text, percent(it)) },
+                        likeliest(R.string.set_likeliest),
+                    )
+                answer.ranked.size ->
+                    listOf(
+                        words.getString(R.string.set_all_text),
+                        likeliest(R.string.set_likeliest),
+                    )
+                else ->
+                    listOf(
+                        likeliest(
+                            if (set.size == 1) R.string.set_one_text else R.string.set_more_text
+                        ),
+                        words.getString(R.string.set_others),
+                        coverage?.let { excludedThough(set, answer.best, it) },
+                        coverage?.let { words.getString(R.string.set_wrong, percent(1 - it)) },
+                    )
+            }
+        return said.filterNotNull().joinToString(" ")
     }
 
-    fun underHeadline(answer: Answer, threshold: Double): String =
+    /** Why the likeliest class is excluded, where it is. */
+    private fun excludedThough(set: List<String>, best: Ranked, coverage: Float): String? =
+        if (best.label in set) null
+        else
+            words.getString(
+                R.string.set_even,
+                heading(best.label),
+                percent(best.probability),
+                percent(coverage),
+            )
+
+    fun underHeadline(answer: Answer, spec: Spec): String =
         if (answer.outside) {
             words.getString(R.string.outside_text)
         } else if (answer.set != null) {
-            underSet(answer.set, answer)
+            underSet(answer.set, answer, spec.setCoverage?.toFloat())
         } else if (answer.sure) {
             words.getString(R.string.probability, percent(answer.best.probability))
         } else {
             words.getString(
                 R.string.not_sure_text,
-                percent(threshold.toFloat()),
+                percent(spec.threshold.toFloat()),
                 answer.best.label,
                 percent(answer.best.probability),
             )
         }
+
+    /** What a screen reader says of one class, with what its place in the list says to the eye. */
+    fun row(ranked: Ranked, answer: Answer): String =
+        words.getString(
+            when {
+                !excludesSome(answer) -> R.string.class_row
+                ranked.label in answer.set.orEmpty() -> R.string.class_row_in
+                else -> R.string.class_row_out
+            },
+            ranked.label,
+            percent(ranked.probability),
+        )
 
     fun announcement(answer: Answer): String =
         if (answer.outside) {
             words.getString(R.string.announce_outside)
         } else if (answer.set != null) {
             words.getString(
-                if (excludesSome(answer.set, answer)) R.string.announce_not_excluded
+                if (excludesSome(answer)) R.string.announce_not_excluded
                 else R.string.announce_set,
                 set(answer.set, answer.ranked.size),
             )

@@ -50,7 +50,7 @@ class ScreenshotTest {
 
     private fun meddle(meddle: (() -> List<Output>) -> List<Output>) {
         PictureApplication.open = { file, threads ->
-            MeddledEngine(ExecuTorchEngine(file, threads), meddle)
+            MeddledEngine(ExecuTorchEngine(file, threads), meddle = meddle)
         }
     }
 

@@ -3,6 +3,7 @@ package org.mobilekd.demo.screen
 import java.io.File
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
 import org.junit.Test
 import org.junit.runner.RunWith
@@ -38,31 +39,65 @@ class SentencesTest {
             set = set.toList(),
         )
 
-    private fun under(vararg set: String) = sentences.underHeadline(answer(*set), 0.4)
+    private val spec =
+        Model.load(File("none")) { StandInEngine(StandInEngine.sets(0.1)) }.spec
+
+    private fun under(vararg set: String) = sentences.underHeadline(answer(*set), spec)
 
     @Test
     fun `what stands below a set is of its own likeliest class`() {
+        val others =
+            "Every other class is excluded. " +
+                "Up to 10% of each class’s photographs are wrongly excluded."
+        assertEquals("The probability of nevus is 55%. $others", under("nevus"))
         assertEquals(
-            "Every other class is excluded. Its probability is 25%.",
-            under("melanoma"),
-        )
-        assertEquals(
-            "Every other class is excluded. The likeliest of these is melanoma with 25%.",
-            under("melanoma", "keratosis"),
-        )
-        assertEquals(
-            "Every other class is excluded. The likeliest of these is nevus with 55%.",
+            "The likeliest of these is nevus with 55%. $others",
             under("nevus", "melanoma"),
         )
         assertEquals(
-            "Each of its classes is less probable than it should be. " +
+            "Every class is less probable here than in 90% of its own photographs. " +
                 "The likeliest is nevus with 55%.",
             under(),
         )
         assertEquals(
-            "Each of its classes may be right. The likeliest is nevus with 55%.",
+            "Each class may be right. The likeliest is nevus with 55%.",
             under("nevus", "melanoma", "keratosis", "angioma"),
         )
+    }
+
+    @Test
+    fun `why the likeliest class is excluded is said`() {
+        val why =
+            "Every other class is excluded. " +
+                "Nevus is excluded, too: its 55% is less than in 90% of its own photographs. " +
+                "Up to 10% of each class’s photographs are wrongly excluded."
+        assertEquals("The probability of melanoma is 25%. $why", under("melanoma"))
+        assertEquals(
+            "The likeliest of these is melanoma with 25%. $why",
+            under("melanoma", "keratosis"),
+        )
+    }
+
+    @Test
+    fun `an answer kept from a model with sets is read beside one without`() {
+        val plain = Model.load(File("none")) { StandInEngine() }.spec
+        assertEquals(
+            "The likeliest is nevus with 55%.",
+            sentences.underHeadline(answer(), plain),
+        )
+        assertEquals(
+            "The probability of melanoma is 25%. Every other class is excluded.",
+            sentences.underHeadline(answer("melanoma"), plain),
+        )
+    }
+
+    @Test
+    fun `above a headline stands what it is`() {
+        fun over(vararg set: String) = sentences.overHeadline(answer(*set))
+        assertEquals("This model cannot exclude", over("nevus", "melanoma"))
+        assertEquals("This model’s answer", over())
+        assertEquals("This model’s answer", over("nevus", "melanoma", "keratosis", "angioma"))
+        assertNull(sentences.overHeadline(answer("nevus").copy(set = null, outside = true)))
     }
 
     @Test
@@ -73,7 +108,7 @@ class SentencesTest {
             "Result: this model cannot exclude nevus or melanoma",
             said("nevus", "melanoma"),
         )
-        assertEquals("Result: none of its classes fits", said())
+        assertEquals("Result: none of the classes fits", said())
         assertEquals(
             "Result: no class can be excluded",
             said("nevus", "melanoma", "keratosis", "angioma"),

@@ -5,8 +5,13 @@ import android.content.Intent
 import android.content.res.Configuration
 import android.graphics.Bitmap
 import android.graphics.Canvas
+import android.graphics.Rect
 import android.net.Uri
 import android.os.Looper
+import android.view.View
+import android.view.ViewGroup
+import android.widget.HorizontalScrollView
+import android.widget.ScrollView
 import android.widget.TextView
 import java.io.File
 import java.time.Duration
@@ -45,11 +50,17 @@ class PictureApplication : DemoApplication() {
     }
 }
 
-/** [engine], with [meddle] between it and whoever asks. */
+/**
+ * [engine], with [meddle] between it and whoever asks, and [constants] in place of its own of those
+ * names.
+ */
 class MeddledEngine(
     private val engine: Engine,
+    private val constants: Map<String, List<Any>> = emptyMap(),
     private val meddle: (() -> List<Output>) -> List<Output>,
 ) : Engine by engine {
+    override fun constant(name: String): List<Any> = constants[name] ?: engine.constant(name)
+
     override fun forward(input: FloatArray, shape: LongArray): List<Output> = meddle {
         engine.forward(input, shape)
     }
@@ -100,6 +111,76 @@ fun Activity.screenshot(name: String) {
     root.draw(Canvas(bitmap))
     File(screenshots, "$name.png").outputStream().use {
         bitmap.compress(Bitmap.CompressFormat.PNG, 100, it)
+    }
+}
+
+/**
+ * What a screen reader stops at and says, in the framework's own order of reading: a stop is a view
+ * that can be focused, or a text or a description that belongs to no such view.
+ */
+fun Activity.spoken(): List<String> {
+    fun children(view: View) = ArrayList<View>().also(view::addChildrenForAccessibility)
+    fun words(view: View): List<String> =
+        when {
+            !view.isShown -> emptyList()
+            view.contentDescription != null -> listOf("${view.contentDescription}")
+            view is TextView -> listOf("${view.text}").filter(String::isNotBlank)
+            else -> children(view).flatMap(::words)
+        }
+    fun stops(view: View): List<String> {
+        if (!view.isShown) return emptyList()
+        val scrolls = view is ScrollView || view is HorizontalScrollView
+        val ends = view !is ViewGroup || view.contentDescription != null || view.isFocusable
+        if (!ends || scrolls) return children(view).flatMap(::stops)
+        return listOf(words(view).joinToString(". ")).filter(String::isNotEmpty)
+    }
+    return stops(findViewById(android.R.id.content))
+}
+
+/** Every view below [root] that is to be seen, [root] first. */
+fun shownViews(root: View): List<View> {
+    if (!root.isShown) return emptyList()
+    val group = root as? ViewGroup ?: return listOf(root)
+    return listOf(root) + (0 until group.childCount).flatMap { shownViews(group.getChildAt(it)) }
+}
+
+/** What cannot be read whole: lines that end in dots, cut words, texts beside their views. */
+fun Activity.cutTexts(): List<String> =
+    shownViews(findViewById(android.R.id.content)).filterIsInstance<TextView>().mapNotNull { view ->
+        val text = view.layout?.text?.takeIf { it.isNotBlank() } ?: return@mapNotNull null
+        val layout = view.layout
+        val lines = 0 until layout.lineCount
+        val room = view.width - view.compoundPaddingLeft - view.compoundPaddingRight
+        val height = view.height - view.compoundPaddingTop - view.compoundPaddingBottom
+        val fault =
+            when {
+                lines.any { layout.getEllipsisCount(it) > 0 } -> "ends in dots"
+                layout.height > height -> "is higher than its view"
+                lines.any { layout.getLineMax(it) > room + 1 } -> "is wider than its view"
+                lines.any { line ->
+                    val end = layout.getLineEnd(line)
+                    end < text.length && text[end - 1].isLetter() && text[end].isLetter()
+                } -> "has a word that is cut"
+                isBesideItsParents(view) -> "lies outside of what is shown"
+                else -> null
+            }
+        fault?.let { "“$text” $it" }
+    }
+
+/** Whether part of [view] lies outside of a view around it; what scrolls may go on below. */
+private fun isBesideItsParents(view: View): Boolean {
+    val box = Rect(0, 0, view.width, view.height)
+    var inner = view
+    while (true) {
+        val outer = inner.parent as? ViewGroup ?: return false
+        if (inner.id == android.R.id.content) return false
+        box.offset(inner.left, inner.top)
+        if (outer is HorizontalScrollView) return false
+        if (box.left < 0 || box.right > outer.width) return true
+        if (outer is ScrollView) {
+            box.set(0, 0, outer.width, outer.height)
+        } else if (box.top < 0 || box.bottom > outer.height) return true
+        inner = outer
     }
 }
 
