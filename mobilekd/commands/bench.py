@@ -206,8 +206,9 @@ def refuse_other_chips(device: Device, collected: Sequence[Collected]) -> None:
             continue
         raise UserError(
             f"{item.artifact.folder}: compiled for {chip.soc} alone, and the chip of this device is"
-            f" {device.soc or 'not known'}; measure on a phone with {chip.soc}, export for this"
-            " chip with --soc, or measure the file of --backend xnnpack"
+            f" {device.soc or 'not known'}; measure on a phone with {chip.soc}, or export for this"
+            " one: mobilekd export --backend qnn --soc CHIP, or mobilekd export --backend xnnpack,"
+            " whose file runs on every phone"
         )
 
 
