@@ -51,6 +51,15 @@ GOLDEN = (
     "subsampled420.jpg",
 )
 
+#: Generated photographs among which one is looked for that leaves few classes.
+CANDIDATES = 40
+
+#: Pictures of the app that the documentation's site shows, too.
+SITE = ("set", "outside")
+
+#: Bytes of a picture for the docs, and how many of its colours are kept as they are.
+LARGEST_PICTURE, KEPT_COLOURS = 60_000, 32
+
 MODEL_SIZE = (40, 32)  # width, height of the small model's input: not square, so that a swap shows
 
 
@@ -302,9 +311,10 @@ def assets(folder: Path) -> Path:
     return folder
 
 
-def shown_photographs(folder: Path, artifact: Path) -> Path:
+def shown_photographs(folder: Path, artifact: Path, guarded: Path) -> Path:
     """What the pictures of the app show: generated photographs, one whole, one dim and blurred that
-    ``artifact`` is not sure of.
+    ``artifact`` is not sure of, one of which ``guarded`` leaves two or three classes, and a drawn
+    face, which it refuses.
     """
     folder.mkdir()
     drawn = load(DataTable(kind="synthetic", count=14, size=900)).draw
@@ -324,7 +334,52 @@ def shown_photographs(folder: Path, artifact: Path) -> Path:
         raise AssertionError(f"{artifact}: sure of every dim and blurred photograph")
     whole = (folder / "lesion.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    face(676, 900).save(folder / "face.jpg", quality=90)
+    (refused,) = predict(guarded, [folder / "face.jpg"])
+    assert refused.outside, f"{guarded}: a drawn face is not refused"
+    leave_few_classes(guarded, folder / "set.jpg")
     return folder
+
+
+def leave_few_classes(artifact: Path, file: Path) -> None:
+    """Write the first generated photograph that ``artifact`` answers with two or three classes,
+    the likeliest among them; which one it is changes with every reference.
+    """
+    small = load(DataTable(kind="synthetic", count=CANDIDATES, size=400)).draw
+    candidates = [file.with_name(f"candidate-{index:02d}.jpg") for index in range(CANDIDATES)]
+    for index, candidate in enumerate(candidates):
+        small(index).crop((50, 0, 350, 400)).save(candidate, quality=92)
+    found = predict(artifact, candidates)
+    few = [one for one in found if one.sure and one.set and len(one.set) in (2, 3)]
+    assert few, f"{artifact}: no generated photograph leaves two or three classes"
+    Path(few[0].image).rename(file)
+    for candidate in candidates:
+        candidate.unlink(missing_ok=True)
+
+
+def face(width: int, height: int) -> Image.Image:
+    """A drawn face: no skin lesion, and nobody's."""
+    image = Image.new("RGB", (width, height), (120, 170, 220))
+    draw = ImageDraw.Draw(image)
+
+    def box(left: float, top: float, right: float, bottom: float) -> tuple[float, ...]:
+        return (left * width, top * height, right * width, bottom * height)
+
+    draw.ellipse(box(0.15, 0.15, 0.85, 0.62), fill=(80, 50, 30))
+    draw.ellipse(box(0.19, 0.24, 0.81, 0.82), fill=(240, 200, 170))
+    for left in (0.30, 0.57):
+        draw.ellipse(box(left, 0.43, left + 0.13, 0.49), fill="white")
+        draw.ellipse(box(left + 0.04, 0.432, left + 0.09, 0.488), fill=(50, 60, 90))
+    draw.polygon(
+        [
+            (0.5 * width, 0.50 * height),
+            (0.46 * width, 0.60 * height),
+            (0.54 * width, 0.60 * height),
+        ],
+        fill=(220, 170, 140),
+    )
+    draw.arc(box(0.36, 0.58, 0.64, 0.73), 20, 160, fill=(170, 50, 60), width=width // 48)
+    return image
 
 
 def shown_assets(folder: Path, artifact: Path, chosen: Runtime) -> Path:
@@ -345,11 +400,45 @@ def shown_assets(folder: Path, artifact: Path, chosen: Runtime) -> Path:
 
 
 def copy_screenshots(made: Path, checkout: Path) -> None:
-    """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size: they travel
-    in the wheel.
+    """Into the app's docs when asked for (MOBILEKD_KEEP_SCREENSHOTS=1), at half size and in as
+    many colours as fit: they travel in the wheel.
     """
     if os.environ.get("MOBILEKD_KEEP_SCREENSHOTS"):
         docs = checkout / "android_demo/docs"
         for picture in made.glob("*.png"):
-            # a palette greyed what is small
-            Image.open(picture).convert("RGB").reduce(2).save(docs / picture.name, optimize=True)
+            small = Image.open(picture).convert("RGB").reduce(2)
+            for colours in range(256, 64, -32):
+                few_colours(small, colours).save(docs / picture.name, optimize=True)
+                if (docs / picture.name).stat().st_size < LARGEST_PICTURE:
+                    break
+        for shown in SITE:  # the site has no file of outside docs/
+            shutil.copyfile(
+                docs / f"{shown}-light.png", checkout / f"docs/assets/phone-{shown}.png"
+            )
+
+
+def few_colours(picture: Image.Image, count: int) -> Image.Image:
+    """RGB -> ``count`` colours. The most frequent ones, which are the app's own, stay as they are;
+    the others are spread over what there is, because a palette after frequency greys what is small.
+    """
+    pixels = np.asarray(picture, dtype=np.uint8).reshape(-1, 3)
+    codes = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
+    colours, which, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    kept = np.argsort(-counts, kind="stable")[:KEPT_COLOURS]
+    place = np.full(len(colours), -1)
+    place[kept] = np.arange(len(kept))
+    index = place[which]
+    palette = [
+        int(part) for code in colours[kept] for part in (code >> 16, code >> 8 & 255, code & 255)
+    ]
+    rest = index < 0
+    if rest.any():
+        others = Image.fromarray(pixels[rest][None]).quantize(
+            count - len(kept), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        index[rest] = np.asarray(others)[0] + len(kept)
+        palette += others.getpalette() or []
+    shape = (picture.height, picture.width)
+    reduced = Image.fromarray(index.reshape(shape).astype(np.uint8), "P")
+    reduced.putpalette(palette[: 3 * count])
+    return reduced

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from android_fixtures import (
+    LARGEST_PICTURE,
     MODEL_SIZE,
+    SITE,
     assets,
     copy_screenshots,
     junit,
@@ -23,7 +25,10 @@ from mobilekd.formats.measurement import Cold, Memory, Pipeline, Series, Sustain
 from mobilekd.formats.preprocess import Preprocess, open_photograph
 
 WIDTH, HEIGHT = MODEL_SIZE
+#: A shipped student whose file holds sets and a guard.
+GUARDED = "dermoscopy-mobilenetv2-035"
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
+PICTURES = ("ScreenshotTest", "AnswerPicturesTest")
 SCREENS = (
     "MainActivityTest",
     "AnswerScreenTest",
@@ -105,14 +110,17 @@ def pictures(tools, community, tmp_path_factory, checkout) -> Path:
 
     work = tmp_path_factory.mktemp("pictures")
     exported = export(None, cam=True, runs=work / "none", output=work / "artifact").folder
+    # it has sets, and its file a guard
+    guarded = export(f"reference:{GUARDED}", cam=True, output=work / "guarded").folder
     (work / "shim").mkdir()
     properties = {
-        "mobilekd.photographs": shown_photographs(work / "photographs", exported),
+        "mobilekd.photographs": shown_photographs(work / "photographs", exported, guarded),
+        "mobilekd.guarded": guarded / "model.pte",
         "mobilekd.screenshots": work,
     }
     shown = shown_assets(work / "assets", exported, community)
     libraries = build_shim("x86_64", community, work / "shim")
-    classes = ["org.mobilekd.demo.screen.ScreenshotTest"]
+    classes = [f"org.mobilekd.demo.screen.{name}" for name in PICTURES]
     junit(
         tools,
         community,
@@ -178,6 +186,12 @@ def test_every_state_was_drawn(pictures, checkout):
     for picture in drawn:
         pixels = np.asarray(Image.open(picture).convert("L"))
         assert pixels.std() > 5, f"{picture.name} is blank"
+        committed = checkout / "android_demo/docs" / picture.name
+        assert committed.stat().st_size < LARGEST_PICTURE, f"{picture.name} is too large to travel"
+    for shown in SITE:
+        copied = checkout / f"docs/assets/phone-{shown}.png"
+        committed = checkout / f"android_demo/docs/{shown}-light.png"
+        assert copied.read_bytes() == committed.read_bytes(), f"{copied.name}: another picture"
     light, dark = (
         np.asarray(Image.open(pictures / f"answer-{mode}.png").convert("L")).mean()
         for mode in ("light", "dark")
