@@ -12,8 +12,8 @@ from mobilekd.formats.guard import Guard
 from mobilekd.formats.interval import Interval
 from mobilekd.support.errors import UserError
 
-#: Numbers in the directions: 18 kB in a model file, of the 20 that a guard may take.
-NUMBERS = 4500
+#: Numbers in the directions: 13 kB in a model file, of the 20 that a guard may take with its layers.
+NUMBERS = 3200
 
 #: Share of validation that the threshold refuses. Others of one's own photographs are refused up to
 #: twice as often, as validation is a sample: at most 2%.
