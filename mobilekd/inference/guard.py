@@ -16,7 +16,7 @@ from mobilekd.support.progress import say, track
 #: Photographs at once, which bounds memory.
 BATCH = 64
 
-#: Means and deviations of a photograph that a guard looks at: about a third of as many directions fit
+#: Means and deviations of a photograph that a guard looks at: a third of as many directions fit
 #: into it (:data:`mobilekd.metrics.guard.NUMBERS`).
 LOOKED_AT = 100
 

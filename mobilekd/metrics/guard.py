@@ -12,7 +12,7 @@ from mobilekd.formats.guard import Guard
 from mobilekd.formats.interval import Interval
 from mobilekd.support.errors import UserError
 
-#: Numbers in the directions: 13 kB in a model file, of the 20 that a guard may take with its layers.
+#: Numbers in the directions: 13 kB in a model file, of the 20 that a whole guard may take.
 NUMBERS = 3200
 
 #: Share of validation that the threshold refuses. Others of one's own photographs are refused up to
