@@ -24,18 +24,18 @@ import torch
 from mobilekd.backends import Backend, for_soc, get
 from mobilekd.backends.base import eager_runner
 from mobilekd.backends.shared import htp
-from mobilekd.formats.constants import constants
 from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import EvaluationSet, LabelledImages, open_evaluation_set
-from mobilekd.lowering import model_card, quantize
+from mobilekd.lowering import quantize
+from mobilekd.lowering.artifact_folder import travelling
 from mobilekd.lowering.decisions import share
 from mobilekd.lowering.parity import max_error
 from mobilekd.lowering.prepare import frozen_key, prepare
 from mobilekd.lowering.request import check_words
 from mobilekd.metrics import interval, metric_draws
 from mobilekd.students import Deployable, deployed, load
-from mobilekd.support.files import new_folder, sha256_file, write_json
+from mobilekd.support.files import new_folder, write_json
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 
@@ -69,19 +69,7 @@ def saved(run: Run, graph: Any, backend: Backend, precision: str, work: Path) ->
     folder = work / f"{backend.name}-{precision}"
     if (done := folder / backend.model_file).exists():
         return done
-    said = constants(
-        name=run.info.name,
-        backend=backend.name,
-        precision=precision,
-        labels=run.info.labels,
-        preprocess=preprocess,
-        calibration=run.calibration,
-        outputs=("probabilities",),
-        card=model_card.short(run, precision),
-        student=sha256_file(run.weights),
-        versions=versions(),
-        soc=backend.soc,
-    )
+    said = travelling(run, run.recipe, backend, precision, ("probabilities",))
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     with new_folder(folder) as new:
         backend.lower(graph, example, precision, said, new)

@@ -676,7 +676,7 @@ BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ),
             (
                 "`w8a8` is refused",
-                "8 bits hold too little of this student's activations. Take `w8a16`.",
+                "Differences of one step add up over the layers. Take `w8a16`.",
             ),
         ),
     ),

@@ -16,12 +16,11 @@ from pydantic import Field, PositiveInt, field_validator
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.chip import Chip
 from mobilekd.formats.document import Document, read_document
-from mobilekd.formats.gates import NOT_DECIDED, Delegation, Gate, Stage
+from mobilekd.formats.gates import NOT_DECIDED, Delegation, Gate, Stage, open_rows
 from mobilekd.formats.golden_set import Golden, read_golden
 from mobilekd.formats.guard import GuardSummary
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
-from mobilekd.formats.parity_names import Part
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
@@ -131,8 +130,7 @@ class Manifest(Document):
         """Why no test photograph judged its decisions, in sentences that begin with
         ``NOT_DECIDED``; empty where they were judged, here or where the data was.
         """
-        rows = [row for row in self.parity if row.stage.part is Part.DECISIONS and not row.verified]
-        return tuple(row.reason or NOT_DECIDED for row in rows)
+        return tuple(row.reason or NOT_DECIDED for row in open_rows(self.parity))
 
     @field_validator("accuracy")
     @classmethod

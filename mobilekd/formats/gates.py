@@ -1,12 +1,13 @@
 """What an export had to hold: its gates, the stages that were compared, what a delegate took."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from mobilekd.formats.document import Document, GrownDocument
 from mobilekd.formats.interval import Interval
-from mobilekd.formats.parity_names import GateId, GateName, StageName
+from mobilekd.formats.parity_names import GateId, GateName, Part, StageName
 
 #: A stage's and a gate's name: typed in memory, a string on disk.
 _TEXT = (PlainSerializer(str, return_type=str), WithJsonSchema({"type": "string"}))
@@ -107,3 +108,8 @@ class Delegation(Document):
     heavy_delegated: int = 0
     heavy_quantized: int = Field(0, description="of those delegated, the ones with int8 weights")
     partitions: int = 0
+
+
+def open_rows(stages: Iterable[Stage]) -> list[Stage]:
+    """Rows of the parity table that say why no photograph judged the file's decisions."""
+    return [row for row in stages if row.stage.part is Part.DECISIONS and not row.verified]

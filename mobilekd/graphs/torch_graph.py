@@ -220,7 +220,8 @@ def drop_saturated_clamps(graph: fx.GraphModule) -> None:
         ):
             continue
         (quantised,) = clamp.users
-        scale, zero_point, lowest, highest = (float(argument) for argument in before.args[1:5])  # type: ignore[arg-type]
+        scale, zero_point = range_of(before)
+        lowest, highest = (argument(before, place, 0) for place in (3, 4))
         low, high = (float(argument) for argument in clamp.args[1:3])
         within = (
             low - scale <= (lowest - zero_point) * scale

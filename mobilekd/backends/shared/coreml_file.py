@@ -176,5 +176,7 @@ def with_decoded_weights(
                 f"layer {torch_graph.layer_name(node)}: the package's weights are not its own; the"
                 " conversion reordered layers"
             )
-        torch_graph.set_tensor(copied, str(node.args[1].target), new)  # type: ignore[union-attr]  # a graph in floating point names it there
+        name = node.args[1]
+        assert isinstance(name, torch.fx.Node)  # a graph in floating point names its weights there
+        torch_graph.set_tensor(copied, str(name.target), new)
     return copied

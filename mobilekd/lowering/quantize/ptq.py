@@ -81,8 +81,8 @@ def _saturate_at_clamps(prepared: fx.GraphModule) -> None:
     """Where a layer and the clamp behind it are rounded each, the layer takes the clamp's range.
 
     Rounding saturates there, so nothing is lost, and the steps are as fine as the clamp's. A chip
-    that computes both at once rounds once, at the clamp's steps (Hexagon's compiler folds clamps
-    into convolutions, whatever range lies between).
+    that computes both at once rounds once, at the clamp's steps, whatever range lies between: so
+    the values of Hexagon's simulator lie.
     """
     for clamp in prepared.graph.nodes:
         if clamp.target not in (torch.ops.aten.hardtanh.default, torch.ops.aten.relu.default):
