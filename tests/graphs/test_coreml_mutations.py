@@ -270,6 +270,77 @@ def test_an_unknown_op_is_named(made, tmp_path):
         backends.get("coreml").run(package.path, package.made.inputs)
 
 
+def _constant_type_without_name(package):
+    package.constant(package.op("conv"), "weight").type.tensorType.dataType = 96
+
+
+def _colour_space_without_name(package):
+    package.spec.description.input[0].type.imageType.colorSpace = 96
+
+
+def _array_type_without_name(package):
+    output = next(
+        item.type
+        for item in package.spec.description.output
+        if item.type.WhichOneof("Type") != "stringType"
+    )
+    output.multiArrayType.dataType = 96
+
+
+def _constant_of_two_results(package):
+    package.op("const").outputs.append(package.op("clip").outputs[0])
+
+
+def _constant_too_large_for_its_type(package):
+    value = package.constant(package.op("reshape"), "shape")
+    value.type.tensorType.dataType = MIL_pb2.DataType.Value("INT8")
+    value.immediateValue.tensor.ints.values[:] = [
+        300 for _ in value.immediateValue.tensor.ints.values
+    ]
+
+
+def _no_result(package):
+    del package.op("softmax").outputs[:]
+
+
+def _classified_twice(package):
+    again = package.block.operations.add()
+    again.CopyFrom(package.op("classify"))
+    for number, output in enumerate(again.outputs):
+        output.name = f"again_{number}"
+
+
+def _predicted_feature_elsewhere(package):
+    package.spec.description.predictedFeatureName = "other"
+
+
+def _labels_without_names(package):
+    classes = package.op("classify").inputs["classes"]
+    classes.CopyFrom(package.op("conv").inputs["weight"])
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _constant_type_without_name,
+        _colour_space_without_name,
+        _array_type_without_name,
+        _constant_of_two_results,
+        _constant_too_large_for_its_type,
+        _no_result,
+        _classified_twice,
+        _predicted_feature_elsewhere,
+        _labels_without_names,
+    ],
+)
+def test_what_a_damaged_file_declares_is_refused_in_words(made, tmp_path, plant):
+    package = Package(made("v2", "fp16"), tmp_path)
+    plant(package)
+    package.save()
+    with pytest.raises(MilError):
+        backends.get("coreml").run(package.path, package.made.inputs)
+
+
 def test_an_unknown_parameter_is_named(made, tmp_path):
     package = Package(made("v2", "fp16"), tmp_path)
     clip = package.op("clip")

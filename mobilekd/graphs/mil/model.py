@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from mobilekd.graphs.mil.program import Program
-from mobilekd.graphs.mil.values import MilError
+from mobilekd.graphs.mil.values import MilError, enum_name, the_one
 
 #: Specification version -> least iOS.
 SPECIFICATIONS = {6: 15, 7: 16, 8: 17, 9: 18}
@@ -128,7 +128,7 @@ class Model:
         if not classifiers:
             self._probabilities = self.program.outputs[0]
             return None
-        (step,) = classifiers
+        step = the_one(classifiers, "operations that classify")
         predicted = (
             self._description.predictedFeatureName,
             self._description.predictedProbabilitiesName,
@@ -138,11 +138,14 @@ class Model:
                 f"the description's predicted features {predicted} are not those that classify"
                 " computes"
             )
+        if not set(predicted) <= set(described):
+            raise MilError(f"the predicted features {predicted} are no outputs of the description")
         self._probabilities = predicted[1]
         (classes,) = step.arguments["classes"]
-        return tuple(
-            self.program.constants[classes].data if isinstance(classes, str) else classes.data
-        )
+        labels = self.program.constants.get(classes) if isinstance(classes, str) else classes
+        if labels is None or not all(isinstance(label, str) for label in labels.data):
+            raise MilError("op classify: its classes are no constant list of names")
+        return tuple(labels.data)
 
     def _feature(self, x: Tensor) -> Tensor:
         """What Core ML hands to the program: an image's bytes in the declared channel order, or the
@@ -153,7 +156,9 @@ class Model:
             return x
         if not bool(((x == x.round()) & (x >= 0) & (x <= 255)).all()):
             raise MilError("an image input takes whole numbers between 0 and 255")
-        color = FeatureTypes_pb2.ImageFeatureType.ColorSpace.Name(feature.imageType.colorSpace)
+        color = enum_name(
+            FeatureTypes_pb2.ImageFeatureType.ColorSpace, feature.imageType.colorSpace
+        )
         if color == "RGB":
             return x
         if color == "BGR":
@@ -180,5 +185,4 @@ def read_package(package: Path) -> tuple[Any, dict[str, bytes]]:
 
 
 def _array_type(array: Any) -> str:
-    name = FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType)
-    return str(name)
+    return enum_name(FeatureTypes_pb2.ArrayFeatureType.ArrayDataType, array.dataType)

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from mobilekd.graphs.mil.compressed import decompress
 from mobilekd.graphs.mil.ops import OPS, Op
-from mobilekd.graphs.mil.values import FLOATS, MilError, Type, Value, constant, declared_type
+from mobilekd.graphs.mil.values import (
+    FLOATS,
+    MilError,
+    Type,
+    Value,
+    constant,
+    declared_type,
+    the_one,
+)
 
 #: Operation sets, with the least iOS that runs them.
 OPSETS = {"CoreML5": 15, "CoreML6": 16, "CoreML7": 17, "CoreML8": 18}
@@ -130,7 +138,7 @@ class Program:
             self.steps.append(self._step(operation, attributes, results, files))
 
     def _define(self, results: tuple[tuple[str, Type], ...], value: Value) -> None:
-        ((name, declared),) = results
+        name, declared = the_one(results, "results of a constant")
         if value.dtype != "LIST" and (
             declared.dtype != value.dtype
             or (value.dtype != "STRING" and declared.shape != value.shape)
@@ -144,7 +152,7 @@ class Program:
     def _constant_argument(
         self, kind: str, key: str, argument: Any, files: Mapping[str, bytes]
     ) -> Value:
-        (bound,) = argument.arguments
+        bound = the_one(argument.arguments, f"op {kind}: arguments of {key}")
         if bound.WhichOneof("binding") == "value":
             return constant(bound.value, files)
         if bound.name not in self.constants:
@@ -161,6 +169,8 @@ class Program:
         kind = operation.type
         if kind not in OPS:
             raise MilError(f"op {kind}: not known to the interpreter")
+        if not results:
+            raise MilError(f"op {kind}: has no result")
         if attributes:
             raise MilError(
                 f"op {kind}: attributes {sorted(attributes)} are not known to the interpreter"
@@ -226,10 +236,9 @@ class Program:
                     )
         try:
             result = step.op.function(**arguments)
-        except (RuntimeError, IndexError, TypeError) as error:
-            raise MilError(
-                f"op {step.kind} ({step.results[0][0]}): {str(error).splitlines()[0]}"
-            ) from None
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise MilError(f"op {step.kind} ({step.results[0][0]}): {reason}") from None
         return result if isinstance(result, list) else [result]
 
 
@@ -253,7 +262,8 @@ def _checked(name: str, declared: Type, result: Any) -> Value:
         return Value("FLOAT16", result.to(torch.float16).to(torch.float32))
     if declared.dtype == "FLOAT32" and result.dtype == torch.float32:
         return Value("FLOAT32", result)
-    raise MilError(f"value {name}: declared {declared.dtype}, computed {TORCH_TYPES[result.dtype]}")
+    computed = TORCH_TYPES.get(result.dtype, str(result.dtype))
+    raise MilError(f"value {name}: declared {declared.dtype}, computed {computed}")
 
 
 def _named(name: str, declared: Type, dtype: str, result: Any) -> Value:

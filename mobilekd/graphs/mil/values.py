@@ -2,15 +2,18 @@
 (format 2).
 """
 
+import math
 import struct
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from coremltools.proto import MIL_pb2
 
 from mobilekd.support.errors import UserError
+
+T = TypeVar("T")
 
 
 class MilError(UserError):
@@ -86,7 +89,22 @@ def declared_type(proto: Any) -> Type:
         d.constant.size if d.WhichOneof("dimension") == "constant" else None
         for d in tensor.dimensions
     )
-    return Type(MIL_pb2.DataType.Name(tensor.dataType), shape)
+    return Type(enum_name(MIL_pb2.DataType, tensor.dataType), shape)
+
+
+def enum_name(enum: Any, number: int) -> str:
+    """The name of a protobuf enum's ``number``; a file can hold one that has none."""
+    if number not in enum.values():
+        raise MilError(f"{enum.DESCRIPTOR.name} {number}: not known to the interpreter")
+    return str(enum.Name(number))
+
+
+def the_one(items: Iterable[T], what: str) -> T:
+    """The only one of ``items``; ``what`` names them in the error where there is not one."""
+    found = list(items)
+    if len(found) != 1:
+        raise MilError(f"{what}: {len(found)} in place of one")
+    return found[0]
 
 
 def constant(proto: Any, files: Mapping[str, bytes]) -> Value:
@@ -112,12 +130,15 @@ def constant(proto: Any, files: Mapping[str, bytes]) -> Value:
     if field == "bytes":
         return typed(dtype, from_bytes(tensor.bytes.values, dtype, shape))
     items = list(getattr(tensor, field).values) if field else []
-    if dtype == "STRING":
-        return Value(dtype, items[0] if shape == () else items)
-    numpy_type = IMMEDIATE.get(dtype) or storage(dtype).numpy
-    if len(items) != int(np.prod(shape)):
+    numpy_type = IMMEDIATE.get(dtype) or (None if dtype == "STRING" else storage(dtype).numpy)
+    if len(items) != math.prod(shape):
         raise MilError(f"a constant of shape {shape} holds {len(items)} elements")
-    return typed(dtype, np.array(items, numpy_type).reshape(shape))
+    if numpy_type is None:
+        return Value(dtype, items[0] if shape == () else items)
+    try:
+        return typed(dtype, np.array(items, numpy_type).reshape(shape))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise MilError(f"a constant of {dtype} {shape}: {error}") from None
 
 
 def typed(dtype: str, array: np.ndarray) -> Value:
@@ -150,7 +171,7 @@ def blob(file: bytes, offset: int, dtype: str, shape: tuple[int, ...]) -> np.nda
         raise MilError(
             f"weight file: the record at {offset} holds type {code}, the program says {dtype}"
         )
-    bits = int(np.prod(shape)) * layout.bits + (padding_bits if layout.bits < 8 else 0)
+    bits = math.prod(shape) * layout.bits + (padding_bits if layout.bits < 8 else 0)
     if size * 8 != bits:
         raise MilError(
             f"weight file: the record at {offset} has {size} bytes, {dtype} {shape} needs"
@@ -166,7 +187,7 @@ def blob(file: bytes, offset: int, dtype: str, shape: tuple[int, ...]) -> np.nda
 
 def from_bytes(raw: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     """Little-endian elements; below 8 bits they are packed from the lowest bit up."""
-    layout, count = storage(dtype), int(np.prod(shape))
+    layout, count = storage(dtype), math.prod(shape)
     if len(raw) * 8 < count * layout.bits:
         raise MilError(f"a constant of {dtype} {shape} has only {len(raw)} bytes")
     if layout.bits < 8:
