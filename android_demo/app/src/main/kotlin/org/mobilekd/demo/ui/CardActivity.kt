@@ -10,14 +10,17 @@ import org.mobilekd.demo.R
 import org.mobilekd.demo.model.ModelStore
 import org.mobilekd.demo.model.Spec
 
-/** The model card: what the `.pte` says about itself, and the runtime in this app. */
+/**
+ * A page of cards: what the `.pte` says about itself and the runtime in this app, or the licences
+ * of what this app holds of others.
+ */
 class CardActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
         setContentView(R.layout.page)
         setActionBar(findViewById(R.id.toolbar))
         actionBar?.setDisplayHomeAsUpEnabled(true)
-        title = getString(R.string.model_card)
+        title = intent.getStringExtra(TITLE) ?: getString(R.string.model_card)
         val column = findViewById<ViewGroup>(R.id.column)
         val titles = intent.getStringArrayExtra(TITLES).orEmpty()
         val texts = intent.getStringArrayExtra(TEXTS).orEmpty()
@@ -31,16 +34,30 @@ class CardActivity : Activity() {
     }
 
     companion object {
+        private const val TITLE = "title"
         private const val TITLES = "titles"
         private const val TEXTS = "texts"
 
+        private val RULE = Regex("\n\n=+\n\n")
+
         /** Opens the card of [spec]. */
-        fun intent(context: Context, spec: Spec): Intent {
-            val sections = sections(context, spec)
-            return Intent(context, CardActivity::class.java)
+        fun intent(context: Context, spec: Spec): Intent = page(context, sections(context, spec))
+
+        /** Opens `res/raw/notices.txt`, a card for each part of it. */
+        fun notices(context: Context): Intent {
+            val file = context.resources.openRawResource(R.raw.notices)
+            val text = file.bufferedReader().use { it.readText() }
+            val parts =
+                text.split(RULE).map {
+                    it.substringBefore("\n\n") to it.substringAfter("\n\n").trim()
+                }
+            return page(context, parts).putExtra(TITLE, context.getString(R.string.notices))
+        }
+
+        private fun page(context: Context, sections: List<Pair<String, String>>): Intent =
+            Intent(context, CardActivity::class.java)
                 .putExtra(TITLES, sections.map { it.first }.toTypedArray())
                 .putExtra(TEXTS, sections.map { it.second }.toTypedArray())
-        }
 
         private fun sections(context: Context, spec: Spec): List<Pair<String, String>> {
             val runtime = ModelStore(context).runtime()

@@ -95,6 +95,7 @@ class MainActivity : Activity(), ScreenView.Actions {
                         (session.screen as? Screen.WithModel)?.spec ?: return true,
                     )
                 )
+            R.id.menu_notices -> startActivity(CardActivity.notices(this))
             R.id.menu_benchmark -> startActivity(Intent(this, BenchmarkActivity::class.java))
             R.id.menu_open -> openModel()
             R.id.menu_built_in -> useBuiltIn()

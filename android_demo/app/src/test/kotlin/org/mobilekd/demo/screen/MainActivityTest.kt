@@ -68,6 +68,26 @@ class MainActivityTest {
     }
 
     @Test
+    fun `the menu shows what the app holds of others, with the text of each licence`() {
+        val activity = start().shown()
+        shadowOf(activity).clickMenuItem(R.id.menu_notices)
+        val intent = shadowOf(activity).nextStartedActivity
+        val page = Robolectric.buildActivity(CardActivity::class.java, intent).shown()
+        assertEquals(activity.getString(R.string.notices), page.title)
+        val column = page.findViewById<ViewGroup>(R.id.column)
+        val shown =
+            (0 until column.childCount).associate { index ->
+                val card = column.getChildAt(index)
+                fun text(id: Int) = card.findViewById<TextView>(id).text.toString()
+                text(R.id.section_title) to text(R.id.section_text)
+            }
+        val held = shown.getValue("What this app holds of others")
+        assertTrue(held.contains("kotlin-stdlib 2.1.0: Apache-2.0"))
+        for (licence in listOf("Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0", "MIT", "MPL-2.0"))
+            assertTrue(licence, shown.getValue(licence).length > 500)
+    }
+
+    @Test
     fun `a rotation keeps photograph and answer and does not look again`() {
         val runs = AtomicInteger()
         StageApplication.engine = {
