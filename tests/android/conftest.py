@@ -88,11 +88,10 @@ def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference() -> Path:
     """The shipped reference student in int8, exported as a user without photographs of their own
     exports it.
     """
-    from mobilekd.commands.export import export
+    from fixtures.reference import ARTIFACT, exported_reference
 
-    work = tmp_path_factory.mktemp("reference")
-    return export(None, precision="int8", runs=work / "none", output=work / "artifact").folder
+    return exported_reference()[0] / ARTIFACT
