@@ -13,7 +13,13 @@ from fault_commands import SCENARIOS, Workshop
 from fault_ledger import Ledger, Tally
 from fault_trials import Scenario, copied, differences, digest, unfit
 
-OTHER = ("--set", 'name="other"', "--set", 'teachers.0.trained="runs/small/teachers/0"')
+OTHER = (
+    "--no-control",  # reads nothing of what is flipped
+    "--set",
+    'name="other"',
+    "--set",
+    'teachers.0.trained="runs/small/teachers/0"',
+)
 
 #: What is flipped: the folder; the command after which it stands; those that read it.
 PLACES: dict[str, tuple[str, str, Sequence[Sequence[str]]]] = {
