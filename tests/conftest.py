@@ -3,6 +3,7 @@ what, and where the real data and weights may lie.
 """
 
 import fnmatch
+import gc
 import os
 import sys
 from collections.abc import Generator
@@ -15,6 +16,9 @@ from fixtures.recipes import PLAIN
 #: Tiny networks gain nothing from a second thread, and lose much to it on a busy machine. Before
 #: torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: As the command line does: libraries make a million objects that stay.
+gc.set_threshold(50_000, 20, 50)
 
 #: How long an example takes is the machine's affair, not a property.
 hypothesis.settings.register_profile(

@@ -8,6 +8,7 @@ loads neither torch nor pydantic.
 Add here a command's options and what it prints. Everything it does stands in ``commands``.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,11 @@ DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every l
 measure them on the phone.
 
 A research demonstration, not a medical device."""
+
+
+#: When Python looks for unreachable cycles. Libraries make a million objects as they load, all of
+#: which stay; to look through them as often as Python does by itself is a tenth of a start.
+SELDOM = (50_000, 20, 50)
 
 
 def commands() -> Commands:
@@ -51,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mobilekd.support.arguments import hush  # not before the arguments are read
 
     hush()
+    gc.set_threshold(*SELDOM)
     accept_any_text()
     say_before_torch(arguments.command)
     try:
