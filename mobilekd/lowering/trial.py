@@ -24,7 +24,6 @@ from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import torch_graph
-from mobilekd.lowering import quantize
 from mobilekd.lowering.checks import Export, check
 from mobilekd.lowering.locate import first_failure
 from mobilekd.lowering.parity import Failure
@@ -192,6 +191,8 @@ def _tried(
     photographs: np.ndarray,
     folder: Path,
 ) -> Trial:
+    from mobilekd.lowering import quantize  # a second to load, and few students are tried
+
     backend, calibration = get(backend_name), Calibration()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     model = Deployable(deployed(student), preprocess, calibration).eval()

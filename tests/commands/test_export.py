@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from fixtures.kept import kept
 from fixtures.run import exported, make_run, run_folder
 
 from mobilekd.commands.export import export
@@ -23,7 +24,7 @@ from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import open_run
 from mobilekd.graphs import pte
 from mobilekd.inference.evaluation_set import open_evaluation_set
-from mobilekd.lowering import prepare
+from mobilekd.lowering import prepare, request
 from mobilekd.lowering.freeze import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import sha256_tree
@@ -132,7 +133,8 @@ def test_the_model_card_tells_what_it_is_not():
         assert part in card
 
 
-def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path):
+def test_a_failed_gate_leaves_nothing_and_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(request, "get", kept)
     with pytest.raises(GateError, match=r"sqnr_db: .* must be >= 199"):
         export(run_folder(), output=tmp_path / "out", overrides=["gates.sqnr_db=199"])
     assert list(tmp_path.iterdir()) == []
@@ -180,6 +182,7 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
 
     from mobilekd.lowering import pipeline
 
+    monkeypatch.setattr(request, "get", kept)
     place = tmp_path / "frozen"
     shutil.copytree(run_folder(), place)
     freeze_quantisation(place, [("xnnpack", "int8")])

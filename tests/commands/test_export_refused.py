@@ -5,6 +5,7 @@ asked, and says what no photograph decided.
 import shutil
 
 import pytest
+from fixtures.kept import kept
 from fixtures.run import exported, run_folder
 
 from mobilekd.commands.export import export
@@ -12,7 +13,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.parity_names import Part
-from mobilekd.lowering import checks, pipeline
+from mobilekd.lowering import checks, pipeline, request
 from mobilekd.lowering.decisions import agreement_gate
 from mobilekd.lowering.freeze import DECIDED_BY_DATA, freeze_quantisation
 from mobilekd.lowering.record import read_record
@@ -23,6 +24,7 @@ from mobilekd.support.files import read_json
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(request, "get", kept)
 
 
 def test_a_refused_file_is_kept_only_when_asked_and_under_no_artifacts_name(tmp_path):

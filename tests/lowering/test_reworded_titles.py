@@ -6,20 +6,22 @@ from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from fixtures.kept import kept
 from fixtures.run import exported, run_folder
 
 from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName, Titled
-from mobilekd.lowering import checks, locate, pipeline
+from mobilekd.lowering import checks, locate, pipeline, request
 from mobilekd.lowering.freeze import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
 
 
 @pytest.fixture
 def reword(monkeypatch):
-    """Gives every stage, part and gate a title that says nothing."""
+    """Gives every stage, part and gate a title that says nothing; one file is lowered for all."""
+    monkeypatch.setattr(request, "get", kept)
 
     def run() -> None:
         numbers = count()
