@@ -17,11 +17,6 @@ from typing import Any
 
 from fault_points import VARIABLE, arm
 
-#: What XNNPACK's partitioner looks for in a graph: each process exports it for seconds, once.
-PATTERNS = tuple(
-    f"executorch.backends.xnnpack.partition.graphs.{one}" for one in ("bilinear_2d", "sdpa")
-)
-
 
 def _run(job: dict[str, Any], modules: int) -> None:
     """The forked child: a session of its own, its own folder and environment, then the command
@@ -55,9 +50,6 @@ def _warm(names: list[str]) -> None:
         if name.partition(".")[0] not in ("__main__", "fault_points"):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-    for patterns in PATTERNS:
-        if patterns in sys.modules:
-            sys.modules[patterns].get_graphs()
 
 
 def serve() -> None:
