@@ -44,7 +44,8 @@ EXIT_CODES = (
     ("0", "It did what you asked."),
     (
         "1",
-        "A fault of ours. The line names the file with the traceback. `sweep`: a cell failed.",
+        "A fault of ours. The line names the file with the traceback. `sweep`: a cell failed."
+        " `bench --device adb:all`: some phones were measured, others not.",
     ),
     (
         "2",

@@ -49,6 +49,7 @@ class Onnx:
     model_file = "model.onnx"
     runtime = "ONNX Runtime"
     processor = False  # the emulated Arm has ExecuTorch's runtime alone
+    computes_on = "CPU"
     apple = False
     socs: tuple[str, ...] = ()
     soc: str | None = None

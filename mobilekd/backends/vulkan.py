@@ -24,6 +24,7 @@ class Vulkan(ExecutorchFile):
     model_file = "model.pte"
     runtime = ""
     processor = False
+    computes_on = "GPU"
 
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False

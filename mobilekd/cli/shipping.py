@@ -9,6 +9,8 @@ from mobilekd.cli.meant import BACKENDS, PRECISIONS
 from mobilekd.cli.parser import LOWER, MEASURE, Answer, Commands, add_artifact, add_runs, path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mobilekd.commands.devices import DeviceStatus
     from mobilekd.formats.measurement import Measurement
 
@@ -120,6 +122,7 @@ def register(commands: Commands) -> None:
         [
             "artifacts/ham10000-xnnpack-int8",
             "artifacts/*-xnnpack-* --device adb --minutes 5",
+            "artifacts/ham10000-xnnpack-int8 --device adb:all",
             "artifacts/ham10000-xnnpack-int8 --baseline baseline.json --fail-above 1.05",
         ],
     )
@@ -134,7 +137,10 @@ def register(commands: Commands) -> None:
         "--device",
         default="host",
         metavar="D",
-        help="host, adb, adb:SERIAL, or qemu:CPU (answers only); default: host",
+        help=(
+            "host, adb, adb:SERIAL, adb:all (all phones at once), or qemu:CPU (answers only);"
+            " default: host"
+        ),
     )
     parser.add_argument(
         "--via",
@@ -167,7 +173,10 @@ def register(commands: Commands) -> None:
         "--output",
         type=path,
         metavar="FILE",
-        help="JSON file, a folder for several artifacts (default: results/DEVICE/ARTIFACT.json)",
+        help=(
+            "JSON file, a folder for several artifacts or phones (default:"
+            " results/DEVICE/ARTIFACT.json)"
+        ),
     )
     parser.add_argument(
         "--baseline", type=path, metavar="FILE", help="compare with this measurement"
@@ -311,29 +320,46 @@ def verify(arguments: Namespace) -> Answer:
 
 
 def bench(arguments: Namespace) -> Answer:
-    """Measure artifacts."""
+    """Measure artifacts. Of several phones, 1 says that some could not be measured, 2 that none
+    could.
+    """
+    from mobilekd.commands.bench import PhonesError
     from mobilekd.commands.bench import bench as run
 
-    measurements = run(
-        arguments.artifacts or None,
-        device=arguments.device,
-        via=arguments.via,
-        threads=arguments.threads,
-        minutes=arguments.minutes,
-        samples=arguments.samples,
-        output=arguments.output,
-        baseline=arguments.baseline,
-        fail_above=arguments.fail_above,
-    )
+    try:
+        measurements = run(
+            arguments.artifacts or None,
+            device=arguments.device,
+            via=arguments.via,
+            threads=arguments.threads,
+            minutes=arguments.minutes,
+            samples=arguments.samples,
+            output=arguments.output,
+            baseline=arguments.baseline,
+            fail_above=arguments.fail_above,
+        )
+    except PhonesError as error:
+        measurements = [one for phone in error.phones for one in phone.measurements]
+        lost = [(phone.name, phone.problem) for phone in error.phones if phone.problem]
+        return Answer(
+            {
+                "measurements": measurements,
+                "error": str(error),
+                "not_measured": [{"device": name, "problem": why} for name, why in lost],
+            },
+            _latencies(measurements, lost),
+            1 if any(phone.measured for phone in error.phones) else 2,
+        )
     return Answer({"measurements": measurements}, _latencies(measurements))
 
 
-def _latencies(measurements: list[Measurement]) -> str:
-    """A row per artifact and setting; in words where there is no latency to show."""
-    import statistics  # only here: a command line's start is measured
-
+def _latencies(
+    measurements: list[Measurement], not_measured: Sequence[tuple[str, str]] = ()
+) -> str:
+    """A row per artifact and setting; in words where there is no latency to show, and a row for
+    each phone that was not measured.
+    """
     from mobilekd.cli.text import table
-    from mobilekd.figures.tables import milliseconds
     from mobilekd.page.latency_samples import latency_samples
 
     header = (
@@ -347,55 +373,81 @@ def _latencies(measurements: list[Measurement]) -> str:
         "SAMPLES",
         "",
     )
+    several = len({item.device.id for item in measurements}) + len(not_measured) > 1
     rows, words = [], []
     for item in measurements:
-        for setting in latency_samples(item):
-            middle, where = (
-                setting.percentile(50),
-                f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}"),
-            )
-            span = (
-                f"{milliseconds(middle.low)} to {milliseconds(middle.high)}"
-                if middle.low and middle.high
-                else ""
-            )
-            times = [
-                milliseconds(middle.value or 0),
-                span,
-                milliseconds(setting.percentile(95).value or 0),
-            ]
-            colds = [
-                cold.file_load_ns + cold.method_load_ns + cold.first_inference_ns
-                for cold in item.cold
-                if cold.threads == setting.threads
-            ]
-            doubt = "; ".join(item.reasons or setting.reasons)
-            counts = f"{len(setting.samples)} in {len(setting.processes)} processes"
-            cold = milliseconds(statistics.median(colds) / 1e6) if colds else ""
-            rows.append(
-                (
-                    item.artifact,
-                    item.device.id,
-                    where,
-                    *times,
-                    cold,
-                    counts,
-                    f"INVALID: {doubt}" if doubt else "",
-                )
-            )
-        if not latency_samples(item):
-            golden = item.golden
-            answers = (
-                f"all {golden.samples} golden pictures answered rightly (largest error"
-                f" {golden.max_error or 0:.2g})"
-            )
-            words.append(
-                f"{item.artifact} on {item.device.id}: {answers}; emulated, so its times are no"
-                " latency"
-            )
+        rows += _settings(item)
+        if latency_samples(item):
+            continue
+        answers = _answers(item)
+        if several:
+            rows.append((item.artifact, item.device.id, *[""] * 6, answers))
+        else:
+            words.append(f"{item.artifact} on {item.device.id}: {answers}")
+    rows += [("", name, *[""] * 6, f"NOT MEASURED: {why}") for name, why in not_measured]
     return "\n\n".join(
         part for part in (table(header, rows) if rows else "", "\n".join(words)) if part
     )
+
+
+def _settings(item: Measurement) -> list[tuple[str, ...]]:
+    """A row for every setting of one measurement."""
+    import statistics  # only here: a command line's start is measured
+
+    from mobilekd.figures.tables import milliseconds
+    from mobilekd.page.latency_samples import latency_samples
+
+    rows = []
+    for setting in latency_samples(item):
+        middle, where = (
+            setting.percentile(50),
+            f"{setting.threads}" + ("" if setting.cores == "all" else f" on {setting.cores}"),
+        )
+        span = (
+            f"{milliseconds(middle.low)} to {milliseconds(middle.high)}"
+            if middle.low and middle.high
+            else ""
+        )
+        times = [
+            milliseconds(middle.value or 0),
+            span,
+            milliseconds(setting.percentile(95).value or 0),
+        ]
+        colds = [
+            cold.file_load_ns + cold.method_load_ns + cold.first_inference_ns
+            for cold in item.cold
+            if cold.threads == setting.threads
+        ]
+        doubt = "; ".join(item.reasons or setting.reasons)
+        counts = f"{len(setting.samples)} in {len(setting.processes)} processes"
+        cold = milliseconds(statistics.median(colds) / 1e6) if colds else ""
+        rows.append(
+            (
+                item.artifact,
+                item.device.id,
+                where,
+                *times,
+                cold,
+                counts,
+                f"INVALID: {doubt}" if doubt else "",
+            )
+        )
+    return rows
+
+
+def _answers(item: Measurement) -> str:
+    """What a measurement without a latency says, in words."""
+    golden = item.golden
+    if not golden.passed:
+        return f"WRONG ANSWERS: {golden.detail}"
+    passes = f" in each of {len(golden.passes)} passes" if len(golden.passes) > 1 else ""
+    right = (
+        f"all {golden.samples} golden pictures answered rightly{passes} (largest error"
+        f" {golden.max_error or 0:.2g})"
+    )
+    if not item.valid:
+        return f"INVALID: {'; '.join(item.reasons)}"
+    return f"{right}; emulated, so its times are no latency"
 
 
 def devices(arguments: Namespace) -> Answer:

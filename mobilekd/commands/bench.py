@@ -2,34 +2,32 @@
 baseline.
 """
 
-import itertools
 import os
-import re
-import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobilekd.formats.artifact import newest_artifact, open_artifact
-from mobilekd.formats.measurement import (
-    Conditions,
-    Device,
-    GoldenCheck,
-    Measurement,
-    Pipeline,
-    read_measurement,
-)
+from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
+from mobilekd.formats.measurement import Conditions, Device, Measurement
 from mobilekd.metrics.stats import LEAST_PROCESSES
 from mobilekd.runners import Runner, check, get
 from mobilekd.runners.baseline import Regression, judge, read_baseline
+from mobilekd.runners.native import build
+from mobilekd.runners.phones import (
+    ALL,
+    Phone,
+    PhonesError,
+    at_once,
+    connected,
+    without_name,
+)
+from mobilekd.runners.record import RESULTS, Stamp, write
 from mobilekd.runners.session import Collected, Plan, measure
-from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_json
 from mobilekd.support.progress import say
 
-__all__ = ["Regression", "bench"]
+__all__ = ["PhonesError", "Regression", "bench"]
 
-RESULTS = Path("results")
 MOST_SAMPLES, MOST_MINUTES = 100_000, 24 * 60.0
 
 
@@ -51,14 +49,16 @@ def bench(
 
     Args:
         artifacts: artifact folders; None takes the newest, and says which.
-        device: ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU`` (answers only).
+        device: ``host``, ``adb``, ``adb:SERIAL``, ``adb:all`` (all phones at once, each as if it
+            were alone) or ``qemu:CPU`` (answers only).
         via: ``shell`` (the C++ runner) or ``app`` (the demo app's benchmark entry).
-        threads: thread counts to sweep.
+        threads: thread counts to sweep. The golden set is answered with each of them before
+            anything is timed, and with the greatest afterwards, when the device is hot.
         minutes: length of the sustained part; 0 leaves it out.
         samples: steady samples per setting, spread over ``rounds`` fresh processes.
-        output: JSON file, or a folder for several artifacts; default
-            ``results/DEVICE/ARTIFACT.json`` (``ARTIFACT-app.json``). An earlier measurement of that
-            name is not overwritten but kept beside it, under its time.
+        output: JSON file, or a folder for several artifacts, or with folders of devices for all
+            phones; default ``results/DEVICE/ARTIFACT.json`` (``ARTIFACT-app.json``). An earlier
+            measurement of that name is not overwritten but kept beside it, under its time.
         baseline: an earlier measurement of the same artifact, device and way.
         fail_above: with ``baseline``, the ratio of medians above which ``Regression`` is raised,
             unless luck may explain it. All settings are tested together, so that more thread counts
@@ -68,8 +68,10 @@ def bench(
         cool_wait: seconds to wait at most for a hot device to cool, before each round.
 
     Raises:
-        UserError: for wrong arguments; for a device that fails, answers wrongly or stays too hot
-            (the files are written before that, marked invalid with the reason).
+        UserError: for wrong arguments; for a device that fails, answers wrongly, otherwise from
+            pass to pass, or stays too hot (the files are written before that, marked invalid with
+            the reason).
+        PhonesError: for ``adb:all``, where that befell any phone; it holds what the others gave.
         Regression: for a measurement that is slower than its baseline allows.
     """
     check(device, via)
@@ -79,21 +81,55 @@ def bench(
     rounds = max(LEAST_PROCESSES, samples // 50) if rounds is None else rounds
     plan = Plan(tuple(dict.fromkeys(threads)), samples, minutes, rounds, cool_wait)
     _check(plan, artifacts, baseline, fail_above)
-    _check_output(output, len(artifacts))
-    collected = [Collected(open_artifact(Path(folder))) for folder in artifacts]
-    _same_kind(collected, device)
+    _check_output(output, len(artifacts), device)
+    opened = [open_artifact(Path(folder)) for folder in artifacts]
+    _same_kind(opened, device)
+    if device == ALL:
+        if baseline is not None:
+            raise UserError(
+                f"--baseline {baseline}: is of one phone; name that one with --device adb:SERIAL"
+            )
+        return _on_all_phones(opened, via, plan, output)
+    collected = [Collected(artifact) for artifact in opened]
     runner = get(device, via)
     about = runner.describe()
     refuse_other_chips(about, collected)
-    names, to_judge = [title(item) for item in collected], fail_above is not None
+    names, to_judge = [item.artifact.title for item in collected], fail_above is not None
     old = read_baseline(baseline, runner.via, about, names, to_judge=to_judge) if baseline else None
-    stamp = _Stamp(runner, about, plan, device.partition(":")[0])
+    stamp = Stamp(runner, about, plan, device.partition(":")[0])
+    done = _session(runner, stamp, collected, plan, output, baseline, in_folder=len(opened) > 1)
+    if done.fault is not None:
+        raise done.fault
+    if old is not None and baseline is not None:
+        judge(done.measurements, old, baseline, fail_above)
+    return done.measurements
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one device's session left: what was written, and why that is not all."""
+
+    measurements: list[Measurement]
+    fault: UserError | None
+
+
+def _session(
+    runner: Runner,
+    stamp: Stamp,
+    collected: Sequence[Collected],
+    plan: Plan,
+    output: Path | None,
+    baseline: Path | None = None,
+    *,
+    in_folder: bool,
+) -> _Outcome:
+    """Measure on one device and write what came of it, whatever happens."""
     fault: UserError | None = None
     try:
         with runner.session([item.artifact for item in collected]):
             stamp.versions |= runner.versions()
             stamp.before = runner.conditions()
-            note_busy(about, stamp.before, collected)
+            note_busy(stamp.device, stamp.before, collected)
             measure(runner, collected, plan)
             stamp.after = runner.conditions()
     except UserError as error:
@@ -106,20 +142,57 @@ def bench(
         _break_off(
             collected, "stopped by the user" if by_user else f"unexpected {type(error).__name__}"
         )
-        _write(stamp, collected, output, baseline)
+        write(stamp, collected, output, baseline, in_folder=in_folder)
         raise
-    measurements, files = _write(stamp, collected, output, baseline)
+    measurements, files = write(stamp, collected, output, baseline, in_folder=in_folder)
     if fault is not None:
         kept = (
             f"; what was measured is kept, marked invalid, in {', '.join(map(str, files))}"
             if files
             else ""
         )
-        raise type(fault)(f"{fault}{kept}") from fault
-    _judge(measurements, files)
-    if old is not None and baseline is not None:
-        judge(measurements, old, baseline, fail_above)
-    return measurements
+        whole = type(fault)(f"{fault}{kept}")
+        whole.__cause__ = fault
+        return _Outcome(measurements, whole)
+    try:
+        _judge(measurements, files)
+    except UserError as error:
+        return _Outcome(measurements, error)
+    return _Outcome(measurements, None)
+
+
+def _on_all_phones(
+    artifacts: Sequence[Artifact], via: str, plan: Plan, output: Path | None
+) -> list[Measurement]:
+    """All phones at once; one that cannot be measured, or is lost on the way, loses no other."""
+    if via == "shell":
+        build.arm_bundle()  # once, before several need it
+
+    def one(phone: Phone) -> Phone:
+        if phone.problem or phone.runner is None or phone.about is None:
+            return phone
+        say(f"bench {phone.device}: {phone.about.id}")
+        fitting, problems = [], []
+        for item in map(Collected, artifacts):
+            try:
+                refuse_other_chips(phone.about, [item])
+                fitting.append(item)
+            except UserError as error:
+                problems.append(str(error))
+        if not fitting:
+            return replace(phone, problem="; ".join(problems))
+        stamp = Stamp(phone.runner, phone.about, plan, "adb")
+        place = None if output is None else output / phone.about.id
+        named = replace(plan, who=f"bench {phone.device}")
+        done = _session(phone.runner, stamp, fitting, named, place, in_folder=True)
+        if done.fault is not None:
+            problems.append(without_name(done.fault, phone.device))
+        return replace(phone, measurements=tuple(done.measurements), problem="; ".join(problems))
+
+    phones = at_once(one, connected(via))
+    if any(phone.problem for phone in phones):
+        raise PhonesError(phones)
+    return [measurement for phone in phones for measurement in phone.measurements]
 
 
 def _break_off(collected: Sequence[Collected], reason: str) -> None:
@@ -156,11 +229,15 @@ def _check(
         raise UserError(f"--fail-above {fail_above:g}: a ratio such as 1.05")
 
 
-def _check_output(output: Path | None, count: int) -> None:
+def _check_output(output: Path | None, count: int, device: str) -> None:
     """Refuse, before minutes are spent, a place where the result could not be written."""
-    if output is not None and count > 1 and output.exists() and not output.is_dir():
+    several = "several phones" if device == ALL else f"{count} artifacts" if count > 1 else ""
+    if output is not None and several and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file, and {several} need a folder; name another")
+    if output is not None and device == ALL and output.suffix == ".json":
         raise UserError(
-            f"--output {output}: is a file, and {count} artifacts need a folder; name another"
+            f"--output {output}: the name of a file, and {several} need a folder; write"
+            f" --output {output.with_suffix('')}"
         )
     folder = RESULTS if output is None else output
     while not folder.is_dir() and folder != folder.parent:
@@ -172,9 +249,9 @@ def _check_output(output: Path | None, count: int) -> None:
         )
 
 
-def _same_kind(collected: Sequence[Collected], device: str) -> None:
-    for item in collected:
-        name = item.artifact.manifest.model_file
+def _same_kind(artifacts: Sequence[Artifact], device: str) -> None:
+    for artifact in artifacts:
+        name = artifact.manifest.model_file
         if name.endswith(".pte") or (name.endswith(".onnx") and device == "host"):
             continue
         remedy = (
@@ -182,18 +259,13 @@ def _same_kind(collected: Sequence[Collected], device: str) -> None:
             if name.endswith(".onnx")
             else "measure Core ML on the Mac with ios_export"
         )
-        raise UserError(f"{item.artifact.folder}: {name} is no ExecuTorch program; {remedy}")
-    names = [title(item) for item in collected]
+        raise UserError(f"{artifact.folder}: {name} is no ExecuTorch program; {remedy}")
+    names = [artifact.title for artifact in artifacts]
     if len(set(names)) != len(names):
         raise UserError(
             f"bench: two artifacts are called {max(names, key=names.count)}; their result files"
             " would overwrite each other"
         )
-
-
-def title(item: Collected) -> str:
-    """The artifact's full name, from its manifest."""
-    return item.artifact.title
 
 
 def refuse_other_chips(device: Device, collected: Sequence[Collected]) -> None:
@@ -228,108 +300,6 @@ def note_busy(device: Device, before: Conditions, collected: Sequence[Collected]
         say(f"bench: {reason}; the measurement will be marked invalid")
         for item in collected:
             item.reasons.append(reason)
-
-
-class _Stamp:
-    """What all measurements of one session share."""
-
-    def __init__(self, runner: Runner, device: Device, plan: Plan, kind: str):
-        self.device, self.via = device, runner.via
-        self.session, self.started = secrets.token_hex(8), provenance.utc_now()
-        self.before: Conditions | None = None
-        self.after: Conditions | None = None
-        self.versions = provenance.versions()
-        self.commit = provenance.commit()
-        sweep = f" --threads {','.join(map(str, plan.threads))} --samples {plan.samples}"
-        self.options = f"--device {kind} --via {runner.via}{sweep}" + (
-            f" --minutes {plan.minutes:g}" if plan.minutes else ""
-        )
-
-    def measurement(self, item: Collected) -> Measurement:
-        manifest = item.artifact.manifest
-        before = self.before or Conditions(utc=self.started)
-        exporter = manifest.provenance.versions.get("executorch")
-        parts = ("decode_ns", "resize_ns", "execute_ns", "post_ns")
-        pipeline = {
-            part: tuple(ns for one in item.pipelines for ns in getattr(one, part)) for part in parts
-        }
-        return Measurement(
-            artifact=title(item),
-            artifact_sha256=manifest.files[manifest.model_file],
-            backend=manifest.backend,
-            precision=manifest.precision,
-            via=self.via,
-            device=self.device,
-            golden=item.golden or GoldenCheck(passed=False, samples=0, limit=0.0, detail="not run"),
-            cold=tuple(item.cold),
-            series=tuple(item.series),
-            sustained=item.sustained,
-            pipeline=Pipeline(**pipeline) if item.pipelines else None,
-            memory=item.memory,
-            energy=item.energy,
-            before=before,
-            after=self.after or Conditions(utc=provenance.utc_now()),
-            session=self.session,
-            started_utc=self.started,
-            versions=self.versions | ({"executorch (exporter)": exporter} if exporter else {}),
-            commit=self.commit,
-            command=f"mobilekd bench {title(item)} {self.options}",
-            valid=not item.reasons,
-            reasons=tuple(dict.fromkeys(item.reasons)),
-        )
-
-
-def _write(
-    stamp: _Stamp, collected: Sequence[Collected], output: Path | None, baseline: Path | None
-) -> tuple[list[Measurement], list[Path]]:
-    """One file per artifact that got as far as its golden set."""
-    measurements, files = [], []
-    for item in collected:
-        if item.golden is None:
-            continue
-        measurement = stamp.measurement(item)
-        path = _free(_place(measurement, output, len(collected)), measurement, baseline)
-        write_json(path, measurement.model_dump(mode="json"))
-        say(
-            f"bench: {path}"
-            + ("" if measurement.valid else f" (invalid: {measurement.reasons[0]})")
-        )
-        measurements.append(measurement)
-        files.append(path)
-    return measurements, files
-
-
-def _place(measurement: Measurement, output: Path | None, count: int) -> Path:
-    name = measurement.artifact + ("-app" if measurement.via == "app" else "")
-    if output is None:
-        return RESULTS / measurement.device.id / f"{name}.json"
-    return output if count == 1 and not output.is_dir() else output / f"{name}.json"
-
-
-def _free(path: Path, measurement: Measurement, baseline: Path | None) -> Path:
-    """Where to write: an earlier measurement of that name moves aside, under its own time; a
-    baseline stays what it was.
-    """
-    if not path.exists():
-        return path
-    if baseline is not None and path.samefile(baseline):
-        return _dated(path, measurement.started_utc)
-    try:
-        earlier = read_measurement(path)
-    except UserError:
-        return path  # no measurement, or none that anybody can read any more
-    aside = _dated(path, earlier.started_utc)
-    path.rename(aside)
-    say(f"bench: the earlier measurement is kept as {aside}")
-    return path
-
-
-def _dated(path: Path, utc: str) -> Path:
-    """``name-20261125T200501Z.json``, or the first of ``-2``, ``-3`` that is free."""
-    stem = f"{path.stem}-{re.sub('[^0-9TZ]', '', utc)}"
-    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    names = (f"{stem}{end}{path.suffix}" for end in ends)
-    return next(place for name in names if not (place := path.with_name(name)).exists())
 
 
 def _judge(measurements: Sequence[Measurement], files: Sequence[Path]) -> None:

@@ -12,6 +12,7 @@ from mobilekd.formats.artifact import ARTIFACTS, newest_artifact, open_artifact
 from mobilekd.formats.runs import newest_run
 from mobilekd.page import (
     by_origin,
+    chips,
     classes,
     clinics,
     conditions,
@@ -53,6 +54,7 @@ SECTIONS = (
     data_notes.section,
     lowering_steps.section,
     golden_sets.section,
+    chips.section,
     latency.section,
     runtimes.section,
     tradeoff.section,

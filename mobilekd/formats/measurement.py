@@ -68,8 +68,28 @@ class Conditions(Document):
     voltage_mv: int | None = None
 
 
+class GoldenPass(Document):
+    """The golden set answered once, by a process of its own."""
+
+    threads: int
+    after_load: bool = Field(
+        False, description="after the timed runs, when the device is hot; else before them"
+    )
+    passed: bool
+    max_error: float | None = None
+    agreement: float | None = None
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """``2 threads``, ``2 threads after the timed runs``."""
+        return thread_words(self.threads) + (" after the timed runs" if self.after_load else "")
+
+
 class GoldenCheck(Document):
-    """The golden set on the device; without a pass there is no latency."""
+    """The golden set on the device, over all passes; where one is wrong, or two differ, there is no
+    latency.
+    """
 
     passed: bool
     samples: int
@@ -77,6 +97,12 @@ class GoldenCheck(Document):
     limit: float
     agreement: float | None = None
     detail: str = ""
+    passes: tuple[GoldenPass, ...] = Field(
+        (), description="in order; none in files from before they were kept apart"
+    )
+    pass_difference: float | None = Field(
+        None, description="largest difference of a probability between two passes"
+    )
 
 
 class Cold(Document):

@@ -1,9 +1,12 @@
-"""Devices by name, and which measurements may be set side by side."""
+"""Devices by name, chip and processor, and which measurements may be set side by side."""
 
 from collections.abc import Sequence
 from unicodedata import bidirectional
 
+from mobilekd.backends import get, names
 from mobilekd.formats.measurement import Device, Measurement
+
+UNKNOWN = "not known"
 
 
 def device_name(device: Device) -> str:
@@ -16,6 +19,17 @@ def device_name(device: Device) -> str:
         if any(bidirectional(letter) in ("R", "AL") for letter in name)
         else name
     )
+
+
+def chip(device: Device) -> str:
+    """The chip's name, as far as the device tells it."""
+    return " ".join((device.soc or device.model).split()) or UNKNOWN
+
+
+def processor(measurement: Measurement) -> str:
+    """CPU, GPU or NPU: what the backend lets a phone compute the file on."""
+    known = measurement.backend in names()
+    return get(measurement.backend).computes_on if known else UNKNOWN
 
 
 def way(measurement: Measurement) -> str:

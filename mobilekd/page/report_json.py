@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from mobilekd.formats.measurement import Measurement
-from mobilekd.page.devices import by_way
+from mobilekd.page.chips import by_chip
+from mobilekd.page.devices import by_way, chip, processor
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_ratios import latency_ratios
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, spread, timed
@@ -36,6 +37,7 @@ def report_json(inputs: Inputs) -> dict[str, Any]:
             for one in inputs.artifacts
         ],
         "measurements": [_measurement(one) for one in inputs.measurements],
+        "by_chip": _by_chip(inputs.measurements),
         "differences": _differences(inputs.measurements),
         "tradeoff": {
             name: [{**vars(one), "accuracy": one.accuracy.model_dump()} for one in points]
@@ -54,6 +56,8 @@ def _measurement(one: Measurement) -> dict[str, Any]:
         "precision": one.precision,
         "via": one.via,
         "device": one.device.model_dump(mode="json"),
+        "chip": chip(one.device),
+        "processor": processor(one),
         "golden": one.golden.model_dump(mode="json"),
         "valid": one.valid,
         "reasons": list(one.reasons),
@@ -80,6 +84,26 @@ def _measurement(one: Measurement) -> dict[str, Any]:
         "after": one.after.model_dump(),
         "versions": one.versions,
     }
+
+
+def _by_chip(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """The page's files by chip and processor."""
+    return [
+        {
+            "chip": one.chip,
+            "processor": one.processor,
+            "artifact": one.members[0].artifact,
+            "artifact_sha256": one.members[0].artifact_sha256,
+            "via": one.members[0].via,
+            "devices": [member.device.id for member in one.members],
+            "right": one.right,
+            "max_error": one.max_error,
+            "pass_difference": one.pass_difference,
+            "setting": one.medians[0],
+            "p50_ms": one.medians[1],
+        }
+        for one in by_chip(measurements)
+    ]
 
 
 def _pipeline(one: Measurement) -> dict[str, float] | None:

@@ -33,8 +33,8 @@ def check(device: str, via: str = "shell") -> None:
         meant = MEANT.get(device.casefold())
         guess = f"did you mean {meant}? " if meant else ""
         raise UserError(
-            f"--device {device}: unknown device; {guess}use host, adb, adb:SERIAL or qemu:CPU"
-            " (such as qemu:cortex-a53)"
+            f"--device {device}: unknown device; {guess}use host, adb, adb:SERIAL, adb:all or"
+            " qemu:CPU (such as qemu:cortex-a53)"
         )
     if via == "app" and kind != "adb":
         raise UserError(

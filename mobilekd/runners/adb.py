@@ -157,10 +157,12 @@ class AdbRunner:
             finally:
                 self._place = None
 
-    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+    def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
         """The pushed golden inputs' answers, pulled and checked."""
         name = self._names[artifact.folder]
-        answer = self._run(program.golden_arguments(f"{name}.pte", f"{name}.u8", f"{name}.out"))
+        answer = self._run(
+            program.golden_arguments(f"{name}.pte", f"{name}.u8", f"{name}.out", threads=threads)
+        )
         with tempfile.TemporaryDirectory() as work:
             target = Path(work) / "answers"
             self.adb.pull(f"{self._folder()}/{name}.out.0", target, program.MOST_ANSWERS)

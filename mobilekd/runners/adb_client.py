@@ -127,7 +127,8 @@ def choose(serial: str) -> str:
     if len(usable) > 1:
         names = ", ".join(printable(item.serial) for item in usable)
         raise UserError(
-            f"adb: several devices are connected ({names}); choose one with --device adb:SERIAL"
+            f"adb: several devices are connected ({names}); choose one with --device adb:SERIAL,"
+            " or take all with --device adb:all"
         )
     if not usable and known:
         raise DeviceError(f"adb:{printable(known[0].serial)}: {remedy(known[0].state)}")

@@ -129,9 +129,10 @@ class AppRunner:
             extras["photographs"] = album.folder
         return extras
 
-    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+    def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
         """The app's answers to the pushed golden inputs."""
-        answer = self._ask({"mode": "golden", **self._extras[artifact.folder]})
+        asked = {"mode": "golden", "threads": str(threads)}
+        answer = self._ask({**asked, **self._extras[artifact.folder]})
         self._same_model(answer, artifact)
         try:
             raw = base64.b64decode(answer["answers"], validate=True)

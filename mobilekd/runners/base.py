@@ -91,8 +91,8 @@ class Runner(Protocol):
         come what may.
         """
 
-    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
-        """Float32 [N, C] for uint8 [N, 3, H, W]."""
+    def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
+        """Float32 [N, C] for uint8 [N, 3, H, W], from a fresh process."""
 
     def measure(
         self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None

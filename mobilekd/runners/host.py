@@ -80,9 +80,9 @@ class HostRunner:
         self.onnx = any(artifact.model.suffix == ".onnx" for artifact in artifacts)
         yield
 
-    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+    def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
         """Float32 [N, C] for uint8 [N, 3, H, W]."""
-        return answers(artifact.model, inputs)
+        return answers(artifact.model, inputs, threads=threads)
 
     def measure(
         self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None
@@ -111,14 +111,18 @@ class HostRunner:
         return program.memory(answer, "host")
 
 
-def answers(model: Path, inputs: np.ndarray, *, floats: bool = False) -> np.ndarray:
+def answers(
+    model: Path, inputs: np.ndarray, *, floats: bool = False, threads: int = 1
+) -> np.ndarray:
     """Float32 [N, C]: the runner's first output for inputs [N, ...], uint8 or (``floats``)
     float32.
     """
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         np.ascontiguousarray(inputs, np.float32 if floats else np.uint8).tofile(pictures)
-        arguments = program.golden_arguments(str(model), str(pictures), str(result), floats=floats)
+        arguments = program.golden_arguments(
+            str(model), str(pictures), str(result), threads=threads, floats=floats
+        )
         answer = _run(model, arguments)
         raw = program.read_answers(Path(f"{result}.0"), "host")
         return program.answer_array(raw, answer, "host")

@@ -46,9 +46,12 @@ class AnswerShape(Document):
     widths: tuple[Count, ...] = Field(min_length=1, max_length=100)
 
 
-def golden_arguments(model: str, inputs: str, outputs: str, *, floats: bool = False) -> list[str]:
-    """Answer every input; one thread, because answers must not hang on how work is split."""
-    return ["golden", model, inputs, outputs, "--threads", "1", *(["--floats"] if floats else [])]
+def golden_arguments(
+    model: str, inputs: str, outputs: str, *, threads: int = 1, floats: bool = False
+) -> list[str]:
+    """Answer every input."""
+    words = ["golden", model, inputs, outputs, "--threads", str(threads)]
+    return [*words, *(["--floats"] if floats else [])]
 
 
 def measure_arguments(model: str, inputs: str, setting: Setting) -> list[str]:

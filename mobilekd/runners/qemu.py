@@ -30,16 +30,16 @@ PROCESSORS = {
 TRUSTED = ("cortex-a53", "cortex-a76", "neoverse-n1", "a64fx")
 
 
-def answers(model_path: Path, inputs: np.ndarray, cpu: str) -> np.ndarray:
+def answers(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) -> np.ndarray:
     """Float32 [N, C]: the first output for uint8 inputs [N, 3, H, W] on an emulated processor.
 
     Raises ``CannotRunHere`` with what to install, ``UserError`` where the model or the inputs do
     not fit.
     """
-    return outputs(model_path, inputs, cpu)[0]
+    return outputs(model_path, inputs, cpu, threads)[0]
 
 
-def outputs(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
+def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) -> list[np.ndarray]:
     """Every output, float32 [N, ...flattened]; see ``answers``."""
     emulator = _emulator(cpu)
     bundle = build.arm_bundle()
@@ -55,8 +55,11 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
             bundle,
             bundle / build.PROGRAM,
         ]
+        words = program.golden_arguments(
+            str(model_path), str(pictures), str(result), threads=threads
+        )
         finished = program.run(
-            [*command, *program.golden_arguments(str(model_path), str(pictures), str(result))],
+            [*command, *words],
             timeout=1800,
             who=f"qemu:{cpu}",
         )
@@ -125,9 +128,9 @@ class QemuRunner:
         build.arm_bundle()
         yield
 
-    def answers(self, artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+    def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
         """See ``answers`` above."""
-        return answers(artifact.model, inputs, self.cpu)
+        return answers(artifact.model, inputs, self.cpu, threads)
 
     def measure(
         self, artifact: Artifact, setting: Setting, watch: Callable[[], None] | None = None

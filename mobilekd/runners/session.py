@@ -1,5 +1,5 @@
 """One measuring session: the golden set first, then cold starts and samples of several artifacts
-interleaved.
+interleaved, then the golden set again.
 
 The protocol in words is in ``benchmarks/protocol.md``; this is the protocol in code. Nothing is
 dropped: what is doubtful carries its reasons, and what was measured before a fault stays in
@@ -28,6 +28,7 @@ from mobilekd.formats.measurement import (
     thread_words,
 )
 from mobilekd.runners.base import BindError, Runner, Setting
+from mobilekd.runners.golden_passes import GoldenPasses
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
 
@@ -49,6 +50,7 @@ class Plan:
     minutes: float = 0.0
     rounds: int = 4  # fresh processes per setting
     cool_wait: float = 300.0  # seconds to wait at most for the device to cool
+    who: str = "bench"  # how messages begin: several phones are measured at once
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Collected:
     """What one artifact's measurement has so far."""
 
     artifact: Artifact
+    passes: GoldenPasses | None = None
     golden: GoldenCheck | None = None
     cold: list[Cold] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
@@ -70,62 +73,13 @@ class Collected:
         """Only a device that answers rightly gets a latency."""
         return self.golden is not None and self.golden.passed
 
-
-def check_golden(runner: Runner, artifact: Artifact) -> GoldenCheck:
-    """Run the golden set on the device and compare with the answers in the artifact."""
-    golden = artifact.golden()
-    answers = runner.answers(artifact, golden.inputs)
-    return compare_golden(
-        answers,
-        golden.probabilities,
-        golden.index.max_error,
-        [label.key for label in artifact.manifest.labels],
-    )
-
-
-def compare_golden(
-    answers: np.ndarray, expected: np.ndarray, limit: float, labels: Sequence[str]
-) -> GoldenCheck:
-    """Passed where every float32 [N, C] answer is finite and within ``limit``; ``detail`` names the
-    worst place.
-    """
-    count = len(expected)
-    if answers.shape != expected.shape:
-        detail = (
-            f"{answers.shape[0]} answers of {answers.shape[1]} classes instead of {count} of"
-            f" {expected.shape[1]}"
-        )
-        return GoldenCheck(passed=False, samples=count, limit=limit, detail=detail)
-    agreement = float((answers.argmax(1) == expected.argmax(1)).mean())
-    error = np.abs(answers.astype(np.float64) - expected)
-    if not np.isfinite(answers).all():
-        first = int(np.flatnonzero(~np.isfinite(answers).all(1))[0])
-        return GoldenCheck(
-            passed=False,
-            samples=count,
-            limit=limit,
-            agreement=agreement,
-            detail=f"picture {first}: not a finite number",
-        )
-    worst = float(error.max())
-    if worst <= limit:
-        return GoldenCheck(
-            passed=True, samples=count, max_error=worst, limit=limit, agreement=agreement
-        )
-    row, column = np.unravel_index(int(error.argmax()), error.shape)
-    detail = (
-        f"picture {row}, class {labels[int(column)]}: {answers[row, column]:.4f} instead of"
-        f" {expected[row, column]:.4f}; {int((error.max(1) > limit).sum())} of {count} pictures"
-        " beyond the limit"
-    )
-    return GoldenCheck(
-        passed=False,
-        samples=count,
-        max_error=worst,
-        limit=limit,
-        agreement=agreement,
-        detail=detail,
-    )
+    def answer(self, runner: Runner, threads: Sequence[int], *, after_load: bool = False) -> None:
+        """The golden set once more at each of the thread counts; what is wrong is a reason."""
+        self.passes = self.passes or GoldenPasses(self.artifact)
+        for count in threads:
+            self.golden = self.passes.take(runner, count, after_load=after_load)
+        if self.golden is not None and not self.golden.passed:
+            self.reasons.append(f"the device answers the golden set wrongly ({self.golden.detail})")
 
 
 def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
@@ -133,9 +87,7 @@ def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
     there.
     """
     for item in collected:
-        item.golden = check_golden(runner, item.artifact)
-        if not item.golden.passed:
-            item.reasons.append(f"the device answers the golden set wrongly ({item.golden.detail})")
+        item.answer(runner, plan.threads)
     trusted = [item for item in collected if item.trusted]
     if runner.answers_only or not trusted:
         return
@@ -149,6 +101,7 @@ def measure(runner: Runner, collected: Sequence[Collected], plan: Plan) -> None:
                 "no series is valid: "
                 + "; ".join(sorted({reason for series in item.series for reason in series.reasons}))
             )
+        item.answer(runner, (max(plan.threads),), after_load=True)
 
 
 def settings(plan: Plan, big_cores: str) -> list[Setting]:
@@ -177,8 +130,8 @@ def _samples(runner: Runner, trusted: Sequence[Collected], plan: Plan) -> None:
         for number in range(plan.rounds)
         for visit in (reversed(visits) if number % 2 else visits)
     ]
-    for position, (item, setting) in enumerate(track(order, "bench", total=len(order))):
-        waited = wait_until_cool(runner, plan.cool_wait) if position % len(visits) == 0 else ()
+    for position, (item, setting) in enumerate(track(order, plan.who, total=len(order))):
+        waited = wait_until_cool(runner, plan) if position % len(visits) == 0 else ()
         reading = runner.measure(item.artifact, setting)
         item.cold.append(reading.cold)
         if reading.pipeline is not None:
@@ -220,14 +173,15 @@ def too_hot(conditions: Conditions) -> tuple[str, ...]:
     return ()
 
 
-def wait_until_cool(runner: Runner, at_most: float) -> tuple[str, ...]:
+def wait_until_cool(runner: Runner, plan: Plan) -> tuple[str, ...]:
     """Wait, bounded and announced, while the device is too hot; the reasons that are left at the
     end.
     """
+    at_most = plan.cool_wait
     end = time.monotonic() + at_most
     reasons = too_hot(runner.conditions())
     if reasons:
-        say(f"bench: {reasons[0]}; waiting up to {at_most:.0f} s for it to cool")
+        say(f"{plan.who}: {reasons[0]}; waiting up to {at_most:.0f} s for it to cool")
     while reasons and time.monotonic() < end:
         time.sleep(min(POLL, max(0.0, end - time.monotonic())))
         reasons = too_hot(runner.conditions())
@@ -245,9 +199,9 @@ def _sustain(runner: Runner, item: Collected, plan: Plan) -> None:
         threads=fastest.threads_asked, samples=0, cores=fastest.cores, seconds=plan.minutes * 60
     )
     # or the second artifact would begin in the heat of the first
-    waited = wait_until_cool(runner, plan.cool_wait)
+    waited = wait_until_cool(runner, plan)
     say(
-        f"bench: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes,"
+        f"{plan.who}: {item.artifact.folder.name}: sustained for {plan.minutes:g} minutes,"
         f" {thread_words(setting.threads)}"
     )
     watcher = _Watcher(runner)

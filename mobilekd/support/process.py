@@ -11,8 +11,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,35 @@ def printable(text: str, most: int = 200) -> str:
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
+class _OfThread(threading.local):
+    """What each thread has for itself."""
+
+    stop: threading.Event | None = None
+
+
+_here = _OfThread()
+
+
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Once ``event`` is set, the program that this thread runs is ended and ``KeyboardInterrupt``
+    is raised here, as Ctrl-C does in the main thread alone.
+
+    It is cleared as it strikes, so that what tidies up afterwards may run programs again.
+    """
+    _here.stop = event
+    try:
+        yield
+    finally:
+        _here.stop = None
+
+
+def _stop_if_asked() -> None:
+    if _here.stop is not None and _here.stop.is_set():
+        _here.stop.clear()
+        raise KeyboardInterrupt
+
+
 @dataclass(frozen=True)
 class Growing:
     """A file that a program writes, and the most bytes that it may have."""
@@ -89,8 +118,10 @@ def run_bounded(
 
     Raises:
         OutOfBoundsError: the program was stopped, for its time, its output or its file.
+        KeyboardInterrupt: this thread is to stop (``stopped_by``).
         FileNotFoundError: there is no such program.
     """
+    _stop_if_asked()
     words = [str(word) for word in command]
     program = shutil.which(words[0])
     if program is None:
@@ -158,6 +189,7 @@ class _Streams:
         """Fill ``texts`` to the program's end; what is wrong with it, else an empty string."""
         open_streams, ended = 2, None
         while open_streams or self.process.poll() is None:
+            _stop_if_asked()
             if time.monotonic() > deadline:
                 return _HANGS
             if growing and growing.path.exists() and growing.path.stat().st_size > growing.most:

@@ -4,6 +4,7 @@ silence when asked.
 
 import io
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -29,11 +30,11 @@ def track(
     items: Iterable[Item], what: str, total: int | None = None, every: float = 20.0
 ) -> Iterator[Item]:
     """Iterate with a progress bar and the time left (terminal), or a plain line every ``every``
-    seconds (elsewhere).
+    seconds (elsewhere, and from a thread: bars of several would draw over each other).
     """
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and threading.current_thread() is threading.main_thread():
         try:
             from rich.console import Console
             from rich.progress import track as bar

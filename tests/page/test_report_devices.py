@@ -256,3 +256,46 @@ def test_a_valid_measurement_stands_beside_other_devices_and_not_a_later_invalid
         ]
     )
     assert {"int8", "2026-12-01 00:00, invalid"} <= set(legend)
+
+
+def test_files_are_grouped_by_chip_and_processor(
+    artifacts: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two phones of one chip share a row; its neural processor, and another chip, have their
+    own.
+    """
+    golden = {"passes": (), "pass_difference": 2e-6}
+    for number, (soc, backend, milliseconds) in enumerate(
+        [("A1", "xnnpack", 4.0), ("A1", "xnnpack", 8.0), ("A1", "qnn", 1.0), ("B2", "xnnpack", 9.0)]
+    ):
+        device = PHONE.model_copy(update={"id": f"phone-{number}", "soc": soc})
+        one = make_measurement(artifacts["int8"], milliseconds, device=device)
+        one = one.model_copy(
+            update={"backend": backend, "golden": one.golden.model_copy(update=golden)}
+        )
+        write_measurement(tmp_path, one, "x")
+    page = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    rows = json.loads((tmp_path / "report.json").read_text())["by_chip"]
+    assert [(row["chip"], row["processor"], row["devices"]) for row in rows] == [
+        ("A1", "CPU", ["phone-0", "phone-1"]),
+        ("A1", "NPU", ["phone-2"]),
+        ("B2", "CPU", ["phone-3"]),
+    ]
+    assert rows[0]["setting"] == "1 thread"
+    assert rows[0]["p50_ms"]["phone-1"] > 1.5 * rows[0]["p50_ms"]["phone-0"]
+    assert {row["pass_difference"] for row in rows} == {2e-6}
+    table = page.split("<caption>Files by chip and processor")[1].split("</table>")[0]
+    assert table.count("2 of 2") == 1
+    assert table.count("1 of 1") == 2
+    assert "NPU" in table
+
+
+def test_a_measurement_of_before_has_no_passes(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """And one of a backend that this version does not know is read, too."""
+    one = make_measurement(artifacts["int8"], 4.0, device=PHONE)
+    document = one.model_dump(mode="json") | {"backend": "of-tomorrow"}
+    del document["golden"]["passes"], document["golden"]["pass_difference"]
+    (tmp_path / "old.json").write_text(json.dumps(document))
+    report([tmp_path], tmp_path / "report.html")
+    (row,) = json.loads((tmp_path / "report.json").read_text())["by_chip"]
+    assert (row["processor"], row["pass_difference"]) == ("not known", None)

@@ -15,8 +15,9 @@ from mobilekd.formats.measurement import Conditions
 from mobilekd.runners import android_state, get, host, linux_state, program
 from mobilekd.runners.adb_client import remedy
 from mobilekd.runners.base import DeviceError, Setting
+from mobilekd.runners.golden_passes import REPEATS, GoldenPasses, compare_golden
 from mobilekd.runners.native import build
-from mobilekd.runners.session import Plan, compare_golden, energy, settings, too_hot
+from mobilekd.runners.session import Plan, energy, settings, too_hot
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.process import CompletedCommand
 
@@ -255,6 +256,75 @@ def test_golden_comparison_names_the_worst_place():
     answers[:] = np.nan
     assert not compare_golden(answers, expected, 1e9, labels).passed
     assert not compare_golden(expected[:, :3], expected, 1e9, labels).passed
+
+
+class Answering:
+    """A device whose answers to the golden set are the right ones and what is added in each
+    pass.
+    """
+
+    def __init__(self, golden, added):
+        self.golden, self.added = golden, iter(added)
+
+    def answers(self, artifact, inputs, threads=1):
+        return self.golden.probabilities + next(self.added)
+
+
+def passes(artifact, *added):
+    """The check over passes with 1 and 2 threads, and with 2 on the hot device."""
+    taken = GoldenPasses(artifact)
+    device = Answering(artifact.golden(), added)
+    for number, _ in enumerate(added):
+        check = taken.take(device, min(number + 1, 2), after_load=number == 2)
+    return check
+
+
+def at(row, column, value):
+    """Zeros but for one probability."""
+    added = np.zeros((PICTURES, CLASSES), np.float32)
+    added[row, column] = value
+    return added
+
+
+def test_a_device_that_answers_alike_passes(artifact):
+    check = passes(artifact, *[at(0, 0, 0.0)] * 3)
+    assert check.passed
+    assert check.detail == ""
+    assert check.pass_difference == 0.0
+    assert [one.name for one in check.passes] == [
+        "1 thread",
+        "2 threads",
+        "2 threads after the timed runs",
+    ]
+    rounding = passes(artifact, at(0, 0, 0.0), at(1, 1, REPEATS / 3))
+    assert rounding.passed
+    assert 0 < rounding.pass_difference < REPEATS
+
+
+def test_a_difference_within_the_limit_but_between_passes_is_refused(artifact):
+    limit = artifact.golden().index.max_error
+    check = passes(artifact, at(0, 0, 0.0), at(3, 2, limit / 2), at(3, 2, 0.0))
+    assert all(one.passed for one in check.passes)
+    assert not check.passed
+    assert check.max_error == pytest.approx(limit / 2, rel=0.01)
+    assert check.pass_difference == pytest.approx(limit / 2, rel=0.01)
+    assert check.detail.startswith(
+        "the device answers differently from pass to pass: picture 3, class c2: "
+    )
+    assert "with 1 thread, " in check.detail
+    assert check.detail.endswith(" with 2 threads; 1 of 6 pictures differ")
+
+
+def test_a_wrong_pass_is_named_unless_all_are_wrong_alike(artifact):
+    hot = passes(artifact, at(0, 0, 0.0), at(0, 0, 0.0), at(4, 1, 0.5))
+    assert not hot.passed
+    assert hot.detail.startswith("picture 4, class c1: ")
+    assert "beyond the limit (with 2 threads after the timed runs); the device" in hot.detail
+    alike = passes(artifact, *[at(4, 1, 0.5)] * 3)
+    assert alike.detail.endswith("1 of 6 pictures beyond the limit")
+    none = passes(artifact, at(0, 0, 0.0), at(2, 2, np.nan))
+    assert none.detail == "picture 2: not a finite number (with 2 threads)"
+    assert none.max_error is None
 
 
 def test_heat_spoils_a_measurement():

@@ -59,6 +59,7 @@ class AppleFile:
 
     runtime = "an interpreter"
     processor = False
+    computes_on = "CPU, GPU or NPU"  # which one, Core ML decides on the phone
     apple = True
     socs: tuple[str, ...] = ()
     soc: str | None = None

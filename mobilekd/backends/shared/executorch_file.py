@@ -40,6 +40,7 @@ class ExecutorchFile:
 
     runtime = "ExecuTorch's own runtime"
     processor = True
+    computes_on = "CPU"
     apple = False
     socs: tuple[str, ...] = ()
     soc: str | None = None

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from services import Sync, shell
 from wire import WITHOUT_CHECKSUM, Connection, Service
 
@@ -42,6 +43,7 @@ class Faults:
     garbage: bytes = b""  # on standard output before a command's own
     kill: bool = False  # the system kills the runner with signal 9
     endless_pull: bool = False  # a pulled file has no end
+    other_answers_in: int = -1  # the golden set's pass that is answered otherwise, from 0
     stall: float = 0.0  # seconds before a shell command begins: far too slow
     on: str = ""  # shell faults strike only commands that hold this text
 
@@ -62,6 +64,7 @@ class Phone:
         self.root, self.features, self.faults = folder, features, Faults()
         self.version, self.most, self.port, self.cpu = WITHOUT_CHECKSUM, 1 << 20, 0, "cortex-a53"
         self.connections: set[Connection] = set()
+        self.passes = 0  # golden sets that were answered
         self.listener: socket.socket | None = None
         if not folder.exists():
             shutil.copytree(HERE / "system", folder / "system")
@@ -163,6 +166,19 @@ class Phone:
             self.faults.kill = False
             threading.Thread(target=kill_runner, args=(process.pid,), daemon=True).start()
         return process
+
+    def answered(self, command: str) -> None:
+        """After a command: a processor that answers otherwise this time. The first probability of
+        the fourth picture is another by two thousandths.
+        """
+        if "mobilekd-runner golden" not in command:
+            return
+        if self.passes == self.faults.other_answers_in:
+            (file,) = self.storage.glob("mobilekd-*/*.out.0")
+            answers = np.fromfile(file, "<f4").reshape(6, 7)
+            answers[3, 0] += 0.002
+            answers.tofile(file)
+        self.passes += 1
 
     def listen(self) -> None:
         self.listener = socket.socket()

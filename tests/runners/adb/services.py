@@ -55,6 +55,7 @@ def shell(connection: Connection, stream: Stream, name: str) -> None:
         if faults.garbage and faults.strikes(command):
             emit(STDOUT, faults.garbage)
         code = _copy(process, status, emit)
+        connection.phone.answered(command)
         if v2:
             emit(EXIT, bytes([int(code or process.wait() & 255)]))
         done.set()  # what it left in the background lives on

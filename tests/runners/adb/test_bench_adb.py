@@ -253,7 +253,7 @@ def test_fault(connect, artifact, tmp_path, name):
 def test_what_was_measured_before_a_fault_is_kept(connect, artifact, tmp_path):
     """The second process dies; the first one's samples stay."""
     phone = connect()
-    phone.faults.on, phone.faults.kill = "--threads 2", True
+    phone.faults.on, phone.faults.kill = "m0.u8 --threads 2", True
     output = tmp_path / "r.json"
     assert "what was measured is kept, marked invalid" in refused(artifact, output, threads=(1, 2))
     measurement = read_measurement(output)
