@@ -30,6 +30,24 @@ def artifact(found: Mapping[str, Any]) -> str:
     return "\n\n".join([*sections, notes] if notes else sections)
 
 
+def blame(found: Mapping[str, Any]) -> str:
+    """What each layer's rounding does, the worst first."""
+    errors = found["layer_errors"]
+    rows = [
+        (
+            row["layer"],
+            f"{100 * row['share']:.1f}%",
+            f"{row['change']:.2g}",
+            f"{row['sqnr_db']:.1f}",
+            "" if row["file_sqnr_db"] is None else f"{row['file_sqnr_db']:.1f}",
+        )
+        for row in sorted(errors["layers"], key=lambda row: -row["change"])
+    ]
+    header = ("LAYER", "SHARE OF CHANGE", "MARGIN MOVES BY", "SQNR dB ALONE", "SQNR dB IN THE FILE")
+    head = f"{found['name']}: {found['backend']}, {found['precision']}"
+    return "\n\n".join([f"{head}\n{errors['about']}", table(header, rows), errors["keep"]])
+
+
 def _sections(found: Mapping[str, Any]) -> Iterable[str]:
     if found.get("delegation"):
         split = found["delegation"]

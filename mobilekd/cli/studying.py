@@ -150,14 +150,25 @@ def register(commands: Commands) -> None:
         "inspect",
         "what an artifact is: labels, operators, bytes, parity, cost",
         inspect,
-        ["artifacts/ham10000-xnnpack-int8 --profile"],
+        [
+            "artifacts/ham10000-xnnpack-int8 --profile",
+            "artifacts/ham10000-xnnpack-int8 --layers --picture layers.svg",
+        ],
     )
     add_artifact(parser)
     parser.add_argument(
         "--profile", action="store_true", help="run it here and show the time of each operator"
     )
     parser.add_argument(
-        "--picture", type=path, metavar="FILE", help="draw the cost of each layer into this SVG"
+        "--layers",
+        action="store_true",
+        help="what each layer's rounding does to the decision, and which to keep more precise",
+    )
+    parser.add_argument(
+        "--picture",
+        type=path,
+        metavar="FILE",
+        help="draw the cost of each layer, or with --layers what its rounding does, into this SVG",
     )
 
 
@@ -346,8 +357,13 @@ def report(arguments: Namespace) -> Answer:
 
 def inspect(arguments: Namespace) -> Answer:
     """What an artifact is."""
-    from mobilekd.cli.describe import artifact
+    from mobilekd.cli.describe import artifact, blame
     from mobilekd.commands.inspect import inspect as run
 
-    found = run(arguments.artifact, profile=arguments.profile, picture=arguments.picture)
-    return Answer(found, artifact(found))
+    found = run(
+        arguments.artifact,
+        profile=arguments.profile,
+        layers=arguments.layers,
+        picture=arguments.picture,
+    )
+    return Answer(found, blame(found) if arguments.layers else artifact(found))

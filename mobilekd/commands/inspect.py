@@ -20,7 +20,9 @@ from mobilekd.formats.artifact import (
     open_artifact,
 )
 from mobilekd.formats.document import read_document
+from mobilekd.formats.layer_errors import FILE, read_layer_errors
 from mobilekd.graphs import pte
+from mobilekd.page import layer_errors
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
 from mobilekd.support.progress import say
@@ -41,19 +43,30 @@ CATEGORIES = (
 
 
 def inspect(
-    artifact: Path | None = None, *, profile: bool = False, picture: Path | None = None
+    artifact: Path | None = None,
+    *,
+    profile: bool = False,
+    layers: bool = False,
+    picture: Path | None = None,
 ) -> dict[str, Any]:
     """Everything there is to know about an artifact folder, as JSON; None takes the newest, and
     says which.
 
-    ``profile`` runs it here under ExecuTorch's profiler; ``picture`` is an SVG file to draw the
-    cost per layer into.
+    ``profile`` runs it here under ExecuTorch's profiler. ``layers`` asks for what each layer's
+    rounding does, which is refused where nothing is rounded or it was not recorded. ``picture`` is
+    an SVG file to draw the cost per layer into, or with ``layers`` what its rounding does.
     """
     if artifact is None:
         artifact = newest_artifact()
         say(f"inspect: the newest artifact, {artifact}")
     opened = open_artifact(artifact)
     manifest = opened.manifest
+    blamed = read_layer_errors(opened.folder)
+    if layers and blamed is None:
+        raise UserError(
+            f"{opened.folder}: has no {FILE}; {manifest.precision} rounds no layer, or it was"
+            " exported before this was recorded: export it again"
+        )
     document: dict[str, Any] = {
         "artifact": str(opened.folder),
         "name": manifest.name,
@@ -93,7 +106,13 @@ def inspect(
         document["constants"] = {
             name: value for name, value in pte.constants(opened.model).items() if name != "card"
         }
-    document["layers"] = layers(opened, file)
+    document["layers"] = layer_rows(opened, file)
+    if blamed is not None:
+        document["layer_errors"] = {
+            **blamed.model_dump(mode="json"),
+            "about": f"{blamed.about()} {layer_errors.sentence(blamed)}",
+            "keep": layer_errors.keep(manifest, blamed),
+        }
     sensitivity = opened.folder / "sensitivity.json"
     if sensitivity.exists():
         document["sensitivity"] = [
@@ -106,7 +125,8 @@ def inspect(
         document["profile"] = profiled(opened)
         _time_layers(document)
     if picture is not None:
-        write_text(picture, cost_picture(document))
+        drawn = layer_errors.chart(manifest, blamed).svg(alone=True) if layers and blamed else None
+        write_text(picture, drawn or cost_picture(document))
     return document
 
 
@@ -128,7 +148,7 @@ def _of_onnx(artifact: Artifact, document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def layers(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]:
+def layer_rows(artifact: Artifact, file: pte.PteFile | None) -> list[dict[str, Any]]:
     """Convolutions and linear layers in order with multiply-adds and size.
 
     Counted in the file where its delegate's graph can be read (XNNPACK), bytes included; else as

@@ -6,7 +6,7 @@ Its data may be one table (``[data]``) or several sources (``[[data]]``), which 
 runs.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,10 +32,12 @@ from mobilekd.formats.training_tables import (
 from mobilekd.support.files import sha256_json
 
 
-class QuantizeTable(Document):
+class QuantizeTable(GrownDocument):
     """int8 export: how many training photographs calibrate, how long quantisation-aware training
     lasts.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"float_layers"})
 
     calibration: Positive = Field(
         256, description="training photographs whose values set int8's ranges"
@@ -55,6 +57,13 @@ class QuantizeTable(Document):
     )
     qat_lr: float = Field(
         1e-5, strict=True, gt=0, le=1000, description="its learning rate, going down to 0"
+    )
+    float_layers: tuple[str, ...] = Field(
+        (),
+        description=(
+            "layers that mixed precision leaves in floating point, as mobilekd inspect --layers"
+            " names them; none: as few as pass on validation"
+        ),
     )
 
 

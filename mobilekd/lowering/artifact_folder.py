@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilekd.backends import Backend
+from mobilekd.formats import layer_errors
 from mobilekd.formats.artifact import Manifest, Provenance, Student, TrainingHashes, hashes
 from mobilekd.formats.constants import Constants, constants
 from mobilekd.formats.document import read_document
 from mobilekd.formats.gates import open_rows
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.guard import OUTPUT, Guard
+from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.inference.evaluation_set import EvaluationSet
@@ -24,6 +26,7 @@ from mobilekd.support import provenance
 from mobilekd.support.files import sha256_file, write_json, write_text
 
 if TYPE_CHECKING:
+    from mobilekd.formats.layer_errors import LayerErrors
     from mobilekd.lowering.checks import Export, ParityReport
     from mobilekd.lowering.prepare import BackendInput
 
@@ -89,6 +92,9 @@ def write_artifact(
         from mobilekd.graphs.torch_graph import layer_costs
 
         write_json(folder / "layers.json", layer_costs(lowered.graph()))
+    found = blamed(export, report)
+    if found is not None:
+        write_json(folder / layer_errors.FILE, found.model_dump(mode="json"))
     trained_on = _training_hashes(run, export.evaluation_set)
     if trained_on is not None:
         write_json(folder / "training_hashes.json", trained_on.model_dump(mode="json"))
@@ -140,6 +146,38 @@ def write_artifact(
     write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
     manifest = manifest.model_copy(update={"files": hashes(folder)})
     write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+
+
+def blamed(export: "Export", report: "ParityReport") -> "LayerErrors | None":
+    """What each layer's rounding does, on training photographs or else the golden ones; None where
+    nothing is rounded.
+    """
+    from mobilekd.lowering.layer_errors import PHOTOGRAPHS, measured
+
+    lowered = export.lowered
+    if lowered.graph is None:
+        return None
+    data = export.evaluation_set
+    rows = [row for row in report.stages if row.stage == StageName(StageId.SAVED_FILE)]
+    if lowered.saved_layers is not None:
+        source = "the outputs of the saved file's own layers"
+    elif rows and rows[0].verified and rows[0].max_error is not None:
+        source = (
+            "the rounded graph, whose answers the saved file's equal within"
+            f" {rows[0].max_error:.2g}"
+        )
+    else:
+        source = "the rounded graph; no machine here ran the saved file"
+    return measured(
+        export.plain,
+        lowered.graph(),
+        lowered.eager_reference,
+        export.golden if data is None else data.calibration(PHOTOGRAPHS),
+        "golden" if data is None else "training",
+        saved_layers=lowered.saved_layers,
+        source=source,
+        in_float=export.float_layers,
+    )
 
 
 def _open_questions(report: "ParityReport") -> tuple[str, ...]:

@@ -38,6 +38,11 @@ def sqnr_db(given: np.ndarray, wanted: np.ndarray) -> float:
     wanted = np.asarray(wanted, np.float64)
     noise = float(np.sum((np.asarray(given, np.float64) - wanted) ** 2))
     signal = float(np.sum(wanted**2))
+    return decibels(signal, noise)
+
+
+def decibels(signal: float, noise: float) -> float:
+    """The ratio of two energies, held between -200 and 200 dB."""
     if not np.isfinite(noise):
         return -200.0
     if noise == 0:

@@ -24,6 +24,7 @@ from mobilekd.students import Deployable
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import versions
+from mobilekd.support.words import unknown
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.parallel import World
@@ -86,6 +87,7 @@ def prepare(
             )
         return _stored(graph, stored, recipe, evaluation_set)
     torch_graph.fold_calibration(graph)
+    named = _named_layers(graph, precision, recipe, frozen)
     if frozen is not None:
         return _thawed(graph, backend, precision, example, frozen)
     if evaluation_set is None:
@@ -112,12 +114,15 @@ def prepare(
         quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
     )
     if precision == "mixed":
-        float_layers, table = _mixed(graph, prepared, corrected, evaluation_set, recipe)
+        if named:
+            float_layers = named
+            chosen = "named by quantize.float_layers"
+            count = len(list(torch_graph.heavy_nodes(graph)))
+        else:
+            float_layers, table = _mixed(graph, prepared, corrected, evaluation_set, recipe)
+            chosen, count = "chosen on validation", len(table)
         left = ", ".join(sorted(float_layers)) or "none is needed, int8 passes there"
-        notes.append(
-            f"{len(float_layers)} of {len(table)} layers in floating point, chosen on validation:"
-            f" {left}"
-        )
+        notes.append(f"{len(float_layers)} of {count} layers in floating point, {chosen}: {left}")
         if float_layers:
             prepared = quantize.prepare(
                 graph, backend.quantizer(precision, float_layers), options.observer
@@ -171,6 +176,32 @@ def prepare(
         frozen=quantize.freeze(converted, float_layers, tuple(notes), names),
         notes=tuple(notes),
     )
+
+
+def _named_layers(
+    graph: torch.fx.GraphModule, precision: str, recipe: Recipe, frozen: quantize.Frozen | None
+) -> frozenset[str]:
+    """``quantize.float_layers``; a ``UserError`` where they cannot be left in floating point."""
+    named = recipe.quantize.float_layers
+    if not named:
+        return frozenset()
+    key = "quantize.float_layers"
+    if precision != "mixed":
+        raise UserError(
+            f"{key}: --precision {precision} rounds every layer; export --precision mixed, or leave"
+            f" {key} out"
+        )
+    known = {torch_graph.layer_name(node) for node in torch_graph.heavy_nodes(graph)}
+    for name in named:
+        if name not in known:
+            raise UserError(unknown(f"{key}: layer {name}", name, sorted(known)))
+    if frozen is not None and frozen.float_layers != frozenset(named):
+        raise UserError(
+            f"{key}: the parameters that were frozen leave other layers in floating point, and"
+            " others need the training photographs; name their folder with --set data.root=FOLDER,"
+            f" or leave {key} out"
+        )
+    return frozenset(named)
 
 
 def _stored(

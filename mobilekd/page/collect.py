@@ -14,6 +14,7 @@ from typing import TypeVar
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
+from mobilekd.formats.layer_errors import LayerErrors, read_layer_errors
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.results import Result, read_result
 from mobilekd.formats.runs import Run, on_command_line, open_run
@@ -72,6 +73,7 @@ def collect(paths: Sequence[Path]) -> Inputs:
                 key=lambda one: (one.manifest.name, one.manifest.backend, one.manifest.precision),
             )
         ),
+        layer_errors=_layer_errors(places, artifacts),
         measurements=tuple(
             sorted(
                 measurements,
@@ -152,6 +154,17 @@ def _artifacts(places: _Places) -> list[Artifact]:
         for folder, named in places.artifacts.items()
     )
     return [artifact for artifact in attempts if artifact is not None]
+
+
+def _layer_errors(places: _Places, artifacts: Sequence[Artifact]) -> dict[Path, LayerErrors]:
+    """Tables of layers' errors, of the artifacts that have one."""
+    attempts = {
+        one.folder: _attempt(
+            partial(read_layer_errors, one.folder), places.artifacts[one.folder], places.left_out
+        )
+        for one in artifacts
+    }
+    return {folder: found for folder, found in attempts.items() if found is not None}
 
 
 def _runs(places: _Places) -> list[TrainedRun]:

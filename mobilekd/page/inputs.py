@@ -1,10 +1,13 @@
 """What a report is made of, in memory."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.comparison import Comparison
 from mobilekd.formats.evaluation import Evaluation
+from mobilekd.formats.layer_errors import LayerErrors
 from mobilekd.formats.measurement import Measurement
 from mobilekd.formats.runs import Run
 from mobilekd.formats.training_log import Epoch
@@ -30,6 +33,7 @@ class Inputs:
 
     runs: tuple[TrainedRun, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    layer_errors: Mapping[Path, LayerErrors] = field(default_factory=dict)  # by artifact's folder
     measurements: tuple[Measurement, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()  # of artifacts, and of runs on other data
     comparisons: tuple[Comparison, ...] = ()

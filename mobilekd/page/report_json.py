@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Measurement
 from mobilekd.page.chips import by_chip
 from mobilekd.page.devices import by_way, chip, processor
@@ -33,7 +34,11 @@ def report_json(inputs: Inputs) -> dict[str, Any]:
         "comparisons": [one.model_dump(mode="json") for one in inputs.comparisons],
         "evaluations": [one.model_dump(mode="json") for one in inputs.evaluations],
         "artifacts": [
-            {"title": one.title, "manifest": one.manifest.model_dump(mode="json")}
+            {
+                "title": one.title,
+                "manifest": one.manifest.model_dump(mode="json"),
+                "layer_errors": _layer_errors(inputs, one),
+            }
             for one in inputs.artifacts
         ],
         "measurements": [_measurement(one) for one in inputs.measurements],
@@ -46,6 +51,11 @@ def report_json(inputs: Inputs) -> dict[str, Any]:
         "ignored": list(inputs.ignored),
         "left_out": list(inputs.left_out),
     }
+
+
+def _layer_errors(inputs: Inputs, artifact: Artifact) -> dict[str, Any] | None:
+    found = inputs.layer_errors.get(artifact.folder)
+    return found.model_dump(mode="json") if found else None
 
 
 def _measurement(one: Measurement) -> dict[str, Any]:

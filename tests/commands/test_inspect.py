@@ -8,7 +8,7 @@ import pytest
 from fixtures.run import exported
 
 from mobilekd.cli import describe
-from mobilekd.commands.inspect import category, cost_picture, inspect, layers
+from mobilekd.commands.inspect import category, cost_picture, inspect, layer_rows
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import pte
 
@@ -68,8 +68,8 @@ def test_a_file_that_cannot_be_looked_into_has_its_source_s_layers(tmp_path):
     the same.
     """
     place = Path(shutil.copytree(exported("fp32"), tmp_path / "artifact"))
-    read = layers(open_artifact(place), None)
-    counted = layers(open_artifact(place), pte.read(place / "model.pte"))
+    read = layer_rows(open_artifact(place), None)
+    counted = layer_rows(open_artifact(place), pte.read(place / "model.pte"))
     for name in ("layer", "output", "macs"):
         if name == "output":  # delegates compute in NHWC, and a linear layer has no height
             assert [sorted(row[name]) for row in read] == [

@@ -175,7 +175,7 @@ def layers(seeds: Path, work: Path) -> Target:
     file = pte.read(opened.model)
 
     def read() -> object:
-        return inspect.layers(opened, file), inspect.layers(opened, None)
+        return inspect.layer_rows(opened, file), inspect.layer_rows(opened, None)
 
     return _document(artifact / "layers.json", read)
 

@@ -13,6 +13,7 @@ import pytest
 from mobilekd.formats.artifact import LayerCost, LayerSensitivity, TrainingHashes
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import Document, explain, parse_document, read_document
+from mobilekd.formats.layer_errors import read_layer_errors
 from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe_file import from_dict
@@ -176,6 +177,8 @@ def test_a_flipped_byte_in_what_a_reference_goes_by_is_found(name: str, tmp_path
         ("layers.json", [{"layer": "a", "macs": -1}], None),
         ("layers.json", {"layer": "a"}, None),
         ("sensitivity.json", [{"layer": "a", "sqnr_db": "loud"}], None),
+        ("layer_errors.json", {"photographs": 0}, read_layer_errors),
+        ("layer_errors.json", [], read_layer_errors),
     ],
 )
 def test_a_broken_document_beside_a_model_is_the_users_mistake(
