@@ -660,6 +660,23 @@ BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ),
         ),
     ),
+    "litert": (
+        "The extra: `pip install 'mobilekd[litert]'` (ai-edge-litert, the runtime). The first"
+        " export puts LiteRT's converter, which asks for another torch, into an environment of its"
+        " own in the cache: 0.75 GB, from pip's index. A phone needs LiteRT's library in the app."
+        " int8 holds the same ranges and corrections as `xnnpack`, and answers the same.",
+        (
+            (
+                '"its environment cannot be made"',
+                "pip must reach its index once, and the disk must have 1 GB. Converters exist for"
+                " Linux and macOS, Python 3.11 to 3.13.",
+            ),
+            (
+                '"the converter refuses this student"',
+                "The last words say which operator. Choose another student, or `xnnpack`.",
+            ),
+        ),
+    ),
     "qnn": (
         "Linux on x86-64 with Qualcomm's host libraries: `pip install 'mobilekd[qnn]'`, or your own"
         " SDK in `QNN_SDK_ROOT`, which goes first. `mobilekd doctor` says which one it found. No"

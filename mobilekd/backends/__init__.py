@@ -23,9 +23,8 @@ MEANT = {
     ),
     **dict.fromkeys(("android", "executorch", "pte", "cpu", "xnn"), "xnnpack"),
     **dict.fromkeys(("qualcomm", "snapdragon", "hexagon", "htp", "npu", "qairt"), "qnn"),
-    **dict.fromkeys(
-        ("tflite", "litert", "torchscript"), "xnnpack for Android, coreml for an iPhone"
-    ),
+    **dict.fromkeys(("tflite", "tf-lite", "tensorflow", "tensorflow-lite"), "litert"),
+    "torchscript": "xnnpack for Android, coreml for an iPhone",
     **dict.fromkeys(("onnxruntime", "onnx-runtime", "ort"), "onnx"),
 }
 

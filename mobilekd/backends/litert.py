@@ -92,7 +92,6 @@ class LiteRT:
             memory=litert_file.byte_table(path),
             notes=(made_by(),),
             graph=lambda: model,
-            saved_layers=lambda x: litert_file.layer_outputs(path, x),
         )
 
     def where(self) -> str:

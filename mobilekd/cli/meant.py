@@ -145,15 +145,13 @@ OPTIONS: dict[str, dict[str, str]] = {
             (
                 "format target framework runtime to f engine",
                 "--backend xnnpack for Android (.pte), --backend coreml for an iPhone,"
-                " --backend onnx for ONNX Runtime",
+                " --backend onnx for ONNX Runtime, --backend litert for LiteRT (.tflite)",
             ),
             ("onnx onnxruntime ort", "--backend onnx"),
             ("ios iphone coreml", "--backend coreml"),
             ("android pte executorch xnnpack", "--backend xnnpack"),
-            (
-                "tflite litert torchscript",
-                "--backend xnnpack, coreml or onnx; no other file is made",
-            ),
+            ("tflite litert", "--backend litert"),
+            ("torchscript", "--backend xnnpack, coreml, onnx or litert; no TorchScript is made"),
             ("quantize quantise quant int8 ptq 8bit q", "--precision int8"),
             ("qat", "--precision int8-qat"),
             ("fp16 half float16", "--precision fp16 (with --backend coreml)"),

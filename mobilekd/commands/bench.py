@@ -11,6 +11,7 @@ from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.measurement import Conditions, Device, Measurement
 from mobilekd.metrics.stats import LEAST_PROCESSES
 from mobilekd.runners import Runner, check, get
+from mobilekd.runners.base import OTHERS
 from mobilekd.runners.baseline import Regression, judge, read_baseline
 from mobilekd.runners.native import build
 from mobilekd.runners.phones import (
@@ -252,11 +253,12 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
 def _same_kind(artifacts: Sequence[Artifact], device: str) -> None:
     for artifact in artifacts:
         name = artifact.manifest.model_file
-        if name.endswith(".pte") or (name.endswith(".onnx") and device == "host"):
+        other = name.endswith(tuple(OTHERS))
+        if name.endswith(".pte") or (other and device == "host"):
             continue
         remedy = (
-            "measure ONNX with --device host"
-            if name.endswith(".onnx")
+            "measure it with --device host"
+            if other
             else "measure Core ML on the Mac with ios_export"
         )
         raise UserError(f"{artifact.folder}: {name} is no ExecuTorch program; {remedy}")

@@ -2,6 +2,7 @@
 layer, parity, provenance.
 """
 
+import importlib
 import importlib.util
 import tempfile
 import warnings
@@ -29,6 +30,12 @@ from mobilekd.support.progress import say
 
 #: Executions under the profiler; the median of each operator is reported.
 PROFILED_RUNS = 40
+
+#: What takes the file of another runtime apart, the package that it needs, and the extra with it.
+OTHERS = {
+    ".onnx": ("mobilekd.graphs.onnx_file", "onnx", "onnx"),
+    ".tflite": ("mobilekd.graphs.litert_file", "ai_edge_litert", "litert"),
+}
 
 #: XNNPACK's operator names by what their time is spent on.
 CATEGORIES = (
@@ -91,8 +98,8 @@ def inspect(
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
     file = None
-    if opened.model.suffix == ".onnx":
-        document |= _of_onnx(opened, document)
+    if opened.model.suffix in OTHERS:
+        document |= _of_another_runtime(opened, document)
     if opened.model.suffix == ".pte":
         if importlib.util.find_spec("executorch") is None:
             document["notes"].append(
@@ -130,20 +137,22 @@ def inspect(
     return document
 
 
-def _of_onnx(artifact: Artifact, document: dict[str, Any]) -> dict[str, Any]:
-    """The bytes and constants of an ONNX file; a note where the extra is not installed here."""
-    from mobilekd.graphs import onnx_file
-
-    if importlib.util.find_spec("onnx") is None:
+def _of_another_runtime(artifact: Artifact, document: dict[str, Any]) -> dict[str, Any]:
+    """The bytes and constants of a file of ONNX Runtime or LiteRT; a note where the extra is not
+    installed here.
+    """
+    module, package, extra = OTHERS[artifact.model.suffix]
+    if importlib.util.find_spec(package) is None:
         document["notes"].append(
-            "onnx is not installed here, so the file itself was not taken apart: no table of its"
-            " bytes and constants, layers as the exporter counted them; pip install"
-            " 'mobilekd[onnx]'"
+            f"{package} is not installed here, so the file itself was not taken apart: no table of"
+            " its bytes and constants, layers as the exporter counted them; pip install"
+            f" 'mobilekd[{extra}]'"
         )
         return {}
-    inside = onnx_file.constants(artifact.model)
+    reader = importlib.import_module(module)
+    inside = reader.constants(artifact.model)
     return {
-        "bytes": {**document["bytes"], "parts": onnx_file.byte_table(artifact.model)},
+        "bytes": {**document["bytes"], "parts": reader.byte_table(artifact.model)},
         "constants": {name: value for name, value in inside.items() if name != "card"},
     }
 

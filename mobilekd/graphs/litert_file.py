@@ -1,8 +1,7 @@
-"""A saved ``.tflite`` file: run by LiteRT, looked into layer by layer, its metadata read and
-written. The extra ``litert`` brings the libraries.
+"""A saved ``.tflite`` file: run by LiteRT, its operators counted, its metadata read and written.
+The extra ``litert`` brings the libraries.
 
-The file's format is ``schema.fbs`` of github.com/google-ai-edge/LiteRT. Its tensors lie as ``[N, H,
-W, C]``; whatever leaves this module lies as torch has it.
+The file's format is ``schema.fbs`` of github.com/google-ai-edge/LiteRT.
 """
 
 import hashlib
@@ -18,6 +17,7 @@ from mobilekd.formats.constants import PREFIX, Constants, from_texts, to_texts
 from mobilekd.formats.gates import Delegation
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
+from mobilekd.support.progress import without_native_errors
 
 #: Operators with weights.
 HEAVY = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
@@ -101,24 +101,15 @@ class _Aligned:
         return int(schema.BufferEnd(builder))
 
 
-def interpreter(path: Path, *, delegated: bool = True, keep_all: bool = False) -> Any:
-    """A LiteRT ``Interpreter`` on one thread of this processor: with XNNPACK, as phones run it, or
-    with LiteRT's own kernels. ``keep_all`` keeps what lies between layers, without XNNPACK only.
-    """
+def interpreter(path: Path) -> Any:
+    """A LiteRT ``Interpreter`` on one thread of this processor, with XNNPACK, as phones run it."""
     runtime = library("interpreter")
     if not path.is_file():
         raise UserError(f"{path}: no such model file; check the path")
-    kinds = runtime.OpResolverType
     try:
-        opened = runtime.Interpreter(
-            model_content=path.read_bytes(),
-            num_threads=1,
-            experimental_preserve_all_tensors=keep_all,
-            experimental_op_resolver_type=(
-                kinds.AUTO if delegated else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            ),
-        )
-        opened.allocate_tensors()
+        with without_native_errors():  # it tells of its delegate
+            opened = runtime.Interpreter(model_content=path.read_bytes(), num_threads=1)
+            opened.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
@@ -133,10 +124,6 @@ def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
     """
     opened = interpreter(path)
     places = [given["index"] for given in opened.get_output_details()]
-    return _answers(opened, path, x, places)
-
-
-def _answers(opened: Any, path: Path, x: np.ndarray, places: list[int]) -> list[np.ndarray]:
     (given,) = opened.get_input_details()
     found: list[list[np.ndarray]] = []
     try:
@@ -272,25 +259,6 @@ def _delegated(path: Path, graph: Any) -> tuple[set[int], int]:
             inside.add(number)
             waiting += [int(source) for source in graph.operators[number].inputs if source >= 0]
     return inside, len(pieces)
-
-
-def layer_outputs(path: Path, x: np.ndarray) -> list[np.ndarray]:
-    """What every layer with weights gives for ``x`` (as in :func:`run`), in order, by LiteRT's own
-    kernels; whole numbers as the values that they stand for.
-    """
-    places = [int(operator.outputs[0]) for operator in heavy_operators(read(path))]
-    opened = interpreter(path, delegated=False, keep_all=True)
-    steps = {one["index"]: one["quantization"] for one in opened.get_tensor_details()}
-    return [
-        _as_torch(answer, *steps[place])
-        for place, answer in zip(places, _answers(opened, path, x, places), strict=True)
-    ]
-
-
-def _as_torch(values: np.ndarray, step: float, zero_point: int) -> np.ndarray:
-    if values.dtype != np.float32:
-        values = (values.astype(np.float32) - zero_point) * np.float32(step)
-    return values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
 
 
 def byte_table(path: Path) -> dict[str, int]:

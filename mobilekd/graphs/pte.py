@@ -8,11 +8,9 @@ import functools
 import hashlib
 import json
 import math
-import os
 import re
 import struct
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +22,7 @@ import numpy as np
 
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import write_bytes
+from mobilekd.support.progress import without_native_errors
 
 #: XNNPACK's nodes with weights, by their name in the delegate's graph.
 HEAVY = (
@@ -275,15 +274,8 @@ def runtime() -> Any:
     from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with without_native_errors():
         portable_lib._threadpool_get_thread_count()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
     return Runtime.get()
 
 

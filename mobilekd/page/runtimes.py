@@ -23,7 +23,10 @@ RUNTIMES = {
     "xnnpack": "ExecuTorch (XNNPACK)",
     "portable": "ExecuTorch (portable kernels)",
     "onnx": "ONNX Runtime",
+    "litert": "LiteRT (XNNPACK)",
 }
+#: The package whose version runs a backend's file, where that is not ExecuTorch.
+PACKAGES = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +132,7 @@ def _table(
 
 
 def _version(member: Measurement) -> str:
-    package = "onnxruntime" if member.backend == "onnx" else "executorch"
-    return member.versions.get(package, "")
+    return member.versions.get(PACKAGES.get(member.backend, "executorch"), "")
 
 
 def _answer(one: Rivals) -> str:

@@ -1,5 +1,5 @@
-"""This machine: Linux (Arm boards included) or macOS, by the same C++ runner that phones get; an
-ONNX file by a process that holds to the same protocol.
+"""This machine: Linux (Arm boards included) or macOS, by the same C++ runner that phones get; files
+of ONNX Runtime and LiteRT by a process that holds to the same protocol.
 """
 
 import platform
@@ -16,9 +16,9 @@ import numpy as np
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
-from mobilekd.graphs import onnx_file
+from mobilekd.graphs import litert_file, onnx_file
 from mobilekd.runners import linux_state, program
-from mobilekd.runners.base import Reading, Setting
+from mobilekd.runners.base import OTHERS, Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.provenance import utc_now
 
@@ -32,7 +32,7 @@ class HostRunner:
     answers_only = False
 
     def __init__(self) -> None:
-        self.onnx = False  # whether the session measures an ONNX file
+        self.packages: set[str] = set()  # of the other runtimes that the session measures
 
     def describe(self) -> Device:
         """Processor, cores, memory and features of this machine; its name stays private."""
@@ -65,8 +65,8 @@ class HostRunner:
         return Conditions(utc=utc_now(), **linux_state.state(_read(linux_state.STATE_FILES)))
 
     def versions(self) -> dict[str, str]:
-        """ONNX Runtime's, where it is measured; provenance records the rest."""
-        return {"onnxruntime": version("onnxruntime")} if self.onnx else {}
+        """Those of other runtimes that are measured; provenance records the rest."""
+        return {package: version(package) for package in sorted(self.packages)}
 
     def big_cores(self) -> str:
         """By top frequency, on Linux."""
@@ -77,7 +77,11 @@ class HostRunner:
         """Build the runner first, so that building heats no measurement."""
         for artifact in artifacts:
             _program(artifact.model)
-        self.onnx = any(artifact.model.suffix == ".onnx" for artifact in artifacts)
+        self.packages = {
+            OTHERS[artifact.model.suffix]
+            for artifact in artifacts
+            if artifact.model.suffix in OTHERS
+        }
         yield
 
     def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -132,11 +136,13 @@ def _program(model: Path) -> list[str | Path]:
     """What runs a model file here, without its arguments; a ``UserError`` where it cannot be
     had.
     """
-    if model.suffix != ".onnx":
+    if model.suffix not in OTHERS:
         return [build.host_bundle() / build.PROGRAM]
-    onnx_file.library("onnxruntime")
-    script = Path(__file__).with_name("onnx_process.py")
-    return [sys.executable, "-P", script]
+    if model.suffix == ".onnx":
+        onnx_file.library("onnxruntime")
+    else:
+        litert_file.library("interpreter")
+    return [sys.executable, "-P", Path(__file__).with_name("file_process.py")]
 
 
 def _run(

@@ -3,10 +3,12 @@ silence when asked.
 """
 
 import io
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -24,6 +26,22 @@ def accept_any_text() -> None:
 def say(text: str) -> None:
     """One line for the person who waits; standard output stays free for ``--json``."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def without_native_errors() -> Iterator[None]:
+    """Standard error closed to libraries in C++ that tell what nobody asked: this process writes
+    nothing there meanwhile.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def track(

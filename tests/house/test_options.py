@@ -18,7 +18,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 #: Options of other programs: adb's am, and glibc's loader.
 FOREIGN = {"--es", "--library-path"}
-OF_THEIR_OWN = {"__pycache__", "cli", "ios_export", "android_demo", "onnx_process.py"}
+OF_THEIR_OWN = {"__pycache__", "cli", "ios_export", "android_demo", "file_process.py"}
 FOREIGN_CALLS = ("xcode-select --install",)
 
 

@@ -1,4 +1,6 @@
-"""An ONNX file on this machine holds to the C++ runner's protocol: answers, phases, failures."""
+"""A file of ONNX Runtime or LiteRT on this machine holds to the C++ runner's protocol: answers,
+phases, failures.
+"""
 
 import json
 import shutil
@@ -6,10 +8,13 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from fixtures import litert
 from fixtures.bench import has_every_phase
+from fixtures.coreml import pictures
 from fixtures.run import exported
 
 from mobilekd.commands.bench import bench
+from mobilekd.commands.report import report
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import onnx_file
 from mobilekd.runners import get, host
@@ -38,6 +43,18 @@ def test_every_session_is_told_the_same(artifact, monkeypatch):
     with pytest.raises(DeviceError):
         host.answers(artifact.model, artifact.golden().inputs)
     assert said[0][-2:] == ["--session", "session.no_such_key_of_any_runtime=1"]
+
+
+def test_a_tflite_file_is_run_and_refused_alike(tmp_path):
+    x = pictures(3)
+    given = host.answers(litert.FILE, x.astype(np.uint8))
+    np.testing.assert_array_equal(given, litert.BACKEND.run(litert.FILE, x.astype(np.uint8))[0])
+    with pytest.raises(DeviceError, match="not a whole number of the model's inputs"):
+        host.answers(litert.FILE, x[:1, :, :-1].astype(np.uint8))
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(litert.FILE.read_bytes()[:1000])
+    with pytest.raises(DeviceError, match=r"cut\.tflite: cannot be loaded"):
+        host.answers(cut, x.astype(np.uint8))
 
 
 def _ended():
@@ -89,5 +106,21 @@ def test_two_runtimes_are_measured_in_turn(tmp_path):
 
 def test_other_devices_run_no_onnx(tmp_path):
     place = shutil.copytree(exported("int8", "onnx"), tmp_path / "artifact")
-    with pytest.raises(UserError, match="measure ONNX with --device host"):
+    with pytest.raises(UserError, match="measure it with --device host"):
         bench([place], device="qemu:cortex-a53")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_three_runtimes_stand_side_by_side_in_one_report(tmp_path):
+    """``.pte``, ``.onnx`` and ``.tflite`` of one student: measured in turn, equal in int8."""
+    places = [exported("int8", backend) for backend in ("xnnpack", "onnx", "litert")]
+    with suppress(UserError):  # as above
+        bench(places, threads=(1,), samples=20, output=tmp_path / "results", cool_wait=0)
+    golden = [open_artifact(place).golden().probabilities for place in places]
+    np.testing.assert_allclose(golden[2], golden[0], atol=1e-6)
+    np.testing.assert_allclose(golden[1], golden[0], atol=0.02)
+    report([*places, tmp_path / "results"], tmp_path / "report.html")
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for runtime in ("ExecuTorch (XNNPACK)", "ONNX Runtime", "LiteRT (XNNPACK)"):
+        assert runtime in page

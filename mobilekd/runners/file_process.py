@@ -1,13 +1,14 @@
-"""One ONNX file measured in a process of its own, as the C++ runner measures a ``.pte``.
+"""A file of another runtime, ``.onnx`` or ``.tflite``, measured in a process of its own, as the C++
+runner measures a ``.pte``.
 
 Run as a script: it takes the C++ runner's commands and options and prints its one-line answer. It
-loads numpy and ONNX Runtime and nothing of this package, so that the memory of the process is
+loads numpy and the one runtime and nothing of this package, so that the memory of the process is
 theirs. ``native/main.cpp`` and ``native/measure.cpp`` are the protocol's definition.
 
-    onnx_process.py golden  MODEL INPUTS OUTPUTS [--floats]
-    onnx_process.py measure MODEL [--inputs FILE] [--samples N] [--warmup N] [--seconds S]
-    onnx_process.py memory  MODEL [--inputs FILE] [--samples N]
-    all: [--threads N] [--cores 4,5,6,7] [--session KEY=VALUE]
+    file_process.py golden  MODEL INPUTS OUTPUTS [--floats]
+    file_process.py measure MODEL [--inputs FILE] [--samples N] [--warmup N] [--seconds S]
+    file_process.py memory  MODEL [--inputs FILE] [--samples N]
+    all: [--threads N] [--cores 4,5,6,7] [--session KEY=VALUE] (a session is ONNX Runtime's)
 """
 
 import argparse
@@ -19,10 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median_low
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 
 WINDOW, TOLERANCE = 10, 0.02
 RULE = "windows of 10; steady when a window's median is within 2% of the one before"
@@ -32,18 +32,32 @@ class Failure(Exception):
     """One line for standard error; the exit code is 1."""
 
 
-class Network:
-    """The file in ONNX Runtime: ``input`` is written in place, ``run`` answers what it holds.
-    Outputs are bound once, so a run copies nothing that the runtime would not copy.
+class Network(Protocol):
+    """The file in its runtime: ``fill`` takes a picture, ``run`` answers it."""
+
+    shape: tuple[int, ...]  # of the one float32 input
+    file_load_ns: int
+    method_load_ns: int
+
+    def fill(self, picture: np.ndarray) -> None:
+        """Take another picture, of the input's size."""
+
+    def run(self) -> None:
+        """One inference."""
+
+    def answers(self) -> list[np.ndarray]:
+        """Of the last run, float32."""
+
+
+class OnnxNetwork:
+    """In ONNX Runtime. Outputs are bound once, so a run copies nothing that the runtime would not
+    copy.
     """
 
     def __init__(self, path: Path, threads: int, entries: list[str]) -> None:
-        start = time.monotonic_ns()
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise Failure(f"{path}: missing or not readable ({error.strerror})") from None
-        self.file_load_ns = time.monotonic_ns() - start
+        import onnxruntime
+
+        data, self.file_load_ns = _read(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4
@@ -55,13 +69,12 @@ class Network:
                 data, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # it raises a dozen types
-            reason = str(error).partition("\n")[0]
-            raise Failure(f"{path}: cannot be loaded ({reason}); truncated or damaged?") from None
+            raise _not_loaded(path, error) from None
         (given,) = self.session.get_inputs()
         if given.type != "tensor(float)" or not all(isinstance(one, int) for one in given.shape):
             raise Failure(f"{path}: does not take exactly one float32 tensor of a fixed shape")
-        self.input = np.zeros(given.shape, np.float32)
-        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self.input)
+        self.shape = tuple(given.shape)
+        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(self.shape, np.float32))
         self.binding = self.session.io_binding()
         self.binding.bind_ortvalue_input(given.name, self.value)
         for output in self.session.get_outputs():
@@ -70,7 +83,7 @@ class Network:
 
     def fill(self, picture: np.ndarray) -> None:
         """Take another picture, of the input's size."""
-        self.value.update_inplace(np.ascontiguousarray(picture.reshape(self.input.shape)))
+        self.value.update_inplace(np.ascontiguousarray(picture.reshape(self.shape)))
 
     def run(self) -> None:
         """One inference."""
@@ -79,6 +92,64 @@ class Network:
     def answers(self) -> list[np.ndarray]:
         """Of the last run, float32."""
         return [np.asarray(one, np.float32) for one in self.binding.copy_outputs_to_cpu()]
+
+
+class LiteRTNetwork:
+    """In LiteRT with XNNPACK, as phones run it. A picture is copied into the runtime's own memory
+    before a run, and answers are read from there.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        data, self.file_load_ns = _read(path)
+        start = time.monotonic_ns()
+        try:
+            self.interpreter = Interpreter(model_content=data, num_threads=threads or None)
+            self.interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise _not_loaded(path, error) from None
+        given = self.interpreter.get_input_details()
+        if len(given) != 1 or given[0]["dtype"] != np.float32:
+            raise Failure(f"{path}: does not take exactly one float32 tensor of a fixed shape")
+        self.place = given[0]["index"]
+        self.places = [one["index"] for one in self.interpreter.get_output_details()]
+        self.shape = tuple(int(side) for side in given[0]["shape"])
+        self.method_load_ns = time.monotonic_ns() - start
+
+    def fill(self, picture: np.ndarray) -> None:
+        """Take another picture, of the input's size."""
+        self.interpreter.set_tensor(self.place, picture.reshape(self.shape))
+
+    def run(self) -> None:
+        """One inference."""
+        self.interpreter.invoke()
+
+    def answers(self) -> list[np.ndarray]:
+        """Of the last run, float32."""
+        return [np.array(self.interpreter.get_tensor(place), np.float32) for place in self.places]
+
+
+def opened(path: Path, threads: int, entries: list[str]) -> Network:
+    """The file in the runtime that its suffix names."""
+    if path.suffix == ".tflite":
+        return LiteRTNetwork(path, threads)
+    return OnnxNetwork(path, threads, entries)
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The file's bytes, and the nanoseconds that reading took."""
+    start = time.monotonic_ns()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path}: missing or not readable ({error.strerror})") from None
+    return data, time.monotonic_ns() - start
+
+
+def _not_loaded(path: Path, error: Exception) -> Failure:
+    reason = str(error).partition("\n")[0]
+    return Failure(f"{path}: cannot be loaded ({reason}); truncated or damaged?")
 
 
 def read_inputs(path: Path, shape: tuple[int, ...], *, floats: bool) -> np.ndarray:
@@ -102,8 +173,8 @@ def read_inputs(path: Path, shape: tuple[int, ...], *, floats: bool) -> np.ndarr
 def golden(asked: argparse.Namespace) -> dict[str, Any]:
     """Answer every input into files."""
     model, inputs, outputs = (Path(one) for one in asked.places)
-    network = Network(model, asked.threads, asked.session)
-    pictures = read_inputs(inputs, network.input.shape, floats=asked.floats)
+    network = opened(model, asked.threads, asked.session)
+    pictures = read_inputs(inputs, network.shape, floats=asked.floats)
     answers = []
     for picture in pictures:
         network.fill(picture)
@@ -180,9 +251,9 @@ def memory(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _filled(asked: argparse.Namespace) -> Network:
-    network = Network(Path(asked.places[0]), asked.threads, asked.session)
+    network = opened(Path(asked.places[0]), asked.threads, asked.session)
     if asked.inputs:
-        network.fill(read_inputs(Path(asked.inputs), network.input.shape, floats=False)[0])
+        network.fill(read_inputs(Path(asked.inputs), network.shape, floats=False)[0])
     return network
 
 
@@ -236,7 +307,7 @@ def main(words: list[str]) -> int:
     except Failure as failure:
         print(f"mobilekd-runner: {failure}", file=sys.stderr)
         return 1
-    # ONNX Runtime takes the number of threads that it is given and does not tell another
+    # both take the number of threads that they are given and tell no other
     answer["threads_in_effect"] = asked.threads or None
     print(f"mobilekd-runner-json {json.dumps(answer)}\nmobilekd-runner-end")
     return 0
