@@ -36,6 +36,7 @@ class LiteRT:
     model_file = "model.tflite"
     runtime = "LiteRT"
     processor = False  # the emulated Arm has ExecuTorch's runtime alone
+    computes_on = "CPU"
     apple = False
     socs: tuple[str, ...] = ()
     soc: str | None = None
