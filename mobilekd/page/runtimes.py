@@ -86,9 +86,9 @@ def section(inputs: Inputs) -> Section | None:
         blocks.append(
             Text(
                 "Every runtime ran in fresh processes, in turn, in one session, after it had"
-                " answered the golden set. ExecuTorch is called from C++, ONNX Runtime from Python"
-                " with its input and outputs bound beforehand. Another processor may order them"
-                " otherwise: measure on the phone that it is for."
+                " answered the golden set. ExecuTorch is called from C++, ONNX Runtime and LiteRT"
+                " from Python, with their inputs in place beforehand. Another processor may order"
+                " them otherwise: measure on the phone that it is for."
             )
         )
     return section_of("runtimes", "Which runtime for this file", blocks)

@@ -20,6 +20,7 @@ from mobilekd.graphs import onnx_file
 from mobilekd.runners import get, host
 from mobilekd.runners.base import BindError, DeviceError, Setting
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -122,5 +123,10 @@ def test_three_runtimes_stand_side_by_side_in_one_report(tmp_path):
     np.testing.assert_allclose(golden[1], golden[0], atol=0.02)
     report([*places, tmp_path / "results"], tmp_path / "report.html")
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
-    for runtime in ("ExecuTorch (XNNPACK)", "ONNX Runtime", "LiteRT (XNNPACK)"):
-        assert runtime in page
+    measured = [read_json(path, "result") for path in sorted((tmp_path / "results").iterdir())]
+    assert [one["backend"] for one in measured] == ["litert", "onnx", "xnnpack"]
+    assert len({one["session"] for one in measured}) == 1
+    assert all(one["golden"]["passed"] for one in measured)
+    assert all(one["artifact"] in page for one in measured)
+    if all(one["valid"] for one in measured):  # where nobody else uses the machine
+        assert "LiteRT (XNNPACK)" in page.partition("Which runtime for this file")[2]
