@@ -55,8 +55,10 @@ data class Chip(val maker: String, val model: String) {
          *   phone has none of that name
          */
         fun of(told: Pair<String, String>?, property: (String) -> String): Chip {
-            fun known(text: String?) =
-                text.orEmpty().trim().takeUnless { it.equals(NOT_TOLD, ignoreCase = true) }.orEmpty()
+            fun known(text: String?): String {
+                val trimmed = text.orEmpty().trim()
+                return if (trimmed.equals(NOT_TOLD, ignoreCase = true)) "" else trimmed
+            }
             fun asked(names: List<String>) =
                 names.firstNotNullOfOrNull { name -> known(property(name)).ifEmpty { null } }
             val model = known(told?.second).ifEmpty { asked(MODEL).orEmpty() }

@@ -28,7 +28,7 @@ sealed interface Unfit {
     /** The runtime would crash on this processor, which lacks the [feature]. */
     data class Processor(val feature: String) : Unfit
 
-    /** Compiled for the chip [wanted] alone; [found] is this phone's, empty where it does not tell. */
+    /** Compiled for the chip [wanted] alone; this phone has [found], empty where not told. */
     data class OtherChip(val wanted: String, val found: String) : Unfit
 
     /** Compiled for this chip, but the runtime cannot run it; [detail] is the runtime's word. */

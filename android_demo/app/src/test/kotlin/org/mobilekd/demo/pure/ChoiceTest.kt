@@ -183,7 +183,8 @@ class ChoiceTest {
     fun `the list is what the build wrote`() {
         val json =
             """[{"folder": "artifact", "backend": "xnnpack", "precision": "int8", "soc": null},
-                {"folder": "artifact-3", "backend": "qnn", "precision": "w8a16", "soc": "SM8650"}]"""
+                {"folder": "artifact-3", "backend": "qnn", "precision": "w8a16",
+                 "soc": "SM8650"}]"""
         assertEquals(listOf(cpu, gen3), Carried.read(json))
     }
 
