@@ -1,4 +1,4 @@
-"""Shell (code, resources, runtime; cached) plus artifact -> one aligned, unsigned APK, the same
+"""Shell (code, resources, runtime; cached) plus artifacts -> one aligned, unsigned APK, the same
 bytes every time; then signed.
 """
 
@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from mobilekd.android.bill import BILL, bill
 from mobilekd.android.compile import KEEP, dex, resources
 from mobilekd.android.runtime import Runtime
+from mobilekd.android.several import INDEX, listing
 from mobilekd.android.sources import source_hash
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.formats.artifact import Artifact
@@ -85,23 +86,31 @@ def _fill_shell(
 
 def unsigned(
     base: Path,
-    artifact: Artifact,
+    placed: Mapping[str, Artifact],
     runtime: Runtime,
     samples: Path | None,
     output: Path,
     tools: Toolchain,
 ) -> None:
-    """Put the artifact, the runtime's facts and the samples into the shell and align the whole."""
+    """Put the artifacts (``several.places``), the runtime's facts and the samples into the shell
+    and align the whole. Without a folder of samples the first artifact's golden set gives them.
+    """
     entries = {
-        f"assets/artifact/{name}": (artifact.folder / name).read_bytes()
+        f"assets/{folder}/{name}": (artifact.folder / name).read_bytes()
+        for folder, artifact in placed.items()
         for name in _carried(artifact)
     }
+    if len(placed) > 1:
+        entries[f"assets/{INDEX}"] = listing(placed)
     entries["assets/runtime.json"] = (
         json.dumps(runtime.facts(), indent=1, sort_keys=True) + "\n"
     ).encode()
-    entries[f"assets/{BILL}"] = bill(runtime, artifact.manifest).encode()
-    for index, file in enumerate(_samples(artifact, samples)):
-        place = f"{index:02d}{file.suffix.lower()}"
+    entries[f"assets/{BILL}"] = bill(
+        runtime, [artifact.manifest for artifact in placed.values()]
+    ).encode()
+    first = next(iter(placed.values()))
+    for number, file in enumerate(_samples(first, samples)):
+        place = f"{number:02d}{file.suffix.lower()}"
         entries[f"assets/samples/{place}"] = file.read_bytes()
         entries[f"assets/thumbnails/{place}"] = _thumbnail(file)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name:

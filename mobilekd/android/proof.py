@@ -4,17 +4,16 @@ trusts nothing.
 
 import hashlib
 import re
-import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilekd.android.elf import unloadable
+from mobilekd.android.several import INDEX, listing
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.formats.artifact import Artifact
 from mobilekd.support.errors import UserError
-
-PAGE = 16384
 
 #: What may be started from outside, and under which permission.
 EXPORTED = {
@@ -38,14 +37,21 @@ class Proof:
     model_sha256: str
 
 
-def prove(apk: Path, artifact: Artifact, abis: Sequence[str], tools: Toolchain) -> Proof:
-    """Every check of a finished APK; the first that fails is a ``UserError`` that names it."""
+def prove(
+    apk: Path, placed: Mapping[str, Artifact], abis: Sequence[str], tools: Toolchain
+) -> Proof:
+    """Every check of a finished APK that holds the artifacts of ``several.places``; the first that
+    fails is a ``UserError`` that names it.
+    """
     schemes, certificate = _signature(apk, tools)
     least, target, permissions = _badging(apk, tools)
     exported = _exported(apk, tools)
     with zipfile.ZipFile(apk) as archive:
         libraries = _libraries(apk, archive, abis)
-        model = _model(apk, archive, artifact)
+        models = {
+            folder: _model(apk, archive, folder, artifact) for folder, artifact in placed.items()
+        }
+        _listed(apk, archive, placed)
         sizes = _sizes(apk, archive)
     _require(
         apk,
@@ -56,7 +62,15 @@ def prove(apk: Path, artifact: Artifact, abis: Sequence[str], tools: Toolchain) 
     _require(apk, not permissions, f"asks for {', '.join(permissions)}")
     _require(apk, exported == EXPORTED, f"exports {exported}")
     return Proof(
-        schemes, certificate, least, target, permissions, exported, libraries, sizes, model
+        schemes,
+        certificate,
+        least,
+        target,
+        permissions,
+        exported,
+        libraries,
+        sizes,
+        models["artifact"],
     )
 
 
@@ -116,30 +130,30 @@ def _libraries(apk: Path, archive: zipfile.ZipFile, abis: Sequence[str]) -> tupl
         for needed in ("libexecutorch.so", "libfbjni.so"):
             _require(apk, f"lib/{abi}/{needed}" in names, f"lacks lib/{abi}/{needed}")
     for name in names:
-        least = min(alignments(archive.read(name)), default=0)
-        _require(
-            apk,
-            least >= PAGE,
-            f"{name} is aligned to {least} bytes, which phones with pages of 16 kB cannot load",
-        )
+        fault = unloadable(archive.read(name))
+        _require(apk, fault is None, f"{name} {fault}")
     return held
 
 
-def alignments(library: bytes) -> Iterator[int]:
-    """``p_align`` of every LOAD segment of a little-endian 64-bit ELF file."""
-    if library[:6] != b"\x7fELF\x02\x01":
-        return
-    (offset,) = struct.unpack_from("<Q", library, 32)
-    size, count = struct.unpack_from("<HH", library, 54)
-    for index in range(count):
-        at = offset + index * size
-        if struct.unpack_from("<I", library, at)[0] == 1:
-            yield struct.unpack_from("<Q", library, at + 48)[0]
+def _listed(apk: Path, archive: zipfile.ZipFile, placed: Mapping[str, Artifact]) -> None:
+    """No folder of artifacts but these, and the app's list of them where there are several."""
+    folders = {
+        name.split("/")[1] for name in archive.namelist() if name.startswith("assets/artifact")
+    }
+    _require(apk, folders == set(placed), f"holds {', '.join(sorted(folders))} among its assets")
+    there = f"assets/{INDEX}" in archive.namelist()
+    expected = len(placed) > 1
+    _require(
+        apk,
+        there == expected and (not there or archive.read(f"assets/{INDEX}") == listing(placed)),
+        f"its {INDEX} is not the list of its files",
+    )
 
 
-def _model(apk: Path, archive: zipfile.ZipFile, artifact: Artifact) -> str:
+def _model(apk: Path, archive: zipfile.ZipFile, folder: str, artifact: Artifact) -> str:
     """The model and everything of the artifact inside, against the manifest that lies on disk."""
-    inside = [name for name in archive.namelist() if name.startswith("assets/artifact/")]
+    place = f"assets/{folder}/"
+    inside = [name for name in archive.namelist() if name.startswith(place)]
     expected = {
         **artifact.manifest.files,
         "manifest.json": (
@@ -147,13 +161,13 @@ def _model(apk: Path, archive: zipfile.ZipFile, artifact: Artifact) -> str:
         ),
     }
     for entry in inside:
-        name = entry.removeprefix("assets/artifact/")
+        name = entry.removeprefix(place)
         digest = hashlib.sha256(archive.read(entry)).hexdigest()
         _require(apk, expected.get(name) == digest, f"{name} inside is not the artifact's")
-    model = f"assets/artifact/{artifact.manifest.model_file}"
+    model = place + artifact.manifest.model_file
     _require(
         apk,
-        model in inside and "assets/artifact/manifest.json" in inside,
+        model in inside and f"{place}manifest.json" in inside,
         "lacks the model or its manifest",
     )
     _require(
@@ -169,9 +183,9 @@ def _sizes(apk: Path, archive: zipfile.ZipFile) -> dict[str, int]:
         name = item.filename
         if name.startswith("lib/"):
             part = "runtime"
-        elif name.startswith("assets/artifact/golden/"):
+        elif re.match(r"assets/artifact(-\d+)?/golden/", name):
             part = "golden set"
-        elif name.startswith("assets/artifact/"):
+        elif re.match(r"assets/artifact(-\d+)?/", name):
             part = "model"
         elif name.startswith(("assets/samples/", "assets/thumbnails/")):
             part = "samples"

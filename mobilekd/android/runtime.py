@@ -2,14 +2,18 @@
 build asked for by name.
 """
 
+import hashlib
+import json
 import re
 import shutil
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mobilekd.android.elf import ARM64, HEXAGON, machine, unloadable
 from mobilekd.android.maven import artifact
 from mobilekd.android.toolchain import Toolchain, run
 from mobilekd.support.cache import kept_folder
@@ -37,6 +41,9 @@ _COMMUNITY_NEEDS = ("atomics",)
 
 MIN_SDK = 26
 
+#: The phones that a user's own libraries are for.
+OWN_ABI = "arm64-v8a"
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -49,6 +56,7 @@ class Runtime:
     libraries: dict[str, dict[str, Path]]  # by ABI, by file name
     needs: tuple[str, ...]
     sha256: str
+    own: dict[str, str] = field(default_factory=dict)  # SHA-256 of the user's libraries, by name
 
     def facts(self) -> dict[str, object]:
         """What the app and the report are told."""
@@ -58,7 +66,42 @@ class Runtime:
             "executorch": self.executorch,
             "needs": list(self.needs),
             "sha256": self.sha256,
+            **({"libraries": self.own} if self.own else {}),
         }
+
+
+def with_libraries(chosen: Runtime, given: Path) -> Runtime:
+    """``chosen`` and the user's own libraries for arm64 phones, such as those of a chip's maker:
+    ``given`` is a folder of ``.so`` files, or an AAR.
+    """
+    if not given.exists():
+        raise UserError(f"--libraries {given}: no such folder or AAR; check the path")
+    folder = given if given.is_dir() else _unpacked(given) / "jni" / OWN_ABI
+    files = {file.name: file for file in sorted(folder.glob("*.so"))}
+    if not files:
+        raise UserError(
+            f"--libraries {given}: holds no .so file"
+            f"{'' if given.is_dir() else f' for {OWN_ABI}'}; give the folder that they lie in"
+        )
+    theirs = chosen.libraries.get(OWN_ABI, {})
+    for name, file in files.items():
+        content = file.read_bytes()
+        if name in theirs and content != theirs[name].read_bytes():
+            raise UserError(
+                f"--libraries {given}: {name} is another one in {chosen.name} {chosen.version};"
+                " leave it out"
+            )
+        if machine(content) not in (ARM64, HEXAGON):
+            raise UserError(
+                f"--libraries {given}: {name} is neither for arm64 nor for Hexagon; take the one"
+                " for Android"
+            )
+        if fault := unloadable(content):
+            raise UserError(f"--libraries {given}: {name} {fault}; take a newer version of it")
+    own = {name: sha256_file(file) for name, file in files.items()}
+    both = hashlib.sha256(json.dumps([chosen.sha256, own]).encode()).hexdigest()
+    libraries = {**chosen.libraries, OWN_ABI: {**theirs, **files}}
+    return replace(chosen, libraries=libraries, own=own, sha256=both)
 
 
 def runtime(aar: str | Path | None, exporter: str, tools: Toolchain) -> Runtime:
@@ -87,7 +130,7 @@ def runtime(aar: str | Path | None, exporter: str, tools: Toolchain) -> Runtime:
         raise UserError(
             f"--aar {aar}: no such file, nor a known community build ({COMMUNITY}); check the path"
         )
-    named = re.search(r"executorch-android-([0-9]+(?:\.[0-9]+)+)", file.name)
+    named = re.search(r"executorch-android-(?:[a-z]+-)?([0-9]+(?:\.[0-9]+)+)", file.name)
     return _from_aar(file, f"local file {file.name}", named[1] if named else "unknown", tools)
 
 
@@ -110,6 +153,11 @@ def may_meet(runtime: Runtime, exporter: str) -> str | None:
             f"a runtime of ExecuTorch {runtime.executorch} is older than the exporter's {exporter}"
         )
     return None
+
+
+def newest(exporters: Sequence[str]) -> str:
+    """The newest of ExecuTorch's versions, whose runtime reads files of the others."""
+    return max(exporters, key=_numbers)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

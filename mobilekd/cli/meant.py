@@ -226,6 +226,7 @@ OPTIONS: dict[str, dict[str, str]] = {
             ("serial device phone", "--install {value:SERIAL}"),
             ("title label", "--name {value:TEXT}"),
             ("arch abis", "--abi {value:arm64-v8a}"),
+            ("libs so jni", "--libraries {value:FOLDER}"),
         ),
         "demo": (
             ("out o output-dir", "--output {value:FOLDER}"),

@@ -200,6 +200,17 @@ def add_artifact(parser: Parser) -> None:
     )
 
 
+def add_artifacts(parser: Parser) -> None:
+    """The artifacts of one student that a command is about."""
+    parser.add_argument(
+        "artifacts",
+        nargs="*",
+        type=path,
+        metavar="ARTIFACT",
+        help="folders of one student's artifacts (default: the newest in artifacts)",
+    )
+
+
 def add_runs(parser: Parser) -> None:
     """The folder that finished runs live in."""
     parser.add_argument(

@@ -6,7 +6,16 @@ from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
 from mobilekd.cli.meant import BACKENDS, PRECISIONS
-from mobilekd.cli.parser import LOWER, MEASURE, Answer, Commands, add_artifact, add_runs, path
+from mobilekd.cli.parser import (
+    LOWER,
+    MEASURE,
+    Answer,
+    Commands,
+    add_artifact,
+    add_artifacts,
+    add_runs,
+    path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,9 +217,10 @@ def register(commands: Commands) -> None:
         [
             "artifacts/ham10000-xnnpack-int8",
             "artifacts/ham10000-xnnpack-int8 --name 'Lesion demo' --install",
+            "artifacts/ham10000-xnnpack-int8 artifacts/ham10000-qnn-w8a16-SM8650",
         ],
     )
-    add_artifact(parser)
+    add_artifacts(parser)
     parser.add_argument(
         "--aar",
         metavar="FILE|community",
@@ -226,10 +236,16 @@ def register(commands: Commands) -> None:
         metavar="A,B",
         help="default: arm64-v8a,x86_64",
     )
+    parser.add_argument(
+        "--libraries",
+        type=path,
+        metavar="DIR|AAR",
+        help="your own libraries for arm64 phones, such as Qualcomm's, to build in",
+    )
     parser.add_argument("--samples", type=path, metavar="DIR", help="photographs to build in")
     parser.add_argument("--name", metavar="TEXT", help="the app's name on the phone")
     parser.add_argument(
-        "--output", type=path, metavar="FILE", help="the APK (default: ARTIFACT.apk)"
+        "--output", type=path, metavar="FILE", help="the APK (default: the first ARTIFACT.apk)"
     )
     parser.add_argument(
         "--install", nargs="?", const="", metavar="SERIAL", help="install over adb and start it"
@@ -472,7 +488,7 @@ def apk(arguments: Namespace) -> Answer:
     from mobilekd.commands.apk import apk as run
 
     made = run(
-        arguments.artifact,
+        arguments.artifacts,
         aar=arguments.aar,
         keystore=arguments.keystore,
         abi=arguments.abi,
@@ -480,5 +496,6 @@ def apk(arguments: Namespace) -> Answer:
         name=arguments.name,
         output=arguments.output,
         install=arguments.install,
+        libraries=arguments.libraries,
     )
     return Answer({"apk": made}, str(made))

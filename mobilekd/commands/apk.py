@@ -1,16 +1,17 @@
-"""``mobilekd apk``: an exported artifact becomes an installable, signed demo app, taken apart and
-proven before it appears.
+"""``mobilekd apk``: exported artifacts of one student become an installable, signed demo app, taken
+apart and proven before it appears.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from mobilekd.android.compile import PACKAGE
 from mobilekd.android.package import shell, sign, unsigned
 from mobilekd.android.proof import Proof, prove
-from mobilekd.android.runtime import Runtime, may_meet, runtime
+from mobilekd.android.runtime import OWN_ABI, Runtime, may_meet, newest, runtime, with_libraries
+from mobilekd.android.several import places, together
 from mobilekd.android.toolchain import find, toolchain
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.support.cache import clear_work, scratch
@@ -25,7 +26,7 @@ INSTALLING = 300.0  # seconds for each step on the phone
 
 
 def apk(
-    artifact: Path | None = None,
+    artifact: Path | Sequence[Path] | None = None,
     *,
     aar: str | Path | None = None,
     keystore: Path | None = None,
@@ -34,48 +35,62 @@ def apk(
     name: str | None = None,
     output: Path | None = None,
     install: str | None = None,
+    libraries: Path | None = None,
 ) -> Path:
-    """Build the app with ``artifact``'s model inside; returns the APK, with its report (``.json``)
-    beside it.
+    """Build the app with ``artifact``'s model inside, or with those of several artifacts of one
+    student, of which it takes the one for its phone's chip, else the first for any phone; returns
+    the APK, with its report (``.json``) beside it.
 
     Args:
-        artifact: the artifact's folder; its model must be a ``.pte``; None takes the newest
+        artifact: the artifact's folder, or several; a model must be a ``.pte``, and one of them
+            must run on any phone; None takes the newest
         aar: None for the official runtime of the exporter's version, a local AAR, or ``community``
         keystore: key to sign with (password in ``MOBILEKD_KEYSTORE_PASSWORD``); None for the debug
             key
         abi: processor kinds to carry the runtime for
-        samples: folder of photographs to build in; None takes the golden set's
+        samples: folder of photographs to build in; None takes those of the first golden set
         name: the app's name on the phone
-        output: the APK; None is ``<artifact's name>.apk`` beside the artifact
+        output: the APK; None is ``<artifact's name>.apk`` beside the first artifact
         install: serial of a phone to install and start on, "" for the only one
+        libraries: folder or AAR with your own libraries for arm64 phones, such as Qualcomm's
 
     Raises:
         UserError: what is wrong and the remedy; nothing is left behind then
     """
     clear_work()
-    if artifact is None:
-        artifact = newest_artifact()
-        say(f"apk: the newest artifact, {artifact}")
+    folders = [artifact] if isinstance(artifact, Path) else list(artifact or ())
+    if not folders:
+        folders = [newest_artifact()]
+        say(f"apk: the newest artifact, {folders[0]}")
     tools = toolchain()
-    opened = open_artifact(artifact)
-    exporter = _exporter(opened)
+    opened = [open_artifact(folder) for folder in folders]
+    together(opened)
+    placed = places(opened)
+    exporters = [one.manifest.provenance.versions.get("executorch", "") for one in opened]
+    exporter = newest(exporters)
     chosen = runtime(aar, exporter, tools)
-    reason = may_meet(chosen, exporter)
-    if reason:
-        raise UserError(
-            f"{reason}; take the official runtime, --aar FILE of a newer one, or export again"
-        )
-    apk_file = output or opened.folder.with_name(f"{opened.folder.name}.apk")
+    for needed in exporters:
+        reason = may_meet(chosen, needed)
+        if reason:
+            raise UserError(
+                f"{reason}; take the official runtime, --aar FILE of a newer one, or export again"
+            )
+    if libraries is not None:
+        if OWN_ABI not in abi:
+            raise UserError(f"--libraries: they are for {OWN_ABI}, which --abi leaves out; add it")
+        chosen = with_libraries(chosen, libraries)
+    first = opened[0].folder
+    apk_file = output or first.with_name(f"{first.name}.apk")
     apk_file.parent.mkdir(parents=True, exist_ok=True)
     say(f"apk: {chosen.name} {chosen.version} for {', '.join(abi)}")
     base = shell(chosen, abi, name, VERSION, tools)
     with scratch(apk_file) as folder:
         work = folder / apk_file.name
-        unsigned(base, opened, chosen, samples, work, tools)
+        unsigned(base, placed, chosen, samples, work, tools)
         unsigned_sha256 = sha256_file(work)
         sign(work, keystore, tools)
-        proof = prove(work, opened, abi, tools)
-        report = _report(opened, chosen, exporter, proof, unsigned_sha256, sha256_file(work))
+        proof = prove(work, placed, abi, tools)
+        report = _report(placed, chosen, exporter, proof, unsigned_sha256, sha256_file(work))
         os.replace(work, apk_file)
     write_json(apk_file.with_name(f"{apk_file.name}.json"), report)
     for part, size in proof.sizes.items():
@@ -85,32 +100,25 @@ def apk(
     return apk_file
 
 
-def _exporter(artifact: Artifact) -> str:
-    manifest = artifact.manifest
-    if not manifest.model_file.endswith(".pte"):
-        raise UserError(
-            f"{artifact.folder}: holds {manifest.model_file}, which the app cannot run; export with"
-            " --backend xnnpack"
-        )
-    if manifest.backend not in ("xnnpack", "portable"):
-        raise UserError(
-            f"{artifact.folder}: was lowered for {manifest.backend}, which the app's runtime lacks;"
-            " export with --backend xnnpack"
-        )
-    return manifest.provenance.versions.get("executorch", "")
-
-
 def _report(
-    artifact: Artifact,
+    placed: Mapping[str, Artifact],
     chosen: Runtime,
     exporter: str,
     proof: Proof,
     unsigned_sha256: str,
     sha256: str,
 ) -> dict[str, object]:
+    files = {
+        folder: {
+            "artifact": artifact.title,
+            "model_sha256": artifact.manifest.files[artifact.manifest.model_file],
+        }
+        for folder, artifact in placed.items()
+    }
     return {
         "schema_version": 1,
-        "artifact": artifact.manifest.name,
+        "artifact": placed["artifact"].manifest.name,
+        **({"files": files} if len(files) > 1 else {}),
         "sha256": sha256,
         "unsigned_sha256": unsigned_sha256,
         "runtime": chosen.facts(),

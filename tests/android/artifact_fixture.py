@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from mobilekd.backends.xnnpack import BACKEND
+from mobilekd.backends import get
 from mobilekd.formats.artifact import Manifest, Provenance, Student, hashes
 from mobilekd.formats.calibration import Calibration, Quality, Rescale, Sets
+from mobilekd.formats.chip import Chip
 from mobilekd.formats.constants import constants
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
 from mobilekd.formats.labels import Label
@@ -47,6 +48,15 @@ class Small(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+def lose_delegate(file: Path) -> None:
+    """Name another delegate in ``file``, which no runtime has. The name is as long, so that nothing
+    in the file moves.
+    """
+    content, name = file.read_bytes(), b"XnnpackBackend"
+    assert name in content
+    file.write_bytes(content.replace(name, b"HexagonBackend"))
+
+
 def make_artifact(
     folder: Path,
     photographs: list[Path],
@@ -55,10 +65,15 @@ def make_artifact(
     cam: bool,
     seed: int = 0,
     fitted: bool = False,
+    backend: str = "xnnpack",
+    soc: str | None = None,
 ) -> Path:
     """An artifact at ``folder`` whose golden set is ``photographs``; ``fitted`` gives it sets, and
-    what a calibration by a clinic leaves.
+    what a calibration by a clinic leaves; ``soc`` makes it a file for one chip, whose delegate no
+    runtime here has.
     """
+    lowering, precision = get(backend), "w8a16" if soc else "fp32"
+    shown = "qnn" if soc else backend
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     preprocess = Preprocess(
@@ -80,12 +95,13 @@ def make_artifact(
     model = Deployable(student, preprocess, calibration, cam=cam).eval()
     told = constants(
         name=f"small-{seed}",
-        backend="xnnpack",
-        precision="fp32",
+        backend=shown,
+        precision=precision,
         labels=LABELS,
         preprocess=preprocess,
         calibration=calibration,
         outputs=("probabilities", "cam") if cam else ("probabilities",),
+        soc=soc,
         card="A random network for tests.\nIt has learnt nothing.",
         student="0" * 64,
         versions=versions(),
@@ -95,8 +111,10 @@ def make_artifact(
     )
     with new_folder(folder, replace=True) as work:
         example = torch.zeros(1, 3, preprocess.height, preprocess.width)
-        lowered = BACKEND.lower(torch_graph.capture(model, example), example, "fp32", told, work)
-        answers = BACKEND.run(lowered.model_path, inputs.astype(np.float32))
+        lowered = lowering.lower(torch_graph.capture(model, example), example, "fp32", told, work)
+        answers = lowering.run(lowered.model_path, inputs.astype(np.float32))
+        if soc:
+            lose_delegate(lowered.model_path)
         names = []
         (work / "golden").mkdir()
         for index, photograph in enumerate(photographs):
@@ -115,8 +133,9 @@ def make_artifact(
         write_golden(work, index, inputs, answers[0], answers[1] if cam else None, decisions=said)
         manifest = Manifest(
             name=f"small-{seed}",
-            backend="xnnpack",
-            precision="fp32",
+            backend=shown,
+            precision=precision,
+            chip=Chip(soc=soc, architecture="v75", qnn="2.51") if soc else None,
             model_file="model.pte",
             files=hashes(work),
             bytes=lowered.model_path.stat().st_size,

@@ -73,6 +73,34 @@ def artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def portable_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same student for the portable kernels."""
+    from artifact_fixture import make_artifact
+
+    return make_artifact(
+        tmp_path_factory.mktemp("artifact") / "small-portable-fp32",
+        [shots / name for name in GOLDEN],
+        MODEL_SIZE,
+        cam=True,
+        backend="portable",
+    )
+
+
+@pytest.fixture(scope="session")
+def hexagon_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same student for one chip, with a delegate that no runtime here has."""
+    from artifact_fixture import make_artifact
+
+    return make_artifact(
+        tmp_path_factory.mktemp("artifact") / "small-qnn-w8a16-SM8650",
+        [shots / name for name in GOLDEN],
+        MODEL_SIZE,
+        cam=True,
+        soc="SM8650",
+    )
+
+
+@pytest.fixture(scope="session")
 def other_artifact(shots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another model for the same app, which was fitted to a clinic."""
     from artifact_fixture import make_artifact

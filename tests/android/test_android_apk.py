@@ -10,10 +10,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from own_libraries import qualcomm
 
 from mobilekd.android import package, toolchain
-from mobilekd.android.proof import EXPORTED, PAGE, alignments, prove
+from mobilekd.android.elf import PAGE, alignments
+from mobilekd.android.proof import EXPORTED, prove
 from mobilekd.android.runtime import Runtime, may_meet
+from mobilekd.android.several import places
 from mobilekd.commands.apk import apk
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -34,7 +37,7 @@ def entries(built) -> dict[str, bytes]:
 
 
 def test_it_proves_what_it_promises(built, artifact, tools):
-    proof = prove(built, open_artifact(artifact), ABIS, tools)
+    proof = prove(built, places([open_artifact(artifact)]), ABIS, tools)
     assert {"v2", "v3"} <= set(proof.schemes)
     assert (proof.min_sdk, proof.target_sdk, proof.permissions) == (26, 34, ())
     assert proof.exported == EXPORTED
@@ -122,7 +125,7 @@ def test_the_shipped_reference_s_own_app(tools, community, reference, tmp_path):
     """What a user makes first; ``apk`` proves it before it appears, and once more here."""
     made = apk(reference, aar="community", output=tmp_path / "reference.apk")
     opened = open_artifact(reference)
-    assert prove(made, opened, ABIS, tools).permissions == ()
+    assert prove(made, places([opened]), ABIS, tools).permissions == ()
     with zipfile.ZipFile(made) as archive:
         inside = {
             name: hashlib.sha256(archive.read(f"assets/artifact/{name}")).hexdigest()
@@ -164,8 +167,53 @@ def test_another_model_name_and_samples(tools, built, other_artifact, shots, tmp
         assert not [name for name in archive.namelist() if name.startswith("lib/arm64")]
 
 
+def test_several_files_of_one_student_lie_side_by_side(
+    tools, artifact, portable_artifact, hexagon_artifact, tmp_path
+):
+    """The file for one chip comes first here; the app's fallback is where a single file lies. With
+    libraries of the user's own, as the file for a chip needs them.
+    """
+    named = [hexagon_artifact, artifact, portable_artifact]
+    abi = ("arm64-v8a",)
+    made = apk(
+        named,
+        aar="community",
+        abi=abi,
+        libraries=qualcomm(tmp_path / "libraries"),
+        output=tmp_path / "several.apk",
+    )
+    with zipfile.ZipFile(made) as archive:
+        entries = {item.filename: archive.read(item) for item in archive.infolist()}
+    listed = json.loads(entries["assets/files.json"])
+    folders = ["artifact-2", "artifact", "artifact-3"]
+    assert [one["folder"] for one in listed] == folders
+    assert [(one["backend"], one["precision"], one["soc"]) for one in listed] == [
+        ("qnn", "w8a16", "SM8650"),
+        ("xnnpack", "fp32", None),
+        ("portable", "fp32", None),
+    ]
+    opened = [open_artifact(one) for one in named]
+    for folder, one in zip(folders, opened, strict=True):
+        assert entries[f"assets/{folder}/model.pte"] == one.model.read_bytes()
+        assert f"assets/{folder}/golden/inputs.u8" in entries
+    bill = json.loads(entries["assets/sbom.cdx.json"])["components"][-5:]
+    own = ["libQnnHtp.so", "libQnnHtpV75Skel.so"]
+    assert [one["bom-ref"] for one in bill] == [*own, "model", "model-2", "model-3"]
+    assert list(json.loads(entries["assets/runtime.json"])["libraries"]) == own
+    for name in own:
+        assert entries[f"lib/arm64-v8a/{name}"] == (tmp_path / "libraries" / name).read_bytes()
+    report = json.loads(made.with_name("several.apk.json").read_text())
+    assert report["files"]["artifact-2"]["artifact"] == "small-0-qnn-w8a16-SM8650"
+    assert report["model_sha256"] == report["files"]["artifact"]["model_sha256"]
+    assert report["sizes"]["model"] > 3 * 4096
+    with pytest.raises(UserError, match="among its assets"):
+        prove(made, places(opened[1:2]), abi, tools)
+    with pytest.raises(UserError, match=r"files\.json is not the list"):
+        prove(made, dict(list(places(opened).items())[::-1]), abi, tools)
+
+
 def test_a_tampered_apk_is_refused(built, artifact, tools, tmp_path):
-    opened = open_artifact(artifact)
+    opened = places([open_artifact(artifact)])
     changed = tmp_path / "changed.apk"
     with zipfile.ZipFile(built) as source, zipfile.ZipFile(changed, "w") as target:
         for item in source.infolist():

@@ -4,6 +4,7 @@ own graphics.
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,16 @@ from android_fixtures import (
 from host_jvm import build_shim
 from PIL import Image
 
+from mobilekd.android.several import INDEX, listing, places
+from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.measurement import Cold, Memory, Pipeline, Series, Sustained, read_measurement
 from mobilekd.formats.preprocess import Preprocess, open_photograph
 
 WIDTH, HEIGHT = MODEL_SIZE
 #: A shipped student whose file holds sets and a guard.
 GUARDED = "dermoscopy-mobilenetv2-035"
-PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest")
-PICTURES = ("ScreenshotTest", "AnswerPicturesTest")
+PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest", "ChoiceTest")
+PICTURES = ("ScreenshotTest", "AnswerPicturesTest", "NoticesPictureTest")
 SCREENS = (
     "MainActivityTest",
     "AnswerScreenTest",
@@ -132,6 +135,44 @@ def pictures(tools, community, tmp_path_factory, checkout) -> Path:
     )
     copy_screenshots(work, checkout)
     return work
+
+
+def check_several(tools, community, artifacts, work, photographs) -> None:
+    """The screens of an app of three files, the last of which is for a chip; on Android's own
+    runtime.
+    """
+    given = work / "assets"
+    placed = places([open_artifact(artifact) for artifact in artifacts])
+    shown_assets(given, artifacts[0], community)
+    for folder, artifact in placed.items():
+        shutil.copytree(artifact.folder / "golden", given / folder / "golden", dirs_exist_ok=True)
+        shutil.copy(artifact.model, given / folder)
+    (given / INDEX).write_bytes(listing(placed))
+    (work / "shim").mkdir()
+    junit(
+        tools,
+        community,
+        ["org.mobilekd.demo.screen.SeveralFilesTest"],
+        work=work,
+        properties={"mobilekd.photographs": photographs, "mobilekd.screenshots": work},
+        assets=given,
+        libraries=build_shim("x86_64", community, work / "shim"),
+    )
+    first, second = (
+        read_measurement(work / f"benchmark-{one.manifest.backend}-{one.manifest.precision}.json")
+        for one in list(placed.values())[:2]
+    )
+    assert first.session == second.session
+    assert first.golden.passed
+    assert second.golden.passed
+
+
+def test_an_app_of_several_files(
+    tools, community, artifact, portable_artifact, hexagon_artifact, shots, tmp_path
+):
+    check_several(
+        tools, community, [artifact, portable_artifact, hexagon_artifact], tmp_path, shots
+    )
 
 
 def test_screens_live_through_rotation_death_and_damage(screens):

@@ -126,6 +126,21 @@ def test_unfit_files_are_refused_in_the_app_s_own_words(jvm, artifact, tmp_path)
     assert said["liar.pte"].startswith("WrongShape("), said
 
 
+def test_a_file_whose_delegate_the_runtime_lacks_is_passed_over(
+    jvm, artifact, hexagon_artifact, tmp_path
+):
+    """What the app's own code hears from Android's own runtime, and which file it takes then."""
+    files = [tmp_path / "any.pte", tmp_path / "SM8650.pte"]
+    for file, folder in zip(files, (artifact, hexagon_artifact), strict=True):
+        file.write_bytes(open_artifact(folder).model.read_bytes())
+    fits = jvm.run("choose", Path("SM8650"), *files)
+    assert fits["answers"] == "any.pte"
+    assert fits["passed"]["SM8650.pte"].startswith("NoDelegate(detail=")
+    other = jvm.run("choose", Path("Tensor G3"), *files)
+    assert other["answers"] == "any.pte"
+    assert other["passed"] == {"SM8650.pte": "OtherChip(wanted=SM8650, found=Maker Tensor G3)"}
+
+
 def foreign_model(path):
     """An ExecuTorch model that mobilekd did not export."""
     import torch

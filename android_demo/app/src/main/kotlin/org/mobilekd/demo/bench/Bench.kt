@@ -2,8 +2,6 @@ package org.mobilekd.demo.bench
 
 import java.io.Closeable
 import java.io.File
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
 import java.security.MessageDigest
 import java.util.Base64
 import java.util.concurrent.CancellationException
@@ -45,15 +43,12 @@ class Bench<P>(
         open(model, request.threads).use { engine ->
             val spec = Spec.read(engine)
             val answers = inputsOf(inputs, spec).map { engine.forward(it, shape(spec))[0].values }
-            val bytes =
-                ByteBuffer.allocate(answers.sumOf { it.size } * 4).order(ByteOrder.LITTLE_ENDIAN)
-            answers.forEach { it.forEach(bytes::putFloat) }
             return mapOf(
                 "mode" to "golden",
                 "model_sha256" to sha256(model),
                 "count" to answers.size,
                 "classes" to spec.labels.size,
-                "answers" to Base64.getEncoder().encodeToString(bytes.array()),
+                "answers" to Base64.getEncoder().encodeToString(littleEndian(answers)),
             )
         }
     }
@@ -151,16 +146,6 @@ class Bench<P>(
 
     private fun shape(spec: Spec) =
         longArrayOf(1, 3, spec.preprocess.height.toLong(), spec.preprocess.width.toLong())
-
-    private fun inputsOf(bytes: ByteArray, spec: Spec): List<FloatArray> {
-        val size = 3 * spec.preprocess.height * spec.preprocess.width
-        require(bytes.isNotEmpty() && bytes.size % size == 0) {
-            "inputs: ${bytes.size} bytes are no whole number of $size"
-        }
-        return List(bytes.size / size) { item ->
-            FloatArray(size) { (bytes[item * size + it].toInt() and 255).toFloat() }
-        }
-    }
 
     companion object {
         /** Version of the contract with mobilekd/runners/app.py. */

@@ -1,22 +1,29 @@
 package org.mobilekd.demo.bench
 
-import java.io.File
 import java.util.Base64
 import java.util.UUID
 import org.mobilekd.demo.answer.Json
 import org.mobilekd.demo.model.Spec
 
-/** The exporter's golden set, copied out of the APK. */
-class GoldenSet(val inputs: File, val expected: ByteArray, val limit: Double)
-
 /** One row of the benchmark screen. */
 data class Row(val threads: Int, val median: Double, val p90: Double, val first: Long)
 
 /**
- * What the benchmark screen shows and saves; [golden] is null for an opened model, which has no
- * golden set; [phone] is maker and model.
+ * One file that is measured. [goldenSet] is null for an opened model, which has none; [measure]
+ * runs one request in this process.
+ */
+class Candidate(
+    val spec: Spec,
+    val goldenSet: GoldenSet?,
+    val measure: (Request) -> Map<String, Any?>,
+)
+
+/**
+ * What the benchmark screen shows and saves of one file, whose [spec] it is; [golden] is null for
+ * an opened model, which has no golden set; [phone] is maker and model.
  */
 class Report(
+    val spec: Spec,
     val golden: GoldenCheck?,
     val rows: List<Row>,
     val phone: String,
@@ -26,53 +33,72 @@ class Report(
 }
 
 /**
- * The benchmark that a person starts: golden set first, then every number of threads. [measure]
- * runs one request in this process, [phone] tells the device and its state, [stage] hears how far
- * it is (0: golden set, else threads).
+ * The benchmark that a person starts: golden sets first, then every number of threads, file by
+ * file, so that a phone that grows warm is warm for all. [device] is the phone, [conditions] tell
+ * its state, [versions] are those of the app, [stage] hears how far it is (0: golden sets, else
+ * threads).
  */
 class ScreenBenchmark(
-    private val spec: Spec,
-    private val goldenSet: GoldenSet?,
+    private val candidates: List<Candidate>,
     private val threads: List<Int>,
-    private val measure: (Request) -> Map<String, Any?>,
     private val device: Map<String, Any?>,
     private val conditions: () -> Map<String, Any?>,
     private val versions: Map<String, String>,
     private val stage: (Int) -> Unit,
 ) {
-    fun run(): Report {
+    fun run(): List<Report> {
         val started = Phone.utcNow()
         val before = conditions()
         stage(0)
-        val check =
-            goldenSet?.let { set ->
-                val answer = measure(Request(Mode.GOLDEN, inputs = set.inputs))["answers"] as String
-                golden(
-                    Base64.getDecoder().decode(answer),
-                    set.expected,
-                    spec.labels.size,
-                    set.limit,
-                )
-            }
-        val results =
-            if (check?.passed == false) {
-                emptyList()
-            } else {
-                threads.map { count ->
-                    stage(count)
-                    measure(
-                        Request(
-                            Mode.MEASURE,
-                            threads = count,
-                            samples = SAMPLES,
-                            inputs = goldenSet?.inputs,
-                        )
+        val checks = candidates.associateWith(::check)
+        val results = candidates.associateWith { ArrayList<Map<String, Any?>>() }
+        for (count in threads) {
+            val timed =
+                candidates.filter { checks[it]?.passed != false && (it.onCpu || count == 1) }
+            if (timed.isNotEmpty()) stage(count)
+            for (candidate in timed) {
+                val request =
+                    Request(
+                        Mode.MEASURE,
+                        threads = count,
+                        samples = SAMPLES,
+                        inputs = candidate.goldenSet?.inputs,
                     )
-                }
+                results.getValue(candidate) += candidate.measure(request)
             }
+        }
         val phone = listOf("maker", "model").joinToString(" ") { "${device[it]}" }
-        return Report(check, results.map(::row), phone, document(check, results, started, before))
+        val run = Run(started, UUID.randomUUID().toString(), before, conditions())
+        return candidates.map { candidate ->
+            val own = results.getValue(candidate)
+            val check = checks[candidate]
+            val document = document(candidate.spec, check, own, run)
+            Report(candidate.spec, check, own.map(::row), phone, document)
+        }
     }
+
+    /** Threads are the CPU's; what runs beside it is timed once. */
+    private val Candidate.onCpu: Boolean
+        get() = spec.soc == null
+
+    private fun check(candidate: Candidate): GoldenCheck? =
+        candidate.goldenSet?.let { set ->
+            val answer =
+                candidate.measure(Request(Mode.GOLDEN, inputs = set.inputs))["answers"] as String
+            golden(
+                Base64.getDecoder().decode(answer),
+                set.expected,
+                candidate.spec.labels.size,
+                set.limit,
+            )
+        }
+
+    private class Run(
+        val started: String,
+        val session: String,
+        val before: Map<String, Any?>,
+        val after: Map<String, Any?>,
+    )
 
     @Suppress("UNCHECKED_CAST") // Bench.run's own fields
     private fun row(result: Map<String, Any?>): Row {
@@ -88,10 +114,10 @@ class ScreenBenchmark(
     }
 
     private fun document(
+        spec: Spec,
         check: GoldenCheck?,
         results: List<Map<String, Any?>>,
-        started: String,
-        before: Map<String, Any?>,
+        run: Run,
     ): Map<String, Any?> {
         val reasons =
             listOfNotNull(
@@ -100,7 +126,8 @@ class ScreenBenchmark(
             )
         return mapOf(
             "schema_version" to 1,
-            "artifact" to "${spec.name}-${spec.backend}-${spec.precision}",
+            "artifact" to
+                listOfNotNull(spec.name, spec.backend, spec.precision, spec.soc).joinToString("-"),
             "artifact_sha256" to results.firstOrNull()?.get("model_sha256").toString(),
             "backend" to spec.backend,
             "precision" to spec.precision,
@@ -120,11 +147,13 @@ class ScreenBenchmark(
                 results.mapIndexed { order, result ->
                     (result["series"] as Map<*, *>) + ("order" to order)
                 },
-            "before" to before,
-            "after" to conditions(),
-            "session" to UUID.randomUUID().toString(),
-            "started_utc" to started,
-            "versions" to versions,
+            "before" to run.before,
+            "after" to run.after,
+            "session" to run.session,
+            "started_utc" to run.started,
+            "versions" to
+                versions +
+                    spec.versions.associate { it.substringBefore('=') to it.substringAfter('=') },
             "command" to "the app's benchmark screen",
             "valid" to reasons.isEmpty(),
             "reasons" to reasons,

@@ -29,7 +29,7 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
             try {
                 forward(grey)
             } catch (error: EngineTrouble) {
-                throw UnfitModel(Unfit.WrongShape(error.detail), error)
+                throw UnfitModel(unfit(spec, error) ?: Unfit.WrongShape(error.detail), error)
             }
         if (outputs.size != spec.outputs.size)
             refuse("${outputs.size} outputs, not ${spec.outputs.size}")
@@ -56,10 +56,12 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
          *
          * @param needs processor features without which the built-in runtime crashes; asked before
          *   it is loaded
+         * @param chip this phone's, which a file for one chip must be for; null: any will do
          */
         fun load(
             file: File,
             needs: Set<String> = emptySet(),
+            chip: Chip? = null,
             open: (File) -> Engine = ::ExecuTorchEngine,
         ): Model {
             Processor.missingHere(needs).firstOrNull()?.let {
@@ -73,7 +75,14 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
                 }
             try {
                 val spec = Spec.read(engine)
-                engine.prepare()
+                val soc = spec.soc
+                if (soc != null && chip != null && !chip.fits(soc))
+                    throw UnfitModel(Unfit.OtherChip(soc, chip.words))
+                try {
+                    engine.prepare()
+                } catch (error: EngineTrouble) {
+                    throw UnfitModel(unfit(spec, error) ?: Unfit.Unreadable(error.detail), error)
+                }
                 return Model(spec, engine).apply { probe() }
             } catch (error: EngineTrouble) {
                 engine.close()
@@ -83,5 +92,9 @@ class Model private constructor(val spec: Spec, private val engine: Engine) : Cl
                 throw error
             }
         }
+
+        /** Why a file for one chip does not run: what it says of itself could be read. */
+        private fun unfit(spec: Spec, error: EngineTrouble): Unfit? =
+            if (spec.soc == null) null else Unfit.NoDelegate(error.detail)
     }
 }

@@ -15,8 +15,8 @@ import org.mobilekd.demo.answer.Json
 data class RuntimeFacts(val name: String, val version: String, val needs: Set<String>)
 
 /**
- * The model inside the APK, and the one that the user opened, which stays until the built-in one is
- * asked for again.
+ * The models inside the APK, and the one that the user opened, which stays until the built-in ones
+ * are asked for again.
  */
 class ModelStore(private val context: Context) {
     private val folder = File(context.filesDir, "models").apply { mkdirs() }
@@ -27,23 +27,31 @@ class ModelStore(private val context: Context) {
     val isOpened: Boolean
         get() = opened.exists()
 
-    /**
-     * The file to load; the built-in one is copied out of the APK once per installation, because
-     * the runtime wants a path.
-     */
-    fun current(): File = if (opened.exists()) opened else builtIn()
+    /** The model that the user opened; null where the built-in ones are used. */
+    fun opened(): File? = opened.takeIf(File::exists)
 
-    /** The model inside the APK; [UnfitModel] where there is none. */
-    fun builtIn(): File {
-        val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
-        val file = File(folder, "built-in-$installed.pte")
-        if (file.exists()) return file
-        folder
-            .listFiles { other -> other.name.startsWith("built-in") }
-            .orEmpty()
-            .forEach(File::delete)
+    /** What the build put into the APK, in its order. */
+    val carried: List<Carried> by lazy {
         try {
-            context.assets.open(ASSET).use { whole(it, file) }
+            Carried.read(context.assets.open(LIST).use { it.readBytes().decodeToString() })
+        } catch (_: FileNotFoundException) {
+            listOf(Carried.ONLY)
+        }
+    }
+
+    /** What became of files that were tried; a new installation begins anew. */
+    val trials: Trials
+        get() = Trials(installation())
+
+    /**
+     * A model inside the APK, copied out of it once per installation, because the runtime wants a
+     * path; [UnfitModel] where there is none.
+     */
+    fun builtIn(carried: Carried = Carried.ONLY): File {
+        val file = File(installation(), "${carried.folder}.pte")
+        if (file.exists()) return file
+        try {
+            context.assets.open("${carried.folder}/$MODEL").use { whole(it, file) }
         } catch (_: FileNotFoundException) {
             throw UnfitModel(Unfit.Missing)
         } catch (error: IOException) {
@@ -100,8 +108,22 @@ class ModelStore(private val context: Context) {
         )
     }
 
+    /** Where this installation keeps its copies; those of earlier ones are deleted. */
+    private fun installation(): File {
+        val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
+        val place = File(folder, "$BUILT_IN-$installed")
+        if (!place.exists()) {
+            folder
+                .listFiles { other -> other.name.startsWith(BUILT_IN) }
+                .orEmpty()
+                .forEach(File::deleteRecursively)
+            place.mkdirs()
+        }
+        return place
+    }
+
     private fun whole(input: InputStream, file: File) {
-        val part = File(folder, "${file.name}.part")
+        val part = File(file.parentFile, "${file.name}.part")
         try {
             part.outputStream().use { input.copyTo(it) }
             if (!part.renameTo(file)) throw IOException("$part cannot be renamed")
@@ -111,6 +133,8 @@ class ModelStore(private val context: Context) {
     }
 
     companion object {
-        private const val ASSET = "artifact/model.pte"
+        private const val LIST = "files.json"
+        private const val MODEL = "model.pte"
+        private const val BUILT_IN = "built-in"
     }
 }

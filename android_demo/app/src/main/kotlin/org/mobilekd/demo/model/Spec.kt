@@ -28,6 +28,18 @@ sealed interface Unfit {
     /** The runtime would crash on this processor, which lacks the [feature]. */
     data class Processor(val feature: String) : Unfit
 
+    /** Compiled for the chip [wanted] alone; this phone has [found], empty where not told. */
+    data class OtherChip(val wanted: String, val found: String) : Unfit
+
+    /** Compiled for this chip, but the runtime cannot run it; [detail] is the runtime's word. */
+    data class NoDelegate(val detail: String) : Unfit
+
+    /** The app ended more than once while it loaded the file. */
+    data object EndedTheApp : Unfit
+
+    /** The phone's answers to the golden set lie further from the exporter's than they may. */
+    data class WrongAnswers(val difference: Double, val limit: Double) : Unfit
+
     /** There is no built-in model. */
     data object Missing : Unfit
 
@@ -64,6 +76,8 @@ data class Spec(
     val setCoverage: Double? = null,
     /** What the file's probabilities have to go through; null where they are final. */
     val rescale: Rescale? = null,
+    /** The one chip that the file is compiled for; null for a file that runs on any phone. */
+    val soc: String? = null,
 ) {
     /** What the file gives -> the probabilities that are meant; [Nonsense] for what are none. */
     fun probabilities(given: FloatArray): List<Double> {
@@ -147,6 +161,7 @@ data class Spec(
                 setThresholds = if (sets) reals("set_thresholds", labels.size) else null,
                 setCoverage = if (sets) real("set_coverage") else null,
                 rescale = rescale?.let { Rescale(it.first(), it.drop(1)) },
+                soc = if ("soc" in engine.methods) text("soc") else null,
             )
         }
     }

@@ -13,17 +13,20 @@ import java.io.File
 import java.io.IOException
 import java.util.concurrent.CancellationException
 import kotlin.concurrent.thread
+import org.mobilekd.demo.BuiltIn
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.R
-import org.mobilekd.demo.answer.Json
 import org.mobilekd.demo.bench.Bench
-import org.mobilekd.demo.bench.GoldenSet
+import org.mobilekd.demo.bench.Candidate
 import org.mobilekd.demo.bench.Phone
 import org.mobilekd.demo.bench.Report
+import org.mobilekd.demo.bench.Request
 import org.mobilekd.demo.bench.ScreenBenchmark
+import org.mobilekd.demo.bench.goldenSet
+import org.mobilekd.demo.model.Carried
 import org.mobilekd.demo.model.EngineTrouble
-import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Unfit
 import org.mobilekd.demo.model.UnfitModel
 import org.mobilekd.demo.photograph.PhotographDecoder
 
@@ -76,15 +79,12 @@ class BenchmarkActivity : Activity() {
         thread {
             val end: () -> Unit =
                 try {
-                    val report =
+                    val result =
                         synchronized(ONE_AT_A_TIME) {
                             benchmark({ running !== token }) { threads -> post { draw(threads) } }
                         }
-                    val file =
-                        File(checkNotNull(getExternalFilesDir(null)), "benchmark.json").apply {
-                            writeText(report.json())
-                        }
-                    ({ show(report, file) })
+                    val files = save(result.reports)
+                    ({ show(result, files) })
                 } catch (_: CancellationException) {
                     ({})
                 } catch (error: UnfitModel) {
@@ -111,50 +111,67 @@ class BenchmarkActivity : Activity() {
         }
     }
 
-    private fun benchmark(cancelled: () -> Boolean, stage: (Int) -> Unit): Report {
+    /** What was measured, and the files that this phone cannot use, with the reason. */
+    private class Result(val reports: List<Report>, val passed: Map<Carried, Unfit>)
+
+    private fun benchmark(cancelled: () -> Boolean, stage: (Int) -> Unit): Result {
         if (cancelled()) throw CancellationException()
-        val application = application as DemoApplication
         val store = ModelStore(this)
-        val file = store.current()
         val runtime = store.runtime()
-        val spec = Model.load(file, runtime.needs) { application.openEngine(it) }.use { it.spec }
+        val passed = LinkedHashMap<Carried, Unfit>()
+        val candidates = candidates(store, passed, cancelled)
         val cores = Runtime.getRuntime().availableProcessors()
         val phone = Phone(this)
-        return ScreenBenchmark(
-                spec,
-                if (store.isOpened) null else goldenSet(),
-                listOf(1, 2, 4).filter { it <= cores },
-                { request ->
-                    Bench(
-                            request,
-                            file,
-                            application::openEngine,
-                            PhotographDecoder::open,
-                            cancelled,
-                        )
-                        .run()
-                },
-                phone.device(),
-                phone::conditions,
-                mapOf("executorch" to runtime.version, "runtime" to runtime.name) +
-                    spec.versions.associate { it.substringBefore('=') to it.substringAfter('=') },
-                stage,
-            )
-            .run()
+        val reports =
+            ScreenBenchmark(
+                    candidates,
+                    listOf(1, 2, 4).filter { it <= cores },
+                    phone.device(),
+                    phone::conditions,
+                    mapOf("executorch" to runtime.version, "runtime" to runtime.name),
+                    stage,
+                )
+                .run()
+        return Result(reports, passed)
     }
 
-    private fun goldenSet(): GoldenSet {
-        val inputs = File(cacheDir, "golden-inputs.u8")
-        assets.open("artifact/golden/inputs.u8").use { source ->
-            inputs.outputStream().use(source::copyTo)
+    /** The opened model, or every model inside the APK that this phone can use. */
+    private fun candidates(
+        store: ModelStore,
+        passed: MutableMap<Carried, Unfit>,
+        cancelled: () -> Boolean,
+    ): List<Candidate> {
+        val application = application as DemoApplication
+        val builtIn = BuiltIn(application, store)
+        fun measure(file: File): (Request) -> Map<String, Any?> = { request ->
+            Bench(request, file, application::openEngine, PhotographDecoder::open, cancelled).run()
         }
-        val index =
-            assets.open("artifact/golden/golden.json").use {
-                Json.read(it.readBytes().decodeToString())
-            } as Map<*, *>
-        val expected = assets.open("artifact/golden/probabilities.f32").use { it.readBytes() }
-        return GoldenSet(inputs, expected, (index["max_error"] as Number).toDouble())
+        store.opened()?.let { file ->
+            return listOf(Candidate(builtIn.load(file).use { it.spec }, null, measure(file)))
+        }
+        val found =
+            store.carried.mapNotNull { carried ->
+                try {
+                    val spec = builtIn.load(carried).use { it.spec }
+                    Candidate(spec, goldenSet(this, carried), measure(store.builtIn(carried)))
+                } catch (error: UnfitModel) {
+                    passed[carried] = error.reason
+                    null
+                }
+            }
+        // of those for any phone there is always one
+        return found.ifEmpty { throw UnfitModel(passed.entries.first { it.key.soc == null }.value) }
     }
+
+    /** One file for each report; the names of several say which model file it is of. */
+    private fun save(reports: List<Report>): List<File> =
+        reports.map { report ->
+            val parts = report.spec.run { listOfNotNull(backend, precision, soc) }
+            val name =
+                if (reports.size == 1) "benchmark.json"
+                else "benchmark-${parts.joinToString("-")}.json"
+            File(checkNotNull(getExternalFilesDir(null)), name).apply { writeText(report.json()) }
+        }
 
     /** [threads] null: nothing runs; 0: the golden set; else that many threads are timed. */
     private fun draw(threads: Int?) {
@@ -177,50 +194,68 @@ class BenchmarkActivity : Activity() {
         if (running == null) window.clearFlags(WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON)
     }
 
-    private fun show(report: Report, file: File) {
+    private fun show(result: Result, files: List<File>) {
+        val several = result.reports.size + result.passed.size > 1
+        for (report in result.reports) if (several) file(report) else only(report)
+        for ((file, reason) in result.passed) results.addSection(
+            sentences.file(file),
+            getString(R.string.bench_passed, sentences.unfit(reason)),
+        )
+        val names = files.joinToString { it.name }
+        section(R.string.bench_file, getString(R.string.bench_saved, names))
+    }
+
+    private fun only(report: Report) {
+        section(R.string.bench_golden, verdict(report))
+        if (report.rows.isEmpty()) return
+        val card = section(R.string.bench_times, getString(R.string.bench_phone, report.phone))
+        (card as ViewGroup).addTable(report)
+    }
+
+    /** One of several files: its answers and its times in one card. */
+    private fun file(report: Report) {
+        val phone = getString(R.string.bench_phone, report.phone)
+        val text = listOfNotNull(verdict(report), phone.takeIf { report.rows.isNotEmpty() })
+        val card = results.addSection(sentences.file(report.spec), text.joinToString("\n"))
+        if (report.rows.isNotEmpty()) (card as ViewGroup).addTable(report)
+    }
+
+    private fun verdict(report: Report): String {
         val golden = report.golden
         val words = sentences.words
-        val verdict =
-            when {
-                golden == null -> getString(R.string.bench_golden_absent)
-                golden.passed ->
-                    words.getString(
-                        R.string.bench_golden_passed,
-                        golden.samples,
-                        sentences.difference(golden.maxError),
-                    )
-                else ->
-                    words.getString(
-                        R.string.bench_golden_failed,
-                        sentences.difference(golden.maxError),
-                        sentences.difference(golden.limit),
-                    )
-            }
-        section(R.string.bench_golden, verdict)
-        if (report.rows.isNotEmpty()) table(report)
-        section(R.string.bench_file, getString(R.string.bench_saved, file.name))
+        return when {
+            golden == null -> getString(R.string.bench_golden_absent)
+            golden.passed ->
+                words.getString(
+                    R.string.bench_golden_passed,
+                    golden.samples,
+                    sentences.difference(golden.maxError),
+                )
+            else ->
+                words.getString(
+                    R.string.bench_golden_failed,
+                    sentences.difference(golden.maxError),
+                    sentences.difference(golden.limit),
+                )
+        }
     }
 
     private fun section(title: Int, text: String) = results.addSection(getString(title), text)
 
-    /** With the phone's name, because such a screen is photographed and passed on. */
-    private fun table(report: Report) {
-        val card =
-            section(R.string.bench_times, getString(R.string.bench_phone, report.phone))
-                as ViewGroup
-        card.addRow(
+    /** With the phone's name above, because such a screen is photographed and passed on. */
+    private fun ViewGroup.addTable(report: Report) {
+        addRow(
             listOf(
                     R.string.bench_threads,
                     R.string.bench_median,
                     R.string.bench_p90,
                     R.string.bench_first,
                 )
-                .map(::getString)
+                .map { getString(it) }
         )
         report.rows.forEach { row ->
             val cells = listOf(row.median, row.p90, row.first).map(sentences::milliseconds)
-            card
-                .addRow(listOf(sentences.number(row.threads.toDouble())) + cells)
+            addRow(listOf(sentences.number(row.threads.toDouble())) + cells)
                 .contentDescription =
                 sentences.words.getQuantityString(
                     R.plurals.bench_row,

@@ -8,6 +8,7 @@ import android.view.MenuItem
 import android.view.ViewGroup
 import org.mobilekd.demo.R
 import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Pick
 import org.mobilekd.demo.model.Spec
 
 /**
@@ -22,6 +23,9 @@ class CardActivity : Activity() {
         actionBar?.setDisplayHomeAsUpEnabled(true)
         title = intent.getStringExtra(TITLE) ?: getString(R.string.model_card)
         val column = findViewById<ViewGroup>(R.id.column)
+        // else a text to select that is higher than the screen takes the focus, and with it the
+        // place of its heading; the layout cannot say so, since a scroll view overrides it
+        (column.parent as ViewGroup).descendantFocusability = ViewGroup.FOCUS_BEFORE_DESCENDANTS
         val titles = intent.getStringArrayExtra(TITLES).orEmpty()
         val texts = intent.getStringArrayExtra(TEXTS).orEmpty()
         titles.zip(texts).forEach { (title, text) -> column.addSection(title, text) }
@@ -40,8 +44,9 @@ class CardActivity : Activity() {
 
         private val RULE = Regex("\n\n=+\n\n")
 
-        /** Opens the card of [spec]. */
-        fun intent(context: Context, spec: Spec): Intent = page(context, sections(context, spec))
+        /** Opens the card of [spec]; [pick] says which of the app's files it is. */
+        fun intent(context: Context, spec: Spec, pick: Pick? = null): Intent =
+            page(context, sections(context, spec, pick))
 
         /** Opens `res/raw/notices.txt`, a card for each part of it. */
         fun notices(context: Context): Intent {
@@ -59,7 +64,11 @@ class CardActivity : Activity() {
                 .putExtra(TITLES, sections.map { it.first }.toTypedArray())
                 .putExtra(TEXTS, sections.map { it.second }.toTypedArray())
 
-        private fun sections(context: Context, spec: Spec): List<Pair<String, String>> {
+        private fun sections(
+            context: Context,
+            spec: Spec,
+            pick: Pick?,
+        ): List<Pair<String, String>> {
             val runtime = ModelStore(context).runtime()
             val sentences = Sentences(context)
             val words = sentences.words
@@ -91,6 +100,8 @@ class CardActivity : Activity() {
                     context.getString(R.string.card_file) to
                         listOf(spec.backend, spec.precision, spec.student.take(16))
                             .joinToString(", "),
+                    context.getString(R.string.card_processor) to
+                        pick?.let(sentences::answers).orEmpty(),
                     context.getString(R.string.card_versions) to spec.versions.joinToString("\n"),
                     context.getString(R.string.card_runtime) to
                         "${runtime.name} ${runtime.version}".trim(),

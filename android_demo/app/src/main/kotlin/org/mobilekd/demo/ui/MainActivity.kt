@@ -93,6 +93,7 @@ class MainActivity : Activity(), ScreenView.Actions {
                     CardActivity.intent(
                         this,
                         (session.screen as? Screen.WithModel)?.spec ?: return true,
+                        session.pick,
                     )
                 )
             R.id.menu_notices -> startActivity(CardActivity.notices(this))

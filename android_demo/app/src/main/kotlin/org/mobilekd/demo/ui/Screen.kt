@@ -1,6 +1,7 @@
 package org.mobilekd.demo.ui
 
 import org.mobilekd.demo.answer.Answer
+import org.mobilekd.demo.model.Pick
 import org.mobilekd.demo.model.Spec
 import org.mobilekd.demo.model.Unfit
 import org.mobilekd.demo.photograph.Photograph
@@ -56,9 +57,13 @@ sealed interface Screen {
     /** A photograph that waits: the run was cancelled. */
     data class Waiting(override val spec: Spec, val photograph: Photograph) : WithModel
 
-    /** The answer. */
-    data class Answered(override val spec: Spec, val photograph: Photograph, val answer: Answer) :
-        WithModel
+    /** The answer; [pick] says which of several files gave it. */
+    data class Answered(
+        override val spec: Spec,
+        val photograph: Photograph,
+        val answer: Answer,
+        val pick: Pick? = null,
+    ) : WithModel
 
     /** The photograph could not be used, and why. */
     data class Failed(override val spec: Spec, val problem: Problem) : WithModel

@@ -121,7 +121,8 @@ class ScreenView(private val root: View, private val on: Actions) {
         text(R.id.headline_under, sentences.underHeadline(answer, screen.spec))
         text(R.id.flaws, sentences.flaws(answer.flaws))
         visible(R.id.flaws, answer.flaws.isNotEmpty())
-        text(R.id.times, sentences.times(answer.times))
+        val by = screen.pick?.let(sentences::answeredBy)
+        text(R.id.times, listOfNotNull(sentences.times(answer.times), by).joinToString("\n"))
         classes(answer)
         attention.setOnCheckedChangeListener { _, looked -> overlay(screen, looked) }
         overlay(screen, attention.isChecked)

@@ -8,6 +8,8 @@ import org.mobilekd.demo.answer.Answer
 import org.mobilekd.demo.answer.Flaw
 import org.mobilekd.demo.answer.Ranked
 import org.mobilekd.demo.answer.Times
+import org.mobilekd.demo.model.Carried
+import org.mobilekd.demo.model.Pick
 import org.mobilekd.demo.model.Spec
 import org.mobilekd.demo.model.Unfit
 
@@ -42,6 +44,17 @@ class Sentences(context: Context) {
             is Unfit.Inconsistent -> words.getString(R.string.unfit_facts, reason.detail)
             is Unfit.WrongShape -> words.getString(R.string.unfit_shape, reason.detail)
             is Unfit.Processor -> words.getString(R.string.unfit_processor, reason.feature)
+            is Unfit.OtherChip ->
+                if (reason.found.isEmpty()) words.getString(R.string.unfit_no_chip, reason.wanted)
+                else words.getString(R.string.unfit_chip, reason.wanted, reason.found)
+            is Unfit.NoDelegate -> words.getString(R.string.unfit_delegate, reason.detail)
+            Unfit.EndedTheApp -> words.getString(R.string.unfit_ended)
+            is Unfit.WrongAnswers ->
+                words.getString(
+                    R.string.unfit_answers,
+                    difference(reason.difference),
+                    difference(reason.limit),
+                )
             Unfit.Missing -> words.getString(R.string.unfit_missing)
             Unfit.NotCopied -> words.getString(R.string.unfit_copy)
         }
@@ -213,6 +226,35 @@ class Sentences(context: Context) {
             format(value)
         }
 
+    /** The processor that a file of the app is for, and the file's precision. */
+    fun file(file: Carried): String = file(file.backend, file.precision, file.soc)
+
+    /** The same for what a file says of itself. */
+    fun file(spec: Spec): String = file(spec.backend, spec.precision, spec.soc)
+
+    private fun file(backend: String, precision: String, soc: String?): String =
+        if (soc != null) words.getString(R.string.file_neural, soc, precision)
+        else words.getString(R.string.file_cpu, NAMES[backend] ?: backend, precision)
+
+    /** Which processor answered, and why none of those before it. */
+    fun answeredBy(pick: Pick): String = by(R.string.answered_by, pick)
+
+    /** The same before anything is answered. */
+    fun answers(pick: Pick): String = by(R.string.answers_by, pick)
+
+    private fun by(sentence: Int, pick: Pick): String {
+        val passed =
+            pick.passed.map { (file, reason) ->
+                words.getString(R.string.file_passed, file(file), unfit(reason))
+            }
+        return (listOf(words.getString(sentence, file(pick.file))) + passed).joinToString("\n")
+    }
+
     /** A difference between answers, to two digits. */
     fun difference(value: Double): String = "%.2g".format(locale, value)
+
+    private companion object {
+        /** How the makers of these libraries write their names. */
+        val NAMES = mapOf("xnnpack" to "XNNPACK")
+    }
 }

@@ -8,6 +8,7 @@ import java.io.File
 import java.util.concurrent.CancellationException
 import java.util.concurrent.Executors
 import java.util.concurrent.atomic.AtomicInteger
+import org.mobilekd.demo.BuiltIn
 import org.mobilekd.demo.Classifier
 import org.mobilekd.demo.DemoApplication
 import org.mobilekd.demo.answer.Answer
@@ -16,6 +17,7 @@ import org.mobilekd.demo.answer.Nonsense
 import org.mobilekd.demo.model.EngineTrouble
 import org.mobilekd.demo.model.Model
 import org.mobilekd.demo.model.ModelStore
+import org.mobilekd.demo.model.Pick
 import org.mobilekd.demo.model.Unfit
 import org.mobilekd.demo.model.UnfitModel
 import org.mobilekd.demo.photograph.NoSpace
@@ -31,8 +33,9 @@ import org.mobilekd.demo.photograph.Unreachable
  * thread only, all work is done on one thread of its own, and what is no longer wanted stops at the
  * next row.
  */
-class Session(private val application: DemoApplication) {
+class Session(application: DemoApplication) {
     private val models = ModelStore(application)
+    private val builtIn = BuiltIn(application, models)
     private val photographs = PhotographStore(application).apply { sweep() }
     private val worker = Executors.newSingleThreadExecutor()
     private val main = Handler(Looper.getMainLooper())
@@ -65,6 +68,10 @@ class Session(private val application: DemoApplication) {
 
     val samples: List<String> = photographs.samples()
 
+    /** Which of the files inside the app answers; null where it has one, or another was opened. */
+    var pick: Pick? = null
+        private set
+
     /**
      * Load the current model; what [saved] holds of an earlier process is shown when it is there.
      */
@@ -73,15 +80,18 @@ class Session(private val application: DemoApplication) {
         file = kept
         remembered =
             saved?.getString(ANSWER)?.let { text ->
-                kept?.let { Remembered(it, AnswerText.read(text)) }
+                kept?.let { Remembered(it, AnswerText.read(text), saved.getString(ANSWERED_BY)) }
             }
-        load { models.current() }
+        load(source = ::current)
     }
 
     /** What a later process needs to show the same. */
     fun save(state: Bundle) {
         file?.let { state.putString(PHOTOGRAPH, it.path) }
-        (screen as? Screen.Answered)?.let { state.putString(ANSWER, AnswerText.write(it.answer)) }
+        (screen as? Screen.Answered)?.let {
+            state.putString(ANSWER, AnswerText.write(it.answer))
+            state.putString(ANSWERED_BY, it.pick?.file?.folder)
+        }
     }
 
     /** Fetch the photograph at [uri] and look at it. */
@@ -138,17 +148,22 @@ class Session(private val application: DemoApplication) {
     /** Use the model file at [uri] if it is fit; the photograph at hand is looked at with it. */
     fun openModel(uri: Uri) {
         remembered = null
-        load(isCandidate = true) { models.candidate(uri) }
+        load(isCandidate = true) {
+            val candidate = models.candidate(uri)
+            model = builtIn.load(candidate) // what cannot be kept is closed by the next load
+            models.keep(candidate)
+            checkNotNull(model) to null
+        }
     }
 
     /** Back to the model that was in use before another was refused. */
-    fun useEarlier() = load { models.current() }
+    fun useEarlier() = load(source = ::current)
 
     /** Back to the model inside the app. */
     fun useBuiltIn() {
         remembered = null
         models.forgetOpened()
-        load { models.current() }
+        load(source = ::current)
     }
 
     /** The task is over: stop, forget the photograph. */
@@ -162,26 +177,29 @@ class Session(private val application: DemoApplication) {
         worker.shutdown()
     }
 
-    private fun load(isCandidate: Boolean = false, source: () -> File) {
+    private fun current(): Pair<Model, Pick?> =
+        models.opened()?.let { builtIn.load(it) to null } ?: builtIn.choose()
+
+    private fun load(isCandidate: Boolean = false, source: () -> Pair<Model, Pick?>) {
         val task = Task(turn.incrementAndGet())
         file?.let { photograph -> if (later == null) later = { fetch { photograph } } }
         screen = Screen.Starting
         worker.execute {
             model?.close()
             model = null
-            val next =
+            val (next, picked) =
                 try {
-                    val candidate = source()
-                    val loaded =
-                        Model.load(candidate, models.runtime().needs) { application.openEngine(it) }
-                    model = loaded // what cannot be kept is closed by the next load
-                    if (isCandidate) models.keep(candidate)
-                    Screen.Welcome(loaded.spec)
+                    val (loaded, reason) = source()
+                    model = loaded
+                    // another file may answer otherwise
+                    remembered = remembered?.takeIf { it.folder == reason?.file?.folder }
+                    Screen.Welcome(loaded.spec) to reason
                 } catch (error: UnfitModel) {
                     if (isCandidate) models.discardCandidate()
-                    Screen.Refused(error.reason, ways(error.reason, isCandidate))
+                    Screen.Refused(error.reason, ways(error.reason, isCandidate)) to null
                 }
             task.post {
+                pick = picked
                 screen = next
                 later
                     ?.takeIf { next is Screen.Welcome }
@@ -228,7 +246,7 @@ class Session(private val application: DemoApplication) {
             remembered?.takeIf { it.file == photograph.file }?.answer
                 ?: Classifier(current) { PhotographDecoder.open(photograph.file) }
                     .classify(task::cancelled)
-        task.post { screen = Screen.Answered(current.spec, photograph, answer) }
+        task.post { screen = Screen.Answered(current.spec, photograph, answer, pick) }
     }
 
     private fun run(action: (Task) -> Unit) {
@@ -270,11 +288,13 @@ class Session(private val application: DemoApplication) {
         }
     }
 
-    private class Remembered(val file: File, val answer: Answer)
+    /** [folder] is that of the model file that answered, where the app has several. */
+    private class Remembered(val file: File, val answer: Answer, val folder: String?)
 
     private companion object {
         const val PHOTOGRAPH = "photograph"
         const val ANSWER = "answer"
+        const val ANSWERED_BY = "answered by"
         const val THUMBNAIL = 1280
     }
 }

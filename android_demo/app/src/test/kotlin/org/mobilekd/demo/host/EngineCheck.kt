@@ -9,9 +9,13 @@ import org.mobilekd.demo.decide
 import org.mobilekd.demo.bench.Bench
 import org.mobilekd.demo.bench.Mode
 import org.mobilekd.demo.bench.Request
+import org.mobilekd.demo.model.Carried
+import org.mobilekd.demo.model.Chip
 import org.mobilekd.demo.model.ExecuTorchEngine
 import org.mobilekd.demo.model.Model
+import org.mobilekd.demo.model.Trials
 import org.mobilekd.demo.model.UnfitModel
+import org.mobilekd.demo.model.choose
 import org.mobilekd.demo.photograph.HeldPixels
 import org.mobilekd.demo.photograph.Pixels
 import org.mobilekd.demo.tensor.Picture
@@ -19,7 +23,8 @@ import org.mobilekd.demo.tensor.Picture
 /**
  * The app's own engine over Android's own libraries in a desktop JVM, driven by the caller:
  * `shim-folder golden MODEL PICTURES...` answers raw RGB pictures; `refuse FILES...` says why not;
- * `bench MODEL INPUTS`. Every command prints one line of JSON.
+ * `bench MODEL INPUTS`; `choose CHIP FILES...` says which file answers, of which one whose name
+ * begins with SM is for that chip. Every command prints one line of JSON.
  */
 fun main(arguments: Array<String>) {
     val (shim, command) = arguments
@@ -31,6 +36,7 @@ fun main(arguments: Array<String>) {
             "refuse" -> files.associate { it.name to refusal(it) }
             "bench" -> bench(files[0], files[1])
             "reload" -> reload(files.first())
+            "choose" -> choice(files.first().path, files.drop(1))
             else -> throw IllegalArgumentException(command)
         }
     println(Json.write(result))
@@ -77,6 +83,26 @@ private fun refusal(file: File): String =
     } catch (error: UnfitModel) {
         error.reason.toString()
     }
+
+private fun choice(chip: String, files: List<File>): Map<String, Any> {
+    val carried =
+        files.associateBy { file ->
+            Carried(file.name, soc = file.nameWithoutExtension.takeIf { it.startsWith("SM") })
+        }
+    val phone = Chip("Maker", chip)
+    val trials = Trials(files.first().absoluteFile.parentFile)
+    val (model, pick) =
+        choose(carried.keys.toList(), phone, trials) { file ->
+            Model.load(carried.getValue(file), chip = phone)
+        }
+    return model.use {
+        mapOf(
+            "answers" to pick.file.folder,
+            "passed" to
+                pick.passed.entries.associate { (file, why) -> file.folder to why.toString() },
+        )
+    }
+}
 
 private class NoPhotograph(held: HeldPixels) : Pixels by held, Closeable {
     override fun close() = Unit

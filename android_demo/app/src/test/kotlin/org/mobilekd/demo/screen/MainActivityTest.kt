@@ -75,6 +75,7 @@ class MainActivityTest {
         val page = Robolectric.buildActivity(CardActivity::class.java, intent).shown()
         assertEquals(activity.getString(R.string.notices), page.title)
         val column = page.findViewById<ViewGroup>(R.id.column)
+        assertEquals("its heading is to be seen", 0, (column.parent as View).scrollY)
         val shown =
             (0 until column.childCount).associate { index ->
                 val card = column.getChildAt(index)
