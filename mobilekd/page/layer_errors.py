@@ -85,8 +85,10 @@ def keep(manifest: Manifest, found: LayerErrors) -> str:
     if "mixed" in backend.precisions:
         option = keep_option([*found.in_float, *worst])
         return f"{words} {command} {option} does it, where the training photographs are."
-    finer = next((one for one in FINER if one in backend.precisions), None)
-    if finer is None or finer == manifest.precision:
+    own = manifest.precision
+    more = FINER[FINER.index(own) + 1 :] if own in FINER else FINER
+    finer = next((one for one in more if one in backend.precisions), None)
+    if finer is None:
         return f"{words} {backend.name} has no option for it."
     whole = shlex.join(["--precision", finer])
     return (

@@ -219,6 +219,23 @@ def test_an_artifact_without_a_table_says_why() -> None:
     assert "layer_errors" not in inspect(exported("fp32"))
 
 
+@pytest.mark.parametrize(
+    ("backend", "precision", "words"),
+    [
+        ("qnn", "w8a8", "--backend qnn --precision w8a16 keeps all of them."),
+        ("qnn", "w8a16", "--backend qnn --precision fp16 keeps all of them."),
+        ("qnn", "fp16", "qnn has no option for it."),
+        ("coreml", "fp16", "--backend coreml --precision fp32 keeps all of them."),
+    ],
+)
+def test_what_is_finer_than_the_file_is_named(backend: str, precision: str, words: str) -> None:
+    opened = open_artifact(exported("int8"))
+    found = read_layer_errors(opened.folder)
+    assert found is not None
+    other = opened.manifest.model_copy(update={"backend": backend, "precision": precision})
+    assert keep(other, found).endswith(words)
+
+
 def test_a_file_that_no_backend_here_made_gets_no_command() -> None:
     opened = open_artifact(exported("int8"))
     found = read_layer_errors(opened.folder)
