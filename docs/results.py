@@ -299,6 +299,43 @@ def hexagon() -> str:
     return table(header, rows)
 
 
+def ten_seeds() -> str:
+    """The demo in one sentence: in how many seeds the student is ahead of its control."""
+    found = read("demo-seeds.json")
+    gains = [100 * one["gain"] for one in found["seeds"]]
+    return (
+        f"The demo's student is ahead of its control in {found['ahead']} seeds, by"
+        f" {min(gains):.1f} to {max(gains):.1f} points of balanced accuracy."
+    )
+
+
+def seeds() -> str:
+    """Student, control and teacher of the demo, seed by seed."""
+    rows = [
+        (
+            str(one["seed"]),
+            *(f"{one[name]:.3f}" for name in ("student", "control", "teacher")),
+            f"{100 * one['gain']:+.1f}",
+        )
+        for one in read("demo-seeds.json")["seeds"]
+    ]
+    return table(("Seed", "Student", "Control", "Teacher", "Gain, points"), rows)
+
+
+def guard_cost() -> str:
+    """What a guard adds to a file."""
+    rows = [
+        (
+            f"`{one['student']}`",
+            one["precision"],
+            f"{one['bytes_of_the_guard']:,}",
+            figure(one["ratio"], 2),
+        )
+        for one in read("cost-of-guard.json")["rows"]
+    ]
+    return table(("Student", "Precision", "Bytes added", "Times as long"), rows)
+
+
 def backends_table() -> str:
     """Backend by precision, from the registry, linked from the README."""
     from importlib.util import module_from_spec, spec_from_file_location
@@ -321,8 +358,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "guards": guards,
     "backends": backends_table,
     "hexagon": hexagon,
+    "ten seeds": ten_seeds,
+    "seeds": seeds,
+    "guard cost": guard_cost,
 }
-PAGES = ("README.md", "docs/results.md", "docs/qnn.md", "docs/explanation/split.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/qnn.md",
+    "docs/explanation/split.md",
+    "docs/tutorials/demo.md",
+)
 
 
 def with_tables(text: str) -> str:
