@@ -129,7 +129,7 @@ def test_the_bill_of_an_apk_has_its_runtime_and_model(validator):
     digest = "0123456789abcdef" * 4
     runtime = Runtime("local", "1.5.1", "1.5.1", (), {}, (), digest)
     run = open_run(f"reference:{references()[0]}")
-    document = json.loads(bill(runtime, manifest_of(run, files={"model.pte": digest})))
+    document = json.loads(bill(runtime, [manifest_of(run, files={"model.pte": digest})]))
     assert not list(validator.iter_errors(document))
     held, model = document["components"][-2:]
     assert (held["name"], held["version"]) == ("local", "1.5.1")

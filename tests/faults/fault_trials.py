@@ -134,6 +134,8 @@ class Server:
         assert self.process.stdout
         for name in OUTSIDE:
             (folder / name).mkdir(exist_ok=True)
+        for name in ("out", "err"):  # one that is killed before it opens them has said nothing
+            (folder / "said" / name).write_text("")
         journal = folder / "journal"
         for old in journal.iterdir():
             old.unlink()
