@@ -165,7 +165,7 @@ def test_without_photographs_the_remedy_is_a_precision_that_the_backend_has(monk
     monkeypatch.setattr(backend, "quantizer", lambda *_: stand_in)
     network = torch.nn.Conv2d(3, 4, 3).eval()
     network.cam = False
-    recipe = SimpleNamespace(name="mine")
+    recipe = SimpleNamespace(name="mine", quantize=SimpleNamespace(float_layers=()))
     with pytest.raises(UserError, match=r"or export --precision fp16$"):
         prepare(network, torch.zeros(1, 3, 8, 8), backend, "w8a16", recipe, None, None, Path())
 
