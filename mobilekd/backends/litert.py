@@ -5,18 +5,14 @@ The quantised graph goes to LiteRT's converter as it was proved, so that neither
 calibration nor its rounding of weights has a part in the file.
 """
 
-import importlib.util
-import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mobilekd.backends.base import Lowered, eager_runner
 from mobilekd.backends.shared import litert_converter
+from mobilekd.backends.shared.described_file import DescribedFile
 from mobilekd.formats.constants import Constants
-from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
 from mobilekd.graphs import litert_file
 from mobilekd.support.files import write_bytes
@@ -28,37 +24,20 @@ if TYPE_CHECKING:
 INPUT = "image"
 
 
-class LiteRT:
+class LiteRT(DescribedFile):
     """A ``.tflite`` file: fp32, and int8 after training, with training or mixed."""
 
     name = "litert"
-    precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     model_file = "model.tflite"
     runtime = "LiteRT"
-    processor = False  # the emulated Arm has ExecuTorch's runtime alone
-    computes_on = "CPU"
-    apple = False
-    socs: tuple[str, ...] = ()
-    soc: str | None = None
+    reader = litert_file
+    package = "ai_edge_litert"
+    extra = "litert"
 
     def refuse_missing(self, precision: str) -> None:
         """The runtime is an extra's; the converter makes itself an environment."""
-        if importlib.util.find_spec("ai_edge_litert") is None:
+        if not self.readable():
             raise litert_file.missing()
-
-    def quantizer(
-        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
-    ) -> Any | None:
-        """The one of XNNPACK, which computes here too."""
-        if precision == "fp32":
-            return None
-        from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
-
-        return Quantizer(float_layers)
-
-    def weights_in(self, precision: str) -> str | None:
-        """None: int8 goes through ``quantizer``."""
-        return None
 
     def lower(
         self,
@@ -94,30 +73,6 @@ class LiteRT:
             notes=(made_by(),),
             graph=lambda: model,
         )
-
-    def where(self) -> str:
-        """This host runs the file itself."""
-        return f"LiteRT, {platform.machine()} {platform.system()}"
-
-    def constants(self, model_path: Path) -> Constants:
-        """The file's metadata."""
-        return litert_file.constants(model_path)
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other metadata, and the rest as it was."""
-        litert_file.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over the file without its metadata."""
-        return litert_file.network_hash(model_path)
-
-    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
-        """As LiteRT divides the file's operators on this host."""
-        return litert_file.delegation(model_path, heavy_total)
-
-    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by LiteRT on one thread."""
-        return litert_file.run(model_path, x)
 
 
 def name_ends(file: Any, constants: Constants) -> None:

@@ -7,7 +7,6 @@ kernels (QDQ); its own calibration has no part in it.
 
 import importlib.util
 import logging
-import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilekd.backends.base import Lowered, eager_runner
+from mobilekd.backends.shared.described_file import DescribedFile
 from mobilekd.formats.constants import Constants
-from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
 from mobilekd.graphs import onnx_file
+from mobilekd.graphs.saturation import saturates
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 
@@ -41,38 +41,21 @@ OVERFLOW = (
 )
 
 
-class Onnx:
+class Onnx(DescribedFile):
     """A ``.onnx`` file: fp32, and int8 after training, with training or mixed."""
 
     name = "onnx"
-    precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     model_file = "model.onnx"
     runtime = "ONNX Runtime"
-    processor = False  # the emulated Arm has ExecuTorch's runtime alone
-    computes_on = "CPU"
-    apple = False
-    socs: tuple[str, ...] = ()
-    soc: str | None = None
+    reader = onnx_file
+    package = "onnx"
+    extra = "onnx"
 
     def refuse_missing(self, precision: str) -> None:
         """The exporter and the runtime are an extra's."""
         for package in PACKAGES:
             if importlib.util.find_spec(package) is None:
                 raise onnx_file.missing(package)
-
-    def quantizer(
-        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
-    ) -> Any | None:
-        """The one of XNNPACK: ONNX Runtime's int8 kernels compute the same, but for additions."""
-        if precision == "fp32":
-            return None
-        from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
-
-        return Quantizer(float_layers)
-
-    def weights_in(self, precision: str) -> str | None:
-        """None: int8 goes through ``quantizer``."""
-        return None
 
     def lower(
         self,
@@ -108,30 +91,6 @@ class Onnx:
             layers=lambda x: onnx_file.layer_outputs(path, x),
             saved_layers=lambda x: onnx_file.layer_outputs(path, x),
         )
-
-    def where(self) -> str:
-        """This host runs the file itself."""
-        return f"ONNX Runtime, {platform.machine()} {platform.system()}"
-
-    def constants(self, model_path: Path) -> Constants:
-        """The file's metadata."""
-        return onnx_file.constants(model_path)
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other metadata, and the rest as it was."""
-        onnx_file.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over the file without its metadata."""
-        return onnx_file.network_hash(model_path)
-
-    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
-        """Counted in the file's graph."""
-        return onnx_file.delegation(model_path, heavy_total)
-
-    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by ONNX Runtime on one thread."""
-        return onnx_file.run(model_path, x)
 
 
 def convert(model: "fx.GraphModule", example: "torch.Tensor") -> tuple[Any, int]:
@@ -230,9 +189,7 @@ def _drop_saturated_clamps(graph: Any, tensors: dict[str, Any]) -> None:
         zero = int(numpy.to_array(tensors[users[0].input[2]]))
         low = bound(node, 1, 0.0 if node.op_type == "Relu" else -np.inf)
         high = bound(node, 2, np.inf)
-        if (low == -np.inf or zero + round(low / step) <= LOWEST) and (
-            high == np.inf or zero + round(high / step) >= HIGHEST
-        ):
+        if saturates(low, high, step, zero, LOWEST, HIGHEST):
             users[0].input[0] = node.input[0]
             graph.node.remove(node)
 

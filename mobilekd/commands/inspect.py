@@ -2,7 +2,6 @@
 layer, parity, provenance.
 """
 
-import importlib
 import importlib.util
 import tempfile
 import warnings
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.backends import get, names
+from mobilekd.backends.shared.described_file import DescribedFile
 from mobilekd.figures import Chart
 from mobilekd.formats.artifact import (
     Artifact,
@@ -30,12 +31,6 @@ from mobilekd.support.progress import say
 
 #: Executions under the profiler; the median of each operator is reported.
 PROFILED_RUNS = 40
-
-#: What takes the file of another runtime apart, the package that it needs, and the extra with it.
-OTHERS = {
-    ".onnx": ("mobilekd.graphs.onnx_file", "onnx", "onnx"),
-    ".tflite": ("mobilekd.graphs.litert_file", "ai_edge_litert", "litert"),
-}
 
 #: XNNPACK's operator names by what their time is spent on.
 CATEGORIES = (
@@ -98,8 +93,9 @@ def inspect(
         "provenance": manifest.provenance.model_dump(mode="json"),
     }
     file = None
-    if opened.model.suffix in OTHERS:
-        document |= _of_another_runtime(opened, document)
+    backend = get(manifest.backend) if manifest.backend in names() else None
+    if isinstance(backend, DescribedFile):
+        document |= _of_another_runtime(opened, backend, document)
     if opened.model.suffix == ".pte":
         if importlib.util.find_spec("executorch") is None:
             document["notes"].append(
@@ -137,22 +133,22 @@ def inspect(
     return document
 
 
-def _of_another_runtime(artifact: Artifact, document: dict[str, Any]) -> dict[str, Any]:
-    """The bytes and constants of a file of ONNX Runtime or LiteRT; a note where the extra is not
-    installed here.
+def _of_another_runtime(
+    artifact: Artifact, backend: DescribedFile, document: dict[str, Any]
+) -> dict[str, Any]:
+    """The bytes and constants of a file of another runtime; a note where the extra is not installed
+    here.
     """
-    module, package, extra = OTHERS[artifact.model.suffix]
-    if importlib.util.find_spec(package) is None:
+    if not backend.readable():
         document["notes"].append(
-            f"{package} is not installed here, so the file itself was not taken apart: no table of"
-            " its bytes and constants, layers as the exporter counted them; pip install"
-            f" 'mobilekd[{extra}]'"
+            f"{backend.package} is not installed here, so the file itself was not taken apart: no"
+            " table of its bytes and constants, layers as the exporter counted them; pip install"
+            f" 'mobilekd[{backend.extra}]'"
         )
         return {}
-    reader = importlib.import_module(module)
-    inside = reader.constants(artifact.model)
+    inside = backend.constants(artifact.model)
     return {
-        "bytes": {**document["bytes"], "parts": reader.byte_table(artifact.model)},
+        "bytes": {**document["bytes"], "parts": backend.byte_table(artifact.model)},
         "constants": {name: value for name, value in inside.items() if name != "card"},
     }
 

@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from mobilekd.graphs import torch_graph
+from mobilekd.graphs.saturation import saturates
 
 aten = torch.ops.aten
 ops = torch.ops.quantized_decomposed
@@ -62,9 +63,7 @@ def _drop_saturating_clamps(graph: fx.GraphModule) -> None:
             continue
         step, zero_point = torch_graph.range_of(quantise)
         lowest, highest = (torch_graph.argument(quantise, place, 0) for place in (3, 4))
-        if (low == -math.inf or zero_point + round(low / step) <= lowest) and (
-            high == math.inf or zero_point + round(high / step) >= highest
-        ):
+        if saturates(low, high, step, zero_point, lowest, highest):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
 

@@ -135,7 +135,9 @@ def test_another_input_is_told(copy):
 
 
 def test_the_missing_extra_is_told_before_anything_is_lowered(monkeypatch, tmp_path):
-    monkeypatch.setattr("mobilekd.backends.litert.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "mobilekd.backends.shared.described_file.importlib.util.find_spec", lambda name: None
+    )
     with pytest.raises(
         UserError, match=r"ai-edge-litert is not installed; pip install 'mobilekd\["
     ):

@@ -156,7 +156,7 @@ class Sync:
             if not self.phone.writable(name):
                 raise OSError(30, "Read-only file system")
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            out = open(path, "wb")  # noqa: SIM115 - closed by the with below, which also serves a refused file
+            out = open(path, "wb")  # noqa: SIM115, closed by the with below
         except OSError as reason:
             error = f"couldn't create file: {reason.strerror}"
         with out or nullcontext():

@@ -1,0 +1,78 @@
+"""What the backends answer alike whose file another runtime runs: ONNX Runtime, LiteRT. Each file
+holds texts by name, and a module of ``mobilekd.graphs`` (``reader``) reads, writes and runs it.
+"""
+
+import importlib.util
+import platform
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mobilekd.formats.constants import Constants
+from mobilekd.formats.gates import Delegation
+
+
+class DescribedFile:
+    """fp32, and int8 through XNNPACK's quantizer: after training, with training or mixed."""
+
+    precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
+    runtime: str
+    processor = False  # the emulated Arm has ExecuTorch's runtime alone
+    computes_on = "CPU"
+    apple = False
+    socs: tuple[str, ...] = ()
+    soc: str | None = None
+    reader: ModuleType
+    package: str  # what the reader imports to take a file apart
+    extra: str  # of pyproject.toml, which brings it
+
+    def quantizer(
+        self, precision: str, float_layers: frozenset[str], *, qat: bool = False
+    ) -> Any | None:
+        """XNNPACK's, whose kernels compute the same; additions may differ, which the backend's
+        eager reference says.
+        """
+        if precision == "fp32":
+            return None
+        from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
+
+        return Quantizer(float_layers)
+
+    def weights_in(self, precision: str) -> str | None:
+        """None: int8 goes through ``quantizer``."""
+        return None
+
+    def where(self) -> str:
+        """This host runs the file itself."""
+        return f"{self.runtime}, {platform.machine()} {platform.system()}"
+
+    def readable(self) -> bool:
+        """Whether the reader's package is installed here."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def byte_table(self, model_path: Path) -> dict[str, int]:
+        """Where the file's bytes are; they sum to its size."""
+        return dict(self.reader.byte_table(model_path))
+
+    def constants(self, model_path: Path) -> Constants:
+        """The file's metadata."""
+        return dict(self.reader.constants(model_path))
+
+    def rewrite(self, model_path: Path, constants: Constants) -> None:
+        """Other metadata, and the rest as it was."""
+        self.reader.rewrite(model_path, constants)
+
+    def network_hash(self, model_path: Path) -> str:
+        """Over the file without its metadata."""
+        return str(self.reader.network_hash(model_path))
+
+    def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
+        """As the reader counts the file's operators."""
+        found: Delegation = self.reader.delegation(model_path, heavy_total)
+        return found
+
+    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
+        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the runtime on one thread."""
+        return list(self.reader.run(model_path, x))
