@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -602,113 +603,7 @@ def schemas_page() -> str:
 # --- backends -------------------------------------------------------------------------------
 
 #: What the registry cannot say of a backend: what it needs, and its usual troubles.
-BACKENDS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
-    "xnnpack": (
-        "Nothing beyond the package. Runs on every Arm and x86 processor, so on every phone.",
-        (
-            (
-                "int8 is refused by `agreement`",
-                'Train with `student.adapt = ["bounded"]`, or take `--precision mixed`.',
-            ),
-            (
-                "Layers outside the delegate",
-                'Use `student.adapt = ["no_se", "relu6"]`; `mobilekd inspect` names the operators.',
-            ),
-        ),
-    ),
-    "coreml": (
-        "coremltools, which comes with the package on Linux and macOS. An iPhone or a Mac runs the"
-        " file; no Mac is needed to make it.",
-        (
-            (
-                'The parity row "saved file on Core ML" is not verified',
-                "Run `ios_export/check_on_mac.py` on a Mac.",
-            ),
-            (
-                "fp32 is slow on an iPhone",
-                "The Neural Engine computes in fp16 only; take `--precision fp16`.",
-            ),
-        ),
-    ),
-    "coreml-pte": (
-        "As Core ML, for an app that has ExecuTorch's runtime with the Core ML delegate.",
-        (
-            (
-                "The app does not load the file",
-                "Its ExecuTorch runtime must be built with the Core ML delegate.",
-            ),
-        ),
-    ),
-    "portable": (
-        "Nothing. Every ExecuTorch runtime has the portable kernels.",
-        (("It is slow", "It is a reference, not for a product. Use XNNPACK."),),
-    ),
-    "onnx": (
-        "The extra: `pip install 'mobilekd[onnx]'` (onnx, onnxscript, ONNX Runtime). A phone needs"
-        " ONNX Runtime's library in the app. Take it where that library is in the app already; the"
-        " files of `xnnpack` are proved on emulated Arm processors too.",
-        (
-            (
-                "int8 answers differ on an x86 server",
-                "Processors without VNNI add int8 products in 16 bits, which overflow. Tell the"
-                " session `session.x64quantprecision` = `1`, as this package does. Arm processors"
-                " are right without it.",
-            ),
-            (
-                '"the package onnxscript is not installed"',
-                "`pip install 'mobilekd[onnx]'`.",
-            ),
-        ),
-    ),
-    "litert": (
-        "The extra: `pip install 'mobilekd[litert]'` (ai-edge-litert, the runtime). The first"
-        " export puts LiteRT's converter, which asks for another torch, into an environment of its"
-        " own in the cache: 0.75 GB, from pip's index. A phone needs LiteRT's library in the app."
-        " int8 holds the same ranges and corrections as `xnnpack`, and answers the same.",
-        (
-            (
-                '"its environment cannot be made"',
-                "pip must reach its index once, and the disk must have 1 GB. Converters exist for"
-                " Linux and macOS, Python 3.11 to 3.13.",
-            ),
-            (
-                '"the converter refuses this student"',
-                "The last words say which operator. Choose another student, or `xnnpack`.",
-            ),
-        ),
-    ),
-    "qnn": (
-        "Linux on x86-64 with Qualcomm's host libraries: `pip install 'mobilekd[qnn]'`, or your own"
-        " SDK in `QNN_SDK_ROOT`, which goes first. `mobilekd doctor` says which one it found. No"
-        " phone is needed to make and prove the file. [The page on Hexagon](../../qnn.md) says what"
-        " the phone needs beside it, from where, and under which licence.",
-        (
-            (
-                '"Qualcomm\'s host libraries are not installed"',
-                "`pip install 'mobilekd[qnn]'` on Linux, x86-64.",
-            ),
-            (
-                "Which `--soc`?",
-                "`adb shell getprop ro.soc.model` names the phone's chip. A file runs on that chip"
-                " alone.",
-            ),
-            (
-                "`w8a8` is refused",
-                "Differences of one step add up over the layers. Take `w8a16`.",
-            ),
-        ),
-    ),
-    "vulkan": (
-        "A phone whose ExecuTorch runtime has the Vulkan delegate.",
-        (
-            (
-                '"this ExecuTorch wheel has no Vulkan runtime"',
-                "Right: the file cannot answer on this machine. The phone must answer the golden"
-                " set.",
-            ),
-        ),
-    ),
-}
+BACKENDS = tomllib.loads((CHECKOUT / "docs/backends.toml").read_text(encoding="utf-8"))
 
 
 def proved_by(backend: Any) -> str:
@@ -767,8 +662,9 @@ def backend_page(name: str) -> str:
     """One backend by the one template."""
     backend = backends.get(name)
     if name not in BACKENDS:
-        raise SystemExit(f"docs/reference.py: no words for the backend {name}")
-    needs, troubles = BACKENDS[name]
+        raise SystemExit(f"docs/backends.toml: no words for the backend {name}")
+    words = BACKENDS[name]
+    troubles = [(one["seen"], one["do"]) for one in words["troubles"]]
     module = sys.modules[type(backend).__module__]
     precisions = [
         (f"`{one}`", _rounding(backend, one), _without_data(backend, one))
@@ -778,7 +674,7 @@ def backend_page(name: str) -> str:
         f"Backend {name}",
         (inspect.getdoc(module) or "").split("\n\n")[0].replace("``", "`"),
         f"```console\n$ mobilekd export --backend {name} --precision {backend.precisions[0]}\n```",
-        f"## What it needs\n\n{needs}\n",
+        f"## What it needs\n\n{words['needs']}\n",
         "## Precisions\n\n"
         + table(("Precision", "How the weights become so", "The default student"), precisions)
         + f"\nThe last column is of `reference:{DEFAULT_REFERENCE}`, exported where its data is"
