@@ -21,7 +21,7 @@ from mobilekd.cli.completion import complete, hook
 from mobilekd.cli.loading import say_before_torch
 from mobilekd.cli.parser import Answer, Commands
 from mobilekd.support.errors import UserError
-from mobilekd.support.progress import accept_any_text
+from mobilekd.support.progress import prepare_streams
 from mobilekd.support.version import VERSION
 
 DESCRIPTION = """Distil skin-lesion classifiers into phone models, prove every lowering step,
@@ -45,6 +45,7 @@ def commands() -> Commands:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    prepare_streams()
     grammar = commands()
     complete(grammar)
     arguments = grammar.parse(sys.argv[1:] if argv is None else argv)
@@ -58,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     hush()
     gc.set_threshold(*SELDOM)
-    accept_any_text()
     say_before_torch(arguments.command)
     try:
         with chatter_to_stderr():
@@ -68,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mobilekd {arguments.command}: stopped; what was finished is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # the reader has left: nothing to say, and nothing to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _nothing_to_flush()  # the reader has left
         return 0
     except Exception as error:
         if arguments.debug:
@@ -153,13 +152,22 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
             1,
         )
     print(f"mobilekd {command}: {line}", file=sys.stderr)
-    if as_json:
-        import json
+    try:
+        if as_json:
+            import json
 
-        document = {"error": line, "exit_code": code}
-        text = json.dumps(document, ensure_ascii=False)
-        print(text if _can_say(text) else json.dumps(document))
+            document = {"error": line, "exit_code": code}
+            text = json.dumps(document, ensure_ascii=False)
+            print(text if _can_say(text) else json.dumps(document))
+        sys.stdout.flush()
+    except OSError:  # standard output itself is full
+        _nothing_to_flush()
     return code
+
+
+def _nothing_to_flush() -> None:
+    """Send what standard output still holds nowhere, or Python complains of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _not_installed(error: ModuleNotFoundError) -> str:

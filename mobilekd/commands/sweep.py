@@ -29,7 +29,7 @@ from mobilekd.formats.runs import open_run
 from mobilekd.formats.teacher import finished_file, taught_before, teacher_folder
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_file, sha256_json
-from mobilekd.support.progress import accept_any_text, say
+from mobilekd.support.progress import prepare_streams, say
 
 #: A cell's process. The working folder is not on its path (-P), and this package's own place comes
 #: last, so that no module of the user's can stand for one of a library's.
@@ -344,7 +344,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: nothing half stays
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
-    accept_any_text()
+    prepare_streams()
     answer, sys.stdout = sys.stdout, sys.stderr
     try:
         _work(job)

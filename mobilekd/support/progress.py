@@ -9,18 +9,49 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 Item = TypeVar("Item")
 
 
-def accept_any_text() -> None:
-    """Let standard output and error write what their encoding cannot hold as ``\\xe9``: a name in
-    another alphabet ends no command.
+class _Heedless(io.FileIO):
+    """Standard error as a file that may be full, or whose reader may have left: what cannot be
+    written there is lost, and the command goes on.
     """
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """All of ``data``, or none: a caller that retried would get the same error."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def prepare_streams() -> None:
+    """Let standard output and error write what their encoding cannot hold as ``\\xe9``: a name in
+    another alphabet ends no command. Neither does a standard error that lies on a full disk, nor
+    one of the two that was closed before: what goes there is lost.
+    """
+    for handle, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != handle:
+                os.dup2(nowhere, handle)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(handle, "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if type(sys.stderr) is io.TextIOWrapper and sys.stderr.fileno() == 2:
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Heedless(2, "w", closefd=False)),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+        )
 
 
 def say(text: str) -> None:

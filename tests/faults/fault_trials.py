@@ -44,7 +44,7 @@ VOLATILE = frozenset(
 )
 
 #: Folders of a trial that belong to the system, not to the result.
-OUTSIDE = ("tmp", "journal", "said", "photographs-store")
+OUTSIDE = ("tmp", "photographs-store")
 
 #: The cache of builds, where a trial has one of its own: what is in it is compared by name.
 CACHE = "cache"
@@ -134,17 +134,20 @@ class Server:
         assert self.process.stdout
         for name in OUTSIDE:
             (folder / name).mkdir(exist_ok=True)
+        # beside the trial's folder, whose disk may be full: no terminal lies on it
+        said, journal = (folder.with_name(f"{folder.name}-{part}") for part in ("said", "journal"))
+        for part in (said, journal):
+            part.mkdir(exist_ok=True)
         for name in ("out", "err"):  # one that is killed before it opens them has said nothing
-            (folder / "said" / name).write_text("")
-        journal = folder / "journal"
+            (said / name).write_text("")
         for old in journal.iterdir():
             old.unlink()
         arm = {"folder": str(folder), "journal": str(journal), "point": point, "number": number}
         job: dict[str, Any] = {
             "folder": str(folder),
             "words": list(words),
-            "out": str(folder / "said" / "out"),
-            "err": str(folder / "said" / "err"),
+            "out": str(said / "out"),
+            "err": str(said / "err"),
             "largest": largest,
             "arm": None if largest is not None else arm,
             "environment": {
@@ -166,9 +169,9 @@ class Server:
         code = json.loads(self.process.stdout.readline())["code"]
         seconds = time.monotonic() - began
         _wait_for_the_others(pid)
-        said = [(folder / "said" / name).read_text(errors="replace") for name in ("out", "err")]
+        told = [(said / name).read_text(errors="replace") for name in ("out", "err")]
         logs = [log.read_text().splitlines() for log in sorted(journal.iterdir())]
-        return Outcome(code, *said, seconds, tuple(max(logs, key=len, default=[])))
+        return Outcome(code, *told, seconds, tuple(max(logs, key=len, default=[])))
 
 
 def _state(pid: int) -> str:
