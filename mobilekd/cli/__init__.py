@@ -129,6 +129,8 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
         if error.errno in REMEDIES:
             reason = (error.strerror or str(error)).lower()
             error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
+    if told := _helper_failed(error):
+        error = UserError(told)
     if isinstance(error, ModuleNotFoundError) and (package := _not_installed(error)):
         error = UserError(
             f"{package} is not installed here, and {command} needs it; pip install mobilekd brings"
@@ -180,6 +182,23 @@ def _not_installed(error: ModuleNotFoundError) -> str:
     if not top or top in sys.stdlib_module_names or importlib.util.find_spec(top) is not None:
         return ""
     return {"sklearn": "scikit-learn", "google": "protobuf", "PIL": "pillow"}.get(top, top)
+
+
+def _helper_failed(error: Exception) -> str:
+    """What to say of a library's own helper, such as flatc, that failed on a temporary file; empty
+    for any other error.
+    """
+    import tempfile
+    from pathlib import Path
+    from subprocess import CalledProcessError
+
+    from mobilekd.support.files import free_space
+
+    if not isinstance(error, CalledProcessError):
+        return ""
+    place = Path(tempfile.gettempdir())
+    program = Path(error.cmd if isinstance(error.cmd, str) else error.cmd[0]).name
+    return f"{place}: {program} ended with code {error.returncode}; {free_space(place)}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

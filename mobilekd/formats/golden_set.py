@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt, model_validator
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.guard import OUTPUT
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_json
+from mobilekd.support.files import write_bytes, write_json, write_text
 
 #: A golden photograph, which lies in the golden folder itself.
 ImageName = Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")]
@@ -151,13 +151,13 @@ def write_golden(
     """
     place = folder / "golden"
     place.mkdir(exist_ok=True)
-    inputs.astype(np.uint8).tofile(place / "inputs.u8")
-    probabilities.astype("<f4").tofile(place / "probabilities.f32")
+    write_bytes(place / "inputs.u8", inputs.astype(np.uint8).tobytes())
+    write_bytes(place / "probabilities.f32", probabilities.astype("<f4").tobytes())
     if cam is not None:
-        cam.astype("<f4").tofile(place / "cam.f32")
+        write_bytes(place / "cam.f32", cam.astype("<f4").tobytes())
     if outside is not None:
-        outside.astype("<f4").tofile(place / "outside.f32")
+        write_bytes(place / "outside.f32", outside.astype("<f4").tobytes())
     if decisions is not None:
         said = [one.model_dump(mode="json") for one in decisions]
         write_json(place / "decisions.json", said)
-    (place / "golden.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_text(place / "golden.json", index.model_dump_json(indent=1) + "\n")

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import write_bytes
+from mobilekd.support.files import free_space, write_bytes
+from mobilekd.support.process import printable
 from mobilekd.support.progress import without_native_errors
 
 #: XNNPACK's nodes with weights, by their name in the delegate's graph.
@@ -236,7 +237,13 @@ def _xnnpack_nodes(blob: bytes) -> tuple[Node, ...]:
             "--",
             str(binary),
         ]
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            reason = printable(done.stderr or done.stdout) or f"exit code {done.returncode}"
+            raise UserError(
+                f"{work}: flatc cannot write the delegate's graph there ({reason});"
+                f" {free_space(Path(work))}"
+            )
         text = (Path(work) / "graph.json").read_text(encoding="utf-8")
     # flatc writes infinity as C does
     graph = json.loads(re.sub(r"(:\s*-?)inf\b", r"\1Infinity", text))

@@ -20,6 +20,7 @@ from mobilekd.graphs import litert_file, onnx_file
 from mobilekd.runners import linux_state, program
 from mobilekd.runners.base import OTHERS, Reading, Setting
 from mobilekd.runners.native import build
+from mobilekd.support.files import write_bytes
 from mobilekd.support.provenance import utc_now
 
 TIMEOUT = 600.0
@@ -123,7 +124,7 @@ def answers(
     """
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
-        np.ascontiguousarray(inputs, np.float32 if floats else np.uint8).tofile(pictures)
+        write_bytes(pictures, inputs.astype(np.float32 if floats else np.uint8).tobytes())
         arguments = program.golden_arguments(
             str(model), str(pictures), str(result), threads=threads, floats=floats
         )

@@ -15,6 +15,7 @@ from mobilekd.runners import program
 from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import write_bytes
 from mobilekd.support.provenance import utc_now
 from mobilekd.support.words import unknown
 
@@ -45,7 +46,7 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) ->
     bundle = build.arm_bundle()
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
-        np.ascontiguousarray(inputs, np.uint8).tofile(pictures)
+        write_bytes(pictures, inputs.astype(np.uint8).tobytes())
         command: list[str | Path] = [
             emulator,
             "-cpu",

@@ -46,6 +46,14 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
+def free_space(folder: Path) -> str:
+    """How much room is left beside ``folder``, and the remedy, for a program that failed and names
+    no reason: a full disk is the usual one.
+    """
+    free = shutil.disk_usage(folder).free
+    return f"{free / 1e6:,.1f} MB are free there: free some space, or set TMPDIR to another folder"
+
+
 def cache_folder() -> Path:
     """The user's cache, made if need be: ``MOBILEKD_CACHE``, else ``mobilekd`` below
     ``XDG_CACHE_HOME`` or ``~/.cache``.
