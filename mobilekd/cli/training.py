@@ -245,6 +245,7 @@ def sweep(arguments: Namespace) -> Answer:
     from mobilekd.cli.text import table
     from mobilekd.commands.sweep import parse_grid, parse_seeds
     from mobilekd.commands.sweep import sweep as run
+    from mobilekd.support.progress import say
 
     cells = run(
         arguments.recipe,
@@ -257,11 +258,14 @@ def sweep(arguments: Namespace) -> Answer:
         control=not arguments.no_control,
     )
     rows = [(cell.name, cell.state, cell.detail) for cell in cells]
-    return Answer(
-        {"cells": cells},
-        table(("RUN", "STATE", "DETAIL"), rows),
-        1 if any(cell.state == "failed" for cell in cells) else 0,
-    )
+    states = [cell.state for cell in cells]
+    if untrained := states.count("failed") + states.count("refused"):
+        say(
+            f"mobilekd sweep: {untrained} of {len(cells)} runs are not trained; mend what the table"
+            " says, and call the sweep again for those alone"
+        )
+    code = 1 if "failed" in states else 2 if "refused" in states else 0
+    return Answer({"cells": cells}, table(("RUN", "STATE", "DETAIL"), rows), code)
 
 
 def _recipe(arguments: Namespace) -> Recipe:

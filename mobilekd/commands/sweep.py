@@ -41,8 +41,8 @@ PROGRAM = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: ``state`` is done (was there already), trained (now) or failed, with the
-    reason in ``detail``.
+    """One run of a sweep: ``state`` is done (was there already), trained (now), refused (the
+    user's mistake, or a full disk) or failed (ours), with the reason in ``detail``.
     """
 
     name: str
@@ -113,7 +113,7 @@ def sweep(
         check_place(missing[0].data)  # told once, not by every cell
     with _Cells(runs, jobs, control) as running:
         taught = running.train("teach", teachings)
-        broken = [cell for cell in taught if cell.state == "failed"]
+        broken = [cell for cell in taught if cell.state in ("refused", "failed")]
         if broken:
             raise UserError(
                 f"{broken[0].name}: teachers could not be trained ({broken[0].detail}); mend that"
@@ -315,7 +315,8 @@ class _Cells:
         self.processes.discard(process)
         if process.returncode == 0:
             return Cell(recipe.name, "trained", str(self.runs / recipe.name))
-        return Cell(recipe.name, "failed", answer or f"ended with code {process.returncode}")
+        state = "refused" if process.returncode == 2 else "failed"
+        return Cell(recipe.name, state, answer or f"ended with code {process.returncode}")
 
 
 def _work(job: Mapping[str, Any]) -> None:

@@ -155,8 +155,18 @@ def test_two_at_a_time_and_a_failure_that_stops_nobody_else(tmp_path: Path):
         jobs=2,
         control=False,
     )
-    assert [cell.state for cell in found] == ["trained", "failed"]
+    assert [cell.state for cell in found] == ["trained", "refused"]
     assert "no_such_net" in found[1].detail
+
+
+def test_a_refused_run_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    experiment(tmp_path)
+    words = ["sweep", str(tmp_path / "small.toml"), "--grid", "student.model=no_such_net"]
+    words += ["--set", f"data.root='{tmp_path / 'photographs'}'", "--runs", str(tmp_path / "runs")]
+    assert main([*words, "--no-control", "--json"]) == 2
+    answer, said = capsys.readouterr()
+    assert [cell["state"] for cell in json.loads(answer)["cells"]] == ["refused"]
+    assert "mobilekd sweep: 1 of 1 runs are not trained; mend what the table says" in said
 
 
 def test_a_run_of_another_recipe_is_never_taken_for_done(tmp_path: Path):
