@@ -15,6 +15,7 @@ from fixtures.recipes import PLAIN
 from fixtures.run import make_run
 from fixtures.small import contents, photographs, settings
 
+from mobilekd.cli import main
 from mobilekd.commands.sweep import cells, parse_grid, parse_seeds, shared_teachers, sweep
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.support.errors import UserError
