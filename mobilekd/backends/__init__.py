@@ -21,6 +21,7 @@ MEANT = {
     **dict.fromkeys(
         ("ios", "iphone", "ipad", "apple", "core-ml", "mlmodel", "mlpackage"), "coreml"
     ),
+    **dict.fromkeys(("core-ai", "aimodel"), "coreai"),
     **dict.fromkeys(("android", "executorch", "pte", "cpu", "xnn"), "xnnpack"),
     **dict.fromkeys(("qualcomm", "snapdragon", "hexagon", "htp", "npu", "qairt"), "qnn"),
     **dict.fromkeys(("tflite", "tf-lite", "tensorflow", "tensorflow-lite"), "litert"),

@@ -20,7 +20,6 @@ from mobilekd.cli import machine, shipping, studying, training
 from mobilekd.cli.completion import complete, hook
 from mobilekd.cli.loading import say_before_torch
 from mobilekd.cli.parser import Answer, Commands
-from mobilekd.support.errors import UserError
 from mobilekd.support.progress import prepare_streams
 from mobilekd.support.version import VERSION
 
@@ -122,37 +121,10 @@ def _print(answer: Answer, *, as_json: bool) -> int:
 
 
 def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
-    """One line for a failure: the user's mistake with 2, ours with 1 and a saved traceback."""
-    if isinstance(error, OSError):
-        from mobilekd.support.files import REMEDIES
+    """One line for a failure, and its exit code."""
+    from mobilekd.support.refusals import told
 
-        if error.errno in REMEDIES:
-            reason = (error.strerror or str(error)).lower()
-            error = UserError(f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}")
-    if told := _helper_failed(error):
-        error = UserError(told)
-    if isinstance(error, ModuleNotFoundError) and (package := _not_installed(error)):
-        error = UserError(
-            f"{package} is not installed here, and {command} needs it; pip install mobilekd brings"
-            " it (without --no-deps)"
-        )
-    if _is_out_of_memory(error):
-        reason = str(error).partition("\n")[0][:120] or "none left"
-        error = UserError(
-            f"not enough memory ({reason}); ask for less: a smaller batch_size, preprocess.width"
-            " and height, or student"
-        )
-    if isinstance(error, UserError):
-        line, code = " ".join(str(error).split()), 2
-    else:
-        reason = " ".join(str(error).split())[:200]
-        line, code = (
-            (
-                f"unexpected {type(error).__name__}: {reason}; traceback saved in"
-                f" {_save_traceback(error)}"
-            ),
-            1,
-        )
+    line, code = told(error, command)
     print(f"mobilekd {command}: {line}", file=sys.stderr)
     try:
         if as_json:
@@ -170,59 +142,3 @@ def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
 def _nothing_to_flush() -> None:
     """Send what standard output still holds nowhere, or Python complains of it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _not_installed(error: ModuleNotFoundError) -> str:
-    """The package that an import did not find, as pip calls it; empty where the package is here and
-    a module of it is not, which is a mistake of ours.
-    """
-    import importlib.util
-
-    top = (error.name or "").partition(".")[0]
-    if not top or top in sys.stdlib_module_names or importlib.util.find_spec(top) is not None:
-        return ""
-    return {"sklearn": "scikit-learn", "google": "protobuf", "PIL": "pillow"}.get(top, top)
-
-
-def _helper_failed(error: Exception) -> str:
-    """What to say of a library's own helper, such as flatc, that failed on a temporary file; empty
-    for any other error.
-    """
-    import tempfile
-    from pathlib import Path
-    from subprocess import CalledProcessError
-
-    from mobilekd.support.files import free_space
-
-    if not isinstance(error, CalledProcessError):
-        return ""
-    place = Path(tempfile.gettempdir())
-    program = Path(error.cmd if isinstance(error.cmd, str) else error.cmd[0]).name
-    return f"{place}: {program} ended with code {error.returncode}; {free_space(place)}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Python's own word for it, or torch's, which is a RuntimeError on a CPU and on CUDA."""
-    words = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(one in str(error).lower() for one in words)
-    )
-
-
-def _save_traceback(error: Exception) -> str:
-    import tempfile
-    import traceback
-
-    text = f"mobilekd {VERSION}: {' '.join(sys.argv)}\n" + "".join(
-        traceback.format_exception(error)
-    )
-    with tempfile.NamedTemporaryFile(
-        "w",
-        prefix="mobilekd-",
-        suffix=".traceback.txt",
-        delete=False,
-        encoding="utf-8",
-        errors="backslashreplace",
-    ) as file:
-        file.write(text)
-    return file.name

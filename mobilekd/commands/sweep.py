@@ -30,6 +30,7 @@ from mobilekd.formats.teacher import finished_file, taught_before, teacher_folde
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_file, sha256_json
 from mobilekd.support.progress import prepare_streams, say
+from mobilekd.support.refusals import told
 
 #: A cell's process. The working folder is not on its path (-P), and this package's own place comes
 #: last, so that no module of the user's can stand for one of a library's.
@@ -349,9 +350,10 @@ def main() -> int:
     answer, sys.stdout = sys.stdout, sys.stderr
     try:
         _work(job)
-    except UserError as error:
-        print(error, file=answer, flush=True)
-        return 2
+    except Exception as error:
+        line, code = told(error, "sweep")
+        print(line, file=answer, flush=True)
+        return code
     finally:  # it ends now by itself; unwinding while Python shuts down would print a traceback
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return 0

@@ -36,7 +36,12 @@ SHOWN = (
 FIGURES = {key: in_words(key) for key in SHOWN}
 
 #: The library that opens a model file, in Hugging Face's words; ExecuTorch opens the others.
-LIBRARIES = {".mlpackage": "coreml", ".onnx": "onnx", ".tflite": "tf-lite"}
+LIBRARIES = {
+    ".mlpackage": "coreml",
+    ".aimodel": "coreai",
+    ".onnx": "onnx",
+    ".tflite": "tf-lite",
+}
 
 #: Metrics that Hugging Face's index shows, by our key: its name for the kind, and a title.
 INDEX = {

@@ -21,6 +21,8 @@ RUN = {
     "pytest-timeout": "pyproject.toml",  # its key "timeout"
     "pytest-xdist": "pyproject.toml",  # its option "-n"
     "onnxscript": "mobilekd/backends/onnx.py",  # torch's exporter loads it
+    "coreai-core": "mobilekd/graphs/coreai_file.py",
+    "coreai-torch": "mobilekd/backends/coreai.py",
 }
 CONVERTER = "mobilekd/backends/shared/litert_converter.py"
 #: What lives in an environment of its own, by the file that names it with its version.
@@ -78,7 +80,7 @@ def distributions(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("mobilekd", ("", "hdf5", "heic", "litert", "onnx")),
+        ("mobilekd", ("", "hdf5", "heic", "coreai", "litert", "onnx")),
         ("tests", ("", "heic", "dev")),
         ("benchmarks", ("", "dev")),
     ],

@@ -1,0 +1,325 @@
+"""What a saved Core AI model (``.aimodel``) holds: its operations and metadata, and its answers, by
+Apple's own runtime and, layer by layer, by a strict interpreter.
+
+The runtime comes with coreai-core for Linux too, where it computes on the CPU. The interpreter
+reads the operations and runs them one by one with torch; every result must have the type that the
+file declares, and what it does not know is an error that names it, never a guess.
+"""
+
+import asyncio
+import hashlib
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mobilekd.formats.constants import Constants, from_texts, to_texts
+from mobilekd.support.errors import UserError
+from mobilekd.support.process import printable
+from mobilekd.support.progress import without_native_errors
+
+#: The bytes of the program, in the folder of the model.
+PROGRAM = "main.mlirb"
+TYPES = {"f32": torch.float32, "f16": torch.float16}
+#: A binary operation of the file, and torch's.
+BINARY = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "divide": torch.div,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "batch_matmul": torch.matmul,
+}
+UNARY = {
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "exp": torch.exp,
+    "erf": torch.erf,
+}
+REDUCTIONS = {
+    "reduce_mean": torch.mean,
+    "reduce_sum": torch.sum,
+    "reduce_max": torch.amax,
+    "reduce_min": torch.amin,
+}
+HEAVY = ("conv2d", "batch_matmul")
+
+
+class CoreAIError(UserError):
+    """The model holds something unknown to the interpreter, or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: its kind, its operands and result by number, the result's declared type, and
+    its attributes as text.
+    """
+
+    kind: str
+    operands: tuple[int, ...]
+    result: int
+    shape: tuple[int, ...]
+    dtype: str
+    attributes: dict[str, str]
+
+
+@dataclass
+class Program:
+    """A model's one function, read from its folder."""
+
+    path: Path
+    steps: list[Step] = field(default_factory=list)
+    constants: dict[int, torch.Tensor] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> "Program":
+        """Raises ``CoreAIError`` where the folder is no Core AI model of one function."""
+        with quiet():
+            module = _asset(path).program._module  # the public API has no way into the operations
+            functions = list(module._mlir_module.body.operations)
+            if len(functions) != 1 or len(functions[0].regions[0].blocks) != 1:
+                raise CoreAIError(f"{path}: {len(functions)} functions; one is read here")
+            program = cls(path)
+            program._take(functions[0].regions[0].blocks[0], _blobs(module.as_string()))
+        return program
+
+    def _take(self, block: Any, blobs: dict[str, bytes]) -> None:
+        numbers: dict[Any, int] = {}
+
+        def number(value: Any) -> int:
+            return numbers.setdefault(value, len(numbers))
+
+        self.inputs = tuple(number(each) for each in block.arguments)
+        for operation in block.operations:
+            raw = operation.operation
+            kind = raw.name.removeprefix("coreai.").removeprefix("decomposable.broadcasting_")
+            operands = tuple(number(each) for each in raw.operands)
+            if kind == "output":
+                self.outputs = operands
+                continue
+            if len(raw.results) != 1:
+                raise CoreAIError(f"{self.path}: {raw.name} has {len(raw.results)} results")
+            shape, dtype = _type(str(raw.results[0].type))
+            result = number(raw.results[0])
+            named = {each.name: each.attr for each in raw.attributes}
+            if kind == "constant":
+                self.constants[result] = _tensor(named["value"], shape, dtype, blobs)
+            else:
+                texts = {name: str(value) for name, value in named.items()}
+                self.steps.append(Step(kind, operands, result, shape, dtype, texts))
+
+    def kinds(self) -> Counter[str]:
+        """How often each kind of operation stands in the file."""
+        return Counter(step.kind for step in self.steps)
+
+    def heavy(self) -> list[str]:
+        """Kinds of the convolutions and linear layers, in order."""
+        return [step.kind for step in self.steps if step.kind in HEAVY]
+
+    def answers(
+        self, x: torch.Tensor, trace: dict[int, torch.Tensor] | None = None
+    ) -> list[np.ndarray]:
+        """Outputs, float32, for float32 ``[1, 3, H, W]``; ``trace`` collects every value by its
+        number.
+        """
+        values = trace if trace is not None else {}
+        values.update(self.constants)
+        values.update(zip(self.inputs, (x,), strict=True))
+        with torch.inference_mode():
+            for step in self.steps:
+                known = OPERATIONS.get(step.kind)
+                if known is None:
+                    raise CoreAIError(f"{self.path}: the interpreter does not know {step.kind}")
+                result = known(step, *(values[each] for each in step.operands))
+                wanted = (step.shape, TYPES.get(step.dtype))
+                if (tuple(result.shape), result.dtype) != wanted:
+                    raise CoreAIError(
+                        f"{self.path}: {step.kind} gives {tuple(result.shape)} {result.dtype}, and"
+                        f" the file declares {step.shape} {step.dtype}"
+                    )
+                values[step.result] = result
+        return [values[each].float().numpy() for each in self.outputs]
+
+    def layers(self, x: np.ndarray) -> list[np.ndarray]:
+        """Outputs of the convolutions and linear layers in order, bias and all, for float32
+        ``[1, 3, H, W]``.
+        """
+        trace: dict[int, torch.Tensor] = {}
+        self.answers(torch.from_numpy(np.ascontiguousarray(x)), trace)
+        biased = {
+            operand: step.result
+            for step in self.steps
+            if step.kind == "add" and step.operands[1] in self.constants
+            for operand in step.operands[:1]
+        }
+        return [
+            trace[biased.get(step.result, step.result)].float().numpy()
+            for step in self.steps
+            if step.kind in HEAVY
+        ]
+
+
+def _whole(values: torch.Tensor) -> list[int]:
+    return [int(each) for each in values.reshape(-1)]
+
+
+def _conv2d(
+    step: Step,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: torch.Tensor,
+    dilation: torch.Tensor,
+    groups: torch.Tensor,
+) -> torch.Tensor:
+    """Without padding and bias, which are operations of their own."""
+    return nn.functional.conv2d(
+        x, weight, None, _whole(stride), 0, _whole(dilation), int(groups.item())
+    )
+
+
+def _pad(step: Step, x: torch.Tensor, amounts: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``amounts``: before and after each dimension, the first dimension first."""
+    if (mode := step.attributes.get("padding_mode")) != "#coreai.padding_mode<constant>":
+        raise CoreAIError(f"pad: the interpreter does not know {mode}")
+    pairs = [_whole(amounts)[at : at + 2] for at in range(0, amounts.numel(), 2)]
+    last_first = [each for pair in reversed(pairs) for each in pair]
+    return nn.functional.pad(x, last_first, value=float(value.item()))
+
+
+OPERATIONS: dict[str, Callable[..., torch.Tensor]] = {
+    **{kind: lambda step, a, b, do=do: do(a, b) for kind, do in BINARY.items()},
+    **{kind: lambda step, x, do=do: do(x) for kind, do in UNARY.items()},
+    **{
+        kind: lambda step, x, axes, do=do: do(x, dim=_whole(axes), keepdim=True)
+        for kind, do in REDUCTIONS.items()
+    },
+    "conv2d": _conv2d,
+    "pad": _pad,
+    "cast": lambda step, x: x.to(TYPES[step.dtype]),
+    "reshape": lambda step, x, shape: x.reshape(_whole(shape)),
+    "transpose": lambda step, x, order: x.permute(_whole(order)),
+    "concat": lambda step, axis, *parts: torch.cat(parts, int(axis.item())),
+    "softmax": lambda step, x, axis: torch.softmax(x, int(axis.item())),
+}
+
+
+def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
+    """float32 or uint8 ``[N, 3, H, W]`` -> outputs by Core AI's runtime, one photograph at a time.
+
+    A thread of its own waits for the runtime, because a notebook's has a loop of events already.
+    """
+    with quiet(), without_native_errors(), ThreadPoolExecutor(1) as thread:
+        answers = thread.submit(asyncio.run, _answered(path, x)).result()
+    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+
+async def _answered(path: Path, x: np.ndarray) -> list[list[np.ndarray]]:
+    from coreai.runtime import NDArray
+
+    asset = _asset(path)
+    try:
+        async with asset.executable() as model:
+            (name,) = model.function_names
+            function = model.load_function(name)
+            (given,), outputs = function.desc.input_names, function.desc.output_names
+            answers = []
+            for one in x:
+                array = NDArray(np.ascontiguousarray(one[None], np.float32))
+                answer = await function({given: array})
+                answers.append([np.array(answer[each].numpy(), np.float32) for each in outputs])
+    except (RuntimeError, ValueError) as error:
+        raise CoreAIError(f"{path}: Core AI's runtime refuses it ({_line(error)})") from None
+    return answers
+
+
+def constants(path: Path) -> Constants:
+    """What the saved model says of itself, as ``mobilekd.formats.constants`` names it."""
+    with quiet():
+        return from_texts(dict(_asset(path).metadata.creator_defined_metadata), "Core AI")
+
+
+def rewrite(path: Path, told: Constants) -> None:
+    """Put ``told`` among the fields for programs, and change nothing else."""
+
+    def update(metadata: Any) -> None:
+        for name, text in to_texts(told).items():
+            metadata.set_custom(name, text)
+
+    with quiet():
+        _asset(path).update_metadata(update)
+
+
+def network_hash(path: Path) -> str:
+    """Hex SHA-256 over the bytes of the program."""
+    return hashlib.sha256((path / PROGRAM).read_bytes()).hexdigest()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """coreai-torch tells its version, and warns of a torch newer than its makers tried; our gates
+    try it here.
+    """
+    silent = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(silent), redirect_stderr(silent):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _asset(path: Path) -> Any:
+    from coreai.authoring import AIModelAsset
+
+    try:
+        return AIModelAsset.load(path)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CoreAIError(f"{path}: no Core AI model ({_line(error)}); export it again") from None
+
+
+def _line(error: Exception) -> str:
+    return printable(str(error))
+
+
+def _type(text: str) -> tuple[tuple[int, ...], str]:
+    """``tensor<1x3x128x128xf32>`` -> shape and type."""
+    found = re.fullmatch(r"tensor<((?:\d+x)*)(\w+)>", text)
+    if not found:
+        raise CoreAIError(f"the interpreter does not know the type {text}")
+    return tuple(int(each) for each in found[1].split("x")[:-1]), found[2]
+
+
+def _blobs(text: str) -> dict[str, bytes]:
+    """The module's large constants by name, from its text: four bytes of alignment, then the
+    values.
+    """
+    found = re.finditer(r"(resource_\d+): \"0x([0-9A-F]+)\"", text)
+    return {each[1]: bytes.fromhex(each[2])[4:] for each in found}
+
+
+def _tensor(
+    value: Any, shape: tuple[int, ...], dtype: str, blobs: dict[str, bytes]
+) -> torch.Tensor:
+    from coreai._compiler.ir import DenseElementsAttr
+
+    large = re.match(r"dense_resource<(\w+)>", str(value)[:80])
+    if large:
+        stored = {"f32": "<f4", "f16": "<f2"}[dtype]
+        array = np.frombuffer(blobs[large[1]], stored).reshape(shape)
+    else:
+        array = np.array(DenseElementsAttr(value)).reshape(shape)
+    kept = array.astype(np.int64) if array.dtype.kind in "iu" else array
+    return torch.from_numpy(np.array(kept))
