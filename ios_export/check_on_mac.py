@@ -18,14 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from mobilekd.backends.coreml import BACKEND, interpret, predict
-from mobilekd.formats.artifact import Artifact, hashes, open_artifact
+from mobilekd.formats.artifact import Artifact, open_artifact, write_manifest
 from mobilekd.formats.constants import decided_by
 from mobilekd.formats.gates import Stage
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.lowering import parity
 from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import write_json
 
 #: The parity table's row that this check fills.
 ROW = StageName(StageId.CORE_ML)
@@ -135,10 +134,7 @@ def write_back(artifact: Artifact, stage: Stage) -> None:
         for note in manifest.notes
         if not (stage.verified and note.startswith("Apple's kernels are unverified"))
     )
-    changed = manifest.model_copy(
-        update={"parity": rows, "notes": notes, "files": hashes(artifact.folder)}
-    )
-    write_json(artifact.folder / "manifest.json", changed.model_dump(mode="json"))
+    write_manifest(artifact.folder, manifest.model_copy(update={"parity": rows, "notes": notes}))
 
 
 def this_mac() -> str:

@@ -161,7 +161,14 @@ def debug_key(tools: Toolchain) -> Path:
     """The key for everything that is only tried out, made once; only its owner may read it."""
     name = "android/debug.p12"
     adopt(name)  # phones keep an app's key in mind: an earlier version's is not made again
-    return kept_file(name, partial(_make_debug_key, tools))
+    return kept_file(
+        name,
+        partial(_make_debug_key, tools),
+        once=(
+            "put the old one back, or delete it for a new key: phones then take an app only after"
+            " the one signed with the old key is removed"
+        ),
+    )
 
 
 def _make_debug_key(tools: Toolchain, place: Path) -> None:

@@ -26,8 +26,8 @@ from mobilekd.formats.artifact import (
     ClinicFit,
     Manifest,
     TrainingHashes,
-    hashes,
     open_artifact,
+    write_manifest,
 )
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import constants
@@ -364,8 +364,7 @@ def _write(
     )
     card = folder / "MODEL_CARD.md"
     write_text(card, fitted(card.read_text(encoding="utf-8"), manifest, changed))
-    changed = changed.model_copy(update={"files": hashes(folder)})
-    write_json(folder / "manifest.json", changed.model_dump(mode="json"))
+    write_manifest(folder, changed)
 
 
 def _answers_alike(source: Artifact, backend: Backend, model: Path) -> bool:

@@ -18,6 +18,7 @@ from mobilekd.data import pictures
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
+from mobilekd.formats.integrity import file_hashes, sealed
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.runs import newest_run
 from mobilekd.inference.evaluation_set import EvaluationSet
@@ -32,7 +33,7 @@ from mobilekd.inference.predictor import Predictor, open_predictor
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
 from mobilekd.metrics.guard import refused_share
-from mobilekd.metrics.predictions import Predictions, write_origins, write_predictions
+from mobilekd.metrics.predictions import TABLES, Predictions, write_origins, write_predictions
 from mobilekd.metrics.shapes import (
     by_origin,
     confusion_matrix,
@@ -129,6 +130,8 @@ def _evaluate(
             write_predictions(folder / "teacher_predictions.csv", teacher)
         for name, chart in _charts(parse_evaluation(document, "evaluate")).items():
             write_text(folder / f"{name}.svg", chart.svg(alone=True))
+        tables = file_hashes(folder, TABLES)
+        document = sealed({**document, "files": tables})
         write_json(folder / "metrics.json", document)
     return document
 

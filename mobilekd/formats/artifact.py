@@ -19,6 +19,7 @@ from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.gates import NOT_DECIDED, Delegation, Gate, Stage, open_rows
 from mobilekd.formats.golden_set import Golden, read_golden
 from mobilekd.formats.guard import GuardSummary
+from mobilekd.formats.integrity import check_seal, write_sealed
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
@@ -124,6 +125,7 @@ class Manifest(Document):
         (), description="what hard-swish and the like cost, least iOS, what is unverified"
     )
     provenance: Provenance
+    sha256: str | None = Field(None, description="over the other keys of this document")
 
     @property
     def open_decisions(self) -> tuple[str, ...]:
@@ -241,6 +243,12 @@ def _lies_there(folder: Path) -> bool:
     return (ARTIFACTS / folder.name / "manifest.json").is_file()
 
 
+def write_manifest(folder: Path, manifest: "Manifest") -> None:
+    """Write ``manifest.json`` with the hashes of the files that are there, last of all."""
+    document = manifest.model_copy(update={"files": hashes(folder)}).model_dump(mode="json")
+    write_sealed(folder / "manifest.json", document)
+
+
 def open_artifact(folder: Path) -> Artifact:
     """Open an artifact and check every file against the manifest."""
     if not folder.exists():
@@ -262,6 +270,7 @@ def open_artifact(folder: Path) -> Artifact:
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")
+    check_seal(manifest_file, "artifact manifest", "export again or copy it whole")
     listed = [*manifest.files, manifest.model_file]
     if outside := [name for name in listed if _leaves_the_folder(name)]:
         raise UserError(f"{manifest_file}: {outside[0]!r} lies outside the artifact; export again")

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.document import Document, parse_document, read_document
+from mobilekd.formats.integrity import check_seal
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
 from mobilekd.formats.sparse import Sparse
@@ -155,6 +156,11 @@ class Evaluation(Sparse):
     commit: str | None = None
     versions: dict[str, str]
     teacher: TeacherMetrics | None = None
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of the tables of answers beside it; empty in evaluations made before",
+    )
+    sha256: str | None = Field(None, description="over the other keys of this document")
 
     def worst_first(self) -> list[tuple[str, Subgroup]]:
         """Every sub-group with its kind, the worst served first: by balanced accuracy, and those
@@ -175,7 +181,9 @@ class Evaluation(Sparse):
 
 def read_evaluation(path: Path) -> Evaluation:
     """Read and validate; a wrong file is a ``UserError``."""
-    return read_document(path, Evaluation, "evaluation", REMEDY)
+    evaluation = read_document(path, Evaluation, "evaluation", REMEDY)
+    check_seal(path, "evaluation", REMEDY)
+    return evaluation
 
 
 def parse_evaluation(document: Any, where: str) -> Evaluation:

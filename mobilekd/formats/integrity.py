@@ -34,7 +34,12 @@ def check_files(folder: Path, hashes: Mapping[str, str], remedy: str) -> None:
 
 def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON document with the hash of its other keys under ``sha256``."""
-    write_json(path, {**document, SEAL: _seal(document)})
+    write_json(path, sealed(document))
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON document with the hash of its other keys under ``sha256``."""
+    return {**document, SEAL: _seal(document)}
 
 
 def check_seal(path: Path, what: str, remedy: str) -> None:

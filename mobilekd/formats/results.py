@@ -5,7 +5,7 @@ never by its name. No torch.
 from pathlib import Path
 
 from mobilekd.formats.comparison import Comparison, parse_comparison
-from mobilekd.formats.evaluation import Evaluation, parse_evaluation
+from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.measurement import Measurement, read_measurement
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
@@ -32,7 +32,7 @@ def read_result(path: Path) -> Result | str | None:
         return read_measurement(path)
     match document.get("kind"):
         case "evaluation":
-            return parse_evaluation(document, str(path))
+            return read_evaluation(path)
         case "comparison":
             return parse_comparison(document, str(path))
         case str() as kind:

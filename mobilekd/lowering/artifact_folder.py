@@ -10,7 +10,7 @@ import numpy as np
 
 from mobilekd.backends import Backend
 from mobilekd.formats import layer_errors
-from mobilekd.formats.artifact import Manifest, Provenance, Student, TrainingHashes, hashes
+from mobilekd.formats.artifact import Manifest, Provenance, Student, TrainingHashes, write_manifest
 from mobilekd.formats.constants import Constants, constants
 from mobilekd.formats.document import read_document
 from mobilekd.formats.gates import open_rows
@@ -144,8 +144,7 @@ def write_artifact(
         ),
     )
     write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
-    manifest = manifest.model_copy(update={"files": hashes(folder)})
-    write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+    write_manifest(folder, manifest)
 
 
 def blamed(export: "Export", report: "ParityReport") -> "LayerErrors | None":

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from mobilekd.formats.comparison import Facts, Loss
+from mobilekd.formats.evaluation import read_evaluation
+from mobilekd.formats.integrity import check_files
 from mobilekd.formats.labels import Label
 from mobilekd.formats.recipe import shape
 from mobilekd.formats.runs import Run
@@ -71,6 +73,9 @@ def judged_together(run: Run) -> str:
 def read_entry(run: Run) -> Entry:
     """Read an evaluated run; ``UserError`` when its evaluation is missing or broken."""
     folder, recipe, info = run.evaluation_folder, run.recipe, run.info
+    if (folder / "metrics.json").is_file():
+        tables = read_evaluation(folder / "metrics.json").files
+        check_files(folder, tables, f"evaluate {info.name} again")
     teacher = folder / "teacher_predictions.csv"
     predictions = read_predictions(folder / "predictions.csv")
     strangers = [] if run.split is None else sorted(set(predictions.ids) - set(run.split.test))

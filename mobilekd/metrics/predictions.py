@@ -12,6 +12,8 @@ import numpy as np
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_text
 
+#: What an evaluation's folder may hold beside ``metrics.json`` and figures.
+TABLES = ("predictions.csv", "teacher_predictions.csv", "origins.csv")
 COLUMNS = ("image", "lesion", "truth")
 #: How far a row's probabilities may sum from 1: quantised models answer in steps of 1/256.
 SLACK = 0.05

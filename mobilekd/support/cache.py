@@ -42,9 +42,13 @@ def kept_folder(name: str, fill: Callable[[Path], None]) -> Path:
     return _kept(name, make)
 
 
-def kept_file(name: str, make: Callable[[Path], None]) -> Path:
-    """The file ``name`` of the cache, as ``kept_folder``; ``make`` writes it."""
-    return _kept(name, make)
+def kept_file(name: str, make: Callable[[Path], None], once: str = "") -> Path:
+    """The file ``name`` of the cache, as ``kept_folder``; ``make`` writes it.
+
+    One that must stay what it is, such as a key, is not made again where it changed: ``once`` is
+    the remedy that the refusal names.
+    """
+    return _kept(name, make, once)
 
 
 def adopt(name: str) -> None:
@@ -56,7 +60,7 @@ def adopt(name: str) -> None:
             write_json(record, _hashes(place))
 
 
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
+def _kept(name: str, make: Callable[[Path], None], once: str = "") -> Path:
     place = cache_folder() / name
     record = place.with_name(place.name + RECORD)
     with _no_space(place):
@@ -67,6 +71,8 @@ def _kept(name: str, make: Callable[[Path], None]) -> Path:
             difference = _difference(place, record)  # another process may have made it meanwhile
             if difference is None:
                 return place
+            if place.exists() and once:
+                raise UserError(f"{place}: is not as it was made ({difference}); {once}")
             if place.exists():
                 say(f"cache: {place} is not as it was made ({difference}); making it again")
             make(work / place.name)

@@ -24,6 +24,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.gates import Gate
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.graphs import onnx_file, torch_graph
 from mobilekd.lowering import parity, quantize
 from mobilekd.support.errors import UserError
@@ -178,7 +179,7 @@ def seal(folder: Path) -> None:
     """Write the manifest again with right hashes, as somebody would who tampers with care."""
     document = json.loads((folder / "manifest.json").read_text())
     document["files"] = hashes(folder)
-    (folder / "manifest.json").write_text(json.dumps(document))
+    write_sealed(folder / "manifest.json", document)
 
 
 def test_a_flipped_byte_stops_at_once(copy):

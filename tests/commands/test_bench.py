@@ -17,6 +17,7 @@ from mobilekd.cli import main
 from mobilekd.commands.bench import Regression, bench, refuse_other_chips
 from mobilekd.commands.devices import devices
 from mobilekd.formats.chip import Chip
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.measurement import Device, Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.baseline import baseline_ratios, judge
@@ -32,8 +33,8 @@ def folders(tmp_path_factory):
     first = tiny_artifact(place / "one")
     second = place / "two"
     shutil.copytree(first, second)
-    text = (second / "manifest.json").read_text().replace('"name": "tiny"', '"name": "other"')
-    (second / "manifest.json").write_text(text)
+    document = json.loads((second / "manifest.json").read_text())
+    write_sealed(second / "manifest.json", {**document, "name": "other"})
     return first, second
 
 

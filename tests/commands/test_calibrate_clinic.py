@@ -18,6 +18,7 @@ from mobilekd.data import load
 from mobilekd.figures.tables import Table
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.parity_names import GateId
 from mobilekd.graphs import pte
@@ -157,7 +158,7 @@ def test_an_artifact_that_does_not_say_what_trained_it_is_refused(
     (place / "training_hashes.json").unlink()
     document = json.loads((place / "manifest.json").read_text())
     del document["files"]["training_hashes.json"]
-    (place / "manifest.json").write_text(json.dumps(document))
+    write_sealed(place / "manifest.json", document)
     with pytest.raises(UserError, match="export it again"):
         calibrate(place, data=CLINIC)
 

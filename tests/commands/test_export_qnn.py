@@ -3,7 +3,6 @@ set answered by the simulator, refused under another chip's name. Needs Qualcomm
 planted on the way to the compiler are in ``tests/backends/test_qnn_simulator.py``.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mobilekd.backends.shared import htp
 from mobilekd.commands.export import export
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import hashes, open_artifact
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.parity_names import GateId, StageId
 from mobilekd.formats.runs import DEFAULT_REFERENCE
 from mobilekd.graphs import pte
@@ -69,7 +69,7 @@ def test_a_file_for_another_chip_than_the_manifest_says_is_refused(accepted, tmp
     document = read_json(place / "manifest.json", "manifest")
     document["chip"]["soc"] = "SM8550"
     document["files"] = hashes(place)  # as somebody would who tampers with care
-    (place / "manifest.json").write_text(json.dumps(document))
+    write_sealed(place / "manifest.json", document)
     checks = {check.name: check for check in verify(place).checks}
     assert checks["constants"].passed is False
     assert checks["constants"].detail.endswith("different from the manifest: soc")

@@ -17,6 +17,7 @@ from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.export import export
 from mobilekd.commands.verify import verify
 from mobilekd.data import load
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_tree
@@ -60,7 +61,7 @@ def swapped(trained: tuple[Run, Path], tmp_path: Path) -> tuple[Path, Path]:
     shutil.copytree(artifact, copied)
     manifest = json.loads((copied / "manifest.json").read_text())
     manifest["provenance"]["recipe"]["data"]["root"] = str(root)
-    (copied / "manifest.json").write_text(json.dumps(manifest))
+    write_sealed(copied / "manifest.json", manifest)
     assert split is not None
     for n, name in enumerate(split.test):
         noise(root / f"{name}.bmp", 5000 + n)

@@ -16,6 +16,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import ArtifactCheck, verify
 from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.gates import NOT_DECIDED
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.runs import open_run, references
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
@@ -33,7 +34,7 @@ def seal(folder: Path, **changes: object) -> None:
     document = json.loads((folder / "manifest.json").read_text())
     document.update(changes)
     document["files"] = hashes(folder)
-    (folder / "manifest.json").write_text(json.dumps(document))
+    write_sealed(folder / "manifest.json", document)
 
 
 def _verified(folder: Path) -> tuple[ArtifactCheck, ...]:
@@ -276,7 +277,7 @@ def test_hashes_of_files_elsewhere_are_refused(copy):
     seal(copy)
     document = json.loads((copy / "manifest.json").read_text())
     document["files"]["../elsewhere"] = "0" * 64
-    (copy / "manifest.json").write_text(json.dumps(document))
+    write_sealed(copy / "manifest.json", document)
     with pytest.raises(UserError, match="outside the artifact"):
         open_artifact(copy)
 
