@@ -610,8 +610,8 @@ def proved_by(backend: Any) -> str:
     """Where a backend's file answers for itself."""
     if backend.apple:
         return (
-            "The saved file is run here by an interpreter, operator by operator. Apple's own"
-            " kernels are checked on a Mac by `ios_export/check_on_mac.py`."
+            f"The saved file is run here by {backend.runtime}. Apple's processors are checked on a"
+            " Mac by `ios_export/check_on_mac.py`."
         )
     if backend.socs:
         return (

@@ -1,23 +1,28 @@
-"""Check on a Mac that Core ML's answers meet an artifact's golden set, and write the result into
-its manifest.
+"""Check on a Mac that Apple's answers meet an artifact's golden set, and write the result into its
+manifest.
 
     python ios_export/check_on_mac.py artifacts/NAME-coreml-fp16
 
-Needs macOS 12 or newer and ``pip install mobilekd``. Exit codes: 0 passed, 1 Core ML answers
-otherwise, 2 cannot be checked. ``--predictor interpreter`` runs the same check anywhere with the
-package's interpreter; it proves nothing about Apple's kernels, so it leaves the manifest alone.
+Needs ``pip install mobilekd`` and, for a Core ML artifact, macOS 12 or newer (14.4 for the compute
+plan, which says which layers run on the Neural Engine); for a Core AI artifact ``pip install
+'mobilekd[coreai]'`` and macOS 27. Exit codes: 0 passed, 1 Apple answers otherwise, 2 cannot be
+checked. ``--predictor interpreter`` runs the same check anywhere with this package's interpreters;
+it proves nothing about Apple's kernels, so it leaves the manifest alone.
 """
 
 import argparse
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mobilekd.backends.coreml import BACKEND, interpret, predict
+from mobilekd import backends
+from mobilekd.backends import coreml
 from mobilekd.formats.artifact import Artifact, open_artifact, write_manifest
 from mobilekd.formats.constants import decided_by
 from mobilekd.formats.gates import Stage
@@ -26,17 +31,80 @@ from mobilekd.lowering import parity
 from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
 
-#: The parity table's row that this check fills.
-ROW = StageName(StageId.CORE_ML)
+#: How a note begins that goes when a Mac has verified the file.
+UNVERIFIED = ("Apple's kernels are unverified", "Apple's processors are unverified")
 
 Predictor = Callable[[Path, np.ndarray], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How artifacts of one backend are checked: by Apple, and by an interpreter of this package.
+
+    ``plan`` counts convolutions and linear layers by the processor that Apple plans for them.
+    """
+
+    apple: Predictor
+    interpreter: Predictor
+    plan: Callable[[Path], dict[str, int]] | None = None
+
+
+#: Kinds of operators with weights, in Core ML's words after the prefix of a set (``ios16.conv``).
+HEAVY = ("conv", "linear", "matmul")
+
+
+def core_ml_plan(package: Path) -> dict[str, int]:
+    """Convolutions and linear layers of a package by the processor that Core ML prefers for each.
+    Raises ``UserError`` where this macOS gives no plan.
+    """
+    from coremltools.models import MLModel
+    from coremltools.models.compute_plan import MLComputePlan
+
+    try:
+        compiled = MLModel(str(package)).get_compiled_model_path()
+        plan = MLComputePlan.load_from_path(compiled)
+    except Exception as error:  # an older macOS, or coremltools without Apple's frameworks
+        raise UserError(f"Core ML gives no compute plan here ({error})") from None
+    operations = plan.model_structure.program.functions["main"].block.operations
+    usages = (
+        plan.get_compute_device_usage_for_mlprogram_operation(one)
+        for one in operations
+        if one.operator_name.rpartition(".")[2] in HEAVY
+    )
+    return counted(None if usage is None else usage.preferred_compute_device for usage in usages)
+
+
+def counted(devices: Iterable[object]) -> dict[str, int]:
+    """Devices of coremltools (``MLNeuralEngineComputeDevice``, None where unknown) by their
+    names.
+    """
+    return dict(
+        Counter(
+            type(device).__name__.removeprefix("ML").removesuffix("ComputeDevice")
+            if device is not None
+            else "unknown"
+            for device in devices
+        )
+    )
+
+
+def _core_ai_interpreter(path: Path, x: np.ndarray) -> list[np.ndarray]:
+    from mobilekd.graphs import coreai_file
+
+    return coreai_file.interpret(path, x)
+
+
+WAYS = {
+    "coreml": Way(coreml.predict, coreml.interpret, core_ml_plan),
+    "coreai": Way(backends.get("coreai").run, _core_ai_interpreter),
+}
 
 
 def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
     """Facts, photographs and answers against the golden set -> the parity table's row; ``verified``
     is: all met.
     """
-    golden = artifact.golden()
+    golden, row = artifact.golden(), row_of(artifact)
     wrong = [f"the package's {name} is not the manifest's" for name in other_facts(artifact)]
     wrong += [f"{name} does not become its golden input" for name in other_inputs(artifact)]
     given = predictor(artifact.model, golden.inputs.astype(np.float32))
@@ -47,7 +115,7 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
             f" {golden.probabilities.shape}"
         )
         return Stage(
-            stage=ROW,
+            stage=row,
             against=StageName(StageId.GOLDEN_SET),
             verified=False,
             where=where,
@@ -73,7 +141,7 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
     if agreement < 1:
         wrong.append(f"the likeliest class agrees on {agreement:.0%} only")
     return Stage(
-        stage=ROW,
+        stage=row,
         against=StageName(StageId.GOLDEN_SET),
         verified=not wrong,
         where=where,
@@ -83,6 +151,17 @@ def check(artifact: Artifact, predictor: Predictor, where: str) -> Stage:
         sqnr_db=parity.sqnr_db(answers, golden.probabilities),
         agreement=agreement,
     )
+
+
+def row_of(artifact: Artifact) -> StageName:
+    """The row of the parity table that this check fills."""
+    stage = backends.get(artifact.manifest.backend).apple
+    if stage is None or artifact.manifest.backend not in WAYS:
+        raise UserError(
+            f"{artifact.folder}: made for {artifact.manifest.backend}; this checks --backend"
+            f" {' and '.join(sorted(WAYS))}"
+        )
+    return StageName(stage)
 
 
 def other_facts(artifact: Artifact) -> list[str]:
@@ -106,7 +185,7 @@ def other_facts(artifact: Artifact) -> list[str]:
         **({"guard_threshold": manifest.guard.threshold} if manifest.guard else {}),
         **decided_by(manifest.calibration, manifest.labels),
     }
-    said = BACKEND.constants(artifact.model)
+    said = backends.get(manifest.backend).constants(artifact.model)
     return sorted(name for name, value in expected.items() if said.get(name) != value)
 
 
@@ -125,14 +204,24 @@ def other_inputs(artifact: Artifact) -> list[str]:
     return wrong
 
 
+def with_plan(stage: Stage, plan: Callable[[Path], dict[str, int]], model: Path) -> Stage:
+    """The row with its layers by processor; a Mac that gives no plan is told, and the row stays."""
+    try:
+        processors = plan(model)
+    except UserError as reason:
+        print(f"{reason}; the row says nothing of processors", file=sys.stderr)
+        return stage
+    told = ", ".join(f"{count} on {name}" for name, count in processors.items())
+    print(f"compute plan: of the convolutions and linear layers, {told}")
+    return stage.model_copy(update={"processors": processors})
+
+
 def write_back(artifact: Artifact, stage: Stage) -> None:
     """Put the row into the manifest in place of the open one, with every file hashed again."""
     manifest = artifact.manifest
-    rows = (*(row for row in manifest.parity if row.stage != ROW), stage)
+    rows = (*(row for row in manifest.parity if row.stage != stage.stage), stage)
     notes = tuple(
-        note
-        for note in manifest.notes
-        if not (stage.verified and note.startswith("Apple's kernels are unverified"))
+        note for note in manifest.notes if not (stage.verified and note.startswith(UNVERIFIED))
     )
     write_manifest(artifact.folder, manifest.model_copy(update={"parity": rows, "notes": notes}))
 
@@ -141,8 +230,8 @@ def this_mac() -> str:
     """Model and system version, for the manifest."""
     if platform.system() != "Darwin":
         raise CannotRunHere(
-            "this is no Mac, and Core ML answers on macOS only; take the artifact to one, or use"
-            " --predictor interpreter"
+            "this is no Mac, and Apple's processors answer on macOS only; take the artifact to one,"
+            " or use --predictor interpreter"
         )
     model = subprocess.run(
         ["sysctl", "-n", "hw.model"], capture_output=True, text=True, check=True
@@ -153,19 +242,17 @@ def this_mac() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("artifact", type=Path, help="folder of a Core ML artifact")
-    parser.add_argument("--predictor", choices=("coreml", "interpreter"), default="coreml")
+    parser.add_argument("artifact", type=Path, help="folder of a Core ML or Core AI artifact")
+    parser.add_argument("--predictor", choices=("apple", "interpreter"), default="apple")
     options = parser.parse_args(arguments)
     try:
         artifact = open_artifact(options.artifact)
-        if artifact.manifest.backend != BACKEND.name:
-            raise UserError(
-                f"{options.artifact}: made for {artifact.manifest.backend}; this checks --backend"
-                " coreml"
-            )
-        apple = options.predictor == "coreml"
+        row_of(artifact)
+        way, apple = WAYS[artifact.manifest.backend], options.predictor == "apple"
         where = this_mac() if apple else "interpreter (Apple's kernels unverified)"
-        stage = check(artifact, predict if apple else interpret, where)
+        stage = check(artifact, way.apple if apple else way.interpreter, where)
+        if apple and way.plan is not None:
+            stage = with_plan(stage, way.plan, artifact.model)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

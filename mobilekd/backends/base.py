@@ -64,7 +64,8 @@ class Backend(Protocol):
     runtime: str  # what answers for the saved file on this machine; "" where nothing does
     processor: bool  # an emulated Arm processor has that runtime too
     computes_on: str  # CPU, GPU or NPU: what the file's layers run on in a phone
-    apple: bool  # the kernels are Apple's, which only a Mac can check
+    # the row of the parity table that a Mac fills, where the kernels are Apple's; None elsewhere
+    apple: StageId | None
     # chips, where a file is compiled for one, whose simulator is ``runtime``, so that a phone has
     # still to answer; the first is the default
     socs: tuple[str, ...]

@@ -19,6 +19,7 @@ from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.shared.coreml_file import REFERENCE, AppleFile, account
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
+from mobilekd.formats.parity_names import StageId
 from mobilekd.support.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class CoreAI(AppleFile):
     precisions = ("fp16", "fp32")
     model_file = "model.aimodel"
     runtime = "Core AI's runtime"
+    apple: StageId | None = StageId.CORE_AI
 
     def refuse_missing(self, precision: str) -> None:
         """The converter is an extra's."""

@@ -259,7 +259,7 @@ def _same_kind(artifacts: Sequence[Artifact], device: str) -> None:
         remedy = (
             "measure it with --device host"
             if other
-            else "measure Core ML on the Mac with ios_export"
+            else "measure it on Apple's systems, with the Swift package in ios_export"
         )
         raise UserError(f"{artifact.folder}: {name} is no ExecuTorch program; {remedy}")
     names = [artifact.title for artifact in artifacts]

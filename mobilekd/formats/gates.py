@@ -93,6 +93,13 @@ class Stage(Document):
         None, description="balanced accuracy lost against eager fp32"
     )
     recorded: bool = False
+    processors: dict[str, int] = Field(
+        default_factory=dict,
+        description=(
+            "convolutions and linear layers by the processor that Core ML's compute plan prefers;"
+            " filled on a Mac"
+        ),
+    )
 
 
 class Delegation(Document):

@@ -43,6 +43,7 @@ class StageId(Titled):
     ARM = "saved file on Arm"
     ARM_SME = "saved file on Arm with SME"
     CORE_ML = "saved file on Core ML"
+    CORE_AI = "saved file on Core AI"
     PHONE = "saved file on a phone"
     GOLDEN_SET = "golden set"
 

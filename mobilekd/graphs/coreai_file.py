@@ -30,6 +30,8 @@ from mobilekd.support.progress import without_native_errors
 
 #: The bytes of the program, in the folder of the model.
 PROGRAM = "main.mlirb"
+#: Their SHA-256, as bytes.
+HASH = "main.hash"
 TYPES = {"f32": torch.float32, "f16": torch.float16}
 #: A binary operation of the file, and torch's.
 BINARY = {
@@ -79,50 +81,74 @@ class Step:
 
 @dataclass
 class Program:
-    """A model's one function, read from its folder."""
+    """A model's function ``main``, those that it calls put in line, read from its folder."""
 
     path: Path
     steps: list[Step] = field(default_factory=list)
     constants: dict[int, torch.Tensor] = field(default_factory=dict)
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
+    values: int = 0
 
     @classmethod
     def read(cls, path: Path) -> "Program":
-        """Raises ``CoreAIError`` where the folder is no Core AI model of one function."""
+        """Raises ``CoreAIError`` where the folder is no Core AI model with a function ``main``."""
         with quiet():
             module = _asset(path).program._module  # the public API has no way into the operations
-            functions = list(module._mlir_module.body.operations)
-            if len(functions) != 1 or len(functions[0].regions[0].blocks) != 1:
-                raise CoreAIError(f"{path}: {len(functions)} functions; one is read here")
+            blobs = _blobs(module.as_string())
+            blocks = {
+                one.attributes["sym_name"].value: one.regions[0].blocks
+                for one in module._mlir_module.body.operations
+            }
+            if "main" not in blocks or any(len(each) != 1 for each in blocks.values()):
+                raise CoreAIError(f"{path}: has no function main of one block")
             program = cls(path)
-            program._take(functions[0].regions[0].blocks[0], _blobs(module.as_string()))
+            main = blocks["main"][0]
+            program.inputs = tuple(program._new() for _ in main.arguments)
+            program.outputs = program._take(
+                main, program.inputs, {name: each[0] for name, each in blocks.items()}, blobs
+            )
         return program
 
-    def _take(self, block: Any, blobs: dict[str, bytes]) -> None:
-        numbers: dict[Any, int] = {}
+    def _new(self) -> int:
+        self.values += 1
+        return self.values
 
-        def number(value: Any) -> int:
-            return numbers.setdefault(value, len(numbers))
-
-        self.inputs = tuple(number(each) for each in block.arguments)
+    def _take(
+        self,
+        block: Any,
+        arguments: tuple[int, ...],
+        functions: dict[str, Any],
+        blobs: dict[str, bytes],
+    ) -> tuple[int, ...]:
+        """Put a function's operations in line, and those of the functions that it calls; returns
+        its results by number.
+        """
+        numbers = dict(zip(block.arguments, arguments, strict=True))
         for operation in block.operations:
             raw = operation.operation
             kind = raw.name.removeprefix("coreai.").removeprefix("decomposable.broadcasting_")
-            operands = tuple(number(each) for each in raw.operands)
+            operands = tuple(numbers[each] for each in raw.operands)
+            named = {each.name: each.attr for each in raw.attributes}
             if kind == "output":
-                self.outputs = operands
+                return operands
+            if kind == "invoke":
+                name = re.search(r"@(\w+)", str(named["callee"]))
+                if name is None or name[1] not in functions:
+                    raise CoreAIError(f"{self.path}: calls a function that it does not have")
+                results = self._take(functions[name[1]], operands, functions, blobs)
+                numbers.update(zip(raw.results, results, strict=True))
                 continue
             if len(raw.results) != 1:
                 raise CoreAIError(f"{self.path}: {raw.name} has {len(raw.results)} results")
             shape, dtype = _type(str(raw.results[0].type))
-            result = number(raw.results[0])
-            named = {each.name: each.attr for each in raw.attributes}
+            result = numbers[raw.results[0]] = self._new()
             if kind == "constant":
                 self.constants[result] = _tensor(named["value"], shape, dtype, blobs)
             else:
                 texts = {name: str(value) for name, value in named.items()}
                 self.steps.append(Step(kind, operands, result, shape, dtype, texts))
+        raise CoreAIError(f"{self.path}: a function gives no result")
 
     def kinds(self) -> Counter[str]:
         """How often each kind of operation stands in the file."""
@@ -173,6 +199,15 @@ class Program:
             for step in self.steps
             if step.kind in HEAVY
         ]
+
+
+def interpret(path: Path, x: np.ndarray) -> list[np.ndarray]:
+    """float32 or uint8 ``[N, 3, H, W]`` -> outputs by the interpreter, one photograph at a time."""
+    program = Program.read(path)
+    answers = [
+        program.answers(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x
+    ]
+    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
 def _whole(values: torch.Tensor) -> list[int]:
@@ -284,10 +319,22 @@ def quiet() -> Iterator[None]:
 def _asset(path: Path) -> Any:
     from coreai.authoring import AIModelAsset
 
+    _check_hash(path)
     try:
         return AIModelAsset.load(path)
     except (RuntimeError, ValueError, OSError) as error:
         raise CoreAIError(f"{path}: no Core AI model ({_line(error)}); export it again") from None
+
+
+def _check_hash(path: Path) -> None:
+    """Apple's reader ends the whole process at a program that is cut short, so what the model says
+    of its program's bytes is compared first.
+    """
+    program, kept = path / PROGRAM, path / HASH
+    if not program.is_file() or not kept.is_file():
+        raise CoreAIError(f"{path}: no Core AI model ({PROGRAM} or {HASH} is missing)")
+    if hashlib.sha256(program.read_bytes()).digest() != kept.read_bytes():
+        raise CoreAIError(f"{program}: changed since it was saved; export it again")
 
 
 def _line(error: Exception) -> str:

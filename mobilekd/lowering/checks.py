@@ -40,7 +40,8 @@ PREPROCESSING_ERROR = 1e-4
 
 #: Why Apple's kernels are not verified here.
 ONLY_ON_A_MAC = (
-    "Core ML predicts on Apple's systems only; ios_export/check_on_mac.py fills this row there"
+    "Apple's processors answer on Apple's systems only; ios_export/check_on_mac.py fills this row"
+    " there"
 )
 
 #: Why nothing is known of the chip itself where a simulator answered.
@@ -193,8 +194,8 @@ def check(export: Export) -> ParityReport:
             )
         )
     given = _saved(export, report, whole, some, reference, here)
-    if export.backend.apple:
-        report.stages.append(parity.unverified(StageId.CORE_ML, StageId.SAVED_FILE, ONLY_ON_A_MAC))
+    if (mac := export.backend.apple) is not None:
+        report.stages.append(parity.unverified(mac, StageId.SAVED_FILE, ONLY_ON_A_MAC))
     if export.backend.socs:
         report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_PHONE))
     structure(export, report)

@@ -29,6 +29,7 @@ OF_THE_FILE = (
     StageId.ARM,
     StageId.ARM_SME,
     StageId.CORE_ML,
+    StageId.CORE_AI,
     StageId.PHONE,
 )
 #: Gates that count; no stage's numbers differ.

@@ -9,10 +9,15 @@ import sys
 
 import numpy as np
 import pytest
+from coremltools.models.compute_device import (
+    MLCPUComputeDevice,
+    MLNeuralEngineComputeDevice,
+)
 from fixtures.coreml import CALIBRATION, LABELS, PREPROCESS, SIZE, made, pictures
 from fixtures.scripts import script
 from PIL import Image
 
+from mobilekd import backends
 from mobilekd.backends.coreml import interpret
 from mobilekd.formats.artifact import Manifest, Provenance, Student, hashes, open_artifact
 from mobilekd.formats.constants import OPTIONAL
@@ -181,4 +186,27 @@ def test_swift_reads_only_fields_that_the_package_has(ios_export, made):
 
 
 def test_the_stage_in_the_readme_is_the_one_written(check_on_mac, ios_export):
-    assert f"`{check_on_mac.ROW.title}`" in (ios_export / "README.md").read_text(encoding="utf-8")
+    text = (ios_export / "README.md").read_text(encoding="utf-8")
+    for name in check_on_mac.WAYS:
+        assert f"`{backends.get(name).apple.title}`" in text
+
+
+def test_layers_are_counted_by_the_processor_of_the_compute_plan(check_on_mac):
+    """coremltools' own classes; only a Mac can make plans of them."""
+    devices = [
+        object.__new__(kind)
+        for kind in (MLNeuralEngineComputeDevice, MLNeuralEngineComputeDevice, MLCPUComputeDevice)
+    ]
+    assert check_on_mac.counted([*devices, None]) == {"NeuralEngine": 2, "CPU": 1, "unknown": 1}
+
+
+def test_a_row_holds_its_processors_and_one_without_a_plan_stays(check_on_mac, artifact, capsys):
+    opened = open_artifact(artifact)
+    stage = check_on_mac.check(opened, interpret, "a Mac")
+    planned = check_on_mac.with_plan(stage, lambda path: {"NeuralEngine": 6}, opened.model)
+    check_on_mac.write_back(opened, planned)
+    assert open_artifact(artifact).manifest.parity[-1].processors == {"NeuralEngine": 6}
+    assert "6 on NeuralEngine" in capsys.readouterr().out
+    if sys.platform != "darwin":
+        assert check_on_mac.with_plan(stage, check_on_mac.core_ml_plan, opened.model) == stage
+        assert "the row says nothing of processors" in capsys.readouterr().err

@@ -57,10 +57,10 @@ def quiet() -> Iterator[None]:
 class AppleFile:
     """What both backends answer alike."""
 
-    runtime = "an interpreter"
+    runtime = "a strict interpreter"
     processor = False
     computes_on = "CPU, GPU or NPU"  # which one, Core ML decides on the phone
-    apple = True
+    apple: StageId | None = StageId.CORE_ML
     socs: tuple[str, ...] = ()
     soc: str | None = None
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
+from mobilekd.formats.parity_names import StageId
 
 
 class DescribedFile:
@@ -21,7 +22,7 @@ class DescribedFile:
     runtime: str
     processor = False  # the emulated Arm has ExecuTorch's runtime alone
     computes_on = "CPU"
-    apple = False
+    apple: StageId | None = None
     socs: tuple[str, ...] = ()
     soc: str | None = None
     reader: ModuleType

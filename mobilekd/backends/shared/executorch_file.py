@@ -41,7 +41,7 @@ class ExecutorchFile:
     runtime = "ExecuTorch's own runtime"
     processor = True
     computes_on = "CPU"
-    apple = False
+    apple: StageId | None = None
     socs: tuple[str, ...] = ()
     soc: str | None = None
 
