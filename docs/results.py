@@ -266,6 +266,27 @@ def views() -> str:
     return table(header, rows)
 
 
+def beside_control() -> str:
+    """The shipped student for several clinics beside its control, paired."""
+    found = read("other_clinics/shipped.json")
+    rows = [
+        (
+            words,
+            figure(found["first"][key]),
+            figure(found["second"][key]),
+            f"{figure(found['difference'][key], 1, 100, '+')} points"
+            if key != "nll"
+            else figure(found["difference"][key], 3, 1, "+"),
+        )
+        for key, words in (
+            ("balanced_accuracy", "balanced accuracy"),
+            ("accuracy", "accuracy"),
+            ("nll", "NLL"),
+        )
+    ]
+    return table(("Figure", "Distilled", "Control", "Difference"), rows)
+
+
 def hexagon() -> str:
     """Files for Hexagon on the simulator, beside XNNPACK's, on the same photographs."""
     rows = []
@@ -355,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "by origin": by_origin,
     "clinic": clinic,
     "views": views,
+    "beside control": beside_control,
     "guards": guards,
     "backends": backends_table,
     "hexagon": hexagon,

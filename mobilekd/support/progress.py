@@ -9,10 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
@@ -22,7 +19,7 @@ class _Heedless(io.FileIO):
     written there is lost, and the command goes on.
     """
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """All of ``data``, or none: a caller that retried would get the same error."""
         try:
             return super().write(data)

@@ -12,10 +12,10 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from mobilekd.support.arrays import read_arrays
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json
 
@@ -90,12 +90,8 @@ class LogitCache:
         path = self._file(view)
         if not path.exists():
             return False
-        try:
-            with np.load(path) as stored:
-                names, table = stored["ids"], stored["logits"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise UserError(
-                f"{path}: not a readable teacher cache ({error}); remove {self.folder}"
-            ) from None
+        names, table = read_arrays(
+            path, ("ids", "logits"), "a readable teacher cache", f"remove {self.folder}"
+        )
         self._views[view] = ({str(name): row for row, name in enumerate(names)}, table)
         return True

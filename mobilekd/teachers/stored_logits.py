@@ -19,11 +19,11 @@ from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mobilekd.formats.teacher import LOGITS, WEIGHTS
+from mobilekd.support.arrays import read_arrays
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 
@@ -115,17 +115,14 @@ def read_stored_logits(folder: Path) -> StoredLogits | None:
     path = folder / LOGITS
     if (folder / WEIGHTS).exists() or not path.exists():
         return None
+    what, remedy = "readable logits of a teacher", "copy the file again"
+    depends_on, train_ids, train_views, plain_ids, plain = read_arrays(
+        path, ("depends_on", "train_ids", "train_views", "plain_ids", "plain"), what, remedy
+    )
     try:
-        with np.load(path) as stored:
-            return StoredLogits(
-                path,
-                json.loads(str(stored["depends_on"])),
-                tuple(map(str, stored["train_ids"])),
-                stored["train_views"],
-                tuple(map(str, stored["plain_ids"])),
-                stored["plain"],
-            )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise UserError(
-            f"{path}: not readable logits of a teacher ({error}); copy the file again"
-        ) from None
+        known = json.loads(str(depends_on))
+    except ValueError as error:
+        raise UserError(f"{path}: not {what} ({error}); {remedy}") from None
+    return StoredLogits(
+        path, known, tuple(map(str, train_ids)), train_views, tuple(map(str, plain_ids)), plain
+    )

@@ -24,6 +24,7 @@ from fixtures.report import (
 from mobilekd.commands.evaluate import evaluate
 from mobilekd.commands.report import report
 from mobilekd.figures.comparison import scores
+from mobilekd.formats.integrity import write_sealed
 from mobilekd.page.collect import collect
 from mobilekd.page.latency_ratios import latency_ratios
 from mobilekd.page.latency_samples import latency_samples, spread
@@ -408,7 +409,7 @@ def test_what_was_left_out_of_the_data_is_on_the_page(everything: Path, tmp_path
         path = tmp_path / "runs" / name / "evaluation" / "metrics.json"
         document = json.loads(path.read_text())
         document["data"]["notes"] = [note]
-        path.write_text(json.dumps(document))
+        write_sealed(path, document)
     report([tmp_path / "runs"], tmp_path / "page.html")
     assert (tmp_path / "page.md").read_text().count(".heic, b, c) left out") == 1
     page = (tmp_path / "page.html").read_text()
