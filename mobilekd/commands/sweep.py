@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import from_dict, load_recipe
@@ -28,7 +28,11 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_file, sha256_json
 from mobilekd.support.lock import Held
 from mobilekd.support.progress import prepare_streams, say
+from mobilekd.support.words import choices
 from mobilekd.sweeps.place import Cell, Place
+
+#: Where cells may run: processes of this machine, nodes of a Ray cluster.
+Where = Literal["local", "ray"]
 
 
 def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
@@ -71,7 +75,7 @@ def sweep(
     runs: Path = Path("runs"),
     jobs: int | None = None,
     control: bool = True,
-    on: Literal["local", "ray"] = "local",
+    on: Where = "local",
     per_gpu: int | None = None,
     address: str | None = None,
     cpus: int | None = None,
@@ -93,6 +97,8 @@ def sweep(
         cpus: cores that a run asks Ray for; by default 1.
     """
     _check_numbers(jobs=jobs, per_gpu=per_gpu, cpus=cpus)
+    if on not in get_args(Where):
+        raise UserError(f"on {on}: {choices(on, get_args(Where))}")
     if on == "local" and (address or cpus):
         raise UserError(
             f"--{'address' if address else 'cpus'}: only a Ray cluster has that; add --on ray"

@@ -8,6 +8,7 @@ comes out is a local sweep's.
 import math
 import os
 import signal
+import socket
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ RETRIES = 5
 PATIENCE = 120.0
 #: How long a node may take to say what it has, in seconds: its first process has to start.
 ANSWER = 120.0
+#: How long a cluster may take to answer the first knock, in seconds.
+KNOCK = 20.0
 #: Ray counts GPUs in ten thousandths.
 PARTS = 10_000
 #: Where the table of progress is kept: with the cluster's head, whose loss ends all anyway.
@@ -97,6 +100,7 @@ class RayCluster:
         handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
         own = {"include_dashboard": False} if self.address == "local" else {}
         try:
+            _knock(self.address)
             self.ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **own)
         except Exception as error:  # whatever Ray finds wrong: no cluster, versions, tokens
             reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -270,6 +274,15 @@ class RayCluster:
         if node not in self.names:  # it came later
             self.names = node_names(self.ray.nodes())
         return self.names.get(node, node[:8])
+
+
+def _knock(address: str) -> None:
+    """An ``OSError`` where nobody listens at an address: Ray itself would try for minutes."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 def library() -> Any:

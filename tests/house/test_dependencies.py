@@ -78,7 +78,7 @@ def distributions(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("mobilekd", ("", "hdf5", "heic", "litert", "onnx")),
+        ("mobilekd", ("", "hdf5", "heic", "litert", "onnx", "ray")),
         ("tests", ("", "heic", "dev")),
         ("benchmarks", ("", "dev")),
     ],
