@@ -48,7 +48,8 @@ class ProgressTable:
 
     def tell(self, name: str, line: str) -> None:
         """A running cell's last line."""
-        self.rows[name].line = line
+        if self.rows[name].state == "running":
+            self.rows[name].line = line
 
     def finish(self, name: str, state: str, detail: str) -> None:
         """A cell has ended."""

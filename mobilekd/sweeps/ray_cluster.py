@@ -9,9 +9,10 @@ import math
 import os
 import signal
 import socket
+import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from importlib import import_module
@@ -29,6 +30,7 @@ from mobilekd.sweeps.parcel import pack, receive
 from mobilekd.sweeps.place import Cell, Command, job, result
 from mobilekd.sweeps.progress_table import ProgressTable
 from mobilekd.sweeps.ray_node import GRACE, MARK, PASSED_ON, Home
+from mobilekd.sweeps.ray_travel import board_class, caller
 
 #: How often a cell is started again whose node was lost.
 RETRIES = 5
@@ -97,8 +99,15 @@ class RayCluster:
         # nothing but the hub ever asks the internet
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
         own = {"include_dashboard": False} if self.address == "local" else {}
+        try:
+            with _uninterrupted():
+                self._connect(own)
+            yield
+        finally:
+            self.ray.shutdown()
+
+    def _connect(self, own: dict[str, Any]) -> None:
         try:
             _knock(self.address)
             self.ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **own)
@@ -108,12 +117,6 @@ class RayCluster:
                 f"--address {self.address}: no Ray cluster can be used there ({reason}); start one"
                 " with ray start --head, or take --address local"
             ) from None
-        try:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)  # Ray puts its own in their place
-            yield
-        finally:
-            self.ray.shutdown()
 
     def check(self, recipes: Sequence[Recipe]) -> None:
         """Every node that may get a cell has this program in this version and what the recipes
@@ -186,7 +189,7 @@ class RayCluster:
         ray, table = self.ray, ProgressTable(command, [recipe.name for recipe in recipes])
         if not recipes:
             return []
-        board = ray.remote(_board()).options(num_cpus=0, resources={HEAD: 0.001}).remote()
+        board = ray.remote(board_class()).options(num_cpus=0, resources={HEAD: 0.001}).remote()
         teachers: dict[str, Any] = {}
         waiting, ended = list(recipes), {}
         with table.shown():
@@ -234,7 +237,7 @@ class RayCluster:
             there = strategies.NodeAffinitySchedulingStrategy(node, soft=False)
             options = {"num_cpus": 0, "scheduling_strategy": there}
         wanted = {"mobilekd": VERSION, "torch": version("torch").partition("+")[0]}
-        remote = self.ray.remote(_caller())
+        remote = self.ray.remote(caller())
         return remote.options(**options).remote(wanted, function, *arguments)
 
     def _show(self, table: ProgressTable, board: Any) -> None:
@@ -276,6 +279,33 @@ class RayCluster:
         return self.names.get(node, node[:8])
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off a first Ctrl-C or SIGTERM to the end of the block, and keep the handlers that were
+    there: Ray puts its own in their place, and breaks where it is stopped while it starts.
+    """
+    waiting: list[int] = []
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_off(number: int, frame: Any) -> None:
+        if waiting:
+            raise KeyboardInterrupt
+        waiting.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go elsewhere
+        return
+    try:
+        for number in handlers:
+            signal.signal(number, put_off)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for late in waiting:
+        signal.raise_signal(late)
+
+
 def _knock(address: str) -> None:
     """An ``OSError`` where nobody listens at an address: Ray itself would try for minutes."""
     if address == "auto":
@@ -313,53 +343,3 @@ def first_line(error: BaseException) -> str:
     """An error of Ray's in one line: its own text goes on with traces of other machines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def _caller() -> Callable[..., Any]:
-    """A function that travels to nodes by its code, as functions inside functions do: so a node
-    that has another version of this program, or none, can still say so.
-    """
-
-    def call(wanted: dict[str, str], function: str, *arguments: Any) -> Any:
-        from importlib import import_module
-        from importlib.metadata import PackageNotFoundError, version
-
-        import ray
-
-        found = {}
-        for package in wanted:
-            try:
-                found[package] = version(package).partition("+")[0]
-            except PackageNotFoundError:
-                found[package] = ""
-        try:
-            found["mobilekd"] = import_module("mobilekd.support.version").VERSION
-        except ImportError:
-            found["mobilekd"] = ""
-        differs = {
-            name: (found[name], wanted[name]) for name in wanted if found[name] != wanted[name]
-        }
-        if differs:
-            return {"differs": differs, "node": ray.get_runtime_context().get_node_id()}
-        return getattr(import_module("mobilekd.sweeps.ray_node"), function)(*arguments)
-
-    return call
-
-
-def _board() -> type:
-    """What cells write their progress on; by its code, too."""
-
-    class Board:
-        def __init__(self) -> None:
-            self.cells: dict[str, tuple[str, str, int]] = {}
-
-        def tell(self, name: str, node: str, line: str | None) -> None:
-            """A cell's last line; None where it starts."""
-            starts = self.cells.get(name, ("", "", 0))[2]
-            self.cells[name] = (node, line or "", starts + (line is None))
-
-        def look(self) -> dict[str, tuple[str, str, int]]:
-            """Node, last line and number of starts by cell."""
-            return self.cells
-
-    return Board

@@ -5,6 +5,7 @@ node.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,7 @@ def test_ctrl_c_leaves_no_process(two: Any, tmp_path: Path):
     words = (*GRID, *ALONE, "--set", "train.epochs=5000", "--on", "ray", "--address")
     for address in (two.address, "local"):
         mark = uuid.uuid4().hex
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
         sweep = started(tmp_path, (*words, address), marked=mark)
         wait_for(lambda: list(tmp_path.glob("runs/*/metrics.jsonl")), sweep)
         assert processes(folder=tmp_path)
@@ -210,16 +212,19 @@ def test_ctrl_c_leaves_no_process(two: Any, tmp_path: Path):
         assert not left
 
 
-def test_a_gpu_takes_as_many_as_it_is_told(tmp_path: Path):
+def test_a_gpu_takes_as_many_as_it_is_told_and_a_failure_stops_no_other(tmp_path: Path):
     """Ray believes that there is a GPU, and cells find none: they run on the processor."""
     experiment(tmp_path)
     words = [*GRID, *ALONE, "--on", "ray", "--per-gpu", "2"]
+    words[words.index("student.width=0.1,0.15")] = "student.model=mobilenetv2,no_such_net"
     with cluster(num_cpus=4, num_gpus=1) as made:
         done = swept(tmp_path, *words, "--address", made.address)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     running = [int(number) for number in re.findall(r"(\d+) running", done.stderr)]
     assert max(running) <= 2
-    assert {cell["state"] for cell in json.loads(done.stdout)["cells"]} == {"trained"}
+    cells = json.loads(done.stdout)["cells"]
+    assert [cell["state"] for cell in cells] == ["trained"] * 2 + ["failed"] * 2
+    assert all("no_such_net" in cell["detail"] for cell in cells[2:])
 
 
 def test_without_ray_or_a_cluster_one_line_says_what_to_do(tmp_path: Path):
