@@ -218,6 +218,10 @@ NAMES = frozenset({"name", "title", "cost", "smoke"})
 RESOURCES = frozenset({"threads", "exports"})
 
 
+#: Tables whose keys are the user's own words.
+FREE = frozenset({"code", "options", "smoke", "map", "columns"})
+
+
 def places(recipe: "Recipe") -> list[tuple[str, str]]:
     """Every file and folder that a recipe names, as (key, place); not what the hub or this package
     has.
@@ -234,10 +238,9 @@ def _places(key: str, value: Any) -> Iterator[tuple[str, str]]:
         dotted = f"{key}.{name}" if key else str(name)
         if name == "folders":
             yield from ((dotted, place) for place in item)
-        elif name in PLACES or name == "weights":
-            if isinstance(item, str):  # a list is one of ids
-                yield dotted, item
-        elif isinstance(item, (dict, list)) and name not in ("code", "options", "smoke"):
+        elif isinstance(item, str) and (name in PLACES or name == "weights"):
+            yield dotted, item
+        elif isinstance(item, (dict, list)) and name not in FREE:
             yield from _places(dotted, item)
 
 

@@ -7,7 +7,7 @@ from mobilekd.formats.recipe_file import load_recipe
 
 
 def test_a_recipe_of_generated_photographs_names_no_place():
-    assert places(load_recipe(PLAIN)) == []
+    assert places(load_recipe(PLAIN, ["data.map={root='nv'}"])) == []
 
 
 def test_every_kind_of_place_is_named_by_its_key():
