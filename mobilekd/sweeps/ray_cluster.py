@@ -96,6 +96,9 @@ class RayCluster:
 
     @contextmanager
     def _connected(self) -> Iterator[None]:
+        if self.ray.is_initialized():  # by whoever calls us from Python: it stays theirs
+            yield
+            return
         # nothing but the hub ever asks the internet
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

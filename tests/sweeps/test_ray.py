@@ -34,17 +34,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster of two nodes, which were started in a folder without anything."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("nodes"))
-        with cluster(ray_client_server_port=_free_port()) as made:
+        with cluster() as made:
             made.add_node(num_cpus=1, node_name="two")
             yield made
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def without_times(value: Any) -> Any:
@@ -80,23 +72,21 @@ def wait_for(what: Callable[[], Any], sweep: "subprocess.Popen[str]") -> Any:
     return answer
 
 
-@pytest.mark.parametrize("place", ["seen by the nodes", "not seen, over Ray's client"])
+@pytest.mark.parametrize("place", ["seen by the nodes", "not seen by them"])
 def test_two_nodes_leave_what_a_local_sweep_leaves(place: str, two: Any, tmp_path: Path):
     here, there = tmp_path / "here", tmp_path / "there"
     words = [*GRID]
-    address = two.address
     if place.startswith("not"):
         runs = f"{OWN}/runs"
         words += ["--runs", runs, "--set", f"data.root='{tmp_path / 'photographs'}'"]
         words[words.index("0,1")] = "0"
-        address = f"ray://127.0.0.1:{two.head_node._ray_params.ray_client_server_port}"
         experiment(tmp_path)
     for folder in (here, there):
         folder.mkdir()
         experiment(folder)
     local = swept(here, *words, "--jobs", "2")
     assert local.returncode == 0, local.stderr
-    spread = swept(there, *words, "--on", "ray", "--address", address)
+    spread = swept(there, *words, "--on", "ray", "--address", two.address)
     assert spread.returncode == 0, spread.stderr
     assert json.loads(spread.stdout) == json.loads(local.stdout)
     assert " on one" in spread.stderr
@@ -108,7 +98,7 @@ def test_two_nodes_leave_what_a_local_sweep_leaves(place: str, two: Any, tmp_pat
     left = {path.name for path in (there / "runs").iterdir()}
     assert left - {".cache"} == {name.partition("/")[0] for name in expected}, "nothing else stays"
 
-    again = swept(there, *words, "--on", "ray", "--address", address)
+    again = swept(there, *words, "--on", "ray", "--address", two.address)
     assert {cell["state"] for cell in json.loads(again.stdout)["cells"]} == {"done"}
 
 
