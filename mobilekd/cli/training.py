@@ -72,6 +72,8 @@ def register(commands: Commands) -> None:
         [
             "ham10000 --grid student.width=0.35,0.5 --seeds 0,1,2",
             "ham10000 demo --jobs 2",
+            "ham10000 --seeds 0,1,2,3 --per-gpu 4",
+            "ham10000 --seeds 0,1,2,3 --on ray",
             "demo --smoke --seeds 0,1",
         ],
     )
@@ -92,9 +94,38 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=1,
         metavar="N",
-        help="runs at the same time, one process each (default: 1)",
+        help=(
+            "runs at the same time, one process each (default: 1; with --on ray as many as have"
+            " room)"
+        ),
+    )
+    parser.add_argument(
+        "--per-gpu",
+        type=int,
+        metavar="N",
+        help="instead: runs at the same time on each GPU; where there is none, as --jobs",
+    )
+    parser.add_argument(
+        "--on",
+        choices=("local", "ray"),
+        default="local",
+        metavar="PLACE",
+        help="where runs go: processes of this machine, or the nodes of a Ray cluster",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="CLUSTER",
+        help=(
+            "the Ray cluster: auto (the one that runs here or in RAY_ADDRESS), local (a new one on"
+            " this machine), HOST:PORT or ray://HOST:PORT (default: auto)"
+        ),
+    )
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        metavar="N",
+        help="processor cores that each run asks Ray for (default: 1)",
     )
     parser.add_argument("--no-control", action="store_true", help="leave the controls out")
     _add_overrides(parser)
@@ -256,6 +287,10 @@ def sweep(arguments: Namespace) -> Answer:
         runs=arguments.runs,
         jobs=arguments.jobs,
         control=not arguments.no_control,
+        on=arguments.on,
+        per_gpu=arguments.per_gpu,
+        address=arguments.address,
+        cpus=arguments.cpus,
     )
     rows = [(cell.name, cell.state, cell.detail) for cell in cells]
     states = [cell.state for cell in cells]

@@ -21,7 +21,14 @@ from mobilekd.data import training_hashes
 from mobilekd.formats.guard import GUARD
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import as_recipe, changed_code
-from mobilekd.formats.runs import METRICS, Run, RunInfo, open_run, write_run_info
+from mobilekd.formats.runs import (
+    METRICS,
+    Run,
+    RunInfo,
+    control_name,
+    open_run,
+    write_run_info,
+)
 from mobilekd.formats.training_tables import EnsembleTable, LossTable, PretrainTable
 from mobilekd.inference.guard import guard_for
 from mobilekd.losses import Objective
@@ -143,7 +150,7 @@ def control_of(recipe: Recipe) -> Recipe:
     )
     return recipe.model_copy(
         update={
-            "name": f"{recipe.name}-control",
+            "name": control_name(recipe.name),
             "title": f"{recipe.title or recipe.name}: control",
             "teachers": (),
             "ensemble": EnsembleTable(),

@@ -2,9 +2,10 @@
 
 A recipe that is split into folds (``split.folds``) has a cell for each of them. A cell of the grid
 is one run; a finished one is left alone, a started one is gone on with, so a
-sweep can be killed and called again at any time. Each cell trains in a process of its own, which
-ends when the sweep ends, however that happens. Teachers that several cells share (same data, views,
-networks and schedule) are trained once, before the cells.
+sweep can be killed and called again at any time. Each cell trains in a process of its own, on this
+machine or on a node of a Ray cluster (``mobilekd.sweeps``), which ends when the sweep ends, however
+that happens. Teachers that several cells share (same data, views, networks and schedule) are
+trained once, before the cells.
 """
 
 import itertools
@@ -12,43 +13,27 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from mobilekd.data import check_place
 from mobilekd.formats.recipe import Recipe, same_but_for_places
 from mobilekd.formats.recipe_file import from_dict, load_recipe
 from mobilekd.formats.runs import open_run
 from mobilekd.formats.teacher import finished_file, taught_before, teacher_folder
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_file, sha256_json
+from mobilekd.support.lock import Held
 from mobilekd.support.progress import prepare_streams, say
 from mobilekd.support.refusals import told
+from mobilekd.support.words import choices
+from mobilekd.sweeps.place import Cell, Place
 
-#: A cell's process. The working folder is not on its path (-P), and this package's own place comes
-#: last, so that no module of the user's can stand for one of a library's.
-PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]);"
-    " from mobilekd.commands.sweep import main; sys.exit(main())"
-)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a sweep: ``state`` is done (was there already), trained (now), refused (the
-    user's mistake, or a full disk) or failed (ours), with the reason in ``detail``.
-    """
-
-    name: str
-    state: str
-    detail: str = ""
+#: Where cells may run: processes of this machine, nodes of a Ray cluster.
+Where = Literal["local", "ray"]
 
 
 def parse_grid(items: Sequence[str]) -> dict[str, list[str]]:
@@ -89,14 +74,36 @@ def sweep(
     overrides: Sequence[str] = (),
     smoke: bool = False,
     runs: Path = Path("runs"),
-    jobs: int = 1,
+    jobs: int | None = None,
     control: bool = True,
+    on: Where = "local",
+    per_gpu: int | None = None,
+    address: str | None = None,
+    cpus: int | None = None,
 ) -> list[Cell]:
-    """Train every cell that is not there yet, ``jobs`` at a time; one cell's failure does not stop
-    the others.
+    """Train every cell that is not there yet; one cell's failure does not stop the others.
+
+    Args:
+        recipes: shipped names or TOML files.
+        grid: values by key.
+        seeds: each combination runs with each of them; none: with the recipe's own.
+        overrides: ``KEY=VALUE`` of every recipe.
+        smoke: whether to run the recipes' reductions.
+        runs: the folder of the runs.
+        jobs: runs at once; by default 1 on this machine, on Ray as many as have room.
+        control: whether each student's control is trained.
+        on: where cells run: processes of this machine, or nodes of a Ray cluster.
+        per_gpu: runs at once on each GPU, instead of ``jobs``; without a GPU it is ``jobs``.
+        address: of the Ray cluster: auto (the default), local, HOST:PORT or ray://HOST:PORT.
+        cpus: cores that a run asks Ray for; by default 1.
     """
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: nothing would run; give 1 or more")
+    _check_numbers(jobs=jobs, per_gpu=per_gpu, cpus=cpus)
+    if on not in get_args(Where):
+        raise UserError(f"on {on}: {choices(on, get_args(Where))}")
+    if on == "local" and (address or cpus):
+        raise UserError(
+            f"--{'address' if address else 'cpus'}: only a Ray cluster has that; add --on ray"
+        )
     wanted = cells(recipes, grid=grid or {}, seeds=seeds, overrides=overrides, smoke=smoke)
     teachings, students = shared_teachers(wanted, runs)
     finished = {recipe.name for recipe in students if _finished(recipe, runs, control)}
@@ -110,21 +117,44 @@ def sweep(
             folder in needed and not _taught(folder) for folder in _teacher_folders(recipe, runs)
         )
     ]
-    if missing and all(recipe.data == missing[0].data for recipe in missing):
-        check_place(missing[0].data)  # told once, not by every cell
-    with _Cells(runs, jobs, control) as running:
-        taught = running.train("teach", teachings)
-        broken = [cell for cell in taught if cell.state in ("refused", "failed")]
-        if broken:
-            raise UserError(
-                f"{broken[0].name}: teachers could not be trained ({broken[0].detail}); mend that"
-                " and call the sweep again"
+    trained: dict[str, Cell] = {}
+    if missing:
+        place: Place
+        if on == "ray":
+            from mobilekd.sweeps.ray_cluster import RayCluster
+
+            place = RayCluster(
+                runs, control, address=address or "auto", jobs=jobs, per_gpu=per_gpu, cpus=cpus or 1
             )
-        trained = {cell.name: cell for cell in running.train("distill", missing)}
+        else:
+            from mobilekd.sweeps.processes import Processes
+
+            place = Processes(runs, control, jobs, per_gpu)
+        with place as running:
+            running.check([*teachings, *missing])
+            taught = running.train("teach", teachings)
+            broken = [cell for cell in taught if cell.state in ("refused", "failed")]
+            if broken:
+                raise UserError(
+                    f"{broken[0].name}: teachers could not be trained ({broken[0].detail}); mend"
+                    " that and call the sweep again"
+                )
+            trained = {cell.name: cell for cell in running.train("distill", missing)}
     return [
         trained.get(recipe.name) or Cell(recipe.name, "done", str(runs / recipe.name))
         for recipe in students
     ]
+
+
+def _check_numbers(**given: int | None) -> None:
+    """Numbers of runs and cores are 1 or more, and one option says how many go at once."""
+    for name, number in given.items():
+        if number is not None and number < 1:
+            raise UserError(
+                f"--{name.replace('_', '-')} {number}: nothing would run; give 1 or more"
+            )
+    if given["jobs"] and given["per_gpu"]:
+        raise UserError("--jobs and --per-gpu: both say how many runs go at once; keep one")
 
 
 def cells(
@@ -259,69 +289,19 @@ def _finished(recipe: Recipe, runs: Path, control: bool) -> bool:
     return not control or not recipe.teachers or run.info.control is not None
 
 
-class _Cells:
-    """Cells at work, each in a process of its own that ends with this one.
-
-    A cell gets its job over its standard input: one line, then silence for as long as the sweep
-    lives. Cells are away from the terminal, so Ctrl-C reaches the sweep alone, which ends them.
-    """
-
-    def __init__(self, runs: Path, jobs: int, control: bool) -> None:
-        self.runs, self.control = runs, control
-        self.pool = ThreadPoolExecutor(jobs)
-        self.processes: set[subprocess.Popen[str]] = set()
-        self.stopped = threading.Event()
-
-    def __enter__(self) -> "_Cells":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.stopped.set()
-            for process in list(self.processes):
-                process.terminate()
-        self.pool.shutdown(cancel_futures=True)
-
-    def train(self, command: str, recipes: Sequence[Recipe]) -> list[Cell]:
-        """Teach or distill each recipe; a cell that fails says so and stops no other."""
-        return list(self.pool.map(lambda recipe: self._train(recipe, command), recipes))
-
-    def _train(self, recipe: Recipe, command: str) -> Cell:
-        if self.stopped.is_set():
-            return Cell(recipe.name, "failed", "stopped before it began")
-        say(f"sweep: {command} {recipe.name}")
-        job = {
-            "recipe": recipe.to_dict(),
-            "command": command,
-            "runs": str(self.runs),
-            "control": self.control,
-        }
-        with subprocess.Popen(
-            [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            self.processes.add(process)
-            if self.stopped.is_set():
-                process.terminate()
-            assert process.stdin
-            assert process.stdout
-            with suppress(BrokenPipeError):  # it was ended before it could read
-                process.stdin.write(json.dumps(job) + "\n")
-                process.stdin.flush()
-            # its standard input stays open meanwhile: that is how it knows that we live
-            answer = process.stdout.read().strip()
-        self.processes.discard(process)
-        if process.returncode == 0:
-            return Cell(recipe.name, "trained", str(self.runs / recipe.name))
-        state = "refused" if process.returncode == 2 else "failed"
-        return Cell(recipe.name, state, answer or f"ended with code {process.returncode}")
-
-
 def _work(job: Mapping[str, Any]) -> None:
-    """Do one cell."""
+    """Do one cell; a folder that another command holds is waited for as long as the job says."""
+    deadline = time.monotonic() + job["patience"]
+    while True:
+        try:
+            return _train(job)
+        except Held:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _train(job: Mapping[str, Any]) -> None:
     recipe, runs = from_dict(job["recipe"], "sweep"), Path(job["runs"])
     if job["command"] == "teach":
         from mobilekd.commands.teach import teach
@@ -345,6 +325,7 @@ def main() -> int:
     """A cell's process: the job on standard input, a failure's one line on standard output."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: nothing half stays
     job = json.loads(sys.stdin.readline())
+    sys.argv[1:] = job["argv"]  # what runs remember of how they were made
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     prepare_streams()
     answer, sys.stdout = sys.stdout, sys.stderr

@@ -6,6 +6,7 @@ Its data may be one table (``[data]``) or several sources (``[[data]]``), which 
 runs.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -215,6 +216,32 @@ PLACES = frozenset(
 NAMES = frozenset({"name", "title", "cost", "smoke"})
 #: Keys that change how fast a result comes or what is tried before, not what it is.
 RESOURCES = frozenset({"threads", "exports"})
+
+
+#: Tables whose keys are the user's own words.
+FREE = frozenset({"code", "options", "smoke", "map", "columns"})
+
+
+def places(recipe: "Recipe") -> list[tuple[str, str]]:
+    """Every file and folder that a recipe names, as (key, place); not what the hub or this package
+    has.
+    """
+    return [
+        (key.replace("data.sources.", "data."), place)
+        for key, place in _places("", recipe.to_dict())
+        if place and place != "hub" and not place.startswith("reference:")
+    ]
+
+
+def _places(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+        dotted = f"{key}.{name}" if key else str(name)
+        if name == "folders":
+            yield from ((dotted, place) for place in item)
+        elif isinstance(item, str) and (name in PLACES or name == "weights"):
+            yield dotted, item
+        elif isinstance(item, (dict, list)) and name not in FREE:
+            yield from _places(dotted, item)
 
 
 def shape(table: Document) -> dict[str, Any]:

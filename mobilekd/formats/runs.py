@@ -71,6 +71,11 @@ RUNS = Path("runs")
 REMEDY = "copy the run's folder whole, or distil it again"
 
 
+def control_name(name: str) -> str:
+    """What the control of the run ``name`` is called."""
+    return f"{name}-control"
+
+
 class Split(Document):
     """Photograph ids by role. ``hash`` covers them all, so two runs can prove that they were judged
     alike.

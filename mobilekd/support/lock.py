@@ -16,6 +16,10 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.provenance import utc_now
 
 
+class Held(UserError):
+    """A folder that another command is working in."""
+
+
 def lock_file(folder: Path) -> Path:
     """Where the lock of ``folder`` lies: beside it, so that it never counts as content."""
     whole = folder.absolute()
@@ -28,7 +32,7 @@ def locked(folder: Path, command: str, *, shared: bool = False) -> Iterator[None
 
     ``shared`` is for commands that only read, any number of which go together; where no lock can be
     written, nobody can write the folder either, and they go on without one. Under ``torchrun`` rank
-    0 holds the lock for all. A folder that is held is a ``UserError`` with the holder's command,
+    0 holds the lock for all. A folder that is held is a ``Held`` with the holder's command,
     process id and start.
     """
     if os.environ.get("RANK", "0") != "0":
@@ -69,9 +73,7 @@ def _acquire(folder: Path, path: Path, *, shared: bool) -> int | None:
         except BlockingIOError:
             text = _read(path)
             os.close(handle)
-            raise UserError(
-                f"{folder}: {_holders(text)} is working on it; wait, or end it"
-            ) from None
+            raise Held(f"{folder}: {_holders(text)} is working on it; wait, or end it") from None
         # the last holder removes the file: one that was removed meanwhile locks nobody out
         with suppress(FileNotFoundError):
             if os.fstat(handle).st_ino == os.stat(path).st_ino:

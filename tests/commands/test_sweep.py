@@ -20,6 +20,7 @@ from mobilekd.commands.sweep import cells, parse_grid, parse_seeds, shared_teach
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
+from mobilekd.sweeps.place import job
 
 COMMAND = [
     sys.executable,
@@ -187,12 +188,8 @@ def test_a_cell_ends_when_its_sweep_does():
     """Its standard input is its life line: closed, as it is when the sweep dies, it stops in the
     middle of the work.
     """
-    job = {
-        "recipe": load_recipe(PLAIN, ["train.epochs=5000"], smoke=True).to_dict(),
-        "command": "distill",
-        "runs": "runs",
-        "control": False,
-    }
+    recipe = load_recipe(PLAIN, ["train.epochs=5000"], smoke=True)
+    told = job("distill", recipe, Path("runs"), control=False)
     program = (
         "import sys, time, mobilekd.commands.sweep as s; s._work = lambda job: time.sleep(60);"
         " sys.exit(s.main())"
@@ -200,7 +197,7 @@ def test_a_cell_ends_when_its_sweep_does():
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.write(json.dumps(told) + "\n")
     process.stdin.flush()
     time.sleep(0.5)
     assert process.poll() is None

@@ -80,7 +80,7 @@ def distributions(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("mobilekd", ("", "hdf5", "heic", "coreai", "litert", "onnx")),
+        ("mobilekd", ("", "hdf5", "heic", "coreai", "litert", "onnx", "ray")),
         ("tests", ("", "heic", "dev")),
         ("benchmarks", ("", "dev")),
     ],

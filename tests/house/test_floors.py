@@ -22,7 +22,7 @@ FLOORS = (
     ("formats",),
     ("data", "students", "losses", "metrics", "graphs", "android"),
     ("teachers", "runners", "figures", "backends"),
-    ("training", "inference", "page"),
+    ("training", "inference", "page", "sweeps"),
     ("lowering",),
     ("commands",),
     ("cli",),
