@@ -114,7 +114,8 @@ def side_by_side(rows: list[dict[str, Any]], precision: str) -> None:
 def train(document: dict[str, Any], overrides: list[str], runs: Path, epochs: int) -> None:
     """Each student's balanced accuracy on validation, into its row, as soon as it is known."""
     base = load_recipe(str(HERE / "budgets.toml"), overrides)
-    document["training"] = {"recipe": base.to_dict(), "epochs": epochs}
+    command = f"python benchmarks/student_design/budgets.py --train --epochs {epochs}"
+    document["training"] = {"command": command, "recipe": base.to_dict(), "epochs": epochs}
     for row in document["rows"]:
         student = StudentTable.model_validate(row["student"])
         one = Candidate(student, row["side"], (), row["parameters"])
@@ -122,7 +123,13 @@ def train(document: dict[str, Any], overrides: list[str], runs: Path, epochs: in
         figure = run.info.validation["balanced_accuracy"]
         row["balanced_accuracy"] = figure.model_dump(exclude_none=True)
         row["training_seconds"] = run.info.seconds
-        document["training"]["split_hash"] = run.info.split_hash
+        assert run.split is not None  # a run that was trained here
+        document["training"] |= {
+            "split_hash": run.info.split_hash,
+            "train": len(run.split.train),
+            "validation": len(run.split.validation),
+            "commit": commit(),
+        }
         write_json(RESULT, document)
         say(f"{row['by']}, {row['budget_ms']} ms: balanced accuracy {accuracy(run):.3f}")
 
@@ -135,7 +142,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     parser.add_argument("--table", type=Path, default=Path("operators.json"))
     parser.add_argument("--train", action="store_true", help="train what was chosen before")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options = parser.parse_args()

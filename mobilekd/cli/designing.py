@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
 from mobilekd.cli.parser import TRAIN, Answer, Commands, add_runs, path
@@ -95,6 +95,8 @@ def register(commands: Commands) -> None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
+    if not all(part.strip().isdigit() for part in text.split(",")):
+        raise ArgumentTypeError(f"{text} is not numbers of pixels with commas, such as 96,128")
     return tuple(int(part) for part in text.split(","))
 
 

@@ -7,6 +7,7 @@ time, and all chains together tell the kinds apart.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -58,6 +59,11 @@ def depthwise(channels: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     )
 
 
+def residual(channels: int) -> nn.Module:
+    """A depthwise convolution with its input added."""
+    return Adding(depthwise(channels))
+
+
 def _layer(layer: nn.Conv2d) -> nn.Module:
     return nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels), BoundedReLU())
 
@@ -86,18 +92,20 @@ def _stem(name: str, make: Callable[[int], nn.Module], channels: int, side: int)
 
 
 def _repeated(
-    name: str, channels: int, grid: int, count: int, link: Callable[[], nn.Module]
+    name: str, channels: int, grid: int, count: int, link: Callable[[int], nn.Module]
 ) -> Plan:
     """``count`` links behind a stem of patches, on a grid of ``grid`` x ``grid``."""
     return Plan(
         f"{count} {name}, {channels} channels at {grid}",
         4 * grid,
-        lambda: Chain(patches(channels), nn.Sequential(*(link() for _ in range(count))), channels),
+        lambda: Chain(
+            patches(channels), nn.Sequential(*(link(channels) for _ in range(count))), channels
+        ),
     )
 
 
 def _products(channels: int, factor: int, grid: int, count: int) -> Plan:
-    def link() -> nn.Module:
+    def link(channels: int) -> nn.Module:
         hidden = factor * channels
         return nn.Sequential(_pointwise(channels, hidden), _pointwise(hidden, channels))
 
@@ -119,19 +127,19 @@ PLANS = (
         )
     ),
     *(
-        _repeated("depthwise 3 x 3", channels, grid, 6, lambda c=channels: depthwise(c))
+        _repeated("depthwise 3 x 3", channels, grid, 6, depthwise)
         for channels, grid in ((24, 32), (96, 32), (48, 16), (192, 16), (80, 8), (384, 8), (160, 4))
     ),
     *(
-        _repeated("depthwise 5 x 5", channels, grid, 4, lambda c=channels: depthwise(c, 5))
+        _repeated("depthwise 5 x 5", channels, grid, 4, partial(depthwise, kernel=5))
         for channels, grid in ((96, 16), (160, 8))
     ),
     *(
-        _repeated("depthwise 3 x 3 by 2", channels, grid, 2, lambda c=channels: depthwise(c, 3, 2))
+        _repeated("depthwise 3 x 3 by 2", channels, grid, 2, partial(depthwise, stride=2))
         for channels, grid in ((48, 64), (96, 32), (192, 16))
     ),
     *(
-        _repeated("residual depthwise", channels, grid, 4, lambda c=channels: Adding(depthwise(c)))
+        _repeated("residual depthwise", channels, grid, 4, residual)
         for channels, grid in ((24, 32), (80, 16), (144, 8))
     ),
 )  # fmt: skip

@@ -74,15 +74,16 @@ def check_family(table: StudentTable) -> None:
 
 
 def members(
-    table: StudentTable, sides: Sequence[int] = SIDES, depths: Sequence[float] = DEPTHS
+    table: StudentTable, sides: Sequence[int], depths: Sequence[float] | None = None
 ) -> list[Candidate]:
     """Every width, depth and side of the family of ``table``, which gives what is not varied: its
-    model, adaptations, dropout and options.
+    model, adaptations, dropout and options. ``depths`` are factors on its blocks, by default
+    ``DEPTHS``.
     """
     found: list[Candidate] = []
     seen = set()
     with one_thread():
-        for student in track(list(_tables(table, depths)), "design: counting operators"):
+        for student in track(list(_tables(table, depths or DEPTHS)), "design: counting operators"):
             network = build(student, CLASSES)
             shapes = tuple(one.shape for one in network.parameters())
             if shapes in seen:  # another width that rounds to the same channels

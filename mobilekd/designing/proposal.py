@@ -43,4 +43,4 @@ def recipe_text(
 
 def _beside(path: str, output: Path) -> str:
     """A path as a recipe in ``output``'s folder names it."""
-    return os.path.relpath(Path(path).expanduser(), output.parent or Path())
+    return os.path.relpath(str(Path(path).expanduser()), str(output.parent))
