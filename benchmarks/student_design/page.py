@@ -154,8 +154,8 @@ def budgets() -> str:
 one thread of an {found["setup"]["processor"]}, ranked by multiply-adds
 ({rows[0]["considered"]:,} candidates of width, depth and input size). Beside each stands \
 MobileNetV2 at 128 x 128 of the greatest width that
-meets the same latency; its channels come in steps of 8, so it cannot come near every budget. All \
-were lowered again and measured
+the same search finds to meet it; its channels come in steps of 8, so it cannot come near every \
+budget. All were lowered again and measured
 side by side, in other processes than those that chose them. The figure is the fastest of six \
 processes' medians.
 
