@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mobilekd.commands.calibrate import calibrate
     from mobilekd.commands.compare import compare
     from mobilekd.commands.demo import demo
+    from mobilekd.commands.design import design
     from mobilekd.commands.devices import devices
     from mobilekd.commands.distill import distill
     from mobilekd.commands.doctor import doctor
@@ -37,6 +38,7 @@ __all__ = [
     "calibrate",
     "compare",
     "demo",
+    "design",
     "devices",
     "distill",
     "doctor",

@@ -94,18 +94,7 @@ class HostRunner:
     ) -> Reading:
         """One fresh process."""
 
-        def on_line(line: str) -> None:
-            if watch is not None and line == program.STEADY:
-                watch()
-
-        arguments = program.measure_arguments(
-            str(artifact.model), str(artifact.folder / "golden/inputs.u8"), setting
-        )
-        return program.reading(
-            _run(artifact.model, arguments, seconds=setting.seconds, on_line=on_line),
-            setting,
-            "host",
-        )
+        return measured(artifact.model, artifact.folder / "golden/inputs.u8", setting, watch)
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """Resident and proportional memory of a fresh process."""
@@ -114,6 +103,23 @@ class HostRunner:
         )
         answer = _run(artifact.model, arguments)
         return program.memory(answer, "host")
+
+
+def measured(
+    model: Path, inputs: Path, setting: Setting, watch: Callable[[], None] | None = None
+) -> Reading:
+    """One fresh process on a model file, with the first picture of ``inputs``, a file of uint8
+    ``[N, 3, H, W]``. ``watch`` is called at the start of the sustained part.
+    """
+
+    def on_line(line: str) -> None:
+        if watch is not None and line == program.STEADY:
+            watch()
+
+    arguments = program.measure_arguments(str(model), str(inputs), setting)
+    return program.reading(
+        _run(model, arguments, seconds=setting.seconds, on_line=on_line), setting, "host"
+    )
 
 
 def answers(

@@ -64,12 +64,15 @@ def _untrained(table: StudentTable, classes: int) -> tuple[nn.Module, str | None
     if table.options:
         raise UserError(f"student.options: {table.model} takes none; use width, dropout and adapt")
     if table.model == "lesionnet":
-        if table.adapt or table.weights == "hub":
+        strange = [name for name in table.adapt if not name.startswith("depth:")]
+        if strange or table.weights == "hub":
+            given = f"student.adapt {strange[0]}" if strange else "student.weights hub"
             raise UserError(
-                "student: lesionnet takes no adapt and has no weights on a hub; remove adapt, and"
-                " hub from weights"
+                f"{given}: lesionnet takes no adapt but depth:NUMBER, and has no weights on a hub;"
+                " remove it"
             )
-        return LesionNet(classes, table.width, table.dropout), None
+        depth = adapt(SPECS["mobilenetv2"], table.adapt).depth  # the same words and bounds
+        return LesionNet(classes, table.width, table.dropout, depth), None
     spec = adapt(replace(SPECS[table.model], width=table.width), table.adapt)
     hub = _hub_name(table, spec) if table.weights == "hub" else None
     return spec.build(classes, table.dropout), hub

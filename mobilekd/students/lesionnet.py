@@ -23,6 +23,8 @@ the measurements):
    norm makes deviations near 1, training does the rest.
 """
 
+import math
+
 from torch import Tensor, nn
 
 from mobilekd.students.bounds import NORM_EPS, BoundedLinear, BoundedReLU
@@ -66,20 +68,25 @@ class LesionNet(nn.Module):
     MobileNetV3.
     """
 
-    def __init__(self, classes: int, width: float = 1.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self, classes: int, width: float = 1.0, dropout: float = 0.0, depth: float = 1.0
+    ) -> None:
         super().__init__()
 
         def channels(count: int) -> int:
             return max(8, 8 * round(count * width / 8))
+
+        def blocks(count: int) -> int:
+            return math.ceil(count * depth)  # as the MobileNets round it
 
         stem, hidden = channels(24), channels(384)
         self.conv_stem = nn.Conv2d(3, stem, 4, stride=4, bias=False)  # [B, 24, H/4, W/4]
         self.bn1 = nn.BatchNorm2d(stem, eps=NORM_EPS)
         self.act1 = BoundedReLU()
         self.blocks = nn.Sequential(
-            stage(stem, channels(40), blocks=2),  # [B, 40, H/8, W/8]
-            stage(channels(40), channels(80), blocks=3),  # [B, 80, H/16, W/16]
-            stage(channels(80), channels(144), blocks=3),  # [B, 144, H/32, W/32]
+            stage(stem, channels(40), blocks(2)),  # [B, 40, H/8, W/8]
+            stage(channels(40), channels(80), blocks(3)),  # [B, 80, H/16, W/16]
+            stage(channels(80), channels(144), blocks(3)),  # [B, 144, H/32, W/32]
         )
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.conv_head = nn.Conv2d(channels(144), hidden, 1, bias=False)

@@ -24,6 +24,7 @@ FLOORS = (
     ("teachers", "runners", "figures", "backends"),
     ("training", "inference", "page", "sweeps"),
     ("lowering",),
+    ("designing",),
     ("commands",),
     ("cli",),
 )
@@ -33,7 +34,7 @@ FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in fol
 DATA = {"recipes", "reference", "android_demo", "ios_export"}
 
 #: The commands that run other commands. Everything else meets in folders on disk.
-CONDUCTORS = {f"mobilekd.commands.{name}" for name in ("compare", "demo", "sweep")}
+CONDUCTORS = {f"mobilekd.commands.{name}" for name in ("compare", "demo", "design", "sweep")}
 
 
 def module_name(path: Path, package: Path = PACKAGE) -> str:

@@ -220,7 +220,8 @@ def test_a_wrong_adaptation_is_named_with_its_remedy(adapt: str, words: str) -> 
     ("options", "words"),
     [
         ({"model": "mobilenetv4", "width": 1}, "did you mean mobilenetv"),
-        ({"model": "lesionnet", "adapt": ("no_se",)}, "takes no adapt"),
+        ({"model": "lesionnet", "adapt": ("no_se",)}, "takes no adapt but depth"),
+        ({"model": "lesionnet", "adapt": ("depth:3",)}, "not between 0 and 2"),
         ({"weights": "hub"}, "0.5, 1, 1.4, not 0.35"),
         ({"weights": "nowhere.pth"}, "no such weights file"),
     ],
