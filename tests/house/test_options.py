@@ -16,8 +16,8 @@ from mobilekd.cli import commands
 PACKAGE = Path(mobilekd.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
-#: Options of other programs: adb's am, glibc's loader, and ray start.
-FOREIGN = {"--es", "--library-path", "--head"}
+#: Options of other programs: adb's am, glibc's loader, ray start, and pip.
+FOREIGN = {"--es", "--library-path", "--head", "--no-deps"}
 OF_THEIR_OWN = {"__pycache__", "cli", "ios_export", "android_demo", "file_process.py"}
 FOREIGN_CALLS = ("xcode-select --install",)
 
