@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mobilekd.formats.measurement import read_measurement
 from mobilekd.page.latency_samples import latency_samples
 
@@ -266,6 +268,29 @@ def views() -> str:
     return table(header, rows)
 
 
+def runtimes() -> str:
+    """One student for three runtimes, measured in turn on one machine."""
+    names = {"xnnpack": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX Runtime"}
+    packages = {"xnnpack": "executorch", "litert": "ai-edge-litert", "onnx": "onnxruntime"}
+    rows = []
+    for precision in ("fp32", "int8"):
+        for backend, name in names.items():
+            found = read(f"runtimes/{SHIPPED}-{backend}-{precision}.json")
+            samples = np.concatenate([one["samples_ns"] for one in found["series"]]) / 1e6
+            loaded = [one["file_load_ns"] + one["method_load_ns"] for one in found["cold"]]
+            rows.append(
+                (
+                    f"{name} {found['versions'][packages[backend]]}",
+                    precision,
+                    f"{np.median(samples):.2f}",
+                    f"{np.percentile(samples, 95):.2f}",
+                    f"{np.median(loaded) / 1e6:.1f}",
+                )
+            )
+    header = ("Runtime", "Precision", "Median, ms", "95th percentile, ms", "To load, ms")
+    return table(header, rows)
+
+
 def beside_control() -> str:
     """The shipped student for several clinics beside its control, paired."""
     found = read("other_clinics/shipped.json")
@@ -377,6 +402,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "clinic": clinic,
     "views": views,
     "beside control": beside_control,
+    "runtimes": runtimes,
     "guards": guards,
     "backends": backends_table,
     "hexagon": hexagon,
