@@ -273,6 +273,20 @@ def test_a_broken_manifest_is_one_line(copy, changes, named):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("key", "value"), [("threshold", 0.123), ("temperature", 2.5)])
+def test_a_manifest_that_is_valid_and_another_is_refused(copy, key, value):
+    """One flipped bit of a number makes another number, which nothing else would notice."""
+    document = json.loads((copy / "manifest.json").read_text())
+    document["calibration"][key] = value
+    (copy / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"manifest\.json: changed since it was written"):
+        open_artifact(copy)
+    del document["sha256"]  # as artifacts were before they carried it
+    document["calibration"][key] = value
+    (copy / "manifest.json").write_text(json.dumps(document))
+    assert open_artifact(copy).manifest.sha256 is None
+
+
 def test_hashes_of_files_elsewhere_are_refused(copy):
     seal(copy)
     document = json.loads((copy / "manifest.json").read_text())

@@ -59,6 +59,30 @@ def test_what_is_written_now_is_what_the_page_reads(tmp_path: Path) -> None:
     )
 
 
+def test_an_evaluation_that_is_valid_and_another_is_refused(tmp_path: Path) -> None:
+    """A figure, and an answer in the table beside it: neither is noticed by its form."""
+    folder = make_run(tmp_path, "tiny", is_control=True)
+    evaluate(folder)
+    place = folder / "evaluation"
+    document = json.loads((place / "metrics.json").read_text())
+    assert set(document["files"]) == {"predictions.csv"}
+    table = place / "predictions.csv"
+    answers = table.read_text()
+    first = answers.splitlines()[1]
+    table.write_text(answers.replace(first, first[:-1] + ("1" if first[-1] != "1" else "2"), 1))
+    with pytest.raises(UserError, match=r"predictions\.csv: changed since it was written"):
+        compare([folder], output=tmp_path / "out")
+    table.write_text(answers)
+    document["metrics"]["accuracy"]["value"] = 0.999
+    (place / "metrics.json").write_text(json.dumps(document))
+    for ask in (
+        lambda: read_evaluation(place / "metrics.json"),
+        lambda: compare([folder], output=tmp_path / "out"),
+    ):
+        with pytest.raises(UserError, match=r"metrics\.json: changed since it was written"):
+            ask()
+
+
 def test_a_file_that_is_something_else_names_key_and_remedy(tmp_path: Path) -> None:
     _, document = next(kept("evaluation"))
     path = tmp_path / "metrics.json"

@@ -135,6 +135,19 @@ def test_a_single_file_is_a_part_too(said):
     assert len(made) == 2
 
 
+def test_a_key_that_changed_is_refused_and_not_made_again(said):
+    """Phones keep an app's key in mind: another one in its place would go unsaid."""
+    file = cache.kept_file("key.p12", lambda place: place.write_text("key"), once="put it back")
+    flip(file)
+    changed = file.read_bytes()
+    with pytest.raises(UserError, match=r"key\.p12: is not as it was made \(.+\); put it back"):
+        cache.kept_file("key.p12", lambda place: place.write_text("new"), once="put it back")
+    assert file.read_bytes() == changed
+    file.unlink()
+    made = cache.kept_file("key.p12", lambda place: place.write_text("new"), once="put it back")
+    assert made.read_text() == "new"
+
+
 def test_an_earlier_versions_part_can_be_adopted(said):
     file = cache_folder() / "debug.p12"
     file.parent.mkdir(exist_ok=True)
