@@ -28,7 +28,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 def test_the_commands_of_the_design_are_all_there():
     design = (
         "teach distill evaluate calibrate predict compare export bench report apk inspect verify"
-        " recipes devices doctor demo sweep"
+        " recipes devices doctor demo sweep design"
     )
     assert sorted(design.split()) == NAMES
 

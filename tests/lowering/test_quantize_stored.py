@@ -137,6 +137,7 @@ def test_which_files_hold_rounded_weights_for_arithmetic_in_floating_point():
         for precision in get(name).precisions
     }
     assert {key: value for key, value in formats.items() if value} == {
+        ("coreai", "fp16"): "float16",
         ("coreml", "fp16"): "float16",
         ("coreml", "int8"): "int8",
         ("coreml", "palette"): "palette",
