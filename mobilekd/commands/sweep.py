@@ -32,6 +32,8 @@ from mobilekd.support.refusals import told
 from mobilekd.support.words import choices
 from mobilekd.sweeps.place import Cell, Place
 
+#: Seconds that a cell whose sweep has ended may take to tidy up.
+UNWINDING = 10.0
 #: Where cells may run: processes of this machine, nodes of a Ray cluster.
 Where = Literal["local", "ray"]
 
@@ -315,9 +317,11 @@ def _train(job: Mapping[str, Any]) -> None:
 
 def _end_with_the_sweep() -> None:
     """Standard input ends when the sweep does, even by kill -9: then end too, so that no orphan
-    trains on.
+    trains on, and unwind before, so that no lock stays.
     """
     sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(UNWINDING)
     os._exit(1)
 
 

@@ -193,13 +193,13 @@ def test_ctrl_c_leaves_no_process(two: Any, tmp_path: Path):
         assert sweep.returncode == 130, said
         assert said.splitlines()[-1] == "mobilekd sweep: stopped; what was finished is kept"
         assert "Traceback" not in said
-        assert not list((tmp_path / "runs").glob(".*.lock")), "a cell was not let unwind"
         deadline = time.monotonic() + 30
         while (left := processes(folder=tmp_path) + processes(marked=mark)) and (
             time.monotonic() < deadline
         ):
             time.sleep(0.2)
         assert not left
+        assert not list((tmp_path / "runs").glob(".*.lock")), "a cell was not let unwind"
 
 
 def test_a_gpu_takes_as_many_as_it_is_told_and_a_failure_stops_no_other(tmp_path: Path):
