@@ -202,7 +202,7 @@ def test_a_cell_ends_when_its_sweep_does():
     time.sleep(0.5)
     assert process.poll() is None
     process.stdin.close()
-    assert process.wait(timeout=20) == 1
+    assert process.wait(timeout=20) == 143
 
 
 def test_the_users_own_modules_do_not_stand_for_the_librarys(tmp_path: Path):
