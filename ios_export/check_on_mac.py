@@ -27,6 +27,7 @@ from mobilekd.formats.artifact import Artifact, open_artifact, write_manifest
 from mobilekd.formats.constants import decided_by
 from mobilekd.formats.gates import Stage
 from mobilekd.formats.parity_names import StageId, StageName
+from mobilekd.graphs.mil.program import HEAVY
 from mobilekd.lowering import parity
 from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -49,10 +50,6 @@ class Way:
     plan: Callable[[Path], dict[str, int]] | None = None
 
 
-#: Kinds of operators with weights, in Core ML's words after the prefix of a set (``ios16.conv``).
-HEAVY = ("conv", "linear", "matmul")
-
-
 def core_ml_plan(package: Path) -> dict[str, int]:
     """Convolutions and linear layers of a package by the processor that Core ML prefers for each.
     Raises ``UserError`` where this macOS gives no plan.
@@ -69,7 +66,7 @@ def core_ml_plan(package: Path) -> dict[str, int]:
     usages = (
         plan.get_compute_device_usage_for_mlprogram_operation(one)
         for one in operations
-        if one.operator_name.rpartition(".")[2] in HEAVY
+        if one.operator_name.rpartition(".")[2] in HEAVY  # without its set: ios16.conv
     )
     return counted(None if usage is None else usage.preferred_compute_device for usage in usages)
 
@@ -89,9 +86,9 @@ def counted(devices: Iterable[object]) -> dict[str, int]:
 
 
 def _core_ai_interpreter(path: Path, x: np.ndarray) -> list[np.ndarray]:
-    from mobilekd.graphs import coreai_file
+    from mobilekd.graphs import coreai_program
 
-    return coreai_file.interpret(path, x)
+    return coreai_program.interpret(path, x)
 
 
 WAYS = {

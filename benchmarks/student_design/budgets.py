@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
+from mobilekd.backends.base import one_thread
 from mobilekd.commands.design import design
 from mobilekd.commands.distill import distill
 from mobilekd.designing import table as tables
 from mobilekd.designing.costs import Costs
 from mobilekd.designing.families import CLASSES, Candidate, members
-from mobilekd.designing.files import lower, measure, one_thread
+from mobilekd.designing.files import lower, measure
 from mobilekd.designing.ranking import accuracy, short_recipe
 from mobilekd.designing.search import search
 from mobilekd.formats.document import read_document

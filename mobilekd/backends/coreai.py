@@ -12,15 +12,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mobilekd.backends.base import Lowered, eager_runner
 from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.shared.coreml_file import REFERENCE, AppleFile, account
+from mobilekd.backends.shared.read_file import ReadFile
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
+from mobilekd.graphs import coreai_file
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import check_room
+from mobilekd.support.process import printable
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +39,11 @@ NOTE = (
 )
 
 
-class CoreAI(AppleFile):
+class CoreAI(AppleFile, ReadFile):
     """An ``.aimodel``: fp32, or weights and arithmetic in fp16."""
 
     name = "coreai"
+    reader = coreai_file
     precisions = ("fp16", "fp32")
     model_file = "model.aimodel"
     runtime = "Core AI's runtime"
@@ -62,7 +65,7 @@ class CoreAI(AppleFile):
         folder: Path,
     ) -> Lowered:
         """Convert, describe, save; the saved program is what is read and run from here on."""
-        from mobilekd.graphs import coreai_file
+        from mobilekd.graphs import coreai_program
 
         path = folder / self.model_file
         with coreai_file.quiet():
@@ -78,15 +81,9 @@ class CoreAI(AppleFile):
             memory={"weights and program": program, "metadata": whole - program},
             notes=(_made_by(), f"least iOS {LEAST_IOS}", NOTE),
             graph=lambda: model,
-            saved_layers=lambda x: coreai_file.Program.read(path).layers(x),
+            saved_layers=lambda x: coreai_program.Program.read(path).layers(x),
             least_ios=LEAST_IOS,
         )
-
-    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """The saved model by Core AI's own runtime, on the CPU of this machine."""
-        from mobilekd.graphs import coreai_file
-
-        return coreai_file.run(model_path, x)
 
     def where(self) -> str:
         """What :meth:`run` runs on, for the parity table."""
@@ -94,29 +91,11 @@ class CoreAI(AppleFile):
         unverified = "" if system == "Darwin" else " (Apple's processors unverified)"
         return f"Core AI's runtime on {system}, {platform.machine()}{unverified}"
 
-    def constants(self, model_path: Path) -> Constants:
-        """What the saved model says of itself."""
-        from mobilekd.graphs import coreai_file
-
-        return coreai_file.constants(model_path)
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other fields in the metadata of the saved model."""
-        from mobilekd.graphs import coreai_file
-
-        coreai_file.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over the saved program."""
-        from mobilekd.graphs import coreai_file
-
-        return coreai_file.network_hash(model_path)
-
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the saved program."""
-        from mobilekd.graphs import coreai_file
+        from mobilekd.graphs import coreai_program
 
-        return account(coreai_file.Program.read(model_path), heavy_total)
+        return account(coreai_program.Program.read(model_path), heavy_total)
 
 
 def _made_by() -> str:
@@ -131,7 +110,10 @@ def _convert(
     constants: Constants,
     path: Path,
 ) -> int:
-    """Write ``path`` and return how many heavy operators went in."""
+    """Write ``path`` and return how many heavy operators went in.
+
+    Apple's writer ends the whole process where the disk is full, so the room is looked at before.
+    """
     import coreai_torch
     import torch
 
@@ -145,18 +127,22 @@ def _convert(
     exported = exported.run_decompositions(coreai_torch.get_decomp_table())
     names = constants["outputs"]
     assert isinstance(names, list)
+    check_room(path.parent, coreai_file.room(4 * sum(one.numel() for one in _tensors(model))))
     try:
         converter = coreai_torch.TorchConverter().add_exported_program(
             exported, input_names=[INPUT], output_names=[str(name) for name in names]
         )
         converter.to_coreai().save_asset(path)
-    except (NotImplementedError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (NotImplementedError, ValueError) as error:  # coreai-torch's words for "not known to me"
         raise UserError(
-            f"--backend coreai: coreai-torch cannot convert this student ({reason}); choose"
-            " another student, or --backend coreml"
+            f"--backend coreai: coreai-torch cannot convert this student ({printable(str(error))});"
+            " choose another student, or --backend coreml"
         ) from None
     return heavy
+
+
+def _tensors(model: "torch.nn.Module") -> "list[torch.Tensor]":
+    return [*model.parameters(), *model.buffers()]
 
 
 def _in_half(model: "fx.GraphModule") -> "torch.nn.Module":

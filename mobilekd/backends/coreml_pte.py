@@ -32,6 +32,7 @@ from mobilekd.backends.shared.coreml_file import (
     where,
     with_decoded_weights,
 )
+from mobilekd.backends.shared.read_file import ReadFile
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
 from mobilekd.graphs import pte
@@ -46,10 +47,11 @@ DELEGATE = "CoreMLBackend"
 LEAST_IOS = 16
 
 
-class CoreMLPte(AppleFile):
+class CoreMLPte(AppleFile, ReadFile):
     """A ``.pte`` whose one delegate is a Core ML package: fp16, fp32, or int8 weights."""
 
     name = "coreml-pte"
+    reader = pte
     precisions = ("fp16", "fp32", "int8")
     model_file = "model.pte"
 
@@ -108,18 +110,6 @@ class CoreMLPte(AppleFile):
     def where(self) -> str:
         """What :meth:`run` runs on, for the parity table."""
         return where("ExecuTorch's Core ML delegate")
-
-    def constants(self, model_path: Path) -> Constants:
-        """What the saved file says of itself in its constant methods."""
-        return pte.constants(model_path)
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other constant methods, and the rest as it was."""
-        pte.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over ``forward`` and all that it reads."""
-        return pte.network_hash(model_path)
 
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted in the package inside the delegate."""

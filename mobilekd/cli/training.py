@@ -118,7 +118,7 @@ def register(commands: Commands) -> None:
         metavar="CLUSTER",
         help=(
             "the Ray cluster: auto (the one that runs here or in RAY_ADDRESS), local (a new one on"
-            " this machine), HOST:PORT or ray://HOST:PORT (default: auto)"
+            " this machine) or HOST:PORT (default: auto)"
         ),
     )
     parser.add_argument(

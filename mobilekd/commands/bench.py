@@ -25,6 +25,7 @@ from mobilekd.runners.phones import (
 from mobilekd.runners.record import RESULTS, Stamp, write
 from mobilekd.runners.session import Collected, Plan, measure
 from mobilekd.support.errors import UserError
+from mobilekd.support.files import nearest_folder
 from mobilekd.support.progress import say
 
 __all__ = ["PhonesError", "Regression", "bench"]
@@ -240,9 +241,7 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
             f"--output {output}: the name of a file, and {several} need a folder; write"
             f" --output {output.with_suffix('')}"
         )
-    folder = RESULTS if output is None else output
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
+    folder = nearest_folder(output or RESULTS)
     if not os.access(folder, os.W_OK):
         raise UserError(
             f"--output {output or RESULTS}: {folder} cannot be written; choose a folder you may"

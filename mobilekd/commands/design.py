@@ -32,7 +32,7 @@ from mobilekd.runners import check as check_device
 from mobilekd.runners.host import HostRunner
 from mobilekd.runners.native import build as native
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_text
+from mobilekd.support.files import nearest_folder, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.words import unknown
 from mobilekd.training.first_checks import check_recipe
@@ -223,9 +223,7 @@ def _check(
         raise UserError(f"--epochs {epochs}: a short training has 1 or more")
     if output.exists():
         raise UserError(f"{output}: exists already; remove it or choose another --output")
-    folder = output.absolute().parent
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
+    folder = nearest_folder(output.absolute().parent)
     if not os.access(folder, os.W_OK):
         raise UserError(f"--output {output}: {folder} cannot be written; choose another folder")
 

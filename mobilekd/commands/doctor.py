@@ -17,6 +17,7 @@ from pathlib import Path
 from mobilekd.android.toolchain import build_tools, find
 from mobilekd.backends.shared import htp
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.files import nearest_folder
 from mobilekd.support.process import printable, run_bounded
 from mobilekd.support.progress import say
 
@@ -401,7 +402,7 @@ def _photographs() -> list[Check]:
     if place is None:
         return [Check(name, True, f"off ({store.PLACE}, {store.BOUND})", needed_for=needed_for)]
     count, taken, limit = store.describe(place)
-    near = next(path for path in (place.folder, *place.folder.parents) if path.exists())
+    near = nearest_folder(place.folder)
     found = f"{count} photographs, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
     return [
         Check(

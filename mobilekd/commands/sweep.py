@@ -96,7 +96,7 @@ def sweep(
         control: whether each student's control is trained.
         on: where cells run: processes of this machine, or nodes of a Ray cluster.
         per_gpu: runs at once on each GPU, instead of ``jobs``; without a GPU it is ``jobs``.
-        address: of the Ray cluster: auto (the default), local, HOST:PORT or ray://HOST:PORT.
+        address: of the Ray cluster: auto (the default), local or HOST:PORT.
         cpus: cores that a run asks Ray for; by default 1.
     """
     _check_numbers(jobs=jobs, per_gpu=per_gpu, cpus=cpus)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilekd.designing.files import one_thread
+from mobilekd.backends.base import one_thread
 from mobilekd.designing.operators import Operator, at_side, operators
 from mobilekd.formats.own_code import is_own
 from mobilekd.formats.training_tables import StudentTable

@@ -3,8 +3,7 @@
 Latency hangs on shapes and not on weights, so nothing is trained for it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,17 +53,6 @@ class Latency(Document):
         if spread <= SPREAD:
             return ""
         return f"half of its processes took {100 * spread:.0f}% longer than the fastest or more"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Small networks are asked faster by one thread of torch's than by several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def lower(network: nn.Module, preprocess: Preprocess, precision: str, folder: Path) -> Path:

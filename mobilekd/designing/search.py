@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mobilekd.backends.base import one_thread
 from mobilekd.designing.costs import Costs
 from mobilekd.designing.families import CLASSES, Candidate
-from mobilekd.designing.files import Latency, lower, measure, one_thread
+from mobilekd.designing.files import Latency, lower, measure
 from mobilekd.designing.table import Measured
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.students import build

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from mobilekd.backends.base import one_thread
 from mobilekd.designing import chains
-from mobilekd.designing.files import Latency, lower, measure, one_thread
+from mobilekd.designing.files import Latency, lower, measure
 from mobilekd.designing.operators import Operator, operators
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.preprocess import Preprocess

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import free_space, write_bytes
+from mobilekd.support.files import nearly_full, write_bytes
 from mobilekd.support.process import printable
 from mobilekd.support.progress import without_native_errors
 
@@ -240,9 +240,11 @@ def _xnnpack_nodes(blob: bytes) -> tuple[Node, ...]:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode:
             reason = printable(done.stderr or done.stdout) or f"exit code {done.returncode}"
+            if little := nearly_full(Path(work)):
+                raise UserError(f"{work}: flatc ended with an error ({reason}); {little}")
             raise UserError(
-                f"{work}: flatc cannot write the delegate's graph there ({reason});"
-                f" {free_space(Path(work))}"
+                f"flatc cannot read the delegate's graph ({reason}): the file is broken; export"
+                " again or copy it whole"
             )
         text = (Path(work) / "graph.json").read_text(encoding="utf-8")
     # flatc writes infinity as C does

@@ -40,18 +40,37 @@ REMEDIES = {
 }
 
 
+#: Bytes with which a helper of a library, such as flatc, may have too little room.
+LITTLE = 100_000_000
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """What to say of a file or folder that cannot be written: which, why, and the remedy."""
     remedy = REMEDIES.get(error.errno or 0, "choose another folder")
     return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
-def free_space(folder: Path) -> str:
-    """How much room is left beside ``folder``, and the remedy, for a program that failed and names
-    no reason: a full disk is the usual one.
+def check_room(folder: Path, count: int) -> None:
+    """A ``UserError`` where the disk of ``folder`` has not ``count`` bytes left, for a library that
+    does worse than raise an error when it is full.
+    """
+    if shutil.disk_usage(folder).free < count:
+        raise unwritable(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def nearly_full(folder: Path) -> str:
+    """How little room is left for temporary files in ``folder``, and the remedy, for a program
+    that failed and names no reason; empty where there is enough, so that it failed otherwise.
     """
     free = shutil.disk_usage(folder).free
+    if free >= LITTLE:
+        return ""
     return f"{free / 1e6:,.1f} MB are free there: free some space, or set TMPDIR to another folder"
+
+
+def nearest_folder(path: Path) -> Path:
+    """``path`` where it is a folder, else the first above it that is one."""
+    return next(one for one in (path, *path.absolute().parents) if one.is_dir())
 
 
 def cache_folder() -> Path:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import REMEDIES, free_space
+from mobilekd.support.files import REMEDIES, nearly_full
 from mobilekd.support.version import VERSION
 
 
@@ -30,10 +30,10 @@ def _users(error: Exception, command: str) -> str | None:
     if isinstance(error, OSError) and error.errno in REMEDIES:
         reason = (error.strerror or str(error)).lower()
         return f"{error.filename or 'output'}: {reason}; {REMEDIES[error.errno]}"
-    if isinstance(error, subprocess.CalledProcessError):  # a library's own helper, such as flatc
-        place = Path(tempfile.gettempdir())
+    place = Path(tempfile.gettempdir())
+    if isinstance(error, subprocess.CalledProcessError) and (little := nearly_full(place)):
         program = Path(error.cmd if isinstance(error.cmd, str) else error.cmd[0]).name
-        return f"{place}: {program} ended with code {error.returncode}; {free_space(place)}"
+        return f"{place}: {program} ended with code {error.returncode}; {little}"
     if isinstance(error, ModuleNotFoundError) and (package := _not_installed(error)):
         return (
             f"{package} is not installed here, and {command} needs it; pip install mobilekd brings"

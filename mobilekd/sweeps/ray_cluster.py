@@ -48,7 +48,7 @@ HEAD = "node:__internal_head__"
 
 class RayCluster:
     """Cells on the nodes of the cluster at ``address``: auto (one that runs, as RAY_ADDRESS or this
-    machine says), local (a new one on this machine, ended with the sweep), HOST:PORT or ray://...
+    machine says), local (a new one on this machine, ended with the sweep) or HOST:PORT.
 
     A cell asks for ``cpus`` cores and, where the cluster has GPUs, for an equal share of one, of
     which it has ``per_gpu``. At most ``jobs`` go at once.

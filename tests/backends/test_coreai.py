@@ -13,7 +13,7 @@ from fixtures.coreml import EXAMPLE, LABELS, captured, facts, pictures, small
 
 from mobilekd import backends
 from mobilekd.backends.base import Lowered
-from mobilekd.graphs import coreai_file, torch_graph
+from mobilekd.graphs import coreai_file, coreai_program, torch_graph
 from mobilekd.support.errors import UserError
 
 BACKEND = backends.get("coreai")
@@ -47,7 +47,7 @@ def test_apples_runtime_answers_as_eager_does(kind: str, precision: str, tmp_pat
     assert apart(given, made.eager_reference(x)) < limit
     assert [answer.dtype for answer in given] == [np.float32, np.float32]
     assert np.ptp(given[0], axis=0).max() > 0.02
-    assert apart(given, coreai_file.interpret(made.model_path, x)) < limit
+    assert apart(given, coreai_program.interpret(made.model_path, x)) < limit
 
 
 def test_red_and_blue_exchanged_are_told_apart(plain: Lowered) -> None:
@@ -98,13 +98,13 @@ def test_it_answers_inside_a_notebooks_loop_of_events(plain: Lowered) -> None:
 def test_an_operator_that_the_interpreter_does_not_know_is_named(
     plain: Lowered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(coreai_file.OPERATIONS, "softmax")
+    monkeypatch.delitem(coreai_program.OPERATIONS, "softmax")
     with pytest.raises(UserError, match="the interpreter does not know softmax"):
-        coreai_file.interpret(plain.model_path, pictures(1))
+        coreai_program.interpret(plain.model_path, pictures(1))
 
 
 def test_a_result_of_another_type_than_the_file_declares_is_refused(plain: Lowered) -> None:
-    program = coreai_file.Program.read(plain.model_path)
+    program = coreai_program.Program.read(plain.model_path)
     with pytest.raises(
         UserError, match=r"sub gives .*, and the file declares \(1, 3, 32, 32\) f32"
     ):
@@ -118,7 +118,7 @@ def test_a_model_that_is_none_is_refused_in_words(copy: Path, broken: str) -> No
     file.write_bytes({"": b"", "cut": raw[: len(raw) // 2], "noise": bytes(range(256)) * 9}[broken])
     for ask in (
         lambda: BACKEND.run(copy, pictures(1)),
-        lambda: coreai_file.interpret(copy, pictures(1)),
+        lambda: coreai_program.interpret(copy, pictures(1)),
         lambda: BACKEND.delegation(copy, 6),
     ):
         with pytest.raises(UserError, match=r"model\.aimodel"):
@@ -129,3 +129,14 @@ def test_metadata_that_is_no_json_is_refused_in_words(copy: Path) -> None:
     (copy / "metadata.json").write_text("{")
     with pytest.raises(UserError, match=r"model\.aimodel"):
         BACKEND.constants(copy)
+
+
+def test_a_student_that_cannot_be_converted_is_named_with_its_operator(tmp_path: Path) -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(torch.fft.rfft(x).real.sum((1, 2))[:, :4], 1)
+
+    graph = torch.export.export(Odd(), (EXAMPLE,)).module()
+    with pytest.raises(UserError, match=r"cannot convert this student \(.*_fft_r2c.*\); choose"):
+        BACKEND.lower(graph, EXAMPLE, "fp32", facts("coreai", "fp32"), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilekd.backends.base import one_thread
 from mobilekd.designing import chains, table
 from mobilekd.designing.costs import Costs
-from mobilekd.designing.files import Latency, one_thread
+from mobilekd.designing.files import Latency
 from mobilekd.designing.operators import Operator, operators
 from mobilekd.designing.table import Measured, Table
 from mobilekd.formats.document import read_document

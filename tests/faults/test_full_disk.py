@@ -1,7 +1,11 @@
 """Every command on a disk that fills up: a tmpfs of ten sizes, from none to spare to ample."""
 
+import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from fault_commands import SCENARIOS, Workshop
@@ -16,6 +20,9 @@ from fault_trials import (
     small_disk,
     unfit,
 )
+
+from mobilekd.support.errors import UserError
+from mobilekd.support.files import check_room
 
 AMPLE = 4 << 30
 
@@ -72,3 +79,27 @@ def test_a_full_disk_under_an_evaluation(workshop: Workshop):
     tally = fill(workshop, "evaluate", sizes=3)
     assert tally.refused
     assert not tally.wrong, "\n".join(tally.wrong)
+
+
+def test_apples_writer_is_not_asked_where_the_disk_is_full(tmp_path: Path):
+    """It would end the whole process: the room is looked at before."""
+    program = (
+        "import sys; from pathlib import Path; from fixtures.coreml import *;"
+        " lower = backends.get('coreai').lower;"
+        " lower(captured(small('v2'), 'coreai', 'fp32'), EXAMPLE, 'fp32',"
+        " facts('coreai', 'fp32'), Path(sys.argv[1]))"
+    )
+    with small_disk(tmp_path / "disk", 40960) as mounted:
+        if mounted:
+            tests = str(Path(__file__).parents[1])
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", program, str(tmp_path / "disk")],
+                capture_output=True,
+                text=True,
+                env={**os.environ, "PYTHONPATH": tests},
+            )
+            assert done.returncode == 1, done.stderr  # an exception, not Apple's abort
+            assert "disk: cannot be written (No space left on device); free some" in done.stderr
+            assert not list((tmp_path / "disk").iterdir())
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); free"):
+        check_room(tmp_path, 1 << 62)

@@ -5,17 +5,14 @@ holds texts by name, and a module of ``mobilekd.graphs`` (``reader``) reads, wri
 import importlib.util
 import platform
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from mobilekd.formats.constants import Constants
+from mobilekd.backends.shared.read_file import ReadFile
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
 
 
-class DescribedFile:
+class DescribedFile(ReadFile):
     """fp32, and int8 through XNNPACK's quantizer: after training, with training or mixed."""
 
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
@@ -25,7 +22,6 @@ class DescribedFile:
     apple: StageId | None = None
     socs: tuple[str, ...] = ()
     soc: str | None = None
-    reader: ModuleType
     package: str  # what the reader imports to take a file apart
     extra: str  # of pyproject.toml, which brings it
 
@@ -57,23 +53,7 @@ class DescribedFile:
         """Where the file's bytes are; they sum to its size."""
         return dict(self.reader.byte_table(model_path))
 
-    def constants(self, model_path: Path) -> Constants:
-        """The file's metadata."""
-        return dict(self.reader.constants(model_path))
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other metadata, and the rest as it was."""
-        self.reader.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over the file without its metadata."""
-        return str(self.reader.network_hash(model_path))
-
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """As the reader counts the file's operators."""
         found: Delegation = self.reader.delegation(model_path, heavy_total)
         return found
-
-    def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """float32 or uint8 ``[N, 3, H, W]`` -> outputs, by the runtime on one thread."""
-        return list(self.reader.run(model_path, x))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekd.backends.base import Lowered
 from mobilekd.backends.base import eager_runner as runner
 from mobilekd.backends.shared import costs
+from mobilekd.backends.shared.read_file import ReadFile
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.gates import Delegation
 from mobilekd.formats.parity_names import StageId
@@ -35,9 +36,10 @@ HEAVY = (
 )
 
 
-class ExecutorchFile:
+class ExecutorchFile(ReadFile):
     """What the backends of a ``.pte`` answer alike."""
 
+    reader = pte
     runtime = "ExecuTorch's own runtime"
     processor = True
     computes_on = "CPU"
@@ -55,18 +57,6 @@ class ExecutorchFile:
     def weights_in(self, precision: str) -> str | None:
         """None: int8 goes through ``quantizer``."""
         return None
-
-    def constants(self, model_path: Path) -> Constants:
-        """The file's constant methods."""
-        return pte.constants(model_path)
-
-    def rewrite(self, model_path: Path, constants: Constants) -> None:
-        """Other constant methods, and the rest as it was."""
-        pte.rewrite(model_path, constants)
-
-    def network_hash(self, model_path: Path) -> str:
-        """Over ``forward`` and all that it reads."""
-        return pte.network_hash(model_path)
 
     def delegation(self, model_path: Path, heavy_total: int) -> Delegation:
         """Counted by the file's own program and delegates."""
