@@ -6,6 +6,7 @@ through Ray's object store.
 """
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -72,6 +73,9 @@ def run(
     """
     home = Home(**told)
     folder, own = Path(home.folder), job["recipe"]["name"]
+    # Ray cancels a task by this signal, which a shell's background jobs and all below them ignore
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if home.is_here():
             return {**_process(job, folder, home, board), "parcel": None}

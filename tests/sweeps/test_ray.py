@@ -31,11 +31,15 @@ OWN = "/proc/self/cwd"
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A cluster of two nodes, which were started in a folder without anything."""
+    """A cluster of two nodes, which were started in a folder without anything, as a shell starts
+    background jobs: they ignore Ctrl-C.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("nodes"))
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         with cluster() as made:
             made.add_node(num_cpus=1, node_name="two")
+            signal.signal(signal.SIGINT, before)
             yield made
 
 
