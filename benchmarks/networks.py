@@ -120,7 +120,8 @@ def train(student: nn.Module, x: torch.Tensor, targets: torch.Tensor) -> None:
 
 def answers(path: Path, raw: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """The file's classes for photographs, and its milliseconds for one of them."""
-    method = pte.runtime().load_program(path.read_bytes()).load_method("forward")
+    program = pte.load(path)  # it must outlive its method
+    method = program.load_method("forward")
     assert method is not None
     found, times = [], []
     for one in torch.from_numpy(raw).float().split(1):

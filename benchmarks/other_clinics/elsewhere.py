@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run, references
 from mobilekd.formats.recipe_file import with_overrides
+from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run, references
 from mobilekd.inference.evaluation_set import LabelledImages, open_evaluation_set
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.metrics import Draws, interval, metric_draws
@@ -37,7 +37,9 @@ def figures(draws: dict[str, Draws]) -> dict[str, object]:
     return {name: interval(one.value, one.spread).model_dump() for name, one in draws.items()}
 
 
-def compared(test: LabelledImages, answers: dict[str, np.ndarray], rows: np.ndarray, keys: list[str]) -> dict[str, object]:
+def compared(
+    test: LabelledImages, answers: dict[str, np.ndarray], rows: np.ndarray, keys: list[str]
+) -> dict[str, object]:
     """Every student on the photographs of ``rows`` and the default's lead over each other one.
 
     ``answers`` are probabilities [N, C] by student.
@@ -99,7 +101,9 @@ def main() -> None:
         arguments.output,
         {
             "what": "shipped students on test photographs of other origins than HAM10000",
-            "command": shlex.join(["python", "benchmarks/other_clinics/elsewhere.py", *sys.argv[1:]]),
+            "command": shlex.join(
+                ["python", "benchmarks/other_clinics/elsewhere.py", *sys.argv[1:]]
+            ),
             "default": DEFAULT_REFERENCE,
             "split_hash": run.info.split_hash,
             "origins": tables,

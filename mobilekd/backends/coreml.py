@@ -199,12 +199,12 @@ def _refuse_loose_weights(model: "fx.GraphModule") -> None:
     """coremltools leaves a layer of more values than a palette holds as it is, and says so in its
     log alone.
     """
-    from mobilekd.graphs import torch_graph
+    from mobilekd.graphs import torch_nodes
 
-    for node in torch_graph.heavy_nodes(model):
-        weights = torch_graph.weights_of(model, node)
+    for node in torch_nodes.heavy_nodes(model):
+        weights = torch_nodes.weights_of(model, node)
         if weights.numel() >= LEAST_PALETTE and len(weights.unique()) > MOST_VALUES:
-            name = torch_graph.layer_name(node)
+            name = torch_nodes.layer_name(node)
             raise UserError(
                 f"palette: {name} holds more than {MOST_VALUES} values; round its weights first"
                 " (quantize.store_weights)"

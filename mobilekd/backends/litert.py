@@ -50,7 +50,7 @@ class LiteRT(DescribedFile):
         """Write ``model.tflite`` for a batch of one."""
         import torch
 
-        from mobilekd.graphs import int8_arithmetic, litert_graph, torch_graph
+        from mobilekd.graphs import int8_arithmetic, litert_graph, torch_nodes
 
         path, quantised = folder / self.model_file, precision != "fp32"
         graph = litert_graph.unfolded(model) if quantised else model
@@ -62,7 +62,7 @@ class LiteRT(DescribedFile):
         write_bytes(path, litert_file.packed(file))
         return Lowered(
             model_path=path,
-            delegation=self.delegation(path, len(list(torch_graph.heavy_nodes(model)))),
+            delegation=self.delegation(path, len(list(torch_nodes.heavy_nodes(model)))),
             eager_reference=(
                 eager_runner(lambda x: int8_arithmetic.Interpreter(model).run(x))
                 if quantised

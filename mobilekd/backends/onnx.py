@@ -97,10 +97,10 @@ def convert(model: "fx.GraphModule", example: "torch.Tensor") -> tuple[Any, int]
     """torch's own exporter: a ``ModelProto``, and how many layers with weights went in."""
     import torch
 
-    from mobilekd.graphs import torch_graph
+    from mobilekd.graphs import torch_nodes
 
     exported = torch.export.export(model, (example,), strict=False)
-    heavy = len(list(torch_graph.heavy_nodes(model)))
+    heavy = len(list(torch_nodes.heavy_nodes(model)))
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -198,7 +198,7 @@ def describe(file: Any, model: "fx.GraphModule", constants: Constants) -> None:
     """Name inputs, outputs and layers, put the constants into the metadata, and drop what the
     exporter wrote about the machine (stack traces with its paths).
     """
-    from mobilekd.graphs import torch_graph
+    from mobilekd.graphs import torch_nodes
 
     graph = file.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -215,7 +215,7 @@ def describe(file: Any, model: "fx.GraphModule", constants: Constants) -> None:
         for names_of in (node.input, node.output):
             for place, name in enumerate(names_of):
                 names_of[place] = renamed.get(name, name)
-    layers = [torch_graph.layer_name(node) for node in torch_graph.heavy_nodes(model)]
+    layers = [torch_nodes.layer_name(node) for node in torch_nodes.heavy_nodes(model)]
     heavy = list(onnx_file.heavy_nodes(graph))
     if len(layers) == len(heavy):
         for node, layer in zip(heavy, layers, strict=True):

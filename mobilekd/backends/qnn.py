@@ -91,7 +91,7 @@ class Qnn(ExecutorchFile):
         )
 
         from mobilekd.backends.shared import qnn_scales, qnn_support
-        from mobilekd.graphs import torch_graph
+        from mobilekd.graphs import torch_nodes
 
         assert self.soc is not None
         path = folder / self.model_file
@@ -133,7 +133,7 @@ class Qnn(ExecutorchFile):
             if node.op == "call_function" and _operator(node.target) in executorch_file.HEAVY
         ]
         file = pte.read(path)
-        total = sum(1 for _ in torch_graph.heavy_nodes(model))
+        total = sum(1 for _ in torch_nodes.heavy_nodes(model))
         return Lowered(
             model_path=path,
             delegation=executorch_file.delegation(file, total),
@@ -142,7 +142,7 @@ class Qnn(ExecutorchFile):
             memory=file.memory(),
             notes=(*costs.notes(model), *_notes(self.soc, libraries.version)),
             graph=lambda: model,
-            outside=tuple(torch_graph.layer_name(node) for node in outside),
+            outside=tuple(torch_nodes.layer_name(node) for node in outside),
             chip=htp.chip(self.soc, libraries.version),
         )
 

@@ -18,10 +18,10 @@ from mobilekd.data.identity import difference, with_pixels
 from mobilekd.data.mapping import map_classes, rename_classes
 from mobilekd.data.origins import with_origins
 from mobilekd.data.overlap import called_alike, overlap_hashes, overlapping, training_hashes
+from mobilekd.data.photographs import root_of
 from mobilekd.data.roles import say_roles, with_roles
 from mobilekd.data.several import combine
 from mobilekd.data.split import make_split
-from mobilekd.data.tables import root_of
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 

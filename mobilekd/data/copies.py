@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.decode import photograph_hashes
-from mobilekd.data.tables import matched, read_csv
+from mobilekd.data.spellings import matched
+from mobilekd.data.tables import read_csv
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 

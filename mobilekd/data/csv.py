@@ -9,21 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mobilekd.data import classes
+from mobilekd.data.cells import confirmed, known, words_for_unknown, years
 from mobilekd.data.dataset import Dataset, Notes, Place, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
-from mobilekd.data.tables import COLUMNS as METADATA
-from mobilekd.data.tables import (
-    PATIENT,
-    confirmed,
-    known,
-    last_folder,
-    matched,
-    read_csv,
-    root_of,
-    tell_patients,
-    words_for_unknown,
-    years,
-)
+from mobilekd.data.metadata import COLUMNS as METADATA
+from mobilekd.data.metadata import PATIENT, tell_patients
+from mobilekd.data.photographs import root_of
+from mobilekd.data.spellings import last_folder, matched
+from mobilekd.data.tables import read_csv
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError

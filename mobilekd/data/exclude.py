@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilekd.data.dataset import Dataset, Notes, some
-from mobilekd.data.tables import matched, read_csv
+from mobilekd.data.spellings import matched
+from mobilekd.data.tables import read_csv
 from mobilekd.support.errors import UserError
 
 

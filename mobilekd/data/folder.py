@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mobilekd.data import classes
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
-from mobilekd.data.tables import no_metadata, photographs_in, read_metadata, root_of
+from mobilekd.data.metadata import no_metadata, read_metadata
+from mobilekd.data.photographs import photographs_in, root_of
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.formats.runs import Role

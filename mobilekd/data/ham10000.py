@@ -7,18 +7,11 @@ Tschandl et al., "The HAM10000 dataset", Scientific Data 2018, doi 10.1038/sdata
 from pathlib import Path
 
 from mobilekd.data import classes
+from mobilekd.data.cells import confirmed, known, words_for_unknown, years
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
-from mobilekd.data.tables import (
-    confirmed,
-    in_both,
-    known,
-    matched,
-    photographs_in,
-    read_csv,
-    root_of,
-    words_for_unknown,
-    years,
-)
+from mobilekd.data.photographs import photographs_in, root_of
+from mobilekd.data.spellings import matched
+from mobilekd.data.tables import in_both, read_csv
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 

@@ -11,16 +11,10 @@ from pathlib import Path
 from mobilekd.data import classes
 from mobilekd.data.classes import COLUMNS
 from mobilekd.data.dataset import Dataset, Notes, assemble, some
-from mobilekd.data.tables import (
-    bare_name,
-    in_both,
-    matched,
-    no_metadata,
-    photographs_in,
-    read_csv,
-    read_metadata,
-    root_of,
-)
+from mobilekd.data.metadata import no_metadata, read_metadata
+from mobilekd.data.photographs import photographs_in, root_of
+from mobilekd.data.spellings import bare_name, matched
+from mobilekd.data.tables import in_both, read_csv
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 

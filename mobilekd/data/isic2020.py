@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mobilekd.data.csv import read_table
 from mobilekd.data.dataset import Dataset, some
-from mobilekd.data.tables import root_of
+from mobilekd.data.photographs import root_of
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 

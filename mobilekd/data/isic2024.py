@@ -14,7 +14,7 @@ from mobilekd.data.dataset import Dataset, Notes, Place, some
 from mobilekd.data.folder import photographs_below
 from mobilekd.data.isic2020 import WORDS
 from mobilekd.data.packed import photographs_packed
-from mobilekd.data.tables import root_of
+from mobilekd.data.photographs import root_of
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 

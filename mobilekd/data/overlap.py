@@ -14,7 +14,7 @@ import numpy as np
 
 from mobilekd.data.dataset import Dataset
 from mobilekd.data.decode import photograph_hashes
-from mobilekd.data.tables import DOWNSAMPLED
+from mobilekd.data.spellings import DOWNSAMPLED
 from mobilekd.formats.artifact import TrainingHashes
 from mobilekd.formats.runs import Split
 

@@ -14,7 +14,7 @@ from mobilekd.data.classes import NAMES, folded, in_usual_order
 from mobilekd.data.copies import joined_lesions
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.overlap import ARCHIVE
-from mobilekd.data.tables import DOWNSAMPLED
+from mobilekd.data.spellings import DOWNSAMPLED
 from mobilekd.formats.labels import Label
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError

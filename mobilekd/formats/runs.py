@@ -255,7 +255,7 @@ class Run:
         return self.folder / "student.safetensors"
 
 
-#: What ``export`` takes where there is no run: the shipped student that holds best in other clinics.
+#: What ``export`` takes where there is no run: the student that holds best in other clinics.
 DEFAULT_REFERENCE = "dermoscopy-mobilenetv2-035"
 
 

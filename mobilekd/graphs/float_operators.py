@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, fx
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 
 
 def left_in_float(graph: fx.GraphModule, float_layers: frozenset[str]) -> set[fx.Node]:
@@ -22,19 +22,19 @@ def left_in_float(graph: fx.GraphModule, float_layers: frozenset[str]) -> set[fx
     """
     left = {
         node
-        for node in torch_graph.heavy_nodes(graph)
-        if torch_graph.layer_name(node) in float_layers
+        for node in torch_nodes.heavy_nodes(graph)
+        if torch_nodes.layer_name(node) in float_layers
     }
     around = {
         node: list(_around(node))
         for node in graph.graph.nodes
-        if node.op == "call_function" and node.target not in torch_graph.HEAVY
+        if node.op == "call_function" and node.target not in torch_nodes.HEAVY
     }
     growing = bool(left)
     while growing:
         growing = False
         for node, near in around.items():
-            decisive = [other for other in near if other.target in torch_graph.HEAVY] or near
+            decisive = [other for other in near if other.target in torch_nodes.HEAVY] or near
             if node not in left and decisive and left.issuperset(decisive):
                 left.add(node)
                 growing = True
@@ -53,7 +53,7 @@ def _around(node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _beyond(node: fx.Node, *, backwards: bool) -> Iterator[fx.Node]:
-    if node.target in torch_graph.HEAVY or _joins(node):
+    if node.target in torch_nodes.HEAVY or _joins(node):
         yield node
     elif node.op in ("call_function", "call_module"):
         for further in node.all_input_nodes if backwards else node.users:
@@ -64,7 +64,7 @@ def _joins(node: fx.Node) -> bool:
     """Whether it computes something from two tensors, constants apart."""
     return (
         node.op == "call_function"
-        and sum(_is_tensor(torch_graph.unobserved(source)) for source in node.all_input_nodes) > 1
+        and sum(_is_tensor(torch_nodes.unobserved(source)) for source in node.all_input_nodes) > 1
     )
 
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import fx
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.graphs.saturation import saturates
 
 aten = torch.ops.aten
@@ -38,7 +38,7 @@ def _unfold_weights(graph: fx.GraphModule) -> None:
         if node.target not in QUANTIZE or node.args[0].op != "get_attr":
             continue
         given = [
-            torch_graph.tensor_of(graph, each) if isinstance(each, fx.Node) else each
+            torch_nodes.tensor_of(graph, each) if isinstance(each, fx.Node) else each
             for each in node.args
         ]
         name = f"unfolded_{number}"
@@ -61,8 +61,8 @@ def _drop_saturating_clamps(graph: fx.GraphModule) -> None:
         (quantise,) = users
         if quantise.target is not ops.quantize_per_tensor.default:
             continue
-        step, zero_point = torch_graph.range_of(quantise)
-        lowest, highest = (torch_graph.argument(quantise, place, 0) for place in (3, 4))
+        step, zero_point = torch_nodes.range_of(quantise)
+        lowest, highest = (torch_nodes.argument(quantise, place, 0) for place in (3, 4))
         if saturates(low, high, step, zero_point, lowest, highest):
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
@@ -72,6 +72,6 @@ def _bounds(node: fx.Node) -> tuple[float, float]:
     if node.target is aten.relu.default:
         return 0.0, math.inf
     if node.target is aten.hardtanh.default:
-        low, high = (torch_graph.argument(node, place, side) for place, side in ((1, -1), (2, 1)))
+        low, high = (torch_nodes.argument(node, place, side) for place, side in ((1, -1), (2, 1)))
         return float(low), float(high)
     return -math.inf, math.inf

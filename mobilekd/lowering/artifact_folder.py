@@ -89,7 +89,7 @@ def write_artifact(
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
-        from mobilekd.graphs.torch_graph import layer_costs
+        from mobilekd.graphs.torch_nodes import layer_costs
 
         write_json(folder / "layers.json", layer_costs(lowered.graph()))
     found = blamed(export, report)

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 
 from mobilekd.backends.base import Run, one_thread
 from mobilekd.formats.layer_errors import LayerError, LayerErrors
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.lowering.parity import decibels
 
 aten = torch.ops.aten
@@ -45,7 +45,7 @@ class _Range:
     @classmethod
     def of(cls, node: fx.Node) -> "_Range":
         """Of a per-tensor quantise or dequantise node."""
-        scale, zero_point = torch_graph.range_of(node)
+        scale, zero_point = torch_nodes.range_of(node)
         low, high = node.args[3:5]
         assert isinstance(low, int)
         assert isinstance(high, int)
@@ -73,7 +73,7 @@ class _Layer:
     def rounds(self, plain: fx.GraphModule) -> bool:
         """Whether the rounded graph computes it otherwise."""
         ranges = (self.input, self.output)
-        own = torch_graph.weights_of(plain, self.node)
+        own = torch_nodes.weights_of(plain, self.node)
         return any(ranges) or not torch.equal(self.weight, own.float())
 
 
@@ -230,8 +230,8 @@ def _in_file(
 ) -> Mapping[str, np.ndarray]:
     """Outputs of the file's layers by name."""
     if saved_layers is None:
-        return torch_graph.layer_outputs(rounded, batch)
-    names = [torch_graph.layer_name(node) for node in torch_graph.heavy_nodes(rounded)]
+        return torch_nodes.layer_outputs(rounded, batch)
+    names = [torch_nodes.layer_name(node) for node in torch_nodes.heavy_nodes(rounded)]
     each = [saved_layers(batch[place : place + 1]) for place in range(len(batch))]
     if any(len(one) != len(names) for one in each):
         return {}
@@ -242,8 +242,8 @@ def _layers(plain: fx.GraphModule, rounded: fx.GraphModule) -> tuple[list[_Layer
     """Layers that both graphs have in one form, and the names of the others. One that runs twice
     is found by its last run, as ``layer_outputs`` has it.
     """
-    nodes = {torch_graph.layer_name(node): node for node in torch_graph.heavy_nodes(plain)}
-    others = {torch_graph.layer_name(node): node for node in torch_graph.heavy_nodes(rounded)}
+    nodes = {torch_nodes.layer_name(node): node for node in torch_nodes.heavy_nodes(plain)}
+    others = {torch_nodes.layer_name(node): node for node in torch_nodes.heavy_nodes(rounded)}
     found, missing = [], []
     for name, node in nodes.items():
         other = others.get(name)
@@ -252,11 +252,11 @@ def _layers(plain: fx.GraphModule, rounded: fx.GraphModule) -> tuple[list[_Layer
             other is None
             or weight is None
             or other.target is not node.target
-            or weight.shape != torch_graph.weights_of(plain, node).shape
+            or weight.shape != torch_nodes.weights_of(plain, node).shape
         ):
             missing.append(name)
             continue
-        bias = torch_graph.argument(other, 2, None)
+        bias = torch_nodes.argument(other, 2, None)
         clamps, output = _output(other)
         source = other.args[1]
         # what a layer in floating point reads and gives is rounded for those before and behind it
@@ -295,7 +295,7 @@ def _constant(graph: fx.GraphModule, node: Any) -> Tensor:
     if not isinstance(node, fx.Node):
         raise TypeError(f"{node}: not a constant of the graph")
     if node.op == "get_attr":
-        return torch_graph.tensor_of(graph, node)
+        return torch_nodes.tensor_of(graph, node)
     if node.op != "call_function":
         raise TypeError(f"{node}: not a constant of the graph")
     arguments = fx.node.map_arg((node.args, node.kwargs), lambda one: _constant(graph, one))

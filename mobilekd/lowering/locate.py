@@ -8,7 +8,7 @@ import torch
 from mobilekd.backends.shared.executorch_file import HEAVY
 from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
-from mobilekd.graphs import pte, torch_graph
+from mobilekd.graphs import pte, torch_graph, torch_nodes
 from mobilekd.lowering import parity
 from mobilekd.lowering.checks import PREPROCESSING_ERROR, Export, ParityReport
 from mobilekd.lowering.parity import Failure, LayerMismatch
@@ -94,11 +94,11 @@ def mismatch_at(export: Export, stage: StageName) -> LayerMismatch | None:
         return None
     x = export.golden.astype(np.float32)
     if stage.id is StageId.LOWERED_GRAPH:
-        wanted = torch_graph.layer_outputs(lowered.graph(), x[:1])
+        wanted = torch_nodes.layer_outputs(lowered.graph(), x[:1])
         given = lowered.layers(x[:1]) if lowered.layers else []
         return parity.first_mismatch(dict(zip(wanted, given, strict=False)), wanted)
     if stage.id is StageId.SAVED_FILE and lowered.saved_layers is not None:
-        wanted = torch_graph.layer_outputs(lowered.graph(), x[:1])
+        wanted = torch_nodes.layer_outputs(lowered.graph(), x[:1])
         given = lowered.saved_layers(x[:1])
         return (
             parity.first_mismatch(dict(zip(wanted, given, strict=True)), wanted)
@@ -108,7 +108,7 @@ def mismatch_at(export: Export, stage: StageName) -> LayerMismatch | None:
     if stage.id in OF_THE_FILE:
         return changed_weights(export)
     return parity.first_mismatch(
-        torch_graph.layer_outputs(lowered.graph(), x), torch_graph.layer_outputs(export.plain, x)
+        torch_nodes.layer_outputs(lowered.graph(), x), torch_nodes.layer_outputs(export.plain, x)
     )
 
 
@@ -119,14 +119,14 @@ def changed_weights(export: Export) -> LayerMismatch | None:
     if export.lowered.model_path.suffix != ".pte" or export.lowered.graph is None:
         return None
     graph, file = export.lowered.graph(), pte.read(export.lowered.model_path)
-    for node, stored in zip(torch_graph.heavy_nodes(graph), file.heavy, strict=False):
-        weights = torch_graph.weights_of(graph, node).numpy()
+    for node, stored in zip(torch_nodes.heavy_nodes(graph), file.heavy, strict=False):
+        weights = torch_nodes.weights_of(graph, node).numpy()
         kept = np.frombuffer(file.blobs.get(stored.weight_key, b""), weights.dtype)
         if kept.size != weights.size:
-            return LayerMismatch(torch_graph.layer_name(node), -200.0)
+            return LayerMismatch(torch_nodes.layer_name(node), -200.0)
         if not np.array_equal(np.sort(kept), np.sort(weights.ravel())):
             return LayerMismatch(
-                torch_graph.layer_name(node),
+                torch_nodes.layer_name(node),
                 parity.sqnr_db(np.sort(kept), np.sort(weights.ravel())),
             )
     return None
@@ -143,9 +143,9 @@ def counted(export: Export, report: ParityReport, gate: GateId) -> str:
         return f"left in the graph: {', '.join(torch_graph.training_remains(graph))}"
     if gate is GateId.INT8_LAYERS:
         floating = [
-            torch_graph.layer_name(node)
-            for node in torch_graph.heavy_nodes(graph)
-            if torch_graph.weights_of(graph, node).dtype.is_floating_point
+            torch_nodes.layer_name(node)
+            for node in torch_nodes.heavy_nodes(graph)
+            if torch_nodes.weights_of(graph, node).dtype.is_floating_point
         ]
         return (
             "in floating point:"
@@ -170,10 +170,10 @@ def undelegated(export: Export, graph: torch.fx.GraphModule) -> list[str]:
         for node in file.heavy
     }
     return [
-        torch_graph.layer_name(node)
-        for node in torch_graph.heavy_nodes(graph)
+        torch_nodes.layer_name(node)
+        for node in torch_nodes.heavy_nodes(graph)
         if np.sort(
-            torch_graph.weights_of(graph, node).contiguous().numpy().reshape(-1).view(np.uint8)
+            torch_nodes.weights_of(graph, node).contiguous().numpy().reshape(-1).view(np.uint8)
         ).tobytes()
         not in held
     ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mobilekd.backends import Backend
 from mobilekd.formats.recipe import Recipe
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import quantize
 from mobilekd.lowering.decisions import needed_for_agreement, needed_for_drop
@@ -117,7 +117,7 @@ def prepare(
         if named:
             float_layers = named
             chosen = "named by quantize.float_layers"
-            count = len(list(torch_graph.heavy_nodes(graph)))
+            count = len(list(torch_nodes.heavy_nodes(graph)))
         else:
             float_layers, table = _mixed(graph, prepared, corrected, evaluation_set, recipe)
             chosen, count = "chosen on validation", len(table)
@@ -191,7 +191,7 @@ def _named_layers(
             f"{key}: --precision {precision} rounds every layer; export --precision mixed, or leave"
             f" {key} out"
         )
-    known = {torch_graph.layer_name(node) for node in torch_graph.heavy_nodes(graph)}
+    known = {torch_nodes.layer_name(node) for node in torch_nodes.heavy_nodes(graph)}
     for name in named:
         if name not in known:
             raise UserError(unknown(f"{key}: layer {name}", name, sorted(known)))
@@ -272,7 +272,7 @@ def _range_names(
     float_layers: frozenset[str],
 ) -> list[str] | None:
     """Under what names the graph's parameters are kept; None where it has no guard."""
-    plain = torch_graph.without_guard(graph)
+    plain = torch_nodes.without_guard(graph)
     if plain is graph:
         return None
     return quantize.range_names(_converted(plain, backend, precision, example, float_layers))

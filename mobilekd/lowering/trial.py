@@ -23,7 +23,7 @@ from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.formats.training_tables import StudentTable
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering.checks import Export, check
 from mobilekd.lowering.locate import first_failure
 from mobilekd.lowering.parity import Failure
@@ -265,7 +265,7 @@ def _outside(graph: torch.fx.GraphModule, portable: dict[str, int]) -> list[str]
     for node in graph.graph.nodes:
         if node.op == "call_function" and hasattr(node.target, "_schema"):
             kind = node.target._schema.name.partition("::")[2]
-            layers.setdefault(kind, []).append(torch_graph.layer_name(node))
+            layers.setdefault(kind, []).append(torch_nodes.layer_name(node))
     found = []
     for name, count in portable.items():
         kind = name.partition("::")[2].partition(".")[0] or name

@@ -13,7 +13,7 @@ from fixtures.coreml import EXAMPLE, LABELS, captured, facts, pictures, small
 
 from mobilekd import backends
 from mobilekd.backends.base import Lowered
-from mobilekd.graphs import coreai_file, coreai_program, torch_graph
+from mobilekd.graphs import coreai_file, coreai_program, torch_nodes
 from mobilekd.support.errors import UserError
 
 BACKEND = backends.get("coreai")
@@ -59,7 +59,7 @@ def test_layers_of_the_file_are_the_graphs(plain: Lowered) -> None:
     x = pictures(1).astype(np.float32)
     assert plain.graph is not None
     assert plain.saved_layers is not None
-    wanted = torch_graph.layer_outputs(plain.graph(), x)
+    wanted = torch_nodes.layer_outputs(plain.graph(), x)
     given = plain.saved_layers(x)
     assert len(given) == len(wanted) == 6
     for one, other in zip(given, wanted.values(), strict=True):

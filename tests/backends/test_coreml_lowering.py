@@ -25,7 +25,7 @@ from mobilekd import backends
 from mobilekd.backends.base import eager_runner
 from mobilekd.backends.shared.coreml_file import with_decoded_weights
 from mobilekd.formats.parity_names import StageId
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.students import Deployable
 from mobilekd.support.errors import UserError
 
@@ -134,7 +134,7 @@ def test_an_image_input_refuses_what_no_image_holds(made):
 
 def test_weights_that_are_not_the_students_own_are_no_reference():
     graph = captured(small("v2"), "coreml", "int8")
-    own = [torch_graph.weights_of(graph, node).numpy() for node in torch_graph.heavy_nodes(graph)]
+    own = [torch_nodes.weights_of(graph, node).numpy() for node in torch_nodes.heavy_nodes(graph)]
     with_decoded_weights(graph, own, "int8")
     with pytest.raises(RuntimeError, match="the package's weights are not its own"):
         with_decoded_weights(graph, [*own[:2], own[2] * 1.01, *own[3:]], "int8")

@@ -25,7 +25,7 @@ from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.gates import Gate
 from mobilekd.formats.integrity import write_sealed
-from mobilekd.graphs import onnx_file, torch_graph
+from mobilekd.graphs import onnx_file, torch_graph, torch_nodes
 from mobilekd.lowering import parity, quantize
 from mobilekd.support.errors import UserError
 
@@ -77,7 +77,7 @@ def test_int8_is_ours_level_by_level(rounded):
     assert apart(rounded.lowered(x), wanted) < 0.01
     written_down = platform.machine() in ("x86_64", "AMD64")
     assert apart(BACKEND.run(rounded.model_path, x), wanted) < (1e-6 if written_down else 0.01)
-    layers = torch_graph.layer_outputs(rounded.graph(), x[:1].astype(np.float32))
+    layers = torch_nodes.layer_outputs(rounded.graph(), x[:1].astype(np.float32))
     given = dict(zip(layers, rounded.saved_layers(x[:1]), strict=True))
     assert min(parity.sqnr_db(given[name], layers[name]) for name in layers) > 30
 

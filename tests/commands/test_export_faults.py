@@ -24,7 +24,7 @@ from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.xnnpack import Xnnpack
 from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
-from mobilekd.graphs import pte, torch_graph
+from mobilekd.graphs import pte, torch_nodes
 from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import request
 from mobilekd.support.errors import GateError, UserError
@@ -224,7 +224,7 @@ def test_fake_quantisation_left_in_the_graph(refused):
             lowered = super().lower(*arguments)
             assert lowered.graph is not None
             graph = copy.deepcopy(lowered.graph())
-            first = next(torch_graph.heavy_nodes(graph))
+            first = next(torch_nodes.heavy_nodes(graph))
             with graph.graph.inserting_after(first):
                 graph.graph.call_function(
                     torch.ops.aten.fake_quantize_per_tensor_affine.default,

@@ -146,7 +146,8 @@ def recipe(seeds: Path, work: Path) -> Target:
 def tables(seeds: Path, work: Path) -> Target:
     with instrumented():
         from mobilekd.data.dataset import Notes
-        from mobilekd.data.tables import read_csv, read_metadata
+        from mobilekd.data.metadata import read_metadata
+        from mobilekd.data.tables import read_csv
     path, ids = work / "odd.csv", ["ISIC_1", "ISIC_2", "ISIC_3"]
 
     def target(data: bytes) -> object:

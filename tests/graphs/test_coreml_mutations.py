@@ -13,7 +13,7 @@ from fixtures.coreml import made
 
 from mobilekd import backends
 from mobilekd.backends.shared.coreml_file import interpreted_layers
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.graphs.mil import MilError
 from mobilekd.lowering import parity
 
@@ -371,7 +371,7 @@ def test_the_layer_of_a_flipped_weight_is_named(made, tmp_path, precision):
     """What a refused export says: the interpreter's layers beside eager's, the first that parts."""
     package = Package(made("v2", precision), tmp_path)
     lowered, x = package.made.lowered, package.made.inputs[:1].astype(np.float32)
-    wanted = torch_graph.layer_outputs(lowered.graph(), x)
+    wanted = torch_nodes.layer_outputs(lowered.graph(), x)
     sound = dict(zip(wanted, lowered.saved_layers(x), strict=True))
     assert parity.first_mismatch(sound, wanted).sqnr_db > 30
     operation = (

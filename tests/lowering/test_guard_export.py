@@ -20,7 +20,7 @@ from mobilekd.formats.calibration import Sets
 from mobilekd.formats.parity_names import GateId, Part
 from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, open_run
 from mobilekd.formats.training_tables import StudentTable
-from mobilekd.graphs import pte, torch_graph
+from mobilekd.graphs import pte, torch_graph, torch_nodes
 from mobilekd.inference.guard import looked_at, shown
 from mobilekd.inference.predictor import open_predictor
 from mobilekd.lowering import quantize
@@ -192,7 +192,7 @@ def test_run_and_file_refuse_the_same(guarded: Run) -> None:
 
 def test_a_guard_that_was_added_is_in_a_file_where_it_is_asked_for(guarded: Run) -> None:
     """So a shipped student exports to the bytes that it had before."""
-    shipped, backend = open_run(f"reference:{DEFAULT_REFERENCE}"), get("xnnpack")
+    shipped, backend = open_run("reference:ham10000-mobilenetv2-035"), get("xnnpack")
     assert shipped.guard is not None
     without, notes = guard_inside(shipped, backend, "int8", asked=False)
     assert without is None
@@ -257,10 +257,10 @@ def test_a_guard_reads_floats_and_leaves_the_student_s_rounding_as_it_is(guarded
         graphs.append(torch_graph.capture(model, example))
         torch_graph.fold_calibration(graphs[-1])
     plain, whole = map(rounded, graphs)
-    inside = set(torch_graph.guard_nodes(whole))
+    inside = set(torch_nodes.guard_nodes(whole))
     assert inside
-    assert not [node for node in torch_graph.ranged(whole) if node.args[0] in inside]
-    names = quantize.range_names(rounded(torch_graph.without_guard(graphs[1])))
+    assert not [node for node in torch_nodes.ranged(whole) if node.args[0] in inside]
+    names = quantize.range_names(rounded(torch_nodes.without_guard(graphs[1])))
     kept = quantize.freeze(plain)
     assert quantize.freeze(whole, names=names).ranges == kept.ranges
     answers, scores = quantize.thaw(whole, kept, names)(torch.from_numpy(pictures[:1]).float())

@@ -24,7 +24,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.report import report
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.layer_errors import LayerErrors, read_layer_errors
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering import quantize
 from mobilekd.lowering.layer_errors import measured
 from mobilekd.page.layer_errors import keep
@@ -70,7 +70,7 @@ def by_name(found: LayerErrors) -> dict[str, float]:
 
 
 def heavy(graph: fx.GraphModule, name: str) -> fx.Node:
-    (node,) = (one for one in torch_graph.heavy_nodes(graph) if torch_graph.layer_name(one) == name)
+    (node,) = (one for one in torch_nodes.heavy_nodes(graph) if torch_nodes.layer_name(one) == name)
     return node
 
 
@@ -80,7 +80,7 @@ def test_a_layer_whose_weights_have_a_bad_scale_is_ranked_first(graphs: Graphs, 
     plain, rounded = graphs
     planted = rounded()
     scales = heavy(planted, layer).args[1].args[1]
-    torch_graph.set_tensor(planted, scales.target, 4 * torch_graph.tensor_of(planted, scales))
+    torch_nodes.set_tensor(planted, scales.target, 4 * torch_nodes.tensor_of(planted, scales))
     found = errors(plain, planted)
     sound = errors(plain, rounded())
     first = found.ranked()[0]
@@ -148,12 +148,12 @@ def test_rounded_weights_alone_are_blamed(graphs: Graphs) -> None:
     plain, _ = graphs
     other = copy.deepcopy(plain)
     weight = heavy(other, "reduce").args[1]
-    torch_graph.set_tensor(other, weight.target, torch_graph.tensor_of(other, weight).round())
+    torch_nodes.set_tensor(other, weight.target, torch_nodes.tensor_of(other, weight).round())
     found = errors(plain, other)
     assert found.ranked()[0].layer == "reduce"
     assert by_name(found)["reduce"] == 1
     weight = heavy(other, "stem").args[1]
-    torch_graph.set_tensor(other, weight.target, torch_graph.tensor_of(other, weight)[:, :, :2])
+    torch_nodes.set_tensor(other, weight.target, torch_nodes.tensor_of(other, weight)[:, :, :2])
     changed = measured(
         plain,
         other,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mobilekd.backends import get
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.graphs.float_operators import left_in_float
 from mobilekd.lowering import quantize
 from mobilekd.lowering.quantize.simulate import answers
@@ -123,7 +123,7 @@ def test_capture_computes_the_same_for_any_batch(network, graph, photographs):
 
 def test_capture_folds_norms_and_spells_hard_sigmoid(graph):
     assert not any("batch_norm" in target or "hardsigmoid" in target for target in targets(graph))
-    assert [torch_graph.layer_name(node) for node in torch_graph.heavy_nodes(graph)] == LAYERS
+    assert [torch_nodes.layer_name(node) for node in torch_nodes.heavy_nodes(graph)] == LAYERS
 
 
 def test_capture_leaves_the_module_alone(network):
@@ -152,7 +152,7 @@ def test_relu6_shares_the_output_of_its_convolution(converted):
     clamp can be fused.
     """
     for node in converted.graph.nodes:
-        if "hardtanh" in str(node.target) and node.args[0].target in torch_graph.CONVOLUTIONS:
+        if "hardtanh" in str(node.target) and node.args[0].target in torch_nodes.CONVOLUTIONS:
             return
     pytest.fail("no convolution feeds its ReLU6 directly")
 
@@ -166,7 +166,7 @@ def test_int8_stays_close_to_floating_point(graph, converted, photographs):
 
 def test_every_layer_is_int8(converted):
     assert [
-        torch_graph.weights_of(converted, node).dtype for node in torch_graph.heavy_nodes(converted)
+        torch_nodes.weights_of(converted, node).dtype for node in torch_nodes.heavy_nodes(converted)
     ] == [torch.int8] * len(LAYERS)
 
 
@@ -181,8 +181,8 @@ def test_layers_asked_for_stay_in_floating_point(graph, photographs):
     quantize.calibrate(prepared, photographs[:8])
     converted = quantize.convert(prepared)
     kinds = {
-        torch_graph.layer_name(node): torch_graph.weights_of(converted, node).dtype
-        for node in torch_graph.heavy_nodes(converted)
+        torch_nodes.layer_name(node): torch_nodes.weights_of(converted, node).dtype
+        for node in torch_nodes.heavy_nodes(converted)
     }
     assert kinds == {name: torch.float32 if name == "stem" else torch.int8 for name in LAYERS}
 
@@ -237,11 +237,11 @@ def test_sensitivity_finds_the_layer_that_was_spoilt(graph, photographs):
     """One channel a thousand times larger leaves the others of its tensor no levels."""
     spoilt = copy.deepcopy(graph)
     node = next(
-        node for node in torch_graph.heavy_nodes(spoilt) if torch_graph.layer_name(node) == "expand"
+        node for node in torch_nodes.heavy_nodes(spoilt) if torch_nodes.layer_name(node) == "expand"
     )
-    weight = torch_graph.tensor_of(spoilt, node.args[1]).clone()
+    weight = torch_nodes.tensor_of(spoilt, node.args[1]).clone()
     weight[:, 0] *= 3000
-    torch_graph.set_tensor(spoilt, node.args[1].target, weight)
+    torch_nodes.set_tensor(spoilt, node.args[1].target, weight)
     prepared = quantize.prepare(spoilt, get("xnnpack").quantizer("int8", frozenset()), "minmax")
     quantize.calibrate(prepared, photographs)
     reference = answers(spoilt, photographs)
@@ -333,20 +333,20 @@ def test_bias_correction_mends_a_shifted_bias(graph, observed, photographs):
     shifted = copy.deepcopy(observed)
     node = next(
         node
-        for node in torch_graph.heavy_nodes(shifted)
-        if torch_graph.layer_name(node) == "classifier"
+        for node in torch_nodes.heavy_nodes(shifted)
+        if torch_nodes.layer_name(node) == "classifier"
     )
     bias = node.args[2]
-    torch_graph.set_tensor(
-        shifted, bias.target, torch_graph.tensor_of(shifted, bias) + torch.tensor([3.0, 0, 0, 0, 0])
+    torch_nodes.set_tensor(
+        shifted, bias.target, torch_nodes.tensor_of(shifted, bias) + torch.tensor([3.0, 0, 0, 0, 0])
     )
     chosen, note = quantize.correct(graph, shifted, photographs)
     assert "biases of every layer (squared" in note
-    found = torch_graph.tensor_of(
+    found = torch_nodes.tensor_of(
         chosen,
         next(n for n in chosen.graph.nodes if n.op == "get_attr" and n.target == bias.target),
     )
-    assert abs(float(found[0] - torch_graph.tensor_of(observed, bias)[0])) < 0.5
+    assert abs(float(found[0] - torch_nodes.tensor_of(observed, bias)[0])) < 0.5
 
 
 def test_frozen_parameters_give_the_same_graph_without_photographs(

@@ -14,7 +14,7 @@ from torchao.quantization.pt2e.quantizer import (
     Quantizer,
 )
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering import quantize
 
 aten = torch.ops.aten
@@ -69,7 +69,7 @@ def rounded(network: nn.Module) -> tuple[fx.GraphModule, np.ndarray, np.ndarray]
 @pytest.mark.parametrize("clamp", [nn.ReLU6(), nn.ReLU(), nn.Hardtanh(-2, 3)])
 def test_a_value_is_rounded_once_and_at_the_clamps_steps(clamp):
     converted, given, wanted = rounded(Clamped(clamp))
-    steps = {scale for scale, _ in torch_graph.ranges(converted).values()}
+    steps = {scale for scale, _ in torch_nodes.ranges(converted).values()}
     assert len(steps) == 1
     assert np.abs(given - wanted).max() < 0.51 * steps.pop()
 
@@ -81,7 +81,7 @@ def test_a_layer_that_others_read_keeps_its_own_range():
             return self.clamp(features) + features
 
     converted, _, _ = rounded(Both(nn.ReLU6()))
-    assert len({scale for scale, _ in torch_graph.ranges(converted).values()}) == 2
+    assert len({scale for scale, _ in torch_nodes.ranges(converted).values()}) == 2
 
 
 class WithBias(Quantizer):
@@ -141,11 +141,11 @@ def test_a_bias_has_the_step_of_the_input_that_is_rounded(observer):
     prepared = quantize.prepare(graph, WithBias(), observer)
     quantize.calibrate(prepared, PHOTOGRAPHS)
     converted = quantize.convert(prepared)
-    [step] = {scale for scale, _ in torch_graph.ranges(converted).values()}
+    [step] = {scale for scale, _ in torch_nodes.ranges(converted).values()}
     steps = {
-        value.dtype: torch_graph.tensor_of(converted, node.args[1])
+        value.dtype: torch_nodes.tensor_of(converted, node.args[1])
         for node in converted.graph.nodes
         if "dequantize_per_channel" in str(node.target)
-        for value in [torch_graph.tensor_of(converted, node.args[0])]
+        for value in [torch_nodes.tensor_of(converted, node.args[0])]
     }
     assert torch.allclose(steps[torch.int32], step * steps[torch.int8])

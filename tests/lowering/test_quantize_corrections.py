@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mobilekd.backends import get
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering import quantize
 from mobilekd.lowering.quantize.rounding import LARGEST, gptq, gptq_weights
 from mobilekd.lowering.quantize.simulate import answers, rounded_weight
@@ -128,17 +128,17 @@ def test_conversion_keeps_the_weights_that_were_rounded_by_effect(graph, photogr
     chosen, layers = gptq_weights(graph, prepared, photographs[:36])
     assert layers == 7
     wanted = {
-        torch_graph.layer_name(node): torch_graph.tensor_of(chosen, rounded_weight(node))
-        for node in torch_graph.heavy_nodes(chosen)
+        torch_nodes.layer_name(node): torch_nodes.tensor_of(chosen, rounded_weight(node))
+        for node in torch_nodes.heavy_nodes(chosen)
     }
     converted = quantize.convert(chosen)
-    for node in torch_graph.heavy_nodes(converted):
-        steps = torch_graph.tensor_of(converted, node.args[1].args[1])
-        kept = torch_graph.weights_of(converted, node) * steps.view(
-            -1, *(1,) * (wanted[torch_graph.layer_name(node)].dim() - 1)
+    for node in torch_nodes.heavy_nodes(converted):
+        steps = torch_nodes.tensor_of(converted, node.args[1].args[1])
+        kept = torch_nodes.weights_of(converted, node) * steps.view(
+            -1, *(1,) * (wanted[torch_nodes.layer_name(node)].dim() - 1)
         )
-        assert torch.allclose(kept, wanted[torch_graph.layer_name(node)], atol=1e-6), (
-            torch_graph.layer_name(node)
+        assert torch.allclose(kept, wanted[torch_nodes.layer_name(node)], atol=1e-6), (
+            torch_nodes.layer_name(node)
         )
 
 
@@ -170,7 +170,7 @@ def test_pixels_reach_the_first_layer_unrounded_where_the_mean_is_a_whole_level(
 
     class Listener(torch.fx.Interpreter):
         def run_node(self, node: torch.fx.Node) -> object:
-            if node.op == "call_function" and node.target in torch_graph.HEAVY and not seen:
+            if node.op == "call_function" and node.target in torch_nodes.HEAVY and not seen:
                 seen.append(self.fetch_args_kwargs_from_env(node)[0][0])
             return super().run_node(node)
 

@@ -13,7 +13,7 @@ from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import Constants
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.training_tables import StudentTable
-from mobilekd.graphs import pte, torch_graph
+from mobilekd.graphs import pte, torch_graph, torch_nodes
 from mobilekd.lowering import quantize
 from mobilekd.students import Deployable, build
 from mobilekd.students.bounds import BOUND, PRETRAINED_BOUND
@@ -92,7 +92,7 @@ def test_a_clamp_shares_the_output_of_the_convolution_or_addition_before_it(
 ) -> None:
     clamps = operators(quantised, "aten.hardtanh")
     assert clamps
-    assert all(clamp.args[0].target in torch_graph.CONVOLUTIONS for clamp in clamps), (
+    assert all(clamp.args[0].target in torch_nodes.CONVOLUTIONS for clamp in clamps), (
         "an addition saturates instead"
     )
     steps = [next(iter(node.users)) for node in (*clamps, *operators(quantised, "aten.add."))]

@@ -9,7 +9,7 @@ from fixtures.quantize import smooth_photographs
 from torch import nn
 
 from mobilekd.backends import get, names
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering import quantize
 from mobilekd.lowering.quantize.rounding import LARGEST
 from mobilekd.lowering.quantize.simulate import answers
@@ -64,18 +64,18 @@ def test_rounding_together_beats_rounding_one_by_one(graph, photographs, stored)
 
 def test_float16_weights_and_biases_survive_float16(graph, photographs):
     rounded, _ = quantize.store_weights(graph, "float16", photographs)
-    for node in torch_graph.heavy_nodes(rounded):
+    for node in torch_nodes.heavy_nodes(rounded):
         for value in (
-            torch_graph.weights_of(rounded, node),
-            torch_graph.tensor_of(rounded, node.args[2]),
+            torch_nodes.weights_of(rounded, node),
+            torch_nodes.tensor_of(rounded, node.args[2]),
         ):
             assert torch.equal(value, value.half().float())
 
 
 def test_int8_weights_lie_on_a_grid_that_their_largest_one_tells(graph, photographs):
     rounded, _ = quantize.store_weights(graph, "int8", photographs)
-    for node in torch_graph.heavy_nodes(rounded):
-        rows = torch_graph.weights_of(rounded, node).flatten(1)
+    for node in torch_nodes.heavy_nodes(rounded):
+        rows = torch_nodes.weights_of(rounded, node).flatten(1)
         step = rows.abs().amax(1, keepdim=True) / LARGEST
         assert torch.allclose(rows / step, (rows / step).round(), atol=1e-3)
         assert torch.allclose(step, step.half().float(), rtol=1e-6), "a step is what float16 holds"
@@ -100,7 +100,7 @@ def test_a_palette_holds_64_values_and_is_chosen_from_by_effect(photographs):
     together, _ = quantize.store_weights(graph, "palette", photographs)
     for rounded in (plain, together):
         first, second, head = (
-            torch_graph.weights_of(rounded, node) for node in torch_graph.heavy_nodes(rounded)
+            torch_nodes.weights_of(rounded, node) for node in torch_nodes.heavy_nodes(rounded)
         )
         assert len(second.unique()) == 64
         assert len(first.unique()) > 64, "too few weights for a palette stay float16"

@@ -19,7 +19,7 @@ from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.labels import Label
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
-from mobilekd.formats.runs import Run, RunInfo, open_run
+from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, RunInfo, open_run
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import NAMES, Deployable, bounds, build, check_student, load
 from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
@@ -426,7 +426,7 @@ def test_a_flat_map_is_zero_and_not_a_division_by_zero() -> None:
 # ---- starting from a shipped student
 # ------------------------------------------------------------
 
-SHIPPED = {"width": 0.35, "adapt": ("bounded",), "weights": "reference:ham10000-mobilenetv2-035"}
+SHIPPED = {"width": 0.35, "adapt": ("bounded",), "weights": f"reference:{DEFAULT_REFERENCE}"}
 
 
 def test_a_student_starts_from_a_shipped_one_with_a_fresh_last_layer(
@@ -456,7 +456,7 @@ def test_a_shipped_student_keeps_its_answers_where_the_classes_are_its_own() -> 
         ({**SHIPPED, "width": 0.5}, "student.width=0.35"),
         ({"weights": "reference:ham10000-lesionnet"}, 'student.model="lesionnet"'),
         ({"weights": "reference:ham"}, "unknown; known: dermoscopy-mobilenetv2-035"),
-        ({"weights": "hub"}, "or reference:ham10000-mobilenetv2-035 or a local weights file"),
+        ({"weights": "hub"}, f"give reference:{DEFAULT_REFERENCE} or"),
     ],
 )
 def test_wrong_starting_weights_name_the_way_out(options: dict[str, object], words: str) -> None:

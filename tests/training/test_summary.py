@@ -9,7 +9,7 @@ from fixtures.run import make_recipe, run_folder
 
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe_file import with_overrides
-from mobilekd.formats.runs import Run, TeacherSummary, open_run
+from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, TeacherSummary, open_run
 from mobilekd.training.summary import count_steps, few_steps, summarise
 
 
@@ -32,7 +32,7 @@ def test_few_steps_from_random_weights_are_said_with_the_way_out(weights, epochs
     if words:
         assert "297 in all (99 epochs of 210 photographs in batches of 70)" in words
         assert "chance (0.333)" in words
-        assert "reference:ham10000-mobilenetv2-035" in words
+        assert f"reference:{DEFAULT_REFERENCE}" in words
 
 
 def test_weights_that_know_photographs_need_fewer_steps():

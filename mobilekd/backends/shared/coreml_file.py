@@ -161,23 +161,23 @@ def with_decoded_weights(
     """
     import torch
 
-    from mobilekd.graphs import torch_graph
+    from mobilekd.graphs import torch_nodes
 
     copied = copy.deepcopy(graph)
-    layers = list(torch_graph.heavy_nodes(copied))
+    layers = list(torch_nodes.heavy_nodes(copied))
     if len(layers) != len(decoded):
         raise RuntimeError(
             f"the package holds {len(decoded)} convolutions and linear layers, the graph"
             f" {len(layers)}"
         )
     for node, array in zip(layers, decoded, strict=True):
-        own, new = torch_graph.weights_of(copied, node), torch.from_numpy(array)
+        own, new = torch_nodes.weights_of(copied, node), torch.from_numpy(array)
         if own.shape != new.shape or (new - own).norm() > MOST_WEIGHT_ERROR[precision] * own.norm():
             raise RuntimeError(
-                f"layer {torch_graph.layer_name(node)}: the package's weights are not its own; the"
+                f"layer {torch_nodes.layer_name(node)}: the package's weights are not its own; the"
                 " conversion reordered layers"
             )
         name = node.args[1]
         assert isinstance(name, torch.fx.Node)  # a graph in floating point names its weights there
-        torch_graph.set_tensor(copied, str(name.target), new)
+        torch_nodes.set_tensor(copied, str(name.target), new)
     return copied

@@ -69,10 +69,10 @@ def notes(graph: "fx.GraphModule") -> tuple[str, ...]:
 
 def total(graph: "fx.GraphModule", nodes: "Sequence[fx.Node]", count: int = 0) -> Cost:
     """Of ``nodes`` together, each counted once."""
-    from mobilekd.graphs import torch_graph
+    from mobilekd.graphs import torch_nodes
 
     nodes = list(dict.fromkeys(nodes))
-    heavy = dict(zip(torch_graph.heavy_nodes(graph), torch_graph.layer_costs(graph), strict=True))
+    heavy = dict(zip(torch_nodes.heavy_nodes(graph), torch_nodes.layer_costs(graph), strict=True))
     return Cost(
         count=count,
         moved=sum(_elements(node) + sum(map(_elements, _sources(node))) for node in nodes),

@@ -80,7 +80,7 @@ def lower(
     import torch
     from executorch.exir import to_edge_transform_and_lower
 
-    from mobilekd.graphs import int8_arithmetic, torch_graph
+    from mobilekd.graphs import int8_arithmetic, lowered_graph
 
     exported = torch.export.export(model, (example,), strict=False)
     edge = to_edge_transform_and_lower(
@@ -88,7 +88,7 @@ def lower(
     )
     program = edge.to_executorch()
     write_bytes(path, program.buffer)
-    file, lowered = pte.read(path), torch_graph.LoweredGraph(edge.exported_program())
+    file, lowered = pte.read(path), lowered_graph.LoweredGraph(edge.exported_program())
     total = sum(count for name, count in operators(exported.graph).items() if name in HEAVY)
     return Lowered(
         model_path=path,

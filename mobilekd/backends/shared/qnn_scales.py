@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 
 #: Two float32 numbers that are the same but for their last digits.
 SAME = 1e-5
@@ -30,7 +30,7 @@ def watched() -> Iterator[dict[str, tuple[str, float]]]:
     def define_tensor(self: Any, source: fx.Node, target: fx.Node, *rest: Any, **more: Any) -> Any:
         scale = self.get_quant_encoding_conf(source, target)[1].get("scale")
         if isinstance(scale, (float, torch.Tensor)):
-            found[source.name] = (torch_graph.layer_name(source), float(scale))
+            found[source.name] = (torch_nodes.layer_name(source), float(scale))
         return define(self, source, target, *rest, **more)
 
     NodeVisitor.define_tensor = define_tensor
@@ -42,7 +42,7 @@ def watched() -> Iterator[dict[str, tuple[str, float]]]:
 
 def strange(found: dict[str, tuple[str, float]], graph: fx.GraphModule) -> list[str]:
     """Tensors whose scale is none of the rounded graph's, in words."""
-    known = torch.tensor([scale for scale, _ in torch_graph.ranges(graph).values()]).double()
+    known = torch.tensor([scale for scale, _ in torch_nodes.ranges(graph).values()]).double()
     return [
         f"{layer} has {scale:.6g} in {name}"
         for name, (layer, scale) in found.items()

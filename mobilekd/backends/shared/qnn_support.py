@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 
 #: What ExecuTorch says of a layer that it can neither delegate nor take apart.
 OUTSIDE = "was not decomposed or delegated"
@@ -25,7 +25,7 @@ def refused(names: list[str]) -> Iterator[None]:
 
     def is_node_supported(self: Any, modules: Any, node: fx.Node) -> bool:
         taken = bool(supported(self, modules, node))
-        if not taken and node.op == "call_function" and (name := torch_graph.layer_name(node)):
+        if not taken and node.op == "call_function" and (name := torch_nodes.layer_name(node)):
             names.append(name)
         return taken
 

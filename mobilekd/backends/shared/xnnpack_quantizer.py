@@ -19,7 +19,7 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from torch import fx
 from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec, QuantizationAnnotation
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.graphs.float_operators import left_in_float
 
 aten = torch.ops.aten
@@ -44,7 +44,7 @@ class Quantizer(XNNPACKQuantizer):
         """The shipped annotations, then clamps joined to what is before them, and pooled tensors on
         their own.
         """
-        guard = set(torch_graph.guard_nodes(model))
+        guard = set(torch_nodes.guard_nodes(model))
         left = left_in_float(model, self._float_layers) | guard
         self.set_filter_function(lambda node: node not in left)
         if not any("batch_norm" in str(node.target) for node in model.graph.nodes):

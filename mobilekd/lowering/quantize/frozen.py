@@ -23,7 +23,7 @@ from torch import Tensor, fx
 
 from mobilekd.formats.document import REMEDY, Document, read_document
 from mobilekd.formats.integrity import check_files
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file, write_bytes, write_json
 from mobilekd.support.provenance import versions
@@ -68,7 +68,7 @@ def freeze(
     """
     return Frozen(
         float_layers,
-        {name: torch_graph.range_of(node) for name, node in _ranged(converted, names).items()},
+        {name: torch_nodes.range_of(node) for name, node in _ranged(converted, names).items()},
         _tensors(converted),
         notes,
         {name: versions()[name] for name in ("torch", "executorch")},
@@ -95,7 +95,7 @@ def thaw(
         node = nodes[name]
         node.args = (node.args[0], scale, zero_point, *node.args[3:])
     for name, value in frozen.tensors.items():
-        torch_graph.set_tensor(converted, name, value)
+        torch_nodes.set_tensor(converted, name, value)
     converted.recompile()
     return converted
 
@@ -105,26 +105,26 @@ def range_names(converted: fx.GraphModule) -> list[str]:
     with it the names of all that come later are others; parameters are kept under the names that
     they have without one.
     """
-    return [node.name for node in torch_graph.ranged(converted)]
+    return [node.name for node in torch_nodes.ranged(converted)]
 
 
 def _ranged(converted: fx.GraphModule, names: Sequence[str] | None) -> dict[str, fx.Node]:
     """Nodes that hold ranges, but for those that a guard alone reads."""
-    guard = set(torch_graph.guard_nodes(converted))
-    own = [node for node in torch_graph.ranged(converted) if not node.users.keys() <= guard]
+    guard = set(torch_nodes.guard_nodes(converted))
+    own = [node for node in torch_nodes.ranged(converted) if not node.users.keys() <= guard]
     names = [node.name for node in own] if names is None else names
     return dict(zip(names, own, strict=True))
 
 
 def _tensors(graph: fx.GraphModule) -> dict[str, Tensor]:
-    guard = set(torch_graph.guard_nodes(graph))
+    guard = set(torch_nodes.guard_nodes(graph))
     nodes = {
         str(node.target): node
         for node in graph.graph.nodes
         if node.op == "get_attr" and not node.users.keys() <= guard
     }
     return {
-        name: torch_graph.tensor_of(graph, node).contiguous().clone()
+        name: torch_nodes.tensor_of(graph, node).contiguous().clone()
         for name, node in sorted(nodes.items())
     }
 

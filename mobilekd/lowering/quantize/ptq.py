@@ -20,7 +20,7 @@ from torchao.quantization.pt2e import (
 from torchao.quantization.pt2e.observer import HistogramObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.lowering.quantize.rounding import gptq_weights
 from mobilekd.lowering.quantize.simulate import Simulation, answers, batches
 
@@ -91,7 +91,7 @@ def _saturate_at_clamps(prepared: fx.GraphModule) -> None:
         ranges = [_activation_observer(prepared, node) for node in (before, after)]
         if None in ranges or len(before.users) != 1 or len(clamp.users) != 1:
             continue
-        low, high = torch_graph.argument(clamp, 1, -1.0), torch_graph.argument(clamp, 2, 1.0)
+        low, high = torch_nodes.argument(clamp, 1, -1.0), torch_nodes.argument(clamp, 2, 1.0)
         if clamp.target is torch.ops.aten.relu.default:
             low, high = 0.0, float("inf")
         scale, zero_point = (float(value) for value in ranges[1].calculate_qparams())
@@ -123,7 +123,7 @@ def _span_pixels(prepared: fx.GraphModule) -> None:
         if node.op == "placeholder":
             known[node] = torch.arange(256.0).view(256, 1, 1, 1)
         elif node.op == "get_attr":
-            known[node] = torch_graph.tensor_of(prepared, node)
+            known[node] = torch_nodes.tensor_of(prepared, node)
         elif node.op == "call_module" and node.args[0] in known:
             known[node] = known[node.args[0]]
             observer = getattr(prepared, node.target)
@@ -137,7 +137,7 @@ def _span_pixels(prepared: fx.GraphModule) -> None:
                 _replace(prepared, observer, exact)
         elif (
             node.op == "call_function"
-            and node.target not in torch_graph.HEAVY
+            and node.target not in torch_nodes.HEAVY
             and known.keys() >= set(node.all_input_nodes)
         ):
             known[node] = node.target(*fx.map_arg(node.args, known.__getitem__), **node.kwargs)
@@ -159,7 +159,7 @@ def convert(prepared: fx.GraphModule) -> fx.GraphModule:
                 module.reset_min_max_vals()
                 if hasattr(module, "calibrated"):  # ExecuTorch's for Hexagon looks once
                     module.calibrated = False
-                module(torch_graph.tensor_of(prepared, node.args[0]))
+                module(torch_nodes.tensor_of(prepared, node.args[0]))
     converted: fx.GraphModule = convert_pt2e(prepared)
     torch_graph.drop_saturated_clamps(converted)
     _round_biases(converted)
@@ -173,8 +173,8 @@ def _round_biases(converted: fx.GraphModule) -> None:
     Then the graph in torch computes what the file does; off the grid, one value in a thousand is
     rounded to another level in every layer, and after twenty layers half of them are.
     """
-    for node in torch_graph.heavy_nodes(converted):
-        x, weight, bias = node.args[0], node.args[1], torch_graph.argument(node, 2, None)
+    for node in torch_nodes.heavy_nodes(converted):
+        x, weight, bias = node.args[0], node.args[1], torch_nodes.argument(node, 2, None)
         if not (
             isinstance(x, fx.Node) and isinstance(weight, fx.Node) and isinstance(bias, fx.Node)
         ):
@@ -187,11 +187,11 @@ def _round_biases(converted: fx.GraphModule) -> None:
             input_step, weight_steps = x.args[1], weight.args[1]
             assert isinstance(input_step, float)
             assert isinstance(weight_steps, fx.Node)
-            step = input_step * torch_graph.tensor_of(converted, weight_steps)
-            torch_graph.set_tensor(
+            step = input_step * torch_nodes.tensor_of(converted, weight_steps)
+            torch_nodes.set_tensor(
                 converted,
                 str(bias.target),
-                (torch_graph.tensor_of(converted, bias) / step).round() * step,
+                (torch_nodes.tensor_of(converted, bias) / step).round() * step,
             )
 
 
@@ -262,7 +262,7 @@ def split(photographs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outputs(graph: fx.GraphModule, photographs: np.ndarray) -> dict[str, np.ndarray]:
-    return torch_graph.layer_outputs(graph, photographs.astype(np.float32))
+    return torch_nodes.layer_outputs(graph, photographs.astype(np.float32))
 
 
 def _channel_means(value: np.ndarray) -> Tensor:
@@ -286,15 +286,15 @@ class _Corrector(fx.Interpreter):
         bias = (
             node.args[2]
             if node.op == "call_function"
-            and node.target in torch_graph.HEAVY
+            and node.target in torch_nodes.HEAVY
             and len(node.args) > 2
             else None
         )
         if not isinstance(bias, fx.Node):
             return value
-        bias = torch_graph.unobserved(bias)
-        lacking = self.wanted[torch_graph.layer_name(node)] - _channel_means(value.numpy())
-        torch_graph.set_tensor(
-            self.module, str(bias.target), torch_graph.tensor_of(self.module, bias) + lacking
+        bias = torch_nodes.unobserved(bias)
+        lacking = self.wanted[torch_nodes.layer_name(node)] - _channel_means(value.numpy())
+        torch_nodes.set_tensor(
+            self.module, str(bias.target), torch_nodes.tensor_of(self.module, bias) + lacking
         )
         return value + (lacking[:, None, None] if value.dim() == 4 else lacking)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn.functional import unfold
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.lowering.quantize.simulate import batches, rounded_weight
 
 #: int8 weights are symmetric: -127 to 127 steps.
@@ -38,12 +38,12 @@ def gptq_weights(
     rounded = copy.deepcopy(prepared)
     known = statistics(graph, photographs)
     layers = 0
-    for node in torch_graph.heavy_nodes(rounded):
-        weight, statistic = rounded_weight(node), known.get(torch_graph.layer_name(node))
+    for node in torch_nodes.heavy_nodes(rounded):
+        weight, statistic = rounded_weight(node), known.get(torch_nodes.layer_name(node))
         if weight is not None and statistic is not None:
-            value, covariance = torch_graph.tensor_of(rounded, weight), statistic[1]
+            value, covariance = torch_nodes.tensor_of(rounded, weight), statistic[1]
             rows = value.reshape(len(covariance), -1, covariance.shape[-1])
-            torch_graph.set_tensor(
+            torch_nodes.set_tensor(
                 rounded, str(weight.target), gptq(rows, covariance).view_as(value)
             )
             layers += 1
@@ -132,17 +132,17 @@ def statistics(graph: fx.GraphModule, photographs: Any) -> dict[str, tuple[Tenso
 
     class Listener(fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
-            if node.op == "call_function" and node.target in torch_graph.HEAVY:
+            if node.op == "call_function" and node.target in torch_nodes.HEAVY:
                 inputs = _inputs(graph, node, self.fetch_args_kwargs_from_env(node)[0][0])
                 if inputs is not None:
                     inputs = inputs.double()
                     inputs = inputs - centres.setdefault(
-                        torch_graph.layer_name(node), inputs.mean(2, keepdim=True)
+                        torch_nodes.layer_name(node), inputs.mean(2, keepdim=True)
                     )
                     ones = torch.tensor(float(inputs.shape[2]))
                     new = [ones, inputs.sum(2), inputs @ inputs.transpose(1, 2)]
-                    old = sums.get(torch_graph.layer_name(node), new)
-                    sums[torch_graph.layer_name(node)] = (
+                    old = sums.get(torch_nodes.layer_name(node), new)
+                    sums[torch_nodes.layer_name(node)] = (
                         new if old is new else [a + b for a, b in zip(old, new, strict=True)]
                     )
             return super().run_node(node)
@@ -164,11 +164,11 @@ def _inputs(graph: fx.GraphModule, node: fx.Node, x: Tensor) -> Tensor | None:
     """What each output of a layer reads, ``[G, D, number of outputs]``; None for grouped
     convolutions that are not depthwise.
     """
-    if node.target not in torch_graph.CONVOLUTIONS:
+    if node.target not in torch_nodes.CONVOLUTIONS:
         return x.reshape(-1, x.shape[-1]).T[None]
-    weight, groups = torch_graph.weights_of(graph, node), torch_graph.groups(node)
+    weight, groups = torch_nodes.weights_of(graph, node), torch_nodes.groups(node)
     stride, padding, dilation = (
-        torch_graph.argument(node, place, default) for place, default in ((3, 1), (4, 0), (5, 1))
+        torch_nodes.argument(node, place, default) for place, default in ((3, 1), (4, 0), (5, 1))
     )
     if (
         x.dim() != 4

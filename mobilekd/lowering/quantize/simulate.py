@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torchao.quantization.pt2e import DerivedObserverOrFakeQuantize
 from torchao.quantization.pt2e.observer import ObserverBase, PerChannelMinMaxObserver
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.graphs.float_operators import left_in_float
 
 aten = torch.ops.aten
@@ -92,8 +92,8 @@ class Simulation:
         """Layers whose weights are rounded, in execution order."""
         return list(
             dict.fromkeys(
-                torch_graph.layer_name(node)
-                for node in torch_graph.heavy_nodes(self.graph)
+                torch_nodes.layer_name(node)
+                for node in torch_nodes.heavy_nodes(self.graph)
                 if self._weight_rounding(node)
             )
         )
@@ -102,7 +102,7 @@ class Simulation:
         """Round this layer's weights, input and output, and nothing else."""
         for name, rounding in self.roundings.items():
             rounding.enabled = any(
-                end.target in torch_graph.HEAVY and torch_graph.layer_name(end) == layer
+                end.target in torch_nodes.HEAVY and torch_nodes.layer_name(end) == layer
                 for end in self._ends(name)
             )
 
@@ -157,5 +157,5 @@ def rounded_weight(node: fx.Node) -> fx.Node | None:
     """The ``get_attr`` node behind a layer's weight observer; None where the layer stays in
     floating point.
     """
-    weight = torch_graph.unobserved(node.args[1])
+    weight = torch_nodes.unobserved(node.args[1])
     return weight if weight is not node.args[1] and weight.op == "get_attr" else None

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from mobilekd.graphs import torch_graph
+from mobilekd.graphs import torch_nodes
 from mobilekd.lowering.quantize.ptq import SEEN, best, split
 from mobilekd.lowering.quantize.rounding import (
     LARGEST,
@@ -77,7 +77,7 @@ def unpack_weights(graph: fx.GraphModule, packed: Mapping[str, Tensor]) -> fx.Gr
     """A copy of a captured graph with the weights that :func:`pack_weights` took."""
     rounded = copy.deepcopy(graph)
     for name in _names(rounded):
-        old = torch_graph.tensor_of(rounded, _node(rounded, name))
+        old = torch_nodes.tensor_of(rounded, _node(rounded, name))
         try:
             if TABLE in (parts := _parts(packed, name)):
                 new = parts[TABLE].float()[parts[CODES].long()]
@@ -85,7 +85,7 @@ def unpack_weights(graph: fx.GraphModule, packed: Mapping[str, Tensor]) -> fx.Gr
                 new = parts[CODES].float() * parts[STEP]
             else:
                 new = parts[""].float()
-            torch_graph.set_tensor(rounded, name, new.reshape(old.shape))
+            torch_nodes.set_tensor(rounded, name, new.reshape(old.shape))
         except (KeyError, IndexError, RuntimeError):
             raise UserError(
                 f"{name}: kept for another graph; export with the data at hand, or use the versions"
@@ -101,8 +101,8 @@ CODES, STEP, TABLE = "#codes", "#step", "#table"
 def _names(graph: fx.GraphModule) -> list[str]:
     nodes = [
         node
-        for layer in torch_graph.heavy_nodes(graph)
-        for node in (layer.args[1], torch_graph.argument(layer, 2, None))
+        for layer in torch_nodes.heavy_nodes(graph)
+        for node in (layer.args[1], torch_nodes.argument(layer, 2, None))
     ]
     return sorted({str(node.target) for node in nodes if isinstance(node, fx.Node)})
 
@@ -118,7 +118,7 @@ def _parts(packed: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _packed(graph: fx.GraphModule, name: str) -> dict[str, Tensor]:
-    value = torch_graph.tensor_of(graph, _node(graph, name)).detach().contiguous()
+    value = torch_nodes.tensor_of(graph, _node(graph, name)).detach().contiguous()
     table, codes = value.flatten().unique(return_inverse=True)
     if len(table) <= 256 and value.numel() >= LEAST_PALETTE:
         return {TABLE: table, CODES: codes.to(torch.uint8)}
@@ -136,20 +136,20 @@ def _rounded(
     graph: fx.GraphModule, stored: str, known: dict[str, tuple[Tensor, Tensor]]
 ) -> fx.GraphModule:
     rounded = copy.deepcopy(graph)
-    for node in torch_graph.heavy_nodes(rounded):
-        weight_node, bias_node = node.args[1], torch_graph.argument(node, 2, None)
+    for node in torch_nodes.heavy_nodes(rounded):
+        weight_node, bias_node = node.args[1], torch_nodes.argument(node, 2, None)
         assert isinstance(weight_node, fx.Node)
-        weight = torch_graph.tensor_of(rounded, weight_node)
-        bias = None if bias_node is None else torch_graph.tensor_of(rounded, bias_node)
-        statistic = known.get(torch_graph.layer_name(node))
+        weight = torch_nodes.tensor_of(rounded, weight_node)
+        bias = None if bias_node is None else torch_nodes.tensor_of(rounded, bias_node)
+        statistic = known.get(torch_nodes.layer_name(node))
         if statistic is None:
             rows = weight.flatten(1)
             new, shift = _nearest(rows, stored)(rows), None if bias is None else _float16(bias)
         else:
             new, shift = _together(weight, bias, stored, *statistic)
-        torch_graph.set_tensor(rounded, str(weight_node.target), new.reshape(weight.shape))
+        torch_nodes.set_tensor(rounded, str(weight_node.target), new.reshape(weight.shape))
         if shift is not None:
-            torch_graph.set_tensor(rounded, str(bias_node.target), shift)
+            torch_nodes.set_tensor(rounded, str(bias_node.target), shift)
     return rounded
 
 
