@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from importlib import import_module
 from importlib.resources import files
 
 import jsonschema
@@ -21,6 +22,16 @@ def reference(checkout):
     return script(checkout / "docs/reference.py")
 
 
+@pytest.fixture(scope="module")
+def recipe_pages(reference):
+    return import_module("making.recipe_pages")
+
+
+@pytest.fixture(scope="module")
+def command_pages(reference):
+    return import_module("making.command_pages")
+
+
 def test_every_page_is_what_the_code_says(reference):
     made = reference.pages()
     for path, text in made.items():
@@ -30,23 +41,23 @@ def test_every_page_is_what_the_code_says(reference):
     assert known == set(made), "a page without code: run make docs-reference and remove it"
 
 
-def test_a_key_without_a_description_is_told(reference, monkeypatch):
+def test_a_key_without_a_description_is_told(recipe_pages, monkeypatch):
     class Bare(Document):
         said: int = Field(0, description="described")
         unsaid: int = 0
 
-    monkeypatch.setattr(reference, "keys", lambda: list(Bare.model_fields.items()))
+    monkeypatch.setattr(recipe_pages, "keys", lambda: list(Bare.model_fields.items()))
     with pytest.raises(SystemExit, match="unsaid: has no description"):
-        reference.recipe_page()
+        recipe_pages.recipe_page()
 
 
-def test_an_option_that_is_new_or_gone_is_told(reference, monkeypatch):
-    made = reference.commands()
-    before = reference.commands_page()
+def test_an_option_that_is_new_or_gone_is_told(command_pages, monkeypatch):
+    made = command_pages.commands()
+    before = command_pages.commands_page()
     made.parsers["export"].add_argument("--planted", help="an option that no page has")
-    monkeypatch.setattr(reference, "commands", lambda: made)
-    assert reference.commands_page() != before
-    assert "`--planted PLANTED`" in reference.commands_page()
+    monkeypatch.setattr(command_pages, "commands", lambda: made)
+    assert command_pages.commands_page() != before
+    assert "`--planted PLANTED`" in command_pages.commands_page()
 
 
 def test_every_recipe_meets_the_schema(reference):

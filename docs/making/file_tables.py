@@ -1,0 +1,76 @@
+"""Tables of the files that phones get: runtimes, Hexagon, what a guard adds."""
+
+import numpy as np
+
+from making.markdown import table
+from making.result_files import MEASURED, figure, read
+
+
+def runtimes() -> str:
+    """One student for three runtimes, measured in turn on one machine."""
+    names = {"xnnpack": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX Runtime"}
+    packages = {"xnnpack": "executorch", "litert": "ai-edge-litert", "onnx": "onnxruntime"}
+    rows = []
+    for precision in ("fp32", "int8"):
+        for backend, name in names.items():
+            found = read(f"runtimes/{MEASURED}-{backend}-{precision}.json")
+            samples = np.concatenate([one["samples_ns"] for one in found["series"]]) / 1e6
+            loaded = [one["file_load_ns"] + one["method_load_ns"] for one in found["cold"]]
+            rows.append(
+                (
+                    f"{name} {found['versions'][packages[backend]]}",
+                    precision,
+                    f"{np.median(samples):.2f}",
+                    f"{np.percentile(samples, 95):.2f}",
+                    f"{np.median(loaded) / 1e6:.1f}",
+                )
+            )
+    header = ("Runtime", "Precision", "Median, ms", "95th percentile, ms", "To load, ms")
+    return table(header, rows)
+
+
+def hexagon() -> str:
+    """Files for Hexagon on the simulator, beside XNNPACK's, on the same photographs."""
+    rows = []
+    for one in read("qnn.json")["rows"]:
+        lost, source = one["lost"], one.get("beside_its_source")
+        base = one["export"] == "xnnpack/fp32"
+        rows.append(
+            (
+                f"`{one['export'].replace('/', ' ')}`",
+                f"{one['bytes']:,}",
+                figure(one["accuracy"]),
+                figure(one["balanced_accuracy"]),
+                *(
+                    "" if base else figure(lost[name], 1, 100, "+")
+                    for name in ("accuracy", "balanced_accuracy")
+                ),
+                "" if base else figure(one["decides_as_fp32"], 1, 100),
+                f"{source['max_error']:.4f}" if source else "",
+            )
+        )
+    header = (
+        "File",
+        "Bytes",
+        "Accuracy",
+        "Balanced accuracy",
+        "Accuracy lost, points",
+        "Balanced accuracy lost, points",
+        "Decides as fp32, %",
+        "Largest difference from the rounded network in torch",
+    )
+    return table(header, rows)
+
+
+def guard_cost() -> str:
+    """What a guard adds to a file."""
+    rows = [
+        (
+            f"`{one['student']}`",
+            one["precision"],
+            f"{one['bytes_of_the_guard']:,}",
+            figure(one["ratio"], 2),
+        )
+        for one in read("cost-of-guard.json")["rows"]
+    ]
+    return table(("Student", "Precision", "Bytes added", "Times as long"), rows)

@@ -1,0 +1,210 @@
+"""Tables of what students are worth, and where."""
+
+import json
+
+from making.markdown import CHECKOUT, table
+from making.result_files import HOST, RESULTS, figure, group, lowered, milliseconds, read
+
+#: An origin of ISIC 2019 -> what people call it.
+ORIGINS = {
+    "BCN": "Barcelona (BCN20000)",
+    "HAM": "HAM10000",
+    "MSK4": "New York (MSK)",
+    "unknown": "not known",
+}
+
+#: A data set's kind -> what people call it.
+SETS = {"ham10000": "HAM10000", "isic": "ISIC 2019"}
+
+
+def both_splits() -> str:
+    """The same student under the split by lesion and under the leaky one."""
+    lesion = read("ham10000/compare.json")
+    rows = []
+    for title, name in (("distilled", "ham10000"), ("control", "ham10000-control")):
+        honest = group(lesion, name)["metrics"]
+        leaky = read(f"ham10000/photograph{'-control' if 'control' in name else ''}.json")["test"]
+        for metric in ("accuracy", "balanced_accuracy"):
+            rows.append(
+                (
+                    f"{title}, {metric.replace('_', ' ')}",
+                    figure(honest[metric]),
+                    figure(leaky["metrics"][metric]),
+                )
+            )
+    header = ("MobileNetV2-0.35, 128 x 128", "by lesion, three seeds", "by photograph, one seed")
+    return table(header, rows)
+
+
+def shipped_students() -> str:
+    """Every shipped student, a row each, from the reference's own files and the measurements."""
+    rows = []
+    for folder in sorted((CHECKOUT / "mobilekd/reference").glob("*/metrics.json")):
+        name = folder.parent.name
+        judged = json.loads(folder.read_text(encoding="utf-8"))
+        found, target = judged["metrics"], judged["target"]
+        exports = {}
+        for precision in ("fp32", "int8"):
+            path = RESULTS / HOST / f"{name}-xnnpack-{precision}.json"
+            exports[precision] = (
+                f"{milliseconds(path.stem):.2f}" if path.exists() else "not measured"
+            )
+        size = f"{lowered(name, 'xnnpack/int8')['bytes']:,}"
+        data = judged["data"]
+        rows.append(
+            (
+                f"`{name}`",
+                f"{data['photographs']:,} of {SETS[data['kind']]}",
+                f"{target['parameters']:,}",
+                size,
+                figure(found["accuracy"]),
+                figure(found["balanced_accuracy"]),
+                figure(found["melanoma_sensitivity_at_95_specificity"]),
+                exports["fp32"],
+                exports["int8"],
+                f"`mobilekd evaluate reference:{name}`",
+            )
+        )
+    header = (
+        "Student",
+        "Judged on",
+        "Parameters",
+        "Bytes, int8",
+        "Accuracy",
+        "Balanced accuracy",
+        "Melanoma's sensitivity at 95% specificity",
+        "ms, fp32",
+        "ms, int8",
+        "Again with",
+    )
+    return table(header, rows)
+
+
+def by_origin() -> str:
+    """The student of several clinics, on the test photographs of each."""
+    path = CHECKOUT / "mobilekd/reference/dermoscopy-mobilenetv2-035/metrics.json"
+    rows = []
+    for name, origin in json.loads(path.read_text(encoding="utf-8"))["origins"].items():
+        found = origin["metrics"]
+        chosen = ("accuracy", "balanced_accuracy", "ece", "melanoma_sensitivity_at_95_specificity")
+        judged = f"{origin['photographs']:,}"
+        rows.append((ORIGINS[name], judged, *(figure(found[metric]) for metric in chosen)))
+    header = (
+        "Origin",
+        "Photographs",
+        "Accuracy",
+        "Balanced accuracy",
+        "Calibration error",
+        "Melanoma's sensitivity at 95% specificity",
+    )
+    return table(header, rows)
+
+
+def elsewhere() -> str:
+    """Every shipped student away from HAM10000, and the default's lead over it."""
+    found, rows = read("other_clinics/elsewhere.json"), []
+    for origin, judged in found["origins"].items():
+        for name, figures in judged["students"].items():
+            ahead = judged["default_minus"].get(name)
+            rows.append(
+                (
+                    f"{ORIGINS.get(origin, 'all three')}, {judged['photographs']:,}",
+                    f"`{name}`",
+                    figure(figures["accuracy"]),
+                    figure(figures["balanced_accuracy"]),
+                    figure(figures["ece"]),
+                    f"{figure(ahead['balanced_accuracy'], 1, 100, '+')} points" if ahead else "",
+                )
+            )
+    header = (
+        "Origin, photographs",
+        "Student",
+        "Accuracy",
+        "Balanced accuracy",
+        "Calibration error",
+        "The default's lead",
+    )
+    return table(header, rows)
+
+
+def clinic() -> str:
+    """An artifact before and after it was fitted to 200 photographs of another clinic."""
+    rows = []
+    for draw in read("clinic.json")["draws"]:
+        for name, words in (
+            ("ece", "calibration error"),
+            ("accuracy", "accuracy"),
+            ("balanced_accuracy", "balanced accuracy"),
+            ("set_coverage", "share of photographs whose set holds their class"),
+            ("set_coverage.mel", "the same of melanoma"),
+            ("set_size", "classes in a set, of 7"),
+        ):
+            before = draw["before"].get(name)
+            rows.append(
+                (
+                    str(draw["seed"]),
+                    f"{words}, {draw['judged_on']:,} photographs",
+                    figure(before) if before else "it had no sets",
+                    figure(draw["after"][name]),
+                )
+            )
+    return table(("Draw", "Figure", "Before", "After"), rows)
+
+
+def guards() -> str:
+    """What the guards of shipped students refuse, and how well their scores tell it."""
+    rows = []
+    for path in sorted(RESULTS.glob("guard-*.json")):
+        rated = read(path.name)
+        for kind, one in rated.items():
+            if isinstance(one, dict) and "auroc" in one:
+                known = kind == "own"
+                rows.append(
+                    (
+                        f"`{rated['target']}`",
+                        "its own test photographs" if known else kind,
+                        f"{one['photographs']:,}",
+                        "" if known else figure(one["auroc"]),
+                        figure(one["refused"], 1, 100),
+                    )
+                )
+    return table(("File", "Photographs", "How many", "AUROC against own", "Refused, %"), rows)
+
+
+def views() -> str:
+    """Students that never saw Barcelona, by the views they were trained on."""
+    rows = []
+    for path in sorted((RESULTS / "other_clinics").glob("views-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows.append(
+            (
+                path.stem.removeprefix("views-").replace("-", " "),
+                figure(found["second"]["balanced_accuracy"]),
+                figure(found["first"]["balanced_accuracy"]),
+                figure(found["difference"]["balanced_accuracy"], 1, 100, "+") + " points",
+                figure(found["difference"]["nll"], 3, 1, "+"),
+            )
+        )
+    header = ("View", "Balanced accuracy, plain", "With it", "Difference", "Difference in NLL")
+    return table(header, rows)
+
+
+def beside_control() -> str:
+    """The shipped student for several clinics beside its control, paired."""
+    found = read("other_clinics/shipped.json")
+    rows = [
+        (
+            words,
+            figure(found["first"][key]),
+            figure(found["second"][key]),
+            f"{figure(found['difference'][key], 1, 100, '+')} points"
+            if key != "nll"
+            else figure(found["difference"][key], 3, 1, "+"),
+        )
+        for key, words in (
+            ("balanced_accuracy", "balanced accuracy"),
+            ("accuracy", "accuracy"),
+            ("nll", "NLL"),
+        )
+    ]
+    return table(("Figure", "Distilled", "Control", "Difference"), rows)
