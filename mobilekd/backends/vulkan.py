@@ -1,5 +1,10 @@
-"""Vulkan: a phone's graphics processor through ExecuTorch's delegate; no host runs the file."""
+"""Vulkan: a phone's graphics processor through ExecuTorch's delegate.
 
+No host has that runtime, so the saved file is run by the strict interpreter in
+``mobilekd/graphs/vulkan_interpreter.py``, which proves everything but Vulkan's own kernels.
+"""
+
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +14,7 @@ from mobilekd.backends.base import Lowered
 from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.shared.executorch_file import ExecutorchFile
 from mobilekd.formats.constants import Constants
-from mobilekd.support.errors import CannotRunHere
+from mobilekd.graphs import pte
 
 if TYPE_CHECKING:
     import torch
@@ -17,20 +22,26 @@ if TYPE_CHECKING:
 
 
 class Vulkan(ExecutorchFile):
-    """fp32, and fp16 inside the delegate with fp32 at its borders."""
+    """fp32, fp16 inside the delegate with fp32 at its borders, and int8 after training or with
+    it.
+    """
 
     name = "vulkan"
-    precisions: tuple[str, ...] = ("fp32", "fp16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-qat")
     model_file = "model.pte"
-    runtime = ""
+    runtime = "a strict interpreter"
     processor = False
     computes_on = "GPU"
 
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False
     ) -> Any | None:
-        """None: floating point only."""
-        return None
+        """XNNPACK's, whose int8 Vulkan's kernels compute as well; None for fp32 and fp16."""
+        if not precision.startswith("int8"):
+            return None
+        from mobilekd.backends.shared.xnnpack_quantizer import Quantizer
+
+        return Quantizer(float_layers)
 
     def lower(
         self,
@@ -40,20 +51,35 @@ class Vulkan(ExecutorchFile):
         constants: Constants,
         folder: Path,
     ) -> Lowered:
-        """Write ``model.pte``; Vulkan's partitioner takes every operator that it knows."""
+        """Write ``model.pte``; Vulkan's partitioner takes every operator that it knows. A clamp
+        where int8 saturates anyway would leave its convolution in floating point.
+        """
         from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
-        partitioner = VulkanPartitioner({"force_fp16": precision == "fp16"})
+        from mobilekd.graphs import torch_graph
+
+        quantized = precision.startswith("int8")
         return executorch_file.lower(
-            model, example, constants, folder / self.model_file, [partitioner], quantized=False
+            torch_graph.without_idle_clamps(model) if quantized else model,
+            example,
+            constants,
+            folder / self.model_file,
+            [VulkanPartitioner({"force_fp16": precision == "fp16"})],
+            quantized=quantized,
         )
 
+    def where(self) -> str:
+        """What :meth:`run` runs on, for the parity table."""
+        return f"interpreter of the saved file on {platform.system()} (Vulkan's kernels unverified)"
+
     def run(self, model_path: Path, x: np.ndarray) -> list[np.ndarray]:
-        """Raises ``CannotRunHere``: no host of ours runs a Vulkan file."""
-        raise CannotRunHere(
-            "vulkan: this ExecuTorch wheel has no Vulkan runtime; run the file on a phone whose"
-            " runtime has it"
-        )
+        """float32 or uint8 ``[N, 3, H, W]`` -> outputs. Raises ``CannotRunHere`` where the
+        interpreter does not know an operator.
+        """
+        from mobilekd.graphs.program_interpreter import interpret
+        from mobilekd.graphs.vulkan_interpreter import Interpreter
+
+        return interpret(pte.read(model_path), x, {"VulkanBackend": Interpreter})
 
 
 BACKEND = Vulkan()

@@ -211,6 +211,7 @@ def operator_times(model: Path, picture: np.ndarray) -> dict[str, Any]:
     import torch
     from executorch.devtools import Inspector
 
+    pte.refuse_missing_delegates(model)
     program = pte.runtime().load_program(model, enable_etdump=True)
     forward = program.load_method("forward")
     for _ in range(PROFILED_RUNS):

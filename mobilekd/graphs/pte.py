@@ -7,11 +7,7 @@ Nothing here knows the exporter, so a count made from the file cannot repeat the
 import functools
 import hashlib
 import json
-import math
-import re
 import struct
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,54 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from mobilekd.graphs import vulkan_delegate, xnnpack_delegate
+from mobilekd.graphs.delegate_node import Node
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import nearly_full, write_bytes
-from mobilekd.support.process import printable
+from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import without_native_errors
 
-#: XNNPACK's nodes with weights, by their name in the delegate's graph.
-HEAVY = (
-    "XNNConv2d",
-    "XNNDepthwiseConv2d",
-    "XNNFullyConnected",
-    "XNNConvTranspose2d",
-    "XNNBatchMatrixMultiply",
-)
-CONVERSION = "XNNConvert"
-_FLOATS = ("xnn_datatype_fp32", "xnn_datatype_fp16")
-_INT8_WEIGHTS = ("xnn_datatype_qcint8", "xnn_datatype_qint8")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator inside an XNNPACK delegate."""
-
-    kind: str
-    output: tuple[int, ...]
-    output_type: str
-    weights: tuple[int, ...] = ()
-    weights_type: str = ""
-    weight_key: str = ""
-    bias_key: str = ""
-    groups: int = 1
-
-    @property
-    def heavy(self) -> bool:
-        """A convolution, a linear layer or a matrix product."""
-        return self.kind in HEAVY
-
-    @property
-    def quantized(self) -> bool:
-        """Its weights are int8."""
-        return self.weights_type in _INT8_WEIGHTS
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one inference; 0 for nodes without weights."""
-        if not self.weights:
-            return 0
-        channels = self.output[-1]  # delegates compute in NHWC
-        return math.prod(self.output) * math.prod(self.weights) // channels
+#: Delegate -> how its own graph is read.
+READERS = {"XnnpackBackend": xnnpack_delegate.nodes, "VulkanBackend": vulkan_delegate.nodes}
 
 
 @dataclass(frozen=True)
@@ -75,7 +31,7 @@ class Delegate:
     """One partition handed to a backend."""
 
     id: str
-    bytes: int
+    data: bytes  # its own graph
     nodes: tuple[Node, ...] = ()
 
 
@@ -90,7 +46,13 @@ class PteFile:
     total: int
     program: int  # bytes of the program: instructions, names, constant methods
     blobs: dict[str, bytes]  # weights by their key
-    constants: int = 0  # bytes of tensors that operators outside the delegates read
+    storage: tuple[bytes, ...]  # constants that operators outside the delegates read
+    forward: Any  # ExecuTorch's own ExecutionPlan
+
+    @property
+    def constants(self) -> int:
+        """Bytes of the constants that operators outside the delegates read."""
+        return sum(map(len, self.storage))
 
     @functools.cached_property
     def heavy(self) -> tuple[Node, ...]:
@@ -112,9 +74,7 @@ class PteFile:
         nodes = (node for delegate in self.delegates for node in delegate.nodes)
         return dict(
             Counter(
-                node.kind
-                for node in nodes
-                if node.output_type in _FLOATS and node.kind != CONVERSION
+                node.kind for node in nodes if node.floating and not node.conversion
             ).most_common()
         )
 
@@ -135,7 +95,7 @@ class PteFile:
             ] += len(blob)
         if self.constants:
             parts["weights outside the delegates"] = self.constants
-        parts["delegate graphs"] = sum(delegate.bytes for delegate in self.delegates)
+        parts["delegate graphs"] = sum(len(delegate.data) for delegate in self.delegates)
         parts["program, labels and card"] = self.program
         parts["alignment"] = self.total - sum(parts.values())
         return dict(parts)
@@ -160,7 +120,10 @@ def read(path: Path) -> PteFile:
         parsed = deserialize_pte_binary(data)
         plans = {plan.name: plan for plan in parsed.program.execution_plan}
         forward = plans["forward"]
-    # the reader asserts, indexes and decodes: any of it means a damaged file
+        delegates = tuple(_delegate(parsed.program, one) for one in forward.delegates)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    # the readers assert, index and decode: any of it means a damaged file
     except Exception as error:
         raise UserError(
             f"{path}: not a readable .pte ({type(error).__name__}); export again or copy it whole"
@@ -174,11 +137,6 @@ def read(path: Path) -> PteFile:
         if named
         else {}
     )
-    delegates = []
-    for delegate in forward.delegates:
-        blob = bytes(parsed.program.backend_delegate_data[delegate.processed.index].data)
-        nodes = _xnnpack_nodes(blob) if delegate.id == "XnnpackBackend" else ()
-        delegates.append(Delegate(delegate.id, len(blob), nodes))
     calls = [
         i.instr_args.op_index
         for chain in forward.chains
@@ -188,14 +146,21 @@ def read(path: Path) -> PteFile:
     names = [f"{operator.name}.{operator.overload}" for operator in forward.operators]
     return PteFile(
         operators=dict(Counter(names[index] for index in calls).most_common()),
-        delegates=tuple(delegates),
+        delegates=delegates,
         methods=tuple(plans),
         planned=sum(forward.non_const_buffer_sizes),
         total=len(data),
         program=_program_bytes(data),
         blobs=blobs,
-        constants=sum(len(buffer.storage) for buffer in parsed.program.constant_buffer),
+        storage=tuple(bytes(buffer.storage) for buffer in parsed.program.constant_buffer),
+        forward=forward,
     )
+
+
+def _delegate(program: Any, one: Any) -> Delegate:
+    blob = bytes(program.backend_delegate_data[one.processed.index].data)
+    reader = READERS.get(one.id)
+    return Delegate(one.id, blob, reader(blob) if reader else ())
 
 
 def _buffer(entry: Any) -> bytes:
@@ -208,71 +173,6 @@ def _program_bytes(data: bytes) -> int:
     """
     magic, _, size = struct.unpack_from("<4sIQ", data, 8)
     return int(size) if magic == b"eh00" else len(data)
-
-
-def _xnnpack_nodes(blob: bytes) -> tuple[Node, ...]:
-    """Nodes of the delegate's own graph, a flatbuffer that the wheel's ``flatc`` and schema turn
-    into JSON.
-    """
-    import executorch
-    from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
-
-    header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
-    root = Path(next(iter(executorch.__path__)))
-    schema = root / "backends/xnnpack/serialization/schema.fbs"
-    with tempfile.TemporaryDirectory() as work:
-        binary = Path(work) / "graph.xnn"
-        binary.write_bytes(
-            blob[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
-        )
-        command = [
-            str(root / "data/bin/flatc"),
-            "--json",
-            "--strict-json",
-            "--defaults-json",
-            "--raw-binary",
-            "-o",
-            work,
-            str(schema),
-            "--",
-            str(binary),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            reason = printable(done.stderr or done.stdout) or f"exit code {done.returncode}"
-            if little := nearly_full(Path(work)):
-                raise UserError(f"{work}: flatc ended with an error ({reason}); {little}")
-            raise UserError(
-                f"flatc cannot read the delegate's graph ({reason}): the file is broken; export"
-                " again or copy it whole"
-            )
-        text = (Path(work) / "graph.json").read_text(encoding="utf-8")
-    # flatc writes infinity as C does
-    graph = json.loads(re.sub(r"(:\s*-?)inf\b", r"\1Infinity", text))
-    values = {}
-    for value in graph["xvalues"]:
-        union = value["xvalue_union"]
-        tensor = union.get("tensor_value", union)
-        values[tensor["id_out"]] = tensor
-    keys = [entry.get("named_key", "") for entry in graph["constant_data"]]
-    return tuple(_node(node, values, keys) for node in graph["xnodes"])
-
-
-def _node(node: dict[str, Any], values: dict[int, dict[str, Any]], keys: list[str]) -> Node:
-    union = node["xnode_union"]
-    output = values.get(union.get("output_id", -1), {})
-    weights = values.get(union.get("filter_id", -1), {})
-    bias = values.get(union.get("bias_id", -1), {})
-    return Node(
-        kind=node["xnode_union_type"],
-        output=tuple(output.get("dims", ())),
-        output_type=output.get("datatype", ""),
-        weights=tuple(weights.get("dims", ())),
-        weights_type=weights.get("datatype", ""),
-        weight_key=keys[weights.get("constant_buffer_idx", 0)],
-        bias_key=keys[bias.get("constant_buffer_idx", 0)],
-        groups=union.get("groups", 1),
-    )
 
 
 @functools.cache
@@ -398,7 +298,7 @@ def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
             for one in x
         ]
     except RuntimeError as error:
-        _explain(path)
+        refuse_missing_delegates(path)
         raise UserError(
             f"{path}: the runtime refused it ({str(error).splitlines()[0]}); check the input's"
             " shape, or export again"
@@ -409,8 +309,8 @@ def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _explain(path: Path) -> None:
-    """Raise ``CannotRunHere`` where the cause is a delegate that this machine's runtime was built
+def refuse_missing_delegates(path: Path) -> None:
+    """Raise ``CannotRunHere`` where the file has a delegate that this machine's runtime was built
     without.
     """
     registry = runtime().backend_registry

@@ -6,12 +6,15 @@ walk; the portable kernels, which have no batch norm fusion of their own, are sp
 a MobileNetV2.
 """
 
+import copy
+import math
 import operator
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from mobilekd.graphs.saturation import saturates
 from mobilekd.graphs.torch_nodes import (
     CONVOLUTIONS,
     argument,
@@ -234,6 +237,27 @@ def drop_saturated_clamps(graph: fx.GraphModule) -> None:
             for node in (quantised, clamp, *([before] if list(before.users) == [clamp] else [])):
                 graph.graph.erase_node(node)
     graph.recompile()
+
+
+def without_idle_clamps(graph: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a converted graph without the clamps whose bounds int8 saturates at right behind
+    them: it computes the same, and a layer's sum and its rounding are neighbours.
+    """
+    plain = copy.deepcopy(graph)
+    quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
+    for clamp in list(plain.graph.nodes):
+        if clamp.target is aten.hardtanh.default:
+            low, high = float(argument(clamp, 1, -1)), float(argument(clamp, 2, 1))
+        elif clamp.target is aten.relu.default:
+            low, high = 0.0, math.inf
+        else:
+            continue
+        steps = [user.args[1:5] for user in clamp.users if user.target is quantize]
+        if len(steps) == len(clamp.users) and all(saturates(low, high, *one) for one in steps):
+            clamp.replace_all_uses_with(clamp.args[0])
+            plain.graph.erase_node(clamp)
+    plain.recompile()
+    return plain
 
 
 def training_remains(graph: fx.GraphModule) -> list[str]:

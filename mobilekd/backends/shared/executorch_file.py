@@ -122,7 +122,7 @@ def operators(graph: "torch.fx.Graph") -> dict[str, int]:
 
 
 def delegation(file: pte.PteFile, heavy_total: int) -> Delegation:
-    """Counted in the saved file. A delegate whose graph cannot be read (Vulkan, Core ML) is counted
+    """Counted in the saved file. A delegate whose graph cannot be read (Core ML) is counted
     by what is left outside it.
     """
     outside = sum(
@@ -148,7 +148,7 @@ def cost_of_float(file: pte.PteFile) -> tuple[str, ...]:
     left = ", ".join(
         f"{count} {kind.removeprefix('XNN')}" for kind, count in file.left_in_float().items()
     )
-    conversions = file.delegated().get(pte.CONVERSION, 0)
+    conversions = sum(node.conversion for delegate in file.delegates for node in delegate.nodes)
     outside = ", ".join(f"{count} {name}" for name, count in file.operators.items())
     return (
         (
