@@ -330,11 +330,17 @@ def guard_inside(
         note = "without the guard, which was fitted after it was shipped; --guard puts it in"
         say(f"export: {note}")
         return None, (note,)
-    if guard is None or not (backend.apple and backend.weights_in(precision) in ONE_OUTPUT):
+    if guard is None:
+        return None, ()
+    if backend.apple and backend.weights_in(precision) in ONE_OUTPUT:
+        why, others = "coremltools 9.0 compresses no classifier with two outputs", "fp16"
+    elif backend.socs and precision != "fp16":
+        why, others = "the chip would compute it in whole numbers too", "fp16 and xnnpack"
+    else:
         return guard, ()
     note = (
-        f"without the guard: coremltools 9.0 compresses no classifier with two outputs, so"
-        f" {precision} cannot say that a photograph is of another kind; fp16 can"
+        f"without the guard: {why}, so {precision} cannot say that a photograph is of another kind;"
+        f" {others} can"
     )
     say(f"export: {note}")
     return None, (note,)

@@ -2,12 +2,15 @@
 manifest says, and the function that moves a device's setting.
 """
 
+import copy
 import ctypes
 import struct
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from mobilekd.backends import for_soc, get
 from mobilekd.backends.shared import htp
@@ -15,6 +18,9 @@ from mobilekd.commands import doctor
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.chip import Chip
 from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run
+from mobilekd.graphs import torch_graph
+from mobilekd.lowering import quantize
+from mobilekd.lowering.pipeline import guard_inside
 from mobilekd.lowering.prepare import frozen_key
 from mobilekd.lowering.quantize import read_frozen
 from mobilekd.lowering.record import read_record, record_key
@@ -203,3 +209,42 @@ def test_weights_are_observed_afresh_by_an_observer_that_looks_once():
         wanted, given = graph(x), quantize.convert(prepared)(x)
     assert swapped == 1
     assert (given - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
+class Joined(torch.nn.Module):
+    """Two branches that are joined, as in a ShuffleNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.other = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.one(x), self.other(x)], 1).mean((2, 3))
+
+
+def test_a_graph_that_joins_tensors_is_copied_with_its_observers():
+    """Its observers know nodes of the graph; copying those ended in a RecursionError."""
+    from mobilekd.backends.shared.qnn_quantizer import Concatenation, quantizer
+
+    example = torch.zeros(1, 3, 8, 8)
+    graph = torch_graph.capture(Joined().eval(), example)
+    prepared = quantize.prepare(graph, quantizer("SM8650", "w8a16"))
+    quantize.calibrate(prepared, np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8))
+    twin = copy.deepcopy(prepared)
+    for one in (prepared, twin):
+        [join] = [module for module in one.modules() if isinstance(module, Concatenation)]
+        assert len(join.input_observers) == 2
+        assert {id(module) for module in join.input_observers} <= set(map(id, one.modules()))
+    [join] = [module for module in twin.modules() if isinstance(module, Concatenation)]
+    [source] = [module for module in prepared.modules() if isinstance(module, Concatenation)]
+    assert join.max_val == source.max_val
+
+
+@pytest.mark.parametrize(("precision", "kept"), [("w8a16", False), ("w8a8", False), ("fp16", True)])
+def test_a_file_in_whole_numbers_goes_without_the_guard_and_says_so(precision, kept):
+    run = open_run("reference:dermoscopy-mobilenetv2-035")
+    guard, notes = guard_inside(run, get("qnn"), precision, asked=False)
+    assert (guard is not None) is kept
+    assert bool(notes) is not kept
+    assert kept or "fp16 and xnnpack can" in notes[0]

@@ -5,14 +5,31 @@ searched for the range with the least squared error, 16 are enough for every val
 default, a moving average, forgets the photographs that came first.
 """
 
+import copy
+from dataclasses import replace
 from typing import Any
 
+from executorch.backends.qualcomm.quantizer.observers.concat_observer import ConcatObserver
 from executorch.backends.qualcomm.quantizer.quantizer import QnnQuantizer, QuantDtype
 from executorch.backends.qualcomm.serialization.qc_schema import QcomChipset
 from torch import fx
 from torchao.quantization.pt2e import HistogramObserver, MinMaxObserver
 
 from mobilekd.backends.shared import htp
+
+
+class Concatenation(ConcatObserver):
+    """The shipped one, which can be copied with its graph. It knows nodes of the graph, and copying
+    those copies the whole chain, node within node, until Python gives up.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Concatenation":
+        memo |= {id(one): one for one in (self.concat_node, self.input_nodes)}
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        # the observers of its inputs, which it has found by now, are copied as the graph's are
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
 
 class Quantizer(QnnQuantizer):
@@ -26,7 +43,18 @@ class Quantizer(QnnQuantizer):
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Where which values are rounded."""
         with htp.quiet("rounding for Hexagon"):
-            return super().annotate(model)
+            annotated = super().annotate(model)
+        for node in annotated.graph.nodes:
+            annotation = node.meta.get("quantization_annotation")
+            spec = annotation.output_qspec if annotation else None
+            made = getattr(spec, "observer_or_fake_quant_ctr", None)
+            if (
+                made is not None
+                and getattr(getattr(made, "p", None), "func", None) is ConcatObserver
+            ):
+                own = Concatenation.with_args(**made.p.keywords)
+                annotation.output_qspec = replace(spec, observer_or_fake_quant_ctr=own)
+        return annotated
 
 
 def quantizer(soc: str, precision: str) -> Any:
