@@ -133,7 +133,7 @@ def photographs(folder: Path, root: str | None, count: int) -> int:
         target = folder / dataset.classes[dataset.targets[index]].key / f"{dataset.ids[index]}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         if dataset.paths:
-            target.symlink_to(dataset.paths[index].resolve())
+            target.symlink_to(Path(dataset.paths[index]).resolve())
         else:
             dataset.photograph(int(index)).save(target, quality=92)
     return len(list(folder.iterdir()))

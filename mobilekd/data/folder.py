@@ -171,7 +171,7 @@ def _refuse_deeper(root: Path, folders: list[Path]) -> None:
         )
 
 
-def photographs_below(root: Path, notes: Notes) -> dict[str, tuple[Path, int]]:
+def photographs_below(root: Path, notes: Notes) -> dict[str, tuple[str, int]]:
     """Photographs of ``root`` and its sub-folders by their path without suffix -> (path, bytes)."""
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     return {

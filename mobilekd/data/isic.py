@@ -104,9 +104,7 @@ def _one_hot(path: Path) -> tuple[tuple[str, ...], list[tuple[str, str | None]]]
     return tuple(key for key in classes.NAMES if key in key_of.values()), truth
 
 
-def _files(
-    path: Path, folder: Path, listed: list[str], notes: Notes
-) -> dict[str, tuple[Path, int]]:
+def _files(path: Path, folder: Path, listed: list[str], notes: Notes) -> dict[str, tuple[str, int]]:
     """Photographs by the name that the CSV at ``path`` gives them, with or without
     ``_downsampled``; by their own where it gives none.
     """

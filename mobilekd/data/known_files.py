@@ -43,7 +43,7 @@ def stamp(dataset: Dataset, i: int) -> bytes:
     place = dataset.paths[i]
     path = os.fspath(place)
     try:
-        status = os.stat(path) if isinstance(place, Path) else place.stat()
+        status = os.stat(path) if isinstance(place, str) else place.stat()
     except OSError:
         return b""
     seen = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

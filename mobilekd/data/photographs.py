@@ -28,7 +28,7 @@ def root_of(root: str | None, kind: str) -> Path:
 
 def photographs_in(
     folders: Iterable[Path], notes: Notes | None = None, *, documents: bool = True
-) -> dict[str, tuple[Path, int]]:
+) -> dict[str, tuple[str, int]]:
     """Photographs by id (the file's name without suffix, in Unicode's NFC) -> (path, bytes).
 
     An id found twice, a link that leads nowhere and a name that is not UTF-8 are ``UserError``s.
@@ -36,7 +36,7 @@ def photographs_in(
     ``documents`` False not of the tables and texts that an archive ships beside its photographs.
     Hidden files never count.
     """
-    files: dict[str, tuple[Path, int]] = {}
+    files: dict[str, tuple[str, int]] = {}
     others: list[str] = []
     readable = readable_suffixes()
     for folder in folders:
@@ -44,12 +44,12 @@ def photographs_in(
         lost: list[str] = []
         nameless: list[str] = []
         for entry in _visible(folder):
-            path = Path(entry.path)
-            suffix = path.suffix.lower()
-            if entry.is_symlink() and not path.exists():  # False for a loop of links, too
+            stem, suffix = os.path.splitext(entry.name)
+            # a loop of links leads nowhere, too
+            if entry.is_symlink() and not os.path.exists(entry.path):
                 lost.append(os.fsencode(entry.name).decode(errors="replace"))
-            elif suffix not in readable:
-                if not entry.is_dir() and (documents or not _is_document(path)):
+            elif suffix.lower() not in readable:
+                if not entry.is_dir() and (documents or not _is_document(entry.name)):
                     others.append(os.fsencode(entry.name).decode(errors="replace"))
             elif not entry.is_file():
                 if documents or not entry.is_dir():
@@ -57,10 +57,10 @@ def photographs_in(
             elif not _is_text(entry.path):
                 nameless.append(os.fsencode(entry.name).decode(errors="replace"))
             else:
-                name = normal(path.stem)
+                name = normal(stem)
                 if name in files:
                     twice.append(name)
-                files[name] = path, entry.stat().st_size
+                files[name] = entry.path, entry.stat().st_size
         if lost:
             raise UserError(
                 f"{folder}: {some(sorted(lost), 'link')} to no file; mend or remove them"
@@ -91,9 +91,9 @@ DOCUMENTS = frozenset(
 TITLES = ("attribution", "license", "licence", "readme", "makefile")
 
 
-def _is_document(path: Path) -> bool:
-    name = path.name.lower()
-    return path.suffix.lower() in DOCUMENTS or name.endswith("metadata") or name in TITLES
+def _is_document(name: str) -> bool:
+    name = name.lower()
+    return os.path.splitext(name)[1] in DOCUMENTS or name.endswith("metadata") or name in TITLES
 
 
 def _left_out(folder: Path, names: list[str]) -> str:

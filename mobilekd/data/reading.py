@@ -213,8 +213,8 @@ class _Reading:
             return known.content
         try:
             place = self.dataset.paths[i]
-            if isinstance(place, Path):
-                return bytes.fromhex(sha256_file(place))
+            if isinstance(place, str):
+                return bytes.fromhex(sha256_file(Path(place)))
             return hashlib.sha256(place.read_bytes()).digest()
         except OSError:
             return b""  # decoding says what is wrong

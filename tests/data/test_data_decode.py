@@ -25,11 +25,11 @@ def test_sound_photographs_pass_and_have_a_hash_each(dataset: Dataset) -> None:
 
 def test_every_broken_photograph_is_counted_before_training(dataset: Dataset) -> None:
     assert dataset.paths is not None
-    whole = dataset.paths[0].read_bytes()
-    dataset.paths[0].write_bytes(whole[: len(whole) // 2])
-    dataset.paths[3].write_bytes(b"")
-    dataset.paths[5].write_bytes(b"not a picture")
-    dataset.paths[9].unlink()
+    whole = Path(dataset.paths[0]).read_bytes()
+    Path(dataset.paths[0]).write_bytes(whole[: len(whole) // 2])
+    Path(dataset.paths[3]).write_bytes(b"")
+    Path(dataset.paths[5]).write_bytes(b"not a picture")
+    Path(dataset.paths[9]).unlink()
     expected = (
         r"4 unreadable photographs \(benign/IMG_0, benign/IMG_3, benign/IMG_5, malignant/IMG_1\);"
         r" the first: .*IMG_0.png"
@@ -42,7 +42,7 @@ def test_every_broken_photograph_is_counted_before_training(dataset: Dataset) ->
 
 def test_only_what_is_asked_for_is_decoded(dataset: Dataset) -> None:
     assert dataset.paths is not None
-    dataset.paths[0].write_bytes(b"")
+    Path(dataset.paths[0]).write_bytes(b"")
     assert inputs(dataset, dataset.ids[1:], Preprocess(width=8, height=8)).shape == (15, 3, 8, 8)
 
 

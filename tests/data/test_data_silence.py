@@ -439,7 +439,7 @@ def test_a_subset_of_the_photographs_leaves_the_other_labels_out(
     root = {"isic": make_isic, "ham10000": make_ham}[kind](tmp_path)
     whole = load(DataTable(kind=kind, root=str(root)))
     for path in whole.paths[:3] if whole.paths else ():
-        path.unlink()
+        Path(path).unlink()
     dataset = load(DataTable(kind=kind, root=str(root)), part=True)
     assert dataset.ids == whole.ids[3:]
     assert said(dataset, f"3 labels ({', '.join(whole.ids[:3])}) without a photograph", capsys)

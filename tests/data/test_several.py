@@ -50,7 +50,7 @@ def test_sources_become_one_data_set(clinics: Any) -> None:
     )
     row = dataset.ids.index("Vienna/nv/IMG_3")
     assert dataset.paths is not None
-    assert dataset.paths[row].parent.parent.name == "vienna"
+    assert Path(dataset.paths[row]).parent.parent.name == "vienna"
     assert dataset.notes[-1].endswith(
         "48 photographs of 2 sources, by origin: 24 Barcelona, 24 Vienna"
     )

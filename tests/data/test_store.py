@@ -367,7 +367,7 @@ def test_a_broken_photograph_costs_its_neighbours_nothing(
 ) -> None:
     dataset = opened(root)
     assert dataset.paths is not None
-    dataset.paths[2].write_bytes(b"no photograph")
+    Path(dataset.paths[2]).write_bytes(b"no photograph")
     with pytest.raises(UserError, match=r"1 unreadable photograph \(benign/IMG_2\)"):
         inputs(dataset, dataset.ids, SMALL)
     decoded.clear()
@@ -380,7 +380,7 @@ def test_a_file_that_changes_is_read_again(root: Path, decoded: list[str]) -> No
     dataset = opened(root)
     before = inputs(dataset, dataset.ids, SMALL)
     assert dataset.paths is not None
-    photograph(dataset.paths[3], 4711)
+    photograph(Path(dataset.paths[3]), 4711)
     decoded.clear()
     after = inputs(dataset, dataset.ids, SMALL)
     assert decoded == ["benign/IMG_3"]

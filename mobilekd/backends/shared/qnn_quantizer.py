@@ -28,7 +28,7 @@ class Concatenation(ConcatObserver):
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         # the observers of its inputs, which it has found by now, are copied as the graph's are
-        vars(twin).update(copy.deepcopy(vars(self), memo))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
 
@@ -46,7 +46,7 @@ class Quantizer(QnnQuantizer):
             annotated = super().annotate(model)
         for node in annotated.graph.nodes:
             annotation = node.meta.get("quantization_annotation")
-            spec = annotation.output_qspec if annotation else None
+            spec: Any = annotation.output_qspec if annotation else None
             made = getattr(spec, "observer_or_fake_quant_ctr", None)
             if (
                 made is not None
