@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from making.backend_pages import backend_table
 from making.demo_tables import seeds, ten_seeds
-from making.file_tables import guard_cost, hexagon, runtimes
+from making.file_tables import guard_cost, hexagon, networks, runtimes
 from making.markdown import CHECKOUT, table
 from making.result_files import MEASURED, figure, group, lowered, milliseconds, read
 from making.student_tables import (
@@ -100,6 +100,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "guards": guards,
     "backends": backend_table,
     "hexagon": hexagon,
+    "networks": networks,
     "ten seeds": ten_seeds,
     "seeds": seeds,
     "guard cost": guard_cost,

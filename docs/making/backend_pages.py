@@ -16,6 +16,10 @@ from mobilekd.support.files import read_json
 BACKENDS = tomllib.loads((CHECKOUT / "docs/backends.toml").read_text(encoding="utf-8"))
 
 
+#: A backend's runtime where nothing of its maker answers here.
+INTERPRETED = "a strict interpreter"
+
+
 def proved_by(backend: Any) -> str:
     """Where a backend's file answers for itself."""
     if backend.apple:
@@ -28,6 +32,13 @@ def proved_by(backend: Any) -> str:
             "The saved file runs on this machine in ExecuTorch's own runtime, on the maker's"
             " simulator of the chip. So the gates, the golden set, `evaluate` and `verify` judge"
             " the simulator's answers. A phone with the chip has still to answer the golden set."
+        )
+    if backend.runtime == INTERPRETED:
+        return (
+            "The saved file is read back and run here, operator by operator, by an interpreter of"
+            " this package, in the gates, `verify` and `evaluate`. It cannot prove what the"
+            " phone's own kernels answer, so a phone must answer the golden set before its answers"
+            " are taken as proved there."
         )
     if backend.processor:
         return (
@@ -54,6 +65,8 @@ def backend_table() -> str:
         here = "saved file" if backend.runtime else "graph only"
         if backend.socs:
             here = "saved file, on the maker's simulator"
+        elif backend.runtime == INTERPRETED:
+            here = "saved file, by an interpreter"
         more = "a Mac: Apple's kernels" if backend.apple else ""
         phone = "latency" if backend.apple or backend.processor else "answers and latency"
         rows.append(

@@ -74,3 +74,39 @@ def guard_cost() -> str:
         for one in read("cost-of-guard.json")["rows"]
     ]
     return table(("Student", "Precision", "Bytes added", "Times as long"), rows)
+
+
+def networks() -> str:
+    """Mobile networks after the same short training, in fp32 and int8, small ones first."""
+    rows = []
+    for one in sorted(read("networks.json")["rows"], key=lambda row: row.get("macs") or 1e12):
+        if "refused" in one:
+            rows.append((f"`{one['model']}`", *[""] * 7, one["refused"]))
+            continue
+        fp32, int8 = one["fp32"], one["int8"]
+        whole = "refused" not in int8
+        rows.append(
+            (
+                f"`{one['model']}`",
+                f"{one['parameters'] / 1e6:.2f}",
+                f"{one['macs'] / 1e6:.1f}",
+                f"{fp32['bytes'] / 1e6:.2f}",
+                f"{int8['bytes'] / 1e6:.2f}" if whole else "",
+                str(len(fp32["outside"])),
+                f"{fp32['milliseconds']['least']:.2f}",
+                f"{int8['milliseconds']['least']:.2f}" if whole else "",
+                f"{one['agreement']:.0%}" if whole else int8["refused"],
+            )
+        )
+    header = (
+        "Network",
+        "Parameters, M",
+        "MACs, M",
+        "MB, fp32",
+        "MB, int8",
+        "Outside the delegate",
+        "Least ms, fp32",
+        "Least ms, int8",
+        "int8 says what fp32 says",
+    )
+    return table(header, rows)
