@@ -39,7 +39,7 @@ def read(path: Path) -> SharedLibrary:
         raise ValueError("not a shared library")
     try:
         library = _parsed(data)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, OverflowError, ValueError):
         raise ValueError("a damaged shared library") from None
     return library
 

@@ -13,6 +13,7 @@ from mobilekd.runners import elf
 from mobilekd.runners.native import android, build, wheels
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file
+from mobilekd.support.progress import say
 
 ABI = "arm64-v8a"
 
@@ -156,19 +157,18 @@ def _version(library: elf.SharedLibrary) -> str:
 
 
 def check(named: Sequence[Path], models: Sequence[Path], device: str, via: str) -> None:
-    """Refuse libraries that nothing would use, before anything is measured.
+    """Refuse libraries that nothing would use, before anything is measured; say which runs where a
+    phone needs one that nobody names.
 
     Raises:
         UserError: the device is no phone, the way is the app's, no file needs the library, or two
             are of one runtime.
     """
-    if not named:
-        return
-    who = f"--runtime-library {named[0]}"
-    if device.partition(":")[0] != "adb" or via != "shell":
+    phone = device.partition(":")[0] == "adb" and via == "shell"
+    if named and not phone:
         raise UserError(
-            f"{who}: only a phone's runner opens a library that is named, and --device {device}"
-            f" --via {via} is none; leave it out"
+            f"--runtime-library {named[0]}: only a phone's runner opens a library that is named,"
+            f" and --device {device} --via {via} is none; leave it out"
         )
     used: dict[str, Path] = {}
     for library in map(named_library, named):
@@ -184,3 +184,10 @@ def check(named: Sequence[Path], models: Sequence[Path], device: str, via: str) 
                 f" {used[runtime.suffix]}; name one"
             )
         used[runtime.suffix] = library.path
+    for runtime in {found for model in models if phone and (found := of(model))}:
+        if runtime.suffix not in used:
+            say(
+                f"bench: {runtime.name} {wheels.release(runtime.package)} for arm64 Linux, of its"
+                " Python package; --runtime-library FILE measures the one for Android, which is"
+                f" {runtime.where}"
+            )

@@ -19,7 +19,7 @@ FUNCTIONS = {
         " fprintf fputc fputs fread free fwrite getauxval malloc memchr memcmp memcpy memmove"
         " memset posix_memalign printf pthread_key_create pthread_getspecific pthread_mutex_lock"
         " pthread_mutex_unlock pthread_once pthread_setspecific puts realloc sched_setaffinity"
-        " sprintf strchr strcmp strlen strncmp strtod strtol strtoll syscall"
+        " setenv sprintf strchr strcmp strlen strncmp strtod strtol strtoll syscall"
     ),
     "libdl.so": "dlerror dlopen dlsym",
 }

@@ -4,6 +4,7 @@
 // numbers are backward compatible"), so a place in it means the same in every release. Named here
 // are the places that are used; onnxruntime_c_api.cc pins some of them, such as 101 and 118.
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -99,12 +100,19 @@ constexpr int kFloat = 1;         // ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
 constexpr int kArena = 1;         // OrtArenaAllocator
 constexpr int kDefaultMemory = 0;  // OrtMemTypeDefault
 
+// The library, told to report to nobody before it can begin: official builds send events to
+// Microsoft and leave an identifier on the disk, unless this is set (its Privacy.md).
+Library quiet(const std::string& path) {
+  setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+  return Library(path);
+}
+
 // Input and outputs are the process's own memory, bound to values once, so that a run copies
 // nothing that the runtime would not copy. Nothing is released: the process ends with the model.
 class OnnxModel : public Model {
  public:
   explicit OnnxModel(const Request& request)
-      : Model(request), threads_(request.threads), api_(Library(request.library)) {
+      : Model(request), threads_(request.threads), api_(quiet(request.library)) {
     version_ = api_.version;
     backends_ = "CPUExecutionProvider";
   }
