@@ -57,7 +57,7 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) ->
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         write_bytes(pictures, inputs.astype(np.uint8).tobytes())
-        command: list[str | Path] = [emulator, "-cpu", cpu, "-L", _root(Path(work), cpu)]
+        command: list[str | Path] = [emulator, "-cpu", cpu, "-L", root(Path(work), cpu)]
         command += [bundle / build.LOADER, "--library-path", bundle]
         library = runtimes.libraries([model_path]).get(model_path.suffix)
         command += [bundle / runtimes.program(library)]
@@ -83,7 +83,7 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) ->
         ]
 
 
-def _root(work: Path, cpu: str) -> Path:
+def root(work: Path, cpu: str) -> Path:
     """A folder in which the emulated program finds ``/proc/cpuinfo`` before it looks on this
     machine, whose own processor would be no Arm: runtimes choose kernels by it, and some end where
     it tells of no Arm.

@@ -19,7 +19,8 @@ class AlignedFloats {
   explicit AlignedFloats(size_t count) : count_(count) {
     const size_t bytes = (count * sizeof(float) / kAlignment + 2) * kAlignment;
     void* place = nullptr;
-    if (posix_memalign(&place, kAlignment, bytes) != 0) throw Failure(Exit::system, "out of memory");
+    if (posix_memalign(&place, kAlignment, bytes) != 0)
+      throw Failure(Exit::system, "out of memory");
     std::memset(place, 0, bytes);
     data_.reset(static_cast<float*>(place));
   }

@@ -42,7 +42,7 @@ def run(artifact_or_model, *words, library=None, cpu="cortex-a53", tmp_path=None
     model = getattr(artifact_or_model, "model", artifact_or_model)
     used = library or runtimes.linux_library(runtimes.of(model))
     bundle = build.arm_bundle()
-    line = ["qemu-aarch64", "-cpu", cpu, "-L", qemu._root(tmp_path, cpu)]
+    line = ["qemu-aarch64", "-cpu", cpu, "-L", qemu.root(tmp_path, cpu)]
     line += [bundle / build.LOADER, "--library-path", bundle, bundle / runtimes.program(used)]
     line += [words[0], model, *words[1:], "--library", used.path]
     return run_bounded(line, timeout=120)
