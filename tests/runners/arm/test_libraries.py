@@ -7,9 +7,11 @@ import pytest
 from fixtures import litert
 from fixtures.coreml import EXAMPLE, facts, pictures, small
 from fixtures.libraries import library_artifact
+from fixtures.run import run_folder
 
 from mobilekd.backends import get
 from mobilekd.commands.bench import bench
+from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import torch_graph
 from mobilekd.runners import host, program, qemu, runtimes
@@ -84,6 +86,18 @@ def test_bench_gives_answers_no_latency_and_says_which_library(artifact, tmp_pat
     package = library.runtime.package
     assert measurement.versions[package] == library.version
     assert sha256_file(library.path) in measurement.versions[f"{package} library"]
+
+
+def test_export_asks_four_processors(tmp_path):
+    """As for ``.pte``: each has its row and its gate."""
+    artifact = export(
+        run_folder(), backend="onnx", precision="int8", output=tmp_path / "out", verify=("arm",)
+    )
+    rows = [stage for stage in artifact.manifest.parity if stage.stage.processor]
+    assert [row.where for row in rows] == [f"qemu:{cpu}" for cpu in qemu.TRUSTED]
+    assert all(row.verified for row in rows)
+    gates = {str(gate.name) for gate in artifact.manifest.gates if gate.passed}
+    assert gates >= {f"golden set on {cpu}" for cpu in qemu.TRUSTED}
 
 
 def test_the_program_keeps_to_the_protocol(artifact, tmp_path):
