@@ -4,7 +4,7 @@
 //
 // An Android library needs such a program: another C library's process cannot load it. Whatever
 // else the program takes from the system is plain C and Linux, and is called alike in both
-// (build.py lists it, and refuses to link more).
+// (android.py lists it, and refuses to link more).
 #include <elf.h>
 
 #include <cstddef>

@@ -105,13 +105,18 @@ def with_pretend_bionic(phone, folder: Path) -> Path:
     return library
 
 
-def test_runtimes_are_interleaved_and_the_report_answers_which(connect, both, artifact, tmp_path):
+def test_runtimes_are_interleaved_and_the_report_answers_which(
+    connect, both, artifact, tmp_path, capsys
+):
     """Three runtimes in one session on one phone; nothing is named, so the packages' libraries run.
     What ran is recorded, and the page sets the two files of one student side by side.
     """
     phone = connect(PHONE)
     results = tmp_path / "results"
     found = bench([*both, artifact], device=f"adb:{phone.serial}", output=results, **QUICK)
+    said = capsys.readouterr().err
+    assert "jni/arm64-v8a/libonnxruntime.so in the .aar of Maven's com.microsoft.onnx" in said
+    assert "jni/arm64-v8a/libLiteRt.so in the .aar of Maven's com.google.ai.edge.litert" in said
     assert [one.backend for one in found] == ["onnx", "litert", "xnnpack"]
     assert len({one.session for one in found}) == 1
     orders = [[series.order for series in one.series] for one in found]
