@@ -5,6 +5,7 @@ Every command is a function: ``from mobilekd import distill, export``. Importing
 neither torch nor any of its rooms; a function's module is loaded when the function is first named.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from mobilekd.commands.verify import verify
 
 __version__ = VERSION
+
+# ONNX Runtime's builds report its use to Microsoft and keep an identifier on the disk, unless this
+# is set before it is loaded, here and in the processes that measure it (its Privacy.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 #: The commands, each a function of the file of its name in ``commands``.
 __all__ = [

@@ -45,12 +45,6 @@ def proved_by(backend: Any) -> str:
             f"The saved file runs on this machine, in {backend.runtime}. `--verify arm` runs its"
             " golden set on emulated Arm processors too."
         )
-    if backend.runtime:
-        return (
-            f"The saved file runs on this machine, in {backend.runtime}, in the gates, `verify`,"
-            " `evaluate` and `bench`. No emulated Arm processor has that runtime, so a phone must"
-            " answer the golden set before its answers are taken as proved there."
-        )
     return (
         "The lowered graph is compared here. The file itself runs on a phone only; `bench` asks it"
         " the golden set before it measures anything."

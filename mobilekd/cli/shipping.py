@@ -129,6 +129,7 @@ def register(commands: Commands) -> None:
             "artifacts/ham10000-xnnpack-int8",
             "artifacts/*-xnnpack-* --device adb --minutes 5",
             "artifacts/ham10000-xnnpack-int8 --device adb:all",
+            "artifacts/ham10000-* --device adb --runtime-library libonnxruntime.so",
             "artifacts/ham10000-xnnpack-int8 --baseline baseline.json --fail-above 1.05",
         ],
     )
@@ -153,6 +154,18 @@ def register(commands: Commands) -> None:
         default="shell",
         choices=("shell", "app"),
         help="phones: a bare program, or the demo app (default: shell)",
+    )
+    parser.add_argument(
+        "--runtime-library",
+        dest="runtime_libraries",
+        type=path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=(
+            "phones: the arm64 library of ONNX Runtime or LiteRT that runs .onnx or .tflite files,"
+            " such as your app's; give it once for each (default: its package's, for Linux)"
+        ),
     )
     parser.add_argument(
         "--threads",
@@ -351,6 +364,7 @@ def bench(arguments: Namespace) -> Answer:
             output=arguments.output,
             baseline=arguments.baseline,
             fail_above=arguments.fail_above,
+            runtime_libraries=arguments.runtime_libraries,
         )
     except PhonesError as error:
         measurements = [one for phone in error.phones for one in phone.measurements]

@@ -10,8 +10,7 @@ from pathlib import Path
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.measurement import Conditions, Device, Measurement
 from mobilekd.metrics.stats import LEAST_PROCESSES
-from mobilekd.runners import Runner, check, get
-from mobilekd.runners.base import OTHERS
+from mobilekd.runners import Runner, check, get, runtimes
 from mobilekd.runners.baseline import Regression, judge, read_baseline
 from mobilekd.runners.native import build
 from mobilekd.runners.phones import (
@@ -46,6 +45,7 @@ def bench(
     fail_above: float | None = None,
     rounds: int | None = None,
     cool_wait: float = 300.0,
+    runtime_libraries: Sequence[Path] = (),
 ) -> list[Measurement]:
     """Measure ``artifacts`` interleaved on ``device`` and write one JSON file each.
 
@@ -68,6 +68,9 @@ def bench(
         rounds: fresh processes per setting, at least three; default one per 50 samples. More of
             them narrow a comparison.
         cool_wait: seconds to wait at most for a hot device to cool, before each round.
+        runtime_libraries: of a phone's runs of ``.onnx`` and ``.tflite`` files, the arm64 libraries
+            of ONNX Runtime and LiteRT to use, such as those in an app; by default those of their
+            packages for arm64 Linux. What was used is recorded with its SHA-256.
 
     Raises:
         UserError: for wrong arguments; for a device that fails, answers wrongly, otherwise from
@@ -85,15 +88,16 @@ def bench(
     _check(plan, artifacts, baseline, fail_above)
     _check_output(output, len(artifacts), device)
     opened = [open_artifact(Path(folder)) for folder in artifacts]
-    _same_kind(opened, device)
+    _same_kind(opened, via)
+    runtimes.check(runtime_libraries, [one.model for one in opened], device, via)
     if device == ALL:
         if baseline is not None:
             raise UserError(
                 f"--baseline {baseline}: is of one phone; name that one with --device adb:SERIAL"
             )
-        return _on_all_phones(opened, via, plan, output)
+        return _on_all_phones(opened, via, plan, output, runtime_libraries)
     collected = [Collected(artifact) for artifact in opened]
-    runner = get(device, via)
+    runner = get(device, via, runtime_libraries)
     about = runner.describe()
     refuse_other_chips(about, collected)
     names, to_judge = [item.artifact.title for item in collected], fail_above is not None
@@ -164,11 +168,16 @@ def _session(
 
 
 def _on_all_phones(
-    artifacts: Sequence[Artifact], via: str, plan: Plan, output: Path | None
+    artifacts: Sequence[Artifact],
+    via: str,
+    plan: Plan,
+    output: Path | None,
+    libraries: Sequence[Path],
 ) -> list[Measurement]:
     """All phones at once; one that cannot be measured, or is lost on the way, loses no other."""
-    if via == "shell":
-        build.arm_bundle()  # once, before several need it
+    if via == "shell":  # once, before several need it
+        build.arm_bundle()
+        runtimes.libraries([artifact.model for artifact in artifacts], libraries)
 
     def one(phone: Phone) -> Phone:
         if phone.problem or phone.runner is None or phone.about is None:
@@ -191,7 +200,7 @@ def _on_all_phones(
             problems.append(without_name(done.fault, phone.device))
         return replace(phone, measurements=tuple(done.measurements), problem="; ".join(problems))
 
-    phones = at_once(one, connected(via))
+    phones = at_once(one, connected(via, libraries))
     if any(phone.problem for phone in phones):
         raise PhonesError(phones)
     return [measurement for phone in phones for measurement in phone.measurements]
@@ -249,18 +258,19 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
         )
 
 
-def _same_kind(artifacts: Sequence[Artifact], device: str) -> None:
+def _same_kind(artifacts: Sequence[Artifact], via: str) -> None:
     for artifact in artifacts:
-        name = artifact.manifest.model_file
-        other = name.endswith(tuple(OTHERS))
-        if name.endswith(".pte") or (other and device == "host"):
-            continue
-        remedy = (
-            "measure it with --device host"
-            if other
-            else "measure it on Apple's systems, with the Swift package in ios_export"
-        )
-        raise UserError(f"{artifact.folder}: {name} is no ExecuTorch program; {remedy}")
+        name, runtime = artifact.manifest.model_file, runtimes.of(artifact.model)
+        if runtime is not None and via == "app":
+            raise UserError(
+                f"{artifact.folder}: {name} is run by {runtime.name}, and the app has ExecuTorch"
+                " alone; leave --via app out"
+            )
+        if runtime is None and not name.endswith(".pte"):
+            raise UserError(
+                f"{artifact.folder}: {name} is no ExecuTorch program; measure it on Apple's"
+                " systems, with the Swift package in ios_export"
+            )
     names = [artifact.title for artifact in artifacts]
     if len(set(names)) != len(names):
         raise UserError(

@@ -86,9 +86,9 @@ def section(inputs: Inputs) -> Section | None:
         blocks.append(
             Text(
                 "Every runtime ran in fresh processes, in turn, in one session, after it had"
-                " answered the golden set. ExecuTorch is called from C++, ONNX Runtime and LiteRT"
-                " from Python, with their inputs in place beforehand. Another processor may order"
-                " them otherwise: measure on the phone that it is for."
+                " answered the golden set, with its input in place beforehand. Each is called from"
+                " C++, but for ONNX Runtime and LiteRT on a computer, which are called from Python."
+                " Another processor may order them otherwise: measure on the phone that it is for."
             )
         )
     return section_of("runtimes", "Which runtime for this file", blocks)
@@ -181,6 +181,9 @@ def _why(one: Rivals, exported: dict[str, Artifact]) -> Block:
             first, last = settings[0][place], settings[-1][place]
             gain = float(np.median(first.samples)) / float(np.median(last.samples))
             parts.append(f"{thread_words(last.threads)} are {gain:.2f} times as fast as one")
+        library = member.versions.get(f"{PACKAGES.get(member.backend, '')} library", "")
+        if library:
+            parts.append(f"run by {library.partition(', sha256')[0]}")
         if member.cold:
             load = float(np.median([cold.method_load_ns for cold in member.cold])) / 1e6
             parts.append(f"{milliseconds(load)} ms to load the network and pack its weights")

@@ -5,6 +5,9 @@ A new kind of device is one new file with a ``Runner``. Never imports backends, 
 training: a runner sees an artifact's file and its golden set.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from mobilekd.runners.base import DeviceError, Reading, Runner, Setting
 from mobilekd.support.errors import UserError
 
@@ -42,9 +45,9 @@ def check(device: str, via: str = "shell") -> None:
         )
 
 
-def get(device: str, via: str = "shell") -> Runner:
+def get(device: str, via: str = "shell", libraries: Sequence[Path] = ()) -> Runner:
     """The runner for ``host``, ``adb``, ``adb:SERIAL`` or ``qemu:CPU``; ``via`` is ``shell`` or
-    ``app`` (phones only).
+    ``app`` (phones only). ``libraries`` are runtimes' own, for a phone by ``shell``.
     """
     check(device, via)
     kind, _, name = device.partition(":")
@@ -59,4 +62,4 @@ def get(device: str, via: str = "shell") -> Runner:
     from mobilekd.runners.adb import AdbRunner
     from mobilekd.runners.app import AppRunner
 
-    return AppRunner(name) if via == "app" else AdbRunner(name)
+    return AppRunner(name) if via == "app" else AdbRunner(name, libraries)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
-from mobilekd.runners import android_state, linux_state, program
+from mobilekd.runners import android_state, linux_state, program, runtimes
 from mobilekd.runners.adb_client import Adb, choose
 from mobilekd.runners.base import DeviceError, Reading, Setting
 from mobilekd.runners.native import build
@@ -110,8 +110,11 @@ class AdbRunner:
     # an Android emulator is measured too, and its times carry the mark of ``device.emulated``
     answers_only = False
 
-    def __init__(self, serial: str = ""):
+    def __init__(self, serial: str = "", named: Sequence[Path] = ()):
+        """``named``: libraries of other runtimes, in place of those of their Python packages."""
         self.adb = Adb(choose(serial))
+        self._named = named
+        self._libraries: dict[str, runtimes.Library] = {}  # by the suffix of model files
         self._place: Workspace | None = None
         self._names: dict[Path, str] = {}
         self._hardware: str | None = None
@@ -130,9 +133,12 @@ class AdbRunner:
         return android_state.conditions(self.adb.ask(android_state.STATE_SCRIPT))
 
     def versions(self) -> dict[str, str]:
-        """The build of the phone's system."""
+        """The build of the phone's system, and the runtimes' libraries that were pushed."""
         props = android_state.properties(self._hardware or "")
-        return {"android build": props["ro.build.id"]} if props.get("ro.build.id") else {}
+        told = {"android build": props["ro.build.id"]} if props.get("ro.build.id") else {}
+        for library in self._libraries.values():
+            told |= library.versions()
+        return told
 
     def big_cores(self) -> str:
         """By top frequency."""
@@ -140,15 +146,17 @@ class AdbRunner:
 
     @contextmanager
     def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
-        """Bundle, models and inputs onto the device under names of our own; gone again at
-        the end.
+        """Bundle, libraries, models and inputs onto the device under names of our own; gone again
+        at the end.
         """
         bundle = build.arm_bundle()
+        self._libraries = runtimes.libraries([one.model for one in artifacts], self._named)
         with Workspace(self.adb) as place:
             files = {path.name: path for path in bundle.iterdir() if path.name != "bundle.json"}
+            files |= {library.pushed: library.path for library in self._libraries.values()}
             for number, artifact in enumerate(artifacts):
                 self._names[artifact.folder] = f"m{number}"
-                files[f"m{number}.pte"] = artifact.model
+                files[f"m{number}{artifact.model.suffix}"] = artifact.model
                 files[f"m{number}.u8"] = artifact.folder / "golden/inputs.u8"
             place.put(files)
             self._place = place
@@ -159,10 +167,10 @@ class AdbRunner:
 
     def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
         """The pushed golden inputs' answers, pulled and checked."""
+        model, pictures = self._pushed(artifact)
         name = self._names[artifact.folder]
-        answer = self._run(
-            program.golden_arguments(f"{name}.pte", f"{name}.u8", f"{name}.out", threads=threads)
-        )
+        arguments = program.golden_arguments(model, pictures, f"{name}.out", threads=threads)
+        answer = self._run(artifact, arguments)
         with tempfile.TemporaryDirectory() as work:
             target = Path(work) / "answers"
             self.adb.pull(f"{self._folder()}/{name}.out.0", target, program.MOST_ANSWERS)
@@ -178,20 +186,22 @@ class AdbRunner:
             if watch is not None and line.rstrip("\r") == program.STEADY:
                 watch()
 
-        name = self._names[artifact.folder]
-        arguments = program.measure_arguments(f"{name}.pte", f"{name}.u8", setting)
+        arguments = program.measure_arguments(*self._pushed(artifact), setting)
         return program.reading(
-            self._run(arguments, seconds=setting.seconds, on_line=on_line),
+            self._run(artifact, arguments, seconds=setting.seconds, on_line=on_line),
             setting,
             self.adb.name,
         )
 
     def memory(self, artifact: Artifact, threads: int) -> Memory | None:
         """A process of its own."""
+        arguments = program.memory_arguments(*self._pushed(artifact), threads)
+        return program.memory(self._run(artifact, arguments), self.adb.name)
+
+    def _pushed(self, artifact: Artifact) -> tuple[str, str]:
+        """What its model and its inputs are called on the device."""
         name = self._names[artifact.folder]
-        return program.memory(
-            self._run(program.memory_arguments(f"{name}.pte", f"{name}.u8", threads)), self.adb.name
-        )
+        return f"{name}{artifact.model.suffix}", f"{name}.u8"
 
     def _folder(self) -> str:
         if self._place is None:
@@ -202,13 +212,19 @@ class AdbRunner:
 
     def _run(
         self,
+        artifact: Artifact,
         arguments: list[str],
         *,
         seconds: float = 0.0,
         on_line: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
+        library = self._libraries.get(artifact.model.suffix)
+        if library is not None:
+            arguments = [*arguments, "--library", f"./{library.pushed}"]
         words = " ".join(shlex.quote(word) for word in arguments)
-        start = f"./{build.LOADER} --library-path . ./{build.PROGRAM} {words}"
+        start = f"./{runtimes.program(library)} {words}"
+        if library is None or not library.android:  # else the phone's own loader starts it
+            start = f"./{build.LOADER} --library-path . {start}"
         command = (
             f"cd {self._folder()} && {{ {start} & echo $! >pid; wait $!; code=$?; rm -f pid; exit"
             " $code; }"

@@ -24,9 +24,6 @@ from mobilekd.support.errors import UserError
 
 Kind = TypeVar("Kind")
 
-#: Files of other runtimes, which this machine measures, and the package that runs them.
-OTHERS = {".onnx": "onnxruntime", ".tflite": "ai-edge-litert"}
-
 
 class DeviceError(UserError):
     """The device failed while it was used: one line that names it, what happened and the remedy."""

@@ -17,8 +17,8 @@ import numpy as np
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
 from mobilekd.graphs import litert_file, onnx_file
-from mobilekd.runners import linux_state, program
-from mobilekd.runners.base import OTHERS, Reading, Setting
+from mobilekd.runners import linux_state, program, runtimes
+from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.files import write_bytes
 from mobilekd.support.provenance import utc_now
@@ -78,11 +78,8 @@ class HostRunner:
         """Build the runner first, so that building heats no measurement."""
         for artifact in artifacts:
             _program(artifact.model)
-        self.packages = {
-            OTHERS[artifact.model.suffix]
-            for artifact in artifacts
-            if artifact.model.suffix in OTHERS
-        }
+        found = [runtimes.of(artifact.model) for artifact in artifacts]
+        self.packages = {runtime.package for runtime in found if runtime is not None}
         yield
 
     def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -143,7 +140,7 @@ def _program(model: Path) -> list[str | Path]:
     """What runs a model file here, without its arguments; a ``UserError`` where it cannot be
     had.
     """
-    if model.suffix not in OTHERS:
+    if runtimes.of(model) is None:
         return [build.host_bundle() / build.PROGRAM]
     if model.suffix == ".onnx":
         onnx_file.library("onnxruntime")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from mobilekd.formats.measurement import Device, Measurement
@@ -62,8 +63,9 @@ class PhonesError(UserError):
         self.phones = tuple(phones)
 
 
-def connected(via: str) -> list[Phone]:
-    """Every phone that adb lists, each with what it is or why it cannot be used.
+def connected(via: str, libraries: Sequence[Path] = ()) -> list[Phone]:
+    """Every phone that adb lists, each with what it is or why it cannot be used; ``libraries`` as
+    in ``runners.get``.
 
     A phone that is connected twice (by cable and Wi-Fi) is used once: two measurements would share
     its cores.
@@ -75,7 +77,7 @@ def connected(via: str) -> list[Phone]:
             " devices"
         )
     phones, first = [], dict[str, str]()
-    for phone in at_once(lambda item: _describe(item.serial, via), known):
+    for phone in at_once(lambda item: _describe(item.serial, via, libraries), known):
         twin = first.get(phone.about.id) if phone.about else None
         if phone.about and twin is None:
             first[phone.about.id] = phone.device
@@ -91,10 +93,10 @@ def connected(via: str) -> list[Phone]:
     return phones
 
 
-def _describe(serial: str, via: str) -> Phone:
+def _describe(serial: str, via: str, libraries: Sequence[Path]) -> Phone:
     device = f"adb:{printable(serial)}"
     try:
-        runner = get(f"adb:{serial}", via)
+        runner = get(f"adb:{serial}", via, libraries)
         return Phone(device, runner.describe(), runner)
     except UserError as error:
         return Phone(device, problem=without_name(error, device))

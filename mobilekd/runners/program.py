@@ -99,6 +99,11 @@ def document(finished: CompletedCommand, who: str) -> dict[str, Any]:
             f"{who}: the processor lacks an instruction the runtime uses (signal 4); this device"
             " cannot run the model"
         )
+    if finished.code in (-11, 139):
+        raise DeviceError(
+            f"{who}: the runtime ended in a fault (signal 11), as it may where the model file is"
+            " not whole; run mobilekd verify on the artifact, and report it if that passes"
+        )
     if finished.code:
         words = [line for line in said if line.strip() and "cpuinfo_utils" not in line]
         last = f": {printable(words[-1])}" if words else ""

@@ -1,32 +1,42 @@
 """Emulated Arm processors (``qemu:CPU``): the arm64 runner's answers, never its times."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import Conditions, Device, Memory
-from mobilekd.runners import program
+from mobilekd.runners import program, runtimes
 from mobilekd.runners.base import Reading, Setting
 from mobilekd.runners.native import build
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import write_bytes
+from mobilekd.support.files import write_bytes, write_text
 from mobilekd.support.provenance import utc_now
 from mobilekd.support.words import unknown
 
+
+class Processor(NamedTuple):
+    """What a processor is, and how it names itself in the kernel's /proc/cpuinfo."""
+
+    about: str
+    implementer: str
+    part: str
+
+
 # Without dot product, with it (two designs), with SVE. `max` adds SME, under which XNNPACK's int8
-# answers were found wrong.
+# answers were found wrong, ExecuTorch's as well as LiteRT's.
 PROCESSORS = {
-    "cortex-a53": "Armv8.0, no dot product",
-    "cortex-a76": "Armv8.2, dot product",
-    "neoverse-n1": "Armv8.2, dot product",
-    "a64fx": "Armv8.2, SVE 512",
-    "max": "all that the emulator has, SVE and SME included",
+    "cortex-a53": Processor("Armv8.0, no dot product", "0x41", "0xd03"),
+    "cortex-a76": Processor("Armv8.2, dot product", "0x41", "0xd0b"),
+    "neoverse-n1": Processor("Armv8.2, dot product", "0x41", "0xd0c"),
+    "a64fx": Processor("Armv8.2, SVE 512", "0x46", "0x001"),
+    "max": Processor("all that the emulator has, SVE and SME included", "0x00", "0x051"),
 }
 TRUSTED = ("cortex-a53", "cortex-a76", "neoverse-n1", "a64fx")
 
@@ -47,18 +57,15 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) ->
     with tempfile.TemporaryDirectory() as work:
         pictures, result = Path(work) / "inputs", Path(work) / "outputs"
         write_bytes(pictures, inputs.astype(np.uint8).tobytes())
-        command: list[str | Path] = [
-            emulator,
-            "-cpu",
-            cpu,
-            bundle / build.LOADER,
-            "--library-path",
-            bundle,
-            bundle / build.PROGRAM,
-        ]
+        command: list[str | Path] = [emulator, "-cpu", cpu, "-L", root(Path(work), cpu)]
+        command += [bundle / build.LOADER, "--library-path", bundle]
+        library = runtimes.libraries([model_path]).get(model_path.suffix)
+        command += [bundle / runtimes.program(library)]
         words = program.golden_arguments(
             str(model_path), str(pictures), str(result), threads=threads
         )
+        if library is not None:
+            words += ["--library", str(library.path)]
         finished = program.run(
             [*command, *words],
             timeout=1800,
@@ -74,6 +81,21 @@ def outputs(model_path: Path, inputs: np.ndarray, cpu: str, threads: int = 1) ->
             )
             for number, width in enumerate(widths)
         ]
+
+
+def root(work: Path, cpu: str) -> Path:
+    """A folder in which the emulated program finds ``/proc/cpuinfo`` before it looks on this
+    machine, whose own processor would be no Arm: runtimes choose kernels by it, and some end where
+    it tells of no Arm.
+    """
+    processor = PROCESSORS[cpu.split(",")[0]]
+    lines = [
+        f"processor\t: {number}\nCPU implementer\t: {processor.implementer}\nCPU architecture: 8\n"
+        f"CPU variant\t: 0x0\nCPU part\t: {processor.part}\nCPU revision\t: 0\n"
+        for number in range(os.cpu_count() or 1)
+    ]
+    write_text(work / "root/proc/cpuinfo", "\n".join(lines))
+    return work / "root"
 
 
 def _emulator(cpu: str) -> str:
@@ -96,11 +118,12 @@ class QemuRunner:
 
     def __init__(self, cpu: str):
         self.cpu = cpu
+        self._libraries: tuple[runtimes.Library, ...] = ()
         _emulator(cpu)
 
     def describe(self) -> Device:
         """The emulated processor."""
-        about = PROCESSORS[self.cpu.split(",")[0]]
+        about = PROCESSORS[self.cpu.split(",")[0]].about
         name = f"qemu-{self.cpu.replace(',', '-').replace('=', '-')}"
         return Device(
             id=name,
@@ -116,8 +139,9 @@ class QemuRunner:
         return Conditions(utc=utc_now())
 
     def versions(self) -> dict[str, str]:
-        """Nothing beyond this machine's."""
-        return {}
+        """Those of the libraries that answer for the files; the rest is this machine's."""
+        told = [library.versions() for library in self._libraries]
+        return {name: text for one in told for name, text in one.items()}
 
     def big_cores(self) -> str:
         """None."""
@@ -125,8 +149,10 @@ class QemuRunner:
 
     @contextmanager
     def session(self, artifacts: Sequence[Artifact]) -> Iterator[None]:
-        """Build the runner before the first artifact needs it."""
+        """Build the runner, and fetch libraries, before the first artifact needs them."""
         build.arm_bundle()
+        found = runtimes.libraries([artifact.model for artifact in artifacts])
+        self._libraries = tuple(found.values())
         yield
 
     def answers(self, artifact: Artifact, inputs: np.ndarray, threads: int = 1) -> np.ndarray:

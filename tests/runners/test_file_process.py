@@ -3,7 +3,6 @@ phases, failures.
 """
 
 import json
-import shutil
 from contextlib import suppress
 
 import numpy as np
@@ -105,10 +104,9 @@ def test_two_runtimes_are_measured_in_turn(tmp_path):
     assert theirs["versions"]["onnxruntime"]
 
 
-def test_other_devices_run_no_onnx(tmp_path):
-    place = shutil.copytree(exported("int8", "onnx"), tmp_path / "artifact")
-    with pytest.raises(UserError, match="measure it with --device host"):
-        bench([place], device="qemu:cortex-a53")
+def test_the_app_runs_no_onnx(artifact):
+    with pytest.raises(UserError, match=r"the app has ExecuTorch alone; leave --via app out"):
+        bench([artifact.folder], device="adb", via="app")
 
 
 @pytest.mark.long

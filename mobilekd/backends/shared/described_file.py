@@ -17,7 +17,7 @@ class DescribedFile(ReadFile):
 
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     runtime: str
-    processor = False  # the emulated Arm has ExecuTorch's runtime alone
+    processor = True  # the runner opens the package's library for arm64
     computes_on = "CPU"
     apple: StageId | None = None
     socs: tuple[str, ...] = ()

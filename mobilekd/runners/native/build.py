@@ -1,5 +1,5 @@
-"""Build the C++ runner against the ExecuTorch wheel: a folder with the program and every library it
-needs.
+"""Build the C++ runner against the ExecuTorch wheel: a folder with the programs and every library
+they need.
 
 The folder is called a bundle. For arm64 it brings its own loader and C library, so it depends on
 nothing of the phone's or the emulator's. Bundles are cached by a hash over sources, wheel, compiler
@@ -12,20 +12,24 @@ import platform
 import shutil
 import subprocess
 import sys
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mobilekd.support.cache import kept_folder, scratch
-from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.runners.native import android, wheels
+from mobilekd.support.cache import kept_folder
+from mobilekd.support.errors import CannotRunHere
 from mobilekd.support.files import sha256_file, write_json
 from mobilekd.support.process import run_bounded
 from mobilekd.support.progress import say
 
 SOURCES = Path(__file__).resolve().parent
-PROGRAM = "mobilekd-runner"
+#: The program that has ExecuTorch in it, and the one that opens another runtime's library.
+PROGRAM, LIBRARY_PROGRAM = "mobilekd-runner", "mobilekd-runner-library"
+#: What of the sources a program is made of.
+PROTOCOL = ("main.cpp", "measure.cpp", "system.cpp")
+LIBRARIES = (*PROTOCOL, "model_library.cpp", "model_onnx.cpp", "model_litert.cpp")
+PROGRAMS = {PROGRAM: (*PROTOCOL, "model_executorch.cpp"), LIBRARY_PROGRAM: LIBRARIES}
 LOADER = "ld-linux-aarch64.so.1"
 # Registration-only libraries export nothing the program names; without --no-as-needed the linker
 # drops them.
@@ -43,6 +47,7 @@ C_LIBRARIES = (
     "libm.so.6",
     "libdl.so.2",
     "libpthread.so.0",
+    "librt.so.1",
     "libstdc++.so.6",
     "libgcc_s.so.1",
 )
@@ -58,17 +63,7 @@ FLAGS = (
     "-DET_USE_THREADPOOL",
 )
 INSTALL = "apt-get install g++-aarch64-linux-gnu qemu-user"
-DOWNLOAD = 900.0  # seconds for the arm64 wheel
 COMPILE = 600.0
-#: SHA-256 of the arm64 wheels that were examined.
-WHEELS = {
-    f"executorch-1.5.1-{python}-{python}-manylinux_2_28_aarch64.whl": digest
-    for python, digest in {
-        "cp311": "8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a",
-        "cp312": "2c177f7922354a8a0d6111628c954519b87549598640e5e0042bef137b4cb83c",
-        "cp313": "685a8d85b319fc99f2611a5e0ecf598755a91cf5d39a536e057dea60cd8e9682",
-    }.items()
-}
 
 
 @dataclass(frozen=True)
@@ -131,13 +126,8 @@ def arm_bundle() -> Path:
 
 
 def executorch_version() -> str:
-    """The installed ExecuTorch's release (``1.5.1``), else the one whose wheels were examined: a
-    phone is measured without an exporter on this machine.
-    """
-    try:
-        return version("executorch").split("+")[0]
-    except PackageNotFoundError:
-        return next(iter(WHEELS)).split("-")[1]
+    """ExecuTorch's release that is installed, else the one that a phone is measured with."""
+    return wheels.release("executorch")
 
 
 def _installed_wheel() -> Path:
@@ -157,51 +147,12 @@ def _installed_wheel() -> Path:
 
 def arm_wheel() -> Path:
     """Headers and libraries of the aarch64 wheel of the installed version, fetched once by pip."""
-    number = executorch_version()
-    return kept_folder(f"executorch-{number}-aarch64", partial(_fetch_wheel, number)) / "executorch"
+    unpacked = wheels.arm_wheel("executorch", executorch_version(), _of_use, "18 MB")
+    return unpacked / "executorch"
 
 
-def _fetch_wheel(number: str, folder: Path) -> None:
-    say(f"fetching the arm64 wheel of executorch {number} (once, 18 MB)")
-    with scratch() as work:
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--dest",
-            work,
-            "--platform=manylinux_2_28_aarch64",
-            f"--python-version={sys.version_info.major}.{sys.version_info.minor}",
-            f"executorch=={number}",
-        ]
-        answer = run_bounded(command, timeout=DOWNLOAD, who="pip")
-        wheels = list(work.glob("*.whl"))
-        if answer.code != 0 or not wheels:
-            lines = answer.stderr.strip().splitlines() or ["no reason given"]
-            raise CannotRunHere(
-                f"arm64 runner: pip cannot fetch executorch {number} for aarch64 ({lines[-1]}); go"
-                " online once"
-            )
-        digest, pinned = sha256_file(wheels[0]), WHEELS.get(wheels[0].name)
-        if pinned not in (None, digest):
-            raise UserError(
-                f"{wheels[0].name}: the download is not the wheel that was examined (sha256"
-                f" {digest[:16]}...); do not use it, see where pip fetches from (pip config list)"
-            )
-        if pinned is None:
-            say(f"{wheels[0].name}: not a wheel that was examined; pip checked it by its index")
-        with zipfile.ZipFile(wheels[0]) as archive:
-            wanted = [
-                name
-                for name in archive.namelist()
-                if name.startswith(("executorch/lib/lib", "executorch/include/"))
-                or "/licenses/" in name
-            ]
-            archive.extractall(folder, wanted)
+def _of_use(name: str) -> bool:
+    return name.startswith(("executorch/lib/lib", "executorch/include/"))
 
 
 def _shared(wheel: Path, component: str) -> Path:
@@ -209,12 +160,15 @@ def _shared(wheel: Path, component: str) -> Path:
     return wheel / "lib" / f"lib{component}.{suffix}"
 
 
-def _link_flags(toolchain: Toolchain) -> list[str]:
-    libraries = [f"-l{name}" for name in COMPONENTS]
+def _link_flags(toolchain: Toolchain, name: str) -> list[str]:
+    """ExecuTorch for the program that has it inside, and nothing of it for the other."""
+    libraries = [f"-l{component}" for component in COMPONENTS] if name == PROGRAM else ["-ldl"]
+    places = [f"-L{toolchain.wheel / 'lib'}"] if name == PROGRAM else []
     if sys.platform == "darwin":
-        return [*libraries, "-Wl,-rpath,@loader_path"]
+        return [*places, *libraries, "-Wl,-rpath,@loader_path"]
     # 16 kB pages are the largest a phone has; --build-id hashes the content, so it is reproducible.
     return [
+        *places,
         "-s",
         "-Wl,--no-as-needed",
         *libraries,
@@ -225,9 +179,9 @@ def _link_flags(toolchain: Toolchain) -> list[str]:
 
 
 def _bundle(toolchain: Toolchain) -> Path:
-    sources = sorted(SOURCES.glob("*.cpp"))
     total = hashlib.sha256()
-    for file in [*sources, *sorted(SOURCES.glob("*.h")), Path(__file__)]:
+    scripts = [Path(__file__), Path(android.__file__)]
+    for file in [*sorted(SOURCES.glob("*.cpp")), *sorted(SOURCES.glob("*.h")), *scripts]:
         total.update(f"{file.name} {sha256_file(file)}\n".encode())
     for component in COMPONENTS:
         total.update(f"{component} {sha256_file(_shared(toolchain.wheel, component))}\n".encode())
@@ -236,31 +190,41 @@ def _bundle(toolchain: Toolchain) -> Path:
 
     def build(folder: Path) -> None:
         say(f"building the {toolchain.arch} runner (once, about 15 s)")
-        _compile(toolchain, sources, folder / PROGRAM)
+        # this machine runs other runtimes' files by their Python packages
+        for name in PROGRAMS if toolchain.portable else [PROGRAM]:
+            _compile(toolchain, name, folder)
+        if toolchain.portable:
+            sources = ["start_android.cpp", *LIBRARIES]
+            android.build(toolchain.compiler, sources, folder / android.PROGRAM, _run)
         _collect(toolchain, folder)
 
     return kept_folder(f"runner-{toolchain.arch}-{kind}{total.hexdigest()[:16]}", build)
 
 
-def _compile(toolchain: Toolchain, sources: list[Path], output: Path) -> None:
+def _compile(toolchain: Toolchain, name: str, folder: Path) -> None:
     include = toolchain.wheel / "include"
-    command = [toolchain.compiler, *FLAGS, f"-ffile-prefix-map={toolchain.wheel}=executorch"]
+    command: list[str | Path] = [toolchain.compiler, *FLAGS]
+    command += [f"-ffile-prefix-map={toolchain.wheel}=executorch"]
     command += [
         "-isystem",
         str(include),
         "-isystem",
         str(include / "executorch/runtime/core/portable_type/c10"),
     ]
-    # relative, so that no path of this machine gets into the program
-    command += [file.name for file in sources]
-    command += ["-o", str(output), f"-L{toolchain.wheel / 'lib'}", *_link_flags(toolchain)]
+    # the sources' names are relative, so that no path of this machine gets into the program
+    command += [*PROGRAMS[name], "-o", str(folder / name), *_link_flags(toolchain, name)]
+    _run(command)
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    """A compiler's command, among the sources."""
     answer = run_bounded(command, timeout=COMPILE, cwd=SOURCES)
     if answer.code != 0:
         lines = answer.stderr.splitlines() or ["no message"]
         errors = [line for line in lines if "error" in line] or lines
         raise CannotRunHere(
-            f"runner: {toolchain.compiler} fails ({errors[0].strip()}); see that executorch is 1.5"
-            " and the compiler knows C++17"
+            f"runner: {command[0]} fails ({errors[0].strip()}); see that executorch is 1.5 and the"
+            " compiler knows C++17"
         )
 
 

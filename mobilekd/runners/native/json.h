@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -10,26 +9,24 @@ namespace mobilekd {
 
 class Json {
  public:
-  void number(const std::string& key, int64_t value) { field(key) << value; }
-  void text(const std::string& key, const std::string& value) { field(key) << quoted(value); }
-  void null(const std::string& key) { field(key) << "null"; }
-  void raw(const std::string& key, const std::string& json) { field(key) << json; }
+  void number(const std::string& key, int64_t value) { raw(key, std::to_string(value)); }
+  void text(const std::string& key, const std::string& value) { raw(key, quoted(value)); }
+  void null(const std::string& key) { raw(key, "null"); }
+
+  void raw(const std::string& key, const std::string& json) {
+    out_ += (out_.empty() ? "" : ",") + quoted(key) + ":" + json;
+  }
 
   template <typename Integer>
   void numbers(const std::string& key, const std::vector<Integer>& values) {
-    std::ostream& out = field(key) << '[';
-    for (size_t i = 0; i < values.size(); i++) out << (i ? "," : "") << values[i];
-    out << ']';
+    std::string list;
+    for (const Integer value : values) list += (list.empty() ? "" : ",") + std::to_string(value);
+    raw(key, "[" + list + "]");
   }
 
-  std::string str() const { return "{" + out_.str() + "}"; }
+  std::string str() const { return "{" + out_ + "}"; }
 
  private:
-  std::ostream& field(const std::string& key) {
-    if (out_.tellp() > 0) out_ << ',';
-    return out_ << quoted(key) << ':';
-  }
-
   static std::string quoted(const std::string& text) {
     std::string result = "\"";
     for (unsigned char c : text) {
@@ -39,7 +36,7 @@ class Json {
     return result + '"';
   }
 
-  std::ostringstream out_;
+  std::string out_;
 };
 
 }  // namespace mobilekd

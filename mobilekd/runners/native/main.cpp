@@ -1,35 +1,32 @@
-// mobilekd-runner: run one ExecuTorch program on this machine and say in one JSON line what came of
-// it.
+// mobilekd-runner: run one model on this machine and say in one JSON line what came of it.
+// mobilekd-runner-library and -android: the same, in a runtime that is a library of its own.
 //
 //   mobilekd-runner golden  MODEL INPUTS OUTPUTS [--floats]
 //       answers every input; writes OUTPUTS.0 [OUTPUTS.1 ...], float32
 //   mobilekd-runner measure MODEL [--inputs FILE] [--samples N] [--warmup N] [--seconds S]
 //   mobilekd-runner memory  MODEL [--inputs FILE] [--samples N]
 //   mobilekd-runner profile MODEL ETDUMP [--inputs FILE] [--samples N]
-//   all: [--threads N] [--cores 4,5,6,7]
+//   all: [--threads N] [--cores 4,5,6,7] [--library FILE]
 //
 // INPUTS is raw uint8 (--floats: float32), one picture of the model's own input shape after
 // another. The last line on stdout is "mobilekd-runner-end"; what lacks it was cut short. A failure
 // is one line on stderr, "mobilekd-runner: ...".
 
-#include <executorch/devtools/etdump/etdump_flatcc.h>
-#include <executorch/runtime/platform/runtime.h>
-
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "error.h"
+#include "file.h"
 #include "json.h"
 #include "measure.h"
 #include "model.h"
 #include "system.h"
-#include "threads.h"
 
 namespace mobilekd {
 namespace {
@@ -57,8 +54,8 @@ struct Arguments {
 };
 
 Arguments parse(int argc, char** argv) {
-  static const std::vector<std::string> known = {"inputs",  "samples", "warmup",
-                                                 "seconds", "threads", "cores"};
+  static const std::vector<std::string> known = {"inputs",  "samples", "warmup", "seconds",
+                                                 "threads", "cores",   "library"};
   Arguments arguments;
   for (int i = 1; i < argc; i++) {
     const std::string word = argv[i];
@@ -79,10 +76,7 @@ Arguments parse(int argc, char** argv) {
 
 // All pictures of a file as floats, checked against the model's input size and for finiteness.
 std::vector<float> read_inputs(const std::string& path, bool floats, size_t numel) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Failure(Exit::inputs, path + ": missing or not readable");
-  const std::vector<char> bytes((std::istreambuf_iterator<char>(file)),
-                                std::istreambuf_iterator<char>());
+  const std::vector<char> bytes = read_file(path, Exit::inputs);
   const size_t width = floats ? sizeof(float) : 1;
   if (bytes.empty() || bytes.size() % (numel * width) != 0) {
     throw Failure(Exit::inputs, path + ": " + std::to_string(bytes.size()) +
@@ -118,20 +112,28 @@ void fill_input(Model& model, const Arguments& arguments) {
   }
 }
 
+// Opens the model that the command line names; `threads` are in effect.
+std::unique_ptr<Model> opened(const Arguments& arguments, size_t threads, bool profiled = false) {
+  return open_model({arguments.places[1], arguments.option("library", ""), threads, profiled});
+}
+
 void describe(Json& json, const Model& model, size_t threads) {
   json.numbers("input_shape", model.shape());
   json.text("backends", model.backends());
-  json.number("threads_in_effect", static_cast<int64_t>(threads));
+  if (!model.version().empty()) json.text("runtime_version", model.version());
+  threads == 0 ? json.null("threads_in_effect")
+               : json.number("threads_in_effect", static_cast<int64_t>(threads));
 }
 
 std::string golden(const Arguments& arguments, size_t threads) {
-  Model model(arguments.places[1]);
+  const std::unique_ptr<Model> owned = opened(arguments, threads);
+  Model& model = *owned;
   model.load_file();
   model.load_method();
   const std::vector<float> inputs =
       read_inputs(arguments.places[2], !arguments.option("floats", "").empty(), model.numel());
   const size_t count = inputs.size() / model.numel();
-  std::vector<std::ofstream> files;
+  std::vector<OutputFile> files;
   std::vector<int64_t> widths;
   for (size_t i = 0; i < count; i++) {
     std::copy_n(inputs.begin() + static_cast<std::ptrdiff_t>(i * model.numel()), model.numel(),
@@ -140,18 +142,13 @@ std::string golden(const Arguments& arguments, size_t threads) {
     for (size_t k = 0; k < model.outputs(); k++) {
       const std::vector<float> answer = model.output(k);
       if (i == 0) {
-        files.emplace_back(arguments.places[3] + "." + std::to_string(k), std::ios::binary);
+        files.emplace_back(arguments.places[3] + "." + std::to_string(k));
         widths.push_back(static_cast<int64_t>(answer.size()));
       }
-      files[k].write(reinterpret_cast<const char*>(answer.data()),
-                     static_cast<std::streamsize>(answer.size() * sizeof(float)));
+      files[k].write(answer.data(), answer.size() * sizeof(float));
     }
   }
-  for (std::ofstream& file : files) {
-    if (!file.flush())
-      throw Failure(Exit::system,
-                    arguments.places[3] + ": cannot be written; is the storage full?");
-  }
+  for (OutputFile& file : files) file.close();
   Json json;
   describe(json, model, threads);
   json.number("count", static_cast<int64_t>(count));
@@ -160,7 +157,8 @@ std::string golden(const Arguments& arguments, size_t threads) {
 }
 
 std::string measure(const Arguments& arguments, size_t threads) {
-  Model model(arguments.places[1]);
+  const std::unique_ptr<Model> owned = opened(arguments, threads);
+  Model& model = *owned;
   int64_t mark = now_ns();
   model.load_file();
   const int64_t file_load = now_ns() - mark;
@@ -194,7 +192,8 @@ std::string measure(const Arguments& arguments, size_t threads) {
 
 std::string memory(const Arguments& arguments, size_t threads) {
   const MemoryUse before = memory_use();
-  Model model(arguments.places[1]);
+  const std::unique_ptr<Model> owned = opened(arguments, threads);
+  Model& model = *owned;
   model.load_file();
   model.load_method();
   fill_input(model, arguments);
@@ -212,21 +211,16 @@ std::string memory(const Arguments& arguments, size_t threads) {
   return json.str();
 }
 
-// ExecuTorch's own profile of some inferences, and the same inferences by this runner's clock.
+// The runtime's own profile of some inferences, and the same inferences by this runner's clock.
 std::string profile(const Arguments& arguments, size_t threads) {
-  auto tracer = std::make_unique<executorch::etdump::ETDumpGen>();
-  auto* etdump = tracer.get();
-  Model model(arguments.places[1], std::move(tracer));
+  const std::unique_ptr<Model> owned = opened(arguments, threads, true);
+  Model& model = *owned;
   model.load_file();
   model.load_method();
   fill_input(model, arguments);
   Steady series;
   sample(model, static_cast<size_t>(arguments.number("samples", 50)), series);
-  const auto result = etdump->get_etdump_data();
-  std::ofstream file(arguments.places[2], std::ios::binary);
-  file.write(static_cast<const char*>(result.buf), static_cast<std::streamsize>(result.size));
-  std::free(result.buf);
-  if (!file.flush()) throw Failure(Exit::system, arguments.places[2] + ": cannot be written");
+  model.write_profile(arguments.places[2]);
   Json json;
   describe(json, model, threads);
   json.numbers("samples_ns", series.samples_ns);
@@ -252,10 +246,9 @@ int run(int argc, char** argv) {
                     "usage: golden MODEL INPUTS OUTPUTS | measure MODEL | memory MODEL | profile "
                     "MODEL ETDUMP, then options");
     }
-    executorch::runtime::runtime_init();
     const std::string cores = arguments.option("cores", "");
     if (!cores.empty()) bind_cores(cores);  // before the pool, whose threads inherit it
-    const size_t threads = set_threads(static_cast<uint32_t>(arguments.number("threads", 0)));
+    const size_t threads = start_runtime(static_cast<size_t>(arguments.number("threads", 0)));
     std::printf("mobilekd-runner-json %s\nmobilekd-runner-end\n",
                 command->second.run(arguments, threads).c_str());
     return 0;

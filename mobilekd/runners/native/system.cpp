@@ -1,8 +1,9 @@
 #include "system.h"
 
-#include <chrono>
-#include <fstream>
-#include <sstream>
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
 
 #ifdef __linux__
 #include <sched.h>
@@ -11,13 +12,14 @@
 #endif
 
 #include "error.h"
+#include "file.h"
 
 namespace mobilekd {
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{1'000'000'000} * now.tv_sec + now.tv_nsec;
 }
 
 #ifdef __linux__
@@ -25,14 +27,16 @@ int64_t now_ns() {
 void bind_cores(const std::string& list) {
   cpu_set_t cores;
   CPU_ZERO(&cores);
-  std::stringstream items(list);
-  for (std::string item; std::getline(items, item, ',');) {
+  for (size_t start = 0; start < list.size();) {
+    const size_t end = std::min(list.find(',', start), list.size());
+    const std::string item = list.substr(start, end - start);
+    start = end + 1;
     if (item.empty() || item.size() > 4 ||
         item.find_first_not_of("0123456789") != std::string::npos) {
       throw Failure(Exit::usage,
                     "--cores " + list + ": write core numbers with commas, such as 4,5,6,7");
     }
-    CPU_SET(std::stoi(item), &cores);
+    CPU_SET(std::atoi(item.c_str()), &cores);
   }
   if (sched_setaffinity(0, sizeof(cores), &cores) != 0) {
     throw Failure(Exit::system, "--cores " + list + ": the system refuses to bind to these cores");
@@ -43,9 +47,10 @@ namespace {
 
 // The value in kB behind `key` in a file of /proc, in bytes; -1 where it is not told.
 int64_t proc_bytes(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind(key, 0) == 0) return std::strtoll(line.c_str() + key.size(), nullptr, 10) * 1024;
+  const OpenFile file(std::fopen(path, "r"));
+  for (char line[256]; file && std::fgets(line, sizeof(line), file.get()) != nullptr;) {
+    if (key.compare(0, key.size(), line, std::min(key.size(), std::strlen(line))) == 0)
+      return std::atoll(line + key.size()) * 1024;
   }
   return -1;
 }

@@ -6,7 +6,7 @@
 
 namespace mobilekd {
 
-// Nanoseconds of std::chrono::steady_clock.
+// Nanoseconds of a clock that never runs backwards.
 int64_t now_ns();
 
 // Bind this process (and the threads it will start) to cores such as "4,5,6,7"; Failure where that

@@ -26,13 +26,6 @@ from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import cache_folder, sha256_file
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _tools():
-    for tool in ("qemu-aarch64", "aarch64-linux-gnu-g++"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not on this machine; mobilekd doctor --install")
-
-
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
