@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mobilekd import backends
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.measurement import Conditions, Device, Measurement
 from mobilekd.metrics.stats import LEAST_PROCESSES
@@ -88,7 +89,7 @@ def bench(
     _check(plan, artifacts, baseline, fail_above)
     _check_output(output, len(artifacts), device)
     opened = [open_artifact(Path(folder)) for folder in artifacts]
-    _same_kind(opened, via)
+    _same_kind(opened, device, via)
     runtimes.check(runtime_libraries, [one.model for one in opened], device, via)
     if device == ALL:
         if baseline is not None:
@@ -258,9 +259,19 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
         )
 
 
-def _same_kind(artifacts: Sequence[Artifact], via: str) -> None:
+def _same_kind(artifacts: Sequence[Artifact], device: str, via: str) -> None:
     for artifact in artifacts:
         name, runtime = artifact.manifest.model_file, runtimes.of(artifact.model)
+        backend = artifact.manifest.backend
+        if (
+            name.endswith(".pte")
+            and not device.startswith("adb")
+            and not backends.get(backend).processor
+        ):
+            raise UserError(
+                f"{artifact.folder}: {backend}'s files run on phones, not on {device}; measure it"
+                " with --device adb"
+            )
         if runtime is not None and via == "app":
             raise UserError(
                 f"{artifact.folder}: {name} is run by {runtime.name}, and the app has ExecuTorch"

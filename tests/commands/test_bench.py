@@ -427,3 +427,14 @@ def test_a_file_for_another_chip_is_refused_before_it_is_loaded(soc):
     )
     refuse_other_chips(phone.model_copy(update={"soc": "sm8650"}), hexagons)
     refuse_other_chips(phone, hexagons[:1])
+
+
+def test_a_file_for_a_graphics_processor_is_refused_on_a_machine_without(folders, tmp_path):
+    folder = tmp_path / "vulkan"
+    shutil.copytree(folders[0], folder)
+    document = json.loads((folder / "manifest.json").read_text())
+    write_sealed(folder / "manifest.json", {**document, "backend": "vulkan"})
+    with pytest.raises(
+        UserError, match=r"vulkan's files run on phones, not on host; .*--device adb"
+    ):
+        bench([folder], **QUICK)

@@ -46,7 +46,7 @@ def test_it_is_accepted_on_the_recorded_gates(accepted, libraries):
     assert all(gate.passed for gate in gates.values())
     recorded = {name for name, gate in gates.items() if gate.recorded}
     assert recorded == {GateId.AGREEMENT, GateId.BALANCED_ACCURACY}
-    assert gates[GateId.AGREEMENT].samples == 2005
+    assert gates[GateId.AGREEMENT].samples == 4550
     assert manifest.chip == htp.chip("SM8650", libraries.version)
     assert (manifest.delegation.heavy_delegated, manifest.delegation.partitions) == (53, 1)
     assert manifest.delegation.portable == {}
