@@ -49,14 +49,15 @@ class Gate(GrownDocument):
     @property
     def measured(self) -> str:
         """The value as people read it: ``0.967 (0.89 to 0.99) on 60`` where photographs decide."""
-        known = self.estimate
+        known, loss = self.estimate, self.name.id is GateId.BALANCED_ACCURACY
         if known is None or known.value is None:
             return f"{self.value:.4g}"
         span = ""
         if known.low is not None and known.high is not None:
-            digits = 2 if known.high - known.low >= 0.02 else 3
+            # a loss is held against a limit of 0.01
+            digits = 2 if known.high - known.low >= 0.02 and not loss else 3
             span = f" ({known.low:.{digits}f} to {known.high:.{digits}f})"
-        lost = "loses " if self.name.id is GateId.BALANCED_ACCURACY else ""
+        lost = "loses " if loss else ""
         return f"{lost}{known.value:.3f}{span} on {self.samples:,}"
 
     @property

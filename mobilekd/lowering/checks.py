@@ -49,6 +49,9 @@ ONLY_ON_A_PHONE = (
     "the maker's simulator answered; a phone with this chip must answer the golden set first"
 )
 
+#: The same where an interpreter answered for a graphics processor.
+ONLY_ON_A_GPU = "no graphics processor answered here; a phone's must answer the golden set first"
+
 #: Why the rows that Arm processors fill may be empty.
 NOT_ASKED = "not asked for; export --verify arm runs the golden set on emulated Arm processors"
 NO_SME = (
@@ -198,6 +201,8 @@ def check(export: Export) -> ParityReport:
         report.stages.append(parity.unverified(mac, StageId.SAVED_FILE, ONLY_ON_A_MAC))
     if export.backend.socs:
         report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_PHONE))
+    elif export.backend.computes_on == "GPU":
+        report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_GPU))
     structure(export, report)
     if not report.ran and export.lowered.reference is StageId.EAGER:
         # what would be judged in its place is the student in fp32, against itself

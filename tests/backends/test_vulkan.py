@@ -11,6 +11,8 @@ from torch import nn
 
 from mobilekd.backends import get
 from mobilekd.backends.base import Lowered
+from mobilekd.commands.export import export
+from mobilekd.commands.verify import verify
 from mobilekd.graphs import pte, torch_graph, vulkan_interpreter
 from mobilekd.lowering import quantize
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -160,3 +162,16 @@ def test_a_clamp_that_int8_does_not_make_idle_stays(tmp_path):
     assert any(node.target is torch.ops.aten.hardtanh.default for node in kept.graph.nodes)
     x = torch.from_numpy(pictures(2))
     assert torch.equal(kept(x), converted(x))
+
+
+def test_a_shipped_student_in_int8_is_accepted_and_waits_for_a_phone(tmp_path):
+    made = export(
+        "reference:ham10000-lesionnet", backend="vulkan", precision="int8", output=tmp_path / "made"
+    ).manifest
+    rows = {str(row.stage): row for row in made.parity}
+    assert rows["saved file"].verified
+    assert rows["saved file"].where.startswith("interpreter of the saved file")
+    assert not rows["saved file on a phone"].verified
+    assert "graphics processor" in rows["saved file on a phone"].reason
+    assert made.delegation.heavy_quantized == made.delegation.heavy_total == 27
+    assert verify(tmp_path / "made").passed
