@@ -6,6 +6,7 @@ and whether the form that is deployed answers as the one that is trained.
 """
 
 import tempfile
+import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,8 +152,15 @@ def try_export(
     except UserError as error:
         return Trial(kind, refused=str(error))
     except Exception as error:  # compilers raise whatever their authors chose
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        return Trial(kind, refused=f"does not lower ({type(error).__name__}: {reason})")
+        return Trial(kind, refused=f"does not lower ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    """An exception in one line; one without words by where it arose."""
+    if words := " ".join(str(error).split())[:300]:
+        return f"{type(error).__name__}: {words}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name} of {Path(last.filename).name}"
 
 
 def _parsed(kind: str) -> tuple[str, str]:

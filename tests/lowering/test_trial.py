@@ -19,6 +19,11 @@ class Spectrum(nn.Module):
     def forward(self, x):
         return torch.fft.rfft2(x).abs()
 
+class Silent(nn.Module):
+    def forward(self, x):
+        assert not torch.compiler.is_exporting()
+        return x
+
 class Torn(nn.Conv2d):
     def reparameterize(self):
         self.weight.data.mul_(2)
@@ -34,6 +39,9 @@ def good(classes):
 
 def spectrum(classes):
     return network(classes, Spectrum())
+
+def silent(classes):
+    return network(classes, Silent())
 
 def torn(classes):
     return network(classes, Torn(8, 8, 1))
@@ -67,6 +75,7 @@ def test_what_lowers_passes_and_says_what_costs(
     ("function", "said"),
     [
         ("spectrum", "would not be exported .xnnpack-fp32: "),
+        ("silent", r"AssertionError in forward of .*my\.py"),  # an error without words
         ("torn", "the graph's own normalisation|preprocessing"),
         ("fixed", "cannot learn from photographs of 32x32"),
     ],
