@@ -9,6 +9,7 @@ a MobileNetV2.
 import copy
 import math
 import operator
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -48,6 +49,7 @@ def capture(model: nn.Module, example: Tensor) -> fx.GraphModule:
     assert isinstance(graph, fx.GraphModule)
     for node in graph.graph.nodes:
         node.target = _OUT_OF_PLACE.get(node.target, node.target)
+    inline_plain_regions(graph)
     fold_batch_norms(graph)
     decompose_hard_sigmoid(graph)
     decompose_clamps(graph)
@@ -55,6 +57,25 @@ def capture(model: nn.Module, example: Tensor) -> fx.GraphModule:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+def inline_plain_regions(graph: fx.GraphModule) -> None:
+    """What a network computes inside ``torch.autocast(..., enabled=False)``, as the attention of an
+    EfficientViT does, is captured as a graph of its own; here it becomes part of the whole.
+    """
+    for node in list(graph.graph.nodes):
+        if node.target is not torch.ops.higher_order.wrap_with_autocast or node.args[2]:
+            continue
+        inner = operator.attrgetter(str(node.args[4].target))(graph)
+        places = [one for one in inner.graph.nodes if one.op == "placeholder"]
+        with graph.graph.inserting_before(node):
+            found: Any = graph.graph.graph_copy(
+                inner.graph, dict(zip(places, node.args[5:], strict=True))
+            )
+        for user in list(node.users):  # it gives a tuple
+            user.replace_all_uses_with(found[user.args[1]])
+            graph.graph.erase_node(user)
+        graph.graph.erase_node(node)
 
 
 def fold_batch_norms(graph: fx.GraphModule) -> None:

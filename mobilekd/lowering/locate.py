@@ -2,6 +2,8 @@
 gives away.
 """
 
+from collections import Counter
+
 import numpy as np
 import torch
 
@@ -147,12 +149,24 @@ def counted(export: Export, report: ParityReport, gate: GateId) -> str:
             for node in torch_nodes.heavy_nodes(graph)
             if torch_nodes.weights_of(graph, node).dtype.is_floating_point
         ]
-        return (
-            "in floating point:"
-            f" {', '.join(name for name in floating if name not in export.float_layers)}"
-        )
+        layers = [name for name in floating if name not in export.float_layers]
+        return f"in floating point: {', '.join(layers or products(export)) or 'not known which'}"
     named = export.lowered.outside or undelegated(export, graph)
     return f"outside the delegate: {', '.join(named) or 'not known which'}"
+
+
+def products(export: Export) -> list[str]:
+    """Matrix products of two activations in a ``.pte`` file, as attention has them, which have no
+    weights to round: how many of which kind.
+    """
+    if export.lowered.model_path.suffix != ".pte":
+        return []
+    kinds = Counter(
+        node.kind
+        for node in pte.read(export.lowered.model_path).heavy
+        if not node.quantized and not node.weights
+    )
+    return [f"{count} {kind}" for kind, count in kinds.items()]
 
 
 def undelegated(export: Export, graph: torch.fx.GraphModule) -> list[str]:

@@ -24,6 +24,12 @@ class Silent(nn.Module):
         assert not torch.compiler.is_exporting()
         return x
 
+class Attention(nn.Module):
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            flat = x.flatten(2)
+            return (flat @ flat.transpose(1, 2) @ flat).view(x.shape)
+
 class Torn(nn.Conv2d):
     def reparameterize(self):
         self.weight.data.mul_(2)
@@ -39,6 +45,9 @@ def good(classes):
 
 def spectrum(classes):
     return network(classes, Spectrum())
+
+def attention(classes):
+    return network(classes, Attention())
 
 def silent(classes):
     return network(classes, Silent())
@@ -102,3 +111,12 @@ def test_an_export_that_does_not_exist_is_named(kind: str, said: str) -> None:
 
 def test_backends_with_a_dash_in_their_names_are_known() -> None:
     check_exports(StudentTable(exports=("coreml-pte-fp16", "coreml-fp16", "xnnpack-mixed")))
+
+
+def test_products_that_have_no_weights_are_named_in_a_region_without_autocast(
+    tmp_path: Path,
+) -> None:
+    """Such a region is a graph of its own; rounding ended in an AssertionError there."""
+    refuse_unlowerable(table(tmp_path, "attention", "xnnpack-fp32"), 4, SIZE)
+    with pytest.raises(UserError, match=r"int8 layers: 2, .* floating point: 2 XNNBatchMatrix"):
+        refuse_unlowerable(table(tmp_path, "attention", "xnnpack-int8"), 4, SIZE)
