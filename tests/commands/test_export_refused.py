@@ -13,6 +13,7 @@ from mobilekd.commands.inspect import inspect
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.parity_names import Part
+from mobilekd.graphs import vulkan_interpreter
 from mobilekd.lowering import checks, pipeline, request
 from mobilekd.lowering.decisions import agreement_gate
 from mobilekd.lowering.freeze import DECIDED_BY_DATA, freeze_quantisation
@@ -142,10 +143,20 @@ def test_a_shipped_student_without_a_record_says_that_its_decisions_were_not_dec
     assert all(gate.passed for gate in artifact.manifest.gates)
 
 
+@pytest.fixture
+def unknown(monkeypatch):
+    """Vulkan's files hold an operator that the interpreter does not know."""
+    monkeypatch.delitem(vulkan_interpreter.OWN, "et_vk.conv_with_clamp.default")
+
+
+@pytest.mark.usefixtures("unknown")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_file_that_runs_nowhere_here_is_not_judged_by_its_student_against_itself(precision):
+def test_a_file_that_runs_nowhere_here_is_not_judged_by_its_student_against_itself(
+    precision, tmp_path
+):
     """The test photographs are here, and no machine that runs the file."""
-    folder = exported(precision, "vulkan")
+    folder = tmp_path / "made"
+    export(run_folder(), backend="vulkan", precision=precision, output=folder)
     manifest = open_artifact(folder).manifest
     reason = "decisions not decided here: no machine here runs the file"
     assert manifest.open_decisions == (reason,)
@@ -158,6 +169,7 @@ def test_a_file_that_runs_nowhere_here_is_not_judged_by_its_student_against_itse
     assert found["decisions"].passed is None
 
 
+@pytest.mark.usefixtures("unknown")
 def test_what_nothing_can_judge_is_not_recorded(tmp_path):
     place = tmp_path / "frozen"
     shutil.copytree(run_folder(), place)
