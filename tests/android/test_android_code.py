@@ -28,6 +28,8 @@ from mobilekd.formats.measurement import Cold, Memory, Pipeline, Series, Sustain
 from mobilekd.formats.preprocess import Preprocess, open_photograph
 
 WIDTH, HEIGHT = MODEL_SIZE
+#: A shipped student whose file holds neither.
+PLAIN = "ham10000-mobilenetv2-035"
 #: A shipped student whose file holds sets and a guard.
 GUARDED = "dermoscopy-mobilenetv2-035"
 PURE = ("PreprocessTest", "AnswerTest", "ModelTest", "BenchTest", "ChoiceTest")
@@ -112,7 +114,7 @@ def pictures(tools, community, tmp_path_factory, checkout) -> Path:
     from mobilekd.commands.export import export
 
     work = tmp_path_factory.mktemp("pictures")
-    exported = export(None, cam=True, runs=work / "none", output=work / "artifact").folder
+    exported = export(f"reference:{PLAIN}", cam=True, output=work / "artifact").folder
     # it has sets, and its file a guard
     guarded = export(f"reference:{GUARDED}", cam=True, output=work / "guarded").folder
     (work / "shim").mkdir()
