@@ -14,7 +14,6 @@ from mobilekd.backends.base import Lowered
 from mobilekd.backends.shared import executorch_file
 from mobilekd.backends.shared.executorch_file import ExecutorchFile
 from mobilekd.formats.constants import Constants
-from mobilekd.graphs import pte
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +78,7 @@ class Vulkan(ExecutorchFile):
         from mobilekd.graphs.program_interpreter import interpret
         from mobilekd.graphs.vulkan_interpreter import Interpreter
 
-        return interpret(pte.read(model_path), x, {"VulkanBackend": Interpreter})
+        return interpret(model_path, x, {"VulkanBackend": Interpreter})
 
 
 BACKEND = Vulkan()

@@ -8,13 +8,14 @@ than the file says, is refused.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mobilekd.graphs.pte import PteFile
+from mobilekd.graphs.pte import PteFile, read
 from mobilekd.support.errors import CannotRunHere, UserError
 
 #: A delegate's graph and the file's named data -> a function of its inputs.
@@ -32,26 +33,36 @@ TYPES = {
 }
 
 
-def interpret(file: PteFile, x: np.ndarray, delegates: Mapping[str, Delegated]) -> list[np.ndarray]:
+def interpret(path: Path, x: np.ndarray, delegates: Mapping[str, Delegated]) -> list[np.ndarray]:
     """float32 or uint8 ``[N, 3, H, W]`` -> outputs of ``forward``, each ``[N, ...]``, one
     photograph at a time (that batch is compiled in). ``delegates`` are interpreters by the
-    delegate's name. Raises ``CannotRunHere``, and ``UserError`` for an input of another shape.
+    delegate's name.
+
+    Raises:
+        CannotRunHere: something in the file is not known here.
+        UserError: the file is damaged, or the input has another shape.
     """
     import torch.ao.quantization.fx._decomposed
 
+    file = read(path)
     try:
         program = _Program(file, delegates)
         with torch.inference_mode():
             answers = [
                 program(torch.from_numpy(np.ascontiguousarray(one[None], np.float32))) for one in x
             ]
-    except UserError:
-        raise
+    except CannotRunHere as error:
+        raise CannotRunHere(
+            # artifacts keep the reason, and no place of this machine
+            f"{path.name}: {error}; let a phone answer it (mobilekd bench --device adb)"
+        ) from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     # what operators raise on a damaged file's arguments is as varied as they are
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"the file's program cannot be followed ({type(error).__name__}: {reason}); export"
+            f"{path}: its program cannot be followed ({type(error).__name__}: {reason}); export"
             " again or copy it whole"
         ) from None
     return [np.concatenate([one[i].numpy() for one in answers]) for i in range(len(answers[0]))]
@@ -147,5 +158,5 @@ def _operator(name: str, overload: str) -> Any:
     space, _, plain = name.partition("::")
     found = getattr(getattr(getattr(torch.ops, space), plain, None), overload or "default", None)
     if found is None:
-        raise CannotRunHere(f"no interpreter of ours knows {name}.{overload}; ask a phone")
+        raise CannotRunHere(f"no interpreter of ours knows {name}.{overload}")
     return found

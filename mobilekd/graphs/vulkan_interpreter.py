@@ -33,75 +33,69 @@ TYPES = {
 LOWEST, HIGHEST = -128, 127  # of int8
 
 
-def quantise(x: Tensor, step: float, zero_point: int) -> Tensor:
+def quantise(
+    x: Tensor, step: float, zero_point: int, lowest: int = LOWEST, highest: int = HIGHEST, *_: None
+) -> Tensor:
     """float32 -> int8."""
-    return (torch.round(x / step) + zero_point).clamp(LOWEST, HIGHEST).to(torch.int8)
+    return (torch.round(x / step) + zero_point).clamp(lowest, highest).to(torch.int8)
 
 
-def dequantise(x: Tensor, step: float, zero_point: int) -> Tensor:
+def dequantise(x: Tensor, step: float, zero_point: int, *_: Any) -> Tensor:
     """int8 -> float32."""
     return (x.float() - zero_point) * step
 
 
-def _activated(x: Tensor, activation: str) -> Tensor:
-    if activation not in ("none", "relu"):
-        raise CannotRunHere(f"vulkan: the interpreter does not know the activation {activation}")
-    return x.relu() if activation == "relu" else x
-
-
-def _convolution(
+def _layer(
     x: Tensor,
     step: float,
     zero_point: int,
     weights: Tensor,
-    _sums: Tensor,
-    steps: Tensor,
+    weight_sums: Tensor,
+    weight_steps: Tensor,
     out_step: float,
     out_zero_point: int,
     bias: Tensor | None,
+    *rest: Any,
+) -> Tensor:
+    """A convolution, int8 ``[1, C, H, W]`` -> int8, or a linear layer, int8 ``[N, C]`` -> int8.
+
+    The kernels take the zero point from the inputs by the sums of weights that the file holds, so
+    wrong ones there are wrong answers here, too. What belongs to outputs is padded to four.
+    """
+    *geometry, activation = rest
+    stored = (_filters(weights, x, *geometry) if geometry else weights[:, : x.shape[-1]]).double()
+    centred = x.double() - zero_point  # whole numbers far below 2^53: what follows is exact
+    sums = (
+        nn.functional.conv2d(centred, stored, None, *geometry[1:])
+        if geometry
+        else nn.functional.linear(centred, stored)
+    )
+    out, spread = len(stored), [-1, *[1] * (sums.dim() - 2)]
+    astray = stored.flatten(1).sum(1) - weight_sums[:out]
+    sums = sums + zero_point * astray.reshape(spread)
+    found = sums.float() * (weight_steps[:out] * step).reshape(spread)
+    if bias is not None:
+        found = found + bias[:out].reshape(spread)
+    if activation not in ("none", "relu"):
+        raise CannotRunHere(f"the interpreter does not know the activation {activation}")
+    return quantise(found.relu() if activation == "relu" else found, out_step, out_zero_point)
+
+
+def _filters(
+    weights: Tensor,
+    x: Tensor,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
     dilation: list[int],
     groups: int,
-    activation: str,
 ) -> Tensor:
-    """int8 ``[1, C, H, W]`` -> int8; whatever pads is the zero point."""
+    """Weights as ``conv2d`` takes them, ``[out, in, height, width]``."""
     if weights.dim() == 3:  # depthwise
-        stored = weights.permute(2, 0, 1).unsqueeze(1)
-    else:
-        channels = x.shape[1] // groups
-        rows = weights[:, : kernel[0] * kernel[1] * channels]
-        stored = rows.reshape(-1, *kernel, channels).permute(0, 3, 1, 2)
-    out = len(stored)
-    sums = nn.functional.conv2d(  # exact: whole numbers far below 2^53
-        x.double() - zero_point, stored.double(), None, stride, padding, dilation, groups
-    )
-    found = sums.float() * (steps[:out] * step).reshape(-1, 1, 1)
-    if bias is not None:
-        found = found + bias[:out].reshape(-1, 1, 1)
-    return quantise(_activated(found, activation), out_step, out_zero_point)
-
-
-def _linear(
-    x: Tensor,
-    step: float,
-    zero_point: int,
-    weights: Tensor,
-    _sums: Tensor,
-    steps: Tensor,
-    out_step: float,
-    out_zero_point: int,
-    bias: Tensor | None,
-    activation: str,
-) -> Tensor:
-    """int8 ``[N, C]`` -> int8."""
-    out = len(weights)
-    stored = weights[:, : x.shape[-1]].double()
-    found = nn.functional.linear(x.double() - zero_point, stored).float() * (steps[:out] * step)
-    if bias is not None:
-        found = found + bias[:out]
-    return quantise(_activated(found, activation), out_step, out_zero_point)
+        return weights.permute(2, 0, 1).unsqueeze(1)
+    channels = x.shape[1] // groups
+    rows = weights[:, : kernel[0] * kernel[1] * channels]
+    return rows.reshape(-1, *kernel, channels).permute(0, 3, 1, 2)
 
 
 def _addition(
@@ -136,19 +130,15 @@ OWN: dict[str, Callable[..., Tensor]] = {
     "et_vk.prepack.default": lambda x: x,
     "dim_order_ops._to_dim_order_copy.default": lambda x, *_: x,  # the type is its output's
     "et_vk.conv_with_clamp.default": _clamped,
-    "et_vk.q8ta_conv2d.default": _convolution,
-    "et_vk.q8ta_conv2d_dw.default": _convolution,
-    "et_vk.q8ta_conv2d_pw.default": _convolution,
-    "et_vk.q8ta_linear.default": _linear,
-    "et_vk.q8ta_linear_gemv.default": _linear,
+    "et_vk.q8ta_conv2d.default": _layer,
+    "et_vk.q8ta_conv2d_dw.default": _layer,
+    "et_vk.q8ta_conv2d_pw.default": _layer,
+    "et_vk.q8ta_linear.default": _layer,
+    "et_vk.q8ta_linear_gemv.default": _layer,
     "et_vk.q8ta_add.default": _addition,
     "et_vk.q8ta_relu.default": _relu,
-    "quantized_decomposed.quantize_per_tensor.default": (
-        lambda x, step, zero_point, *_: quantise(x, step, zero_point)
-    ),
-    "quantized_decomposed.dequantize_per_tensor.default": (
-        lambda x, step, zero_point, *_: dequantise(x, step, zero_point)
-    ),
+    "quantized_decomposed.quantize_per_tensor.default": quantise,
+    "quantized_decomposed.dequantize_per_tensor.default": dequantise,
 }
 
 
@@ -190,7 +180,7 @@ class Interpreter:
     def _operator(self, name: str) -> Callable[..., Tensor]:
         found = OWN.get(name) or _aten(name)
         if found is None:
-            raise CannotRunHere(f"vulkan: the interpreter does not know {name}; ask a phone")
+            raise CannotRunHere(f"the interpreter does not know {name}")
         return found
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -217,8 +207,7 @@ class Interpreter:
         assert isinstance(wanted, vulkan_delegate.Tensor)
         if tuple(found.shape) != wanted.shape:
             raise CannotRunHere(
-                f"vulkan: {call.name} gives {list(found.shape)} where the file says"
-                f" {list(wanted.shape)}"
+                f"{call.name} gives {list(found.shape)} where the file says {list(wanted.shape)}"
             )
         return _stored(found, wanted)
 

@@ -13,7 +13,7 @@ from mobilekd.backends import get
 from mobilekd.backends.base import Lowered
 from mobilekd.commands.export import export
 from mobilekd.commands.verify import verify
-from mobilekd.graphs import pte, torch_graph, vulkan_interpreter
+from mobilekd.graphs import pte, torch_graph, vulkan_delegate, vulkan_interpreter
 from mobilekd.lowering import quantize
 from mobilekd.support.errors import CannotRunHere, UserError
 
@@ -112,6 +112,25 @@ def test_a_byte_of_the_weights_changes_the_answer(precision, fp32, int8, tmp_pat
     assert np.abs(difference).max() > 1e-4
 
 
+def test_a_sum_of_weights_that_is_wrong_in_the_file_changes_the_answer(int8, tmp_path):
+    """A phone takes the inputs' zero point away by these sums."""
+    file, data = pte.read(int8.model_path), bytearray(int8.model_path.read_bytes())
+    graph = vulkan_delegate.read(file.delegates[0].data)
+    layers = [call for call in graph.calls if "conv2d_pw" in call.name]
+    zero_points = [graph.values[call.arguments[2]] for call in layers]
+    [sums, *_] = [
+        graph.values[call.arguments[4]]
+        for call, zero_point in zip(layers, zero_points, strict=True)
+        if zero_point
+    ]
+    place = data.find(file.blobs[graph.keys[sums.constant]])
+    data[place + 1] ^= 0x40  # 16,384 more or less
+    (tmp_path / "sums.pte").write_bytes(data)
+    x = pictures(5)
+    difference = VULKAN.run(tmp_path / "sums.pte", x)[0] - VULKAN.run(int8.model_path, x)[0]
+    assert np.abs(difference).max() > 1e-3
+
+
 def test_an_operator_that_the_interpreter_does_not_know_is_named(fp32, monkeypatch):
     monkeypatch.delitem(vulkan_interpreter.OWN, "et_vk.conv_with_clamp.default")
     with pytest.raises(CannotRunHere, match="conv_with_clamp"):
@@ -133,7 +152,9 @@ def test_a_damaged_delegate_is_the_users_to_mend(where, int8, tmp_path):
     begin = data.find(delegate.data) + int(where * len(delegate.data))
     data[begin : begin + 64] = bytes(64)
     (tmp_path / "damaged.pte").write_bytes(data)
-    with pytest.raises(UserError, match=r"export again or copy it whole|ask a phone"):
+    with pytest.raises(
+        UserError, match=r"damaged\.pte: .*(export again or copy it whole|let a phone answer)"
+    ):
         VULKAN.run(tmp_path / "damaged.pte", pictures(1))
 
 
