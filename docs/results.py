@@ -15,6 +15,7 @@ from making.backend_pages import backend_table
 from making.demo_tables import seeds, ten_seeds
 from making.file_tables import guard_cost, hexagon, networks, runtimes
 from making.markdown import CHECKOUT, table
+from making.memory_tables import first_step, memory
 from making.result_files import MEASURED, figure, group, lowered, milliseconds, read
 from making.student_tables import (
     beside_control,
@@ -101,6 +102,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "backends": backend_table,
     "hexagon": hexagon,
     "networks": networks,
+    "memory": memory,
+    "first step": first_step,
     "ten seeds": ten_seeds,
     "seeds": seeds,
     "guard cost": guard_cost,
@@ -111,6 +114,7 @@ PAGES = (
     "docs/results.md",
     "docs/qnn.md",
     "docs/explanation/split.md",
+    "docs/explanation/photographs.md",
     "docs/tutorials/demo.md",
 )
 

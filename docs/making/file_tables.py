@@ -1,15 +1,15 @@
-"""Tables of the files that phones get: runtimes, Hexagon, what a guard adds."""
+"""Tables of the files that phones get: runtimes, Hexagon, what a guard adds, networks."""
 
 import numpy as np
 
 from making.markdown import table
 from making.result_files import MEASURED, figure, read
+from mobilekd.page.runtimes import PACKAGES
 
 
 def runtimes() -> str:
     """One student for three runtimes, measured in turn on one machine."""
     names = {"xnnpack": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX Runtime"}
-    packages = {"xnnpack": "executorch", "litert": "ai-edge-litert", "onnx": "onnxruntime"}
     rows = []
     for precision in ("fp32", "int8"):
         for backend, name in names.items():
@@ -18,7 +18,7 @@ def runtimes() -> str:
             loaded = [one["file_load_ns"] + one["method_load_ns"] for one in found["cold"]]
             rows.append(
                 (
-                    f"{name} {found['versions'][packages[backend]]}",
+                    f"{name} {found['versions'][PACKAGES.get(backend, 'executorch')]}",
                     precision,
                     f"{np.median(samples):.2f}",
                     f"{np.percentile(samples, 95):.2f}",

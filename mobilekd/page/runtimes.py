@@ -17,6 +17,7 @@ from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_ratios import LatencyRatio, ratios_between
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted
 from mobilekd.page.tradeoff import accuracies
+from mobilekd.runners.runtimes import RUNTIMES as RUNTIMES_OF_THEIR_OWN
 
 #: What a backend's file is run by, where that is another name.
 RUNTIMES = {
@@ -26,7 +27,7 @@ RUNTIMES = {
     "litert": "LiteRT (XNNPACK)",
 }
 #: The package whose version runs a backend's file, where that is not ExecuTorch.
-PACKAGES = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
+PACKAGES = {one.backend: one.package for one in RUNTIMES_OF_THEIR_OWN.values()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,7 @@ def _why(one: Rivals, exported: dict[str, Artifact]) -> Block:
             parts.append(f"{thread_words(last.threads)} are {gain:.2f} times as fast as one")
         library = member.versions.get(f"{PACKAGES.get(member.backend, '')} library", "")
         if library:
-            parts.append(f"run by {library.partition(', sha256')[0]}")
+            parts.append(f"run by {library}")
         if member.cold:
             load = float(np.median([cold.method_load_ns for cold in member.cold])) / 1e6
             parts.append(f"{milliseconds(load)} ms to load the network and pack its weights")

@@ -23,7 +23,8 @@ class Runtime:
     """One of them."""
 
     name: str
-    suffix: str  # of its model files
+    backend: str  # of its model files
+    suffix: str  # of those files
     package: str  # of Python, which has the library for Linux
     inside: str  # how the library's name begins in that package's wheel
     size: str  # of the wheel for arm64
@@ -42,6 +43,7 @@ RUNTIMES = {
     for one in (
         Runtime(
             name="ONNX Runtime",
+            backend="onnx",
             suffix=".onnx",
             package="onnxruntime",
             inside="onnxruntime/capi/libonnxruntime.so.",
@@ -52,6 +54,7 @@ RUNTIMES = {
         ),
         Runtime(
             name="LiteRT",
+            backend="litert",
             suffix=".tflite",
             package="ai-edge-litert",
             inside="ai_edge_litert/libLiteRt.so",
@@ -84,9 +87,8 @@ class Library:
         kind = "Android" if self.android else "arm64 Linux"
         return {
             self.runtime.package: self.version or "not told by its library",
-            f"{self.runtime.package} library": (
-                f"{self.path.name} for {kind}, sha256 {sha256_file(self.path)}"
-            ),
+            f"{self.runtime.package} library": f"{self.path.name} for {kind}",
+            f"{self.runtime.package} library sha256": sha256_file(self.path),
         }
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from mobilekd.cli import commands, main
 from mobilekd.formats.recipe import Recipe, same_but_for_places, shape
 from mobilekd.formats.recipe_file import from_dict, load_recipe, shipped
-from mobilekd.formats.runs import open_run, references
+from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run, references
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 
@@ -305,3 +305,7 @@ def test_a_home_is_written_as_people_write_it(tmp_path: Path, monkeypatch: pytes
     assert load_recipe("~/mine.toml").name == "mine"
     arguments = commands().parse(["evaluate", "x", "--runs", "~/runs", "--output", "~/o"])
     assert (arguments.runs, arguments.output) == (tmp_path / "runs", tmp_path / "o")
+
+
+def test_own_photographs_start_from_the_default_student():
+    assert load_recipe("photographs").student.weights == f"reference:{DEFAULT_REFERENCE}"

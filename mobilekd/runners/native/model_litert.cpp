@@ -79,12 +79,10 @@ struct Api {
   int (*create_buffer)(const TensorType*, void* data, size_t bytes, void (*free)(void*), Buffer**);
 };
 
-// Input and outputs are the process's own memory, handed over once, so that a run copies nothing
-// that the runtime would not copy. Nothing is released: the process ends with the model.
-class LiteRtModel : public Model {
+class LiteRtModel : public LibraryModel {
  public:
   explicit LiteRtModel(const Request& request)
-      : Model(request), threads_(request.threads), api_(Library(request.library)) {
+      : LibraryModel(request), api_(Library(request.library)) {
     backends_ = "CPU";
   }
 
@@ -104,14 +102,12 @@ class LiteRtModel : public Model {
     need(api_.signature(file_, kFirst, &signature), Exit::model);
     need(api_.input_count(signature, &inputs), Exit::model);
     need(api_.output_count(signature, &outputs), Exit::model);
-    if (inputs != 1)
-      throw Failure(Exit::model, path_ + ": takes " + std::to_string(inputs) + " inputs, not one");
+    expect(inputs, outputs);
     Tensor* tensor = nullptr;
     need(api_.input_tensor(signature, 0, &tensor), Exit::model);
     const TensorType type = float_type(tensor, "its input");
     shape_.assign(type.dimensions, type.dimensions + type.rank);
     input_buffer_ = buffer(type, input_);
-    results_.resize(outputs);
     for (size_t i = 0; i < outputs; i++) {
       need(api_.output_tensor(signature, i, &tensor), Exit::model);
       output_buffers_.push_back(
@@ -124,12 +120,6 @@ class LiteRtModel : public Model {
                   output_buffers_.data()),
          Exit::execution);
   }
-
-  std::vector<float> output(size_t index) const override {
-    const AlignedFloats& result = results_.at(index);
-    return {result.data(), result.data() + result.size()};
-  }
-  size_t outputs() const override { return results_.size(); }
 
  private:
   void need(int status, Exit blame) const {
@@ -153,31 +143,24 @@ class LiteRtModel : public Model {
   TensorType float_type(Tensor* tensor, const std::string& what) const {
     TensorType type{};
     need(api_.tensor_type(tensor, &type), Exit::model);
-    bool fixed = type.element_type == kFloat && type.rank <= 8;
-    for (uint32_t i = 0; fixed && i < type.rank; i++) fixed = type.dimensions[i] > 0;
-    if (!fixed)
-      throw Failure(Exit::model, path_ + ": " + what + " is no float32 tensor of a fixed shape");
+    need_fixed(type.element_type == kFloat && type.rank <= 8, type.dimensions, type.rank, what);
     return type;
   }
 
   // A buffer over `floats`, which get room for the tensor.
   Buffer* buffer(const TensorType& type, AlignedFloats& floats) const {
-    size_t count = 1;
-    for (uint32_t i = 0; i < type.rank; i++) count *= static_cast<size_t>(type.dimensions[i]);
-    floats = AlignedFloats(count);
+    floats = room(type.dimensions, type.rank);
     Buffer* made = nullptr;
     need(api_.create_buffer(&type, floats.data(), floats.bytes(), nullptr, &made), Exit::system);
     return made;
   }
 
-  size_t threads_;
   Api api_;
   Environment* environment_ = nullptr;
   File* file_ = nullptr;
   CompiledModel* model_ = nullptr;
   Buffer* input_buffer_ = nullptr;
   std::vector<Buffer*> output_buffers_;
-  std::vector<AlignedFloats> results_;
 };
 
 }  // namespace

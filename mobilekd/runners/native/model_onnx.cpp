@@ -107,12 +107,10 @@ Library quiet(const std::string& path) {
   return Library(path);
 }
 
-// Input and outputs are the process's own memory, bound to values once, so that a run copies
-// nothing that the runtime would not copy. Nothing is released: the process ends with the model.
-class OnnxModel : public Model {
+class OnnxModel : public LibraryModel {
  public:
   explicit OnnxModel(const Request& request)
-      : Model(request), threads_(request.threads), api_(quiet(request.library)) {
+      : LibraryModel(request), api_(quiet(request.library)) {
     version_ = api_.version;
     backends_ = "CPUExecutionProvider";
   }
@@ -132,15 +130,13 @@ class OnnxModel : public Model {
     size_t inputs = 0, outputs = 0;
     need(api_.input_count(session_, &inputs), Exit::model);
     need(api_.output_count(session_, &outputs), Exit::model);
-    if (inputs != 1)
-      throw Failure(Exit::model, path_ + ": takes " + std::to_string(inputs) + " inputs, not one");
+    expect(inputs, outputs);
     TypeInfo* type = nullptr;
     need(api_.input_type(session_, 0, &type), Exit::model);
     const std::vector<int64_t> shape = float_shape(type, "its input");
     shape_.assign(shape.begin(), shape.end());
     input_value_ = value(shape, input_);
     need(api_.input_name(session_, 0, allocator_, &input_name_), Exit::model);
-    results_.resize(outputs);
     for (size_t i = 0; i < outputs; i++) {
       char* name = nullptr;
       need(api_.output_type(session_, i, &type), Exit::model);
@@ -156,12 +152,6 @@ class OnnxModel : public Model {
                   output_names_.size(), output_values_.data()),
          Exit::execution);
   }
-
-  std::vector<float> output(size_t index) const override {
-    const AlignedFloats& result = results_.at(index);
-    return {result.data(), result.data() + result.size()};
-  }
-  size_t outputs() const override { return results_.size(); }
 
  private:
   // A Failure that ends in the runtime's own first line, unless the status is null, which is good.
@@ -184,19 +174,14 @@ class OnnxModel : public Model {
     }
     std::vector<int64_t> shape(rank);
     if (rank > 0) need(api_.dimensions(info, shape.data(), rank), Exit::model);
-    bool fixed = element == kFloat;
-    for (const int64_t side : shape) fixed = fixed && side > 0;
     api_.release_type_info(type);
-    if (!fixed)
-      throw Failure(Exit::model, path_ + ": " + what + " is no float32 tensor of a fixed shape");
+    need_fixed(element == kFloat, shape.data(), rank, what);
     return shape;
   }
 
   // A tensor over `floats`, which get room for it.
   Value* value(const std::vector<int64_t>& shape, AlignedFloats& floats) const {
-    size_t count = 1;
-    for (const int64_t side : shape) count *= static_cast<size_t>(side);
-    floats = AlignedFloats(count);
+    floats = room(shape.data(), shape.size());
     Value* made = nullptr;
     need(api_.create_value(memory_, floats.data(), floats.bytes(), shape.data(), shape.size(),
                            kFloat, &made),
@@ -204,7 +189,6 @@ class OnnxModel : public Model {
     return made;
   }
 
-  size_t threads_;
   Api api_;
   std::vector<char> bytes_;
   Env* env_ = nullptr;
@@ -215,7 +199,6 @@ class OnnxModel : public Model {
   Value* input_value_ = nullptr;
   std::vector<const char*> output_names_;
   std::vector<Value*> output_values_;
-  std::vector<AlignedFloats> results_;
 };
 
 }  // namespace

@@ -212,6 +212,13 @@ def test_wrong_answers_get_a_report_and_no_latency(connect, artifact, tmp_path):
     assert clean(phone)
 
 
+def vanishing(command):
+    """A phone that goes away in the middle of ``command``, what bench says, and that it keeps what
+    was measured.
+    """
+    return {"vanish_after": 20, "away": 1.0, "on": command}, "lost in the middle of a command", True
+
+
 FAULTS = {
     "unauthorized": ({"unauthorized": True}, "has not allowed this computer", False),
     "offline": ({"mute": True}, "offline; replug the cable", False),
@@ -221,11 +228,7 @@ FAULTS = {
         False,
     ),
     "storage full": ({"full_after": 3_000_000}, "its storage is full", False),
-    "vanishes while measuring": (
-        {"vanish_after": 20, "away": 1.0, "on": MEASURING},
-        "lost in the middle of a command",
-        True,
-    ),
+    "vanishes while measuring": vanishing(MEASURING),
     "killed by the system": (
         {"kill": True, "on": MEASURING},
         "killed by the system (signal 9",
@@ -236,9 +239,13 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault(connect, artifact, tmp_path, name):
-    faults, line, kept = FAULTS[name]
+    faulted(connect, artifact, tmp_path, *FAULTS[name])
+
+
+def faulted(connect, artifact, folder, faults, line, kept):
+    """A fault is one line, leaves nothing of ours on the phone, and what was kept is marked."""
     phone = connect(faults=faults)
-    output = tmp_path / "result.json"
+    output = folder / "result.json"
     assert line in refused(artifact, output, device=f"adb:{phone.serial}")
     assert output.exists() == kept
     if kept:
@@ -247,7 +254,7 @@ def test_fault(connect, artifact, tmp_path, name):
         assert measurement.golden.passed
         assert measurement.reasons[0].startswith("broken off: ")
         assert str(phone.serial) not in json.dumps(measurement.model_dump(mode="json"))
-    assert clean(phone, 5)
+    assert clean(phone, 10)
 
 
 def test_what_was_measured_before_a_fault_is_kept(connect, artifact, tmp_path):
