@@ -16,10 +16,6 @@ from mobilekd.support.files import read_json
 BACKENDS = tomllib.loads((CHECKOUT / "docs/backends.toml").read_text(encoding="utf-8"))
 
 
-#: A backend's runtime where nothing of its maker answers here.
-INTERPRETED = "a strict interpreter"
-
-
 def proved_by(backend: Any) -> str:
     """Where a backend's file answers for itself."""
     if backend.apple:
@@ -33,7 +29,7 @@ def proved_by(backend: Any) -> str:
             " simulator of the chip. So the gates, the golden set, `evaluate` and `verify` judge"
             " the simulator's answers. A phone with the chip has still to answer the golden set."
         )
-    if backend.runtime == INTERPRETED:
+    if backend.interpreted:
         return (
             "The saved file is read back and run here, operator by operator, by an interpreter of"
             " this package, in the gates, `verify` and `evaluate`. It cannot prove what the"
@@ -59,7 +55,7 @@ def backend_table() -> str:
         here = "saved file" if backend.runtime else "graph only"
         if backend.socs:
             here = "saved file, on the maker's simulator"
-        elif backend.runtime == INTERPRETED:
+        elif backend.interpreted:
             here = "saved file, by an interpreter"
         more = "a Mac: Apple's kernels" if backend.apple else ""
         phone = "latency" if backend.apple or backend.processor else "answers and latency"

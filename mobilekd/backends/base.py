@@ -62,6 +62,7 @@ class Backend(Protocol):
     precisions: tuple[str, ...]
     model_file: str
     runtime: str  # what answers for the saved file on this machine; "" where nothing does
+    interpreted: bool  # that is an interpreter of ours, so the maker's kernels have still to answer
     processor: bool  # an emulated Arm processor has that runtime too
     computes_on: str  # CPU, GPU or NPU: what the file's layers run on in a phone
     # the row of the parity table that a Mac fills, where the kernels are Apple's; None elsewhere

@@ -29,6 +29,7 @@ class Vulkan(ExecutorchFile):
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-qat")
     model_file = "model.pte"
     runtime = "a strict interpreter"
+    interpreted = True
     processor = False
     computes_on = "GPU"
 

@@ -27,7 +27,7 @@ from mobilekd.support.files import sha256_file, write_json, write_text
 
 if TYPE_CHECKING:
     from mobilekd.formats.layer_errors import LayerErrors
-    from mobilekd.lowering.checks import Export, ParityReport
+    from mobilekd.lowering.exported import Export, ParityReport
     from mobilekd.lowering.prepare import BackendInput
 
 

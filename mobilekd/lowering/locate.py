@@ -12,7 +12,8 @@ from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, Part, StageId, StageName
 from mobilekd.graphs import pte, torch_graph, torch_nodes
 from mobilekd.lowering import parity
-from mobilekd.lowering.checks import PREPROCESSING_ERROR, Export, ParityReport
+from mobilekd.lowering.checks import PREPROCESSING_ERROR
+from mobilekd.lowering.exported import Export, ParityReport
 from mobilekd.lowering.parity import Failure, LayerMismatch
 from mobilekd.lowering.remedy import remedy
 

@@ -29,7 +29,7 @@ from mobilekd.support.files import new_folder, read_json, write_json
 from mobilekd.support.progress import say
 
 if TYPE_CHECKING:
-    from mobilekd.lowering.checks import Export, ParityReport
+    from mobilekd.lowering.exported import Export, ParityReport
     from mobilekd.lowering.prepare import BackendInput
 
 #: Stored weights with which a Core ML file holds one output only.
@@ -181,7 +181,8 @@ def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen 
 def _judge(job: _Job, export: "Export") -> "ParityReport":
     """Everything that this machine can check, and what the record says of the rest."""
     from mobilekd.lowering import parity
-    from mobilekd.lowering.checks import TRUSTED, check, on_arm
+    from mobilekd.lowering.arm import TRUSTED, on_arm
+    from mobilekd.lowering.checks import check
 
     report = check(export)
     if job.record is not None:
@@ -268,7 +269,7 @@ def _lower(
     """Quantise, lower and draw the golden photographs into ``folder``."""
     import torch
 
-    from mobilekd.lowering.checks import Export
+    from mobilekd.lowering.exported import Export
     from mobilekd.lowering.prepare import frozen_key, prepare
     from mobilekd.students import Deployable, deployed, load
 

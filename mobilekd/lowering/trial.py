@@ -25,7 +25,8 @@ from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.graphs import torch_graph, torch_nodes
-from mobilekd.lowering.checks import Export, check
+from mobilekd.lowering.checks import check
+from mobilekd.lowering.exported import Export
 from mobilekd.lowering.locate import first_failure
 from mobilekd.lowering.parity import Failure
 from mobilekd.students import Deployable, build, deployed

@@ -16,7 +16,8 @@ from mobilekd.backends.shared import htp
 from mobilekd.formats.parity_names import GateId
 from mobilekd.graphs import pte, torch_graph
 from mobilekd.lowering import quantize
-from mobilekd.lowering.checks import ParityReport, structure
+from mobilekd.lowering.checks import structure
+from mobilekd.lowering.exported import ParityReport
 from mobilekd.lowering.locate import counted
 from mobilekd.support.errors import CannotRunHere, GateError
 

@@ -13,6 +13,7 @@ from mobilekd.backends import get
 from mobilekd.backends.base import Lowered
 from mobilekd.commands.export import export
 from mobilekd.commands.verify import verify
+from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import pte, torch_graph, vulkan_delegate, vulkan_interpreter
 from mobilekd.lowering import quantize
 from mobilekd.support.errors import CannotRunHere, UserError
@@ -193,6 +194,8 @@ def test_a_shipped_student_in_int8_is_accepted_and_waits_for_a_phone(tmp_path):
     assert rows["saved file"].verified
     assert rows["saved file"].where.startswith("interpreter of the saved file")
     assert not rows["saved file on a phone"].verified
-    assert "graphics processor" in rows["saved file on a phone"].reason
+    assert "an interpreter answered" in rows["saved file on a phone"].reason
+    # its kernels round otherwise than the interpreter, so it gets int8's tolerance
+    assert open_artifact(tmp_path / "made").golden().max_error == 0.05
     assert made.delegation.heavy_quantized == made.delegation.heavy_total == 27
     assert verify(tmp_path / "made").passed

@@ -15,7 +15,7 @@ from mobilekd.formats.evaluation import read_evaluation
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.labels import Label
 from mobilekd.inference.evaluation_set import LabelledImages
-from mobilekd.lowering.checks import accuracy_by_origin
+from mobilekd.lowering.judgement import accuracy_by_origin
 from mobilekd.metrics import metrics
 from mobilekd.metrics.predictions import read_origins, read_predictions
 from mobilekd.support.errors import UserError

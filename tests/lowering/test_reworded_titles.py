@@ -13,7 +13,8 @@ from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.gates import Gate, Stage
 from mobilekd.formats.parity_names import GateId, GateName, Part, StageId, StageName, Titled
-from mobilekd.lowering import checks, locate, pipeline, request
+from mobilekd.lowering import locate, pipeline, request
+from mobilekd.lowering.exported import ParityReport
 from mobilekd.lowering.freeze import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
 
@@ -109,7 +110,7 @@ def test_every_gate_has_its_stage_or_counts(reword, gate, other_titles):
         gates=SimpleNamespace(sqnr_db=10),
         max_error=1,
     )
-    report = checks.ParityReport(stages=ROWS)
+    report = ParityReport(stages=ROWS)
     name = GateName(gate, "a64fx" if gate is GateId.GOLDEN_SET else "")
     failed = Gate(name=name, value=1, limit=0, relation="<=", passed=False)
     if gate in locate.COUNTED:

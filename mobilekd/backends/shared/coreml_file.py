@@ -58,6 +58,7 @@ class AppleFile:
     """What both backends answer alike."""
 
     runtime = "a strict interpreter"
+    interpreted = True
     processor = False
     computes_on = "CPU, GPU or NPU"  # which one, Core ML decides on the phone
     apple: StageId | None = StageId.CORE_ML

@@ -17,6 +17,7 @@ class DescribedFile(ReadFile):
 
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     runtime: str
+    interpreted = False
     processor = True  # the runner opens the package's library for arm64
     computes_on = "CPU"
     apple: StageId | None = None

@@ -41,6 +41,7 @@ class ExecutorchFile(ReadFile):
 
     reader = pte
     runtime = "ExecuTorch's own runtime"
+    interpreted = False
     processor = True
     computes_on = "CPU"
     apple: StageId | None = None

@@ -19,7 +19,7 @@ from mobilekd.commands.export import export
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.measurement import read_measurement
-from mobilekd.lowering import checks as checks_module
+from mobilekd.lowering import arm
 from mobilekd.runners import qemu
 from mobilekd.runners.native import build
 from mobilekd.support.errors import GateError, UserError
@@ -61,12 +61,12 @@ def test_a_processor_that_answers_otherwise_is_named(tmp_path, monkeypatch):
     """One emulated processor is fed red for blue: the export is refused by that processor's gate
     and stage.
     """
-    sound = checks_module.outputs
+    sound = arm.outputs
 
     def swapped(model_path: Path, inputs: np.ndarray, cpu: str) -> list[np.ndarray]:
         return sound(model_path, inputs[:, ::-1] if cpu == "a64fx" else inputs, cpu)
 
-    monkeypatch.setattr(checks_module, "outputs", swapped)
+    monkeypatch.setattr(arm, "outputs", swapped)
     with pytest.raises(GateError, match=r"golden set on a64fx: .*'saved file on Arm \(a64fx\)'"):
         export(run_folder(), output=tmp_path / "out", verify=("arm",))
     assert list(tmp_path.iterdir()) == []
