@@ -196,6 +196,6 @@ def test_a_shipped_student_in_int8_is_accepted_and_waits_for_a_phone(tmp_path):
     assert not rows["saved file on a phone"].verified
     assert "an interpreter answered" in rows["saved file on a phone"].reason
     # its kernels round otherwise than the interpreter, so it gets int8's tolerance
-    assert open_artifact(tmp_path / "made").golden().max_error == 0.05
+    assert open_artifact(tmp_path / "made").golden().index.max_error == 0.05
     assert made.delegation.heavy_quantized == made.delegation.heavy_total == 27
     assert verify(tmp_path / "made").passed
