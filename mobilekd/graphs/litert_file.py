@@ -55,14 +55,34 @@ def read(path: Path) -> Any:
         if data[4:8] != MAGIC:
             raise ValueError("not a LiteRT file")
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        if len(model.subgraphs or []) != 1 or not model.subgraphs[0].operators:
-            raise ValueError("not one graph of operators")
+        _check(model)
     except Exception as error:  # a damaged offset ends in a dozen types
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"{path}: not a readable .tflite file ({reason}); export again or copy it whole"
         ) from None
     return model
+
+
+def _check(model: Any) -> None:
+    """Raise ``ValueError`` where a ``ModelT`` has not one graph of operators, or points at a part
+    that it does not have.
+    """
+    if len(model.subgraphs or []) != 1 or not model.subgraphs[0].operators:
+        raise ValueError("not one graph of operators")
+    graph = model.subgraphs[0]
+    tensors, buffers = graph.tensors or [], model.buffers or []
+    pointers = [(one.buffer, buffers) for one in (*tensors, *(model.metadata or []))]
+    for one in graph.operators:
+        if one.inputs is None or one.outputs is None or not len(one.outputs):
+            raise ValueError("an operator without inputs or outputs")
+        pointers.append((one.opcodeIndex, model.operatorCodes or []))
+        pointers += [(max(end, 0), tensors) for end in (*one.inputs, *one.outputs)]
+    if any(not 0 <= place < len(there) for place, there in pointers):
+        raise ValueError("it points at a part that it does not have")
+    for kind, one in zip(kinds(model), graph.operators, strict=True):
+        if kind in HEAVY and len(one.inputs) < 2:
+            raise ValueError(f"an operator {kind} without weights")
 
 
 def packed(model: Any) -> bytes:

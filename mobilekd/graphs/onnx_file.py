@@ -46,14 +46,31 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: no such model file; check the path")
     try:
         model = onnx.load_model_from_string(path.read_bytes())
-        if not model.graph.node:
-            raise ValueError("no operators")
+        _check(model)
     except Exception as error:  # protobuf raises its own kinds
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"{path}: not a readable ONNX file ({reason}); export again or copy it whole"
         ) from None
     return model
+
+
+def _check(model: Any) -> None:
+    """Raise ``ValueError`` where a graph lacks what is asked of it; protobuf takes names of any
+    bytes and operators without inputs.
+    """
+    graph = model.graph
+    if not graph.node:
+        raise ValueError("no operators")
+    fields = [text for field in model.metadata_props for text in (field.key, field.value)]
+    names = [name for node in graph.node for name in (node.op_type, *node.input, *node.output)]
+    for text in (*fields, *names, *(tensor.name for tensor in graph.initializer)):
+        if not isinstance(text, str):  # not UTF-8
+            raise ValueError(f"a name that is no text, {text!r:.40}")
+    for node in graph.node:
+        inputs = 2 if node.op_type in HEAVY else node.op_type == "DequantizeLinear"
+        if len(node.input) < inputs or not node.output:
+            raise ValueError(f"an operator {node.op_type:.40} without inputs or outputs")
 
 
 def session(model: Path | bytes, *, threads: int = 1, optimised: bool = True) -> Any:
@@ -89,10 +106,13 @@ def run(path: Path, x: np.ndarray, *, optimised: bool = True) -> list[np.ndarray
 
 
 def _answers(opened: Any, who: str, x: np.ndarray) -> list[np.ndarray]:
-    (given,) = opened.get_inputs()
+    given = opened.get_inputs()
+    if len(given) != 1:
+        raise UserError(f"{who}: it takes {len(given)} inputs, a student takes one; export again")
     try:
         answers = [
-            opened.run(None, {given.name: np.ascontiguousarray(one[None], np.float32)}) for one in x
+            opened.run(None, {given[0].name: np.ascontiguousarray(one[None], np.float32)})
+            for one in x
         ]
     except Exception as error:  # as above
         reason = str(error).partition("\n")[0]

@@ -159,10 +159,65 @@ def test_a_converter_that_refuses_is_told_in_a_line(monkeypatch, tmp_path, graph
     assert not list(tmp_path.iterdir())
 
 
+def another_code(model):
+    model.subgraphs[0].operators[0].opcodeIndex = len(model.operatorCodes)
+
+
+def another_tensor(model):
+    model.subgraphs[0].operators[0].inputs = [len(model.subgraphs[0].tensors)]
+
+
+def another_buffer(model):
+    model.subgraphs[0].tensors[0].buffer = len(model.buffers)
+
+
+def without_weights(model):
+    heavy = next(litert_file.heavy_operators(model))
+    heavy.inputs = heavy.inputs[:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (another_code, "points at a part"),
+        (another_tensor, "points at a part"),
+        (another_buffer, "points at a part"),
+        (without_weights, "an operator CONV_2D without weights"),
+    ],
+)
+def test_a_graph_that_lacks_parts_is_told_wherever_it_is_read(copy, change, said):
+    model = litert_file.read(copy)
+    change(model)
+    copy.write_bytes(litert_file.packed(model))
+    for read in (BACKEND.constants, BACKEND.network_hash, litert_file.byte_table):
+        with pytest.raises(UserError, match=rf"model\.tflite: not a readable .* \(.*{said}"):
+            read(copy)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_the_converter_writes_the_committed_file(tmp_path):
-    assert lowered("int8", tmp_path).model_path.read_bytes() == FILE.read_bytes()
+    """Weights bit by bit. Ranges of activations come from sums in float32, whose order is the
+    processor's own: ``n`` terms are summed with an error below ``n * 2**-24`` of their magnitudes.
+    Here nine operators follow each other, and none sums more than 256 terms.
+    """
+    made, kept = (litert_file.read(path) for path in (lowered("int8", tmp_path).model_path, FILE))
+    assert litert_file.kinds(made) == litert_file.kinds(kept)
+    bound = 9 * 256 * 2**-24
+    for one, other in zip(made.subgraphs[0].tensors, kept.subgraphs[0].tensors, strict=True):
+        assert (one.name, one.type, list(one.shape)) == (other.name, other.type, list(other.shape))
+        for field in ("scale", "zeroPoint"):
+            pair = [getattr(each.quantization, field, None) for each in (one, other)]
+            assert np.allclose(*[[] if each is None else each for each in pair], rtol=bound, atol=0)
+        data, wanted = (
+            np.asarray([] if each.data is None else each.data, np.uint8)
+            for each in (made.buffers[one.buffer], kept.buffers[other.buffer])
+        )
+        if one.type == litert_file.library("schema_py_generated").TensorType.INT32:  # a bias
+            values, expected = data.view(np.int32), wanted.view(np.int32)
+            assert np.allclose(values, expected, rtol=2 * bound, atol=1)
+        else:
+            assert np.array_equal(data, wanted)
 
 
 @pytest.mark.long

@@ -132,6 +132,50 @@ def test_what_is_no_file_of_ours_is_told(rounded, tmp_path):
         BACKEND.run(rounded.model_path, pictures(1)[:, :, 1:])
 
 
+def without_inputs(model):
+    for node in model.graph.node:
+        del node.input[:]
+
+
+def without_operators(model):
+    del model.graph.node[:]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_inputs, "an operator [A-Za-z]+ without inputs or outputs"),
+        (without_operators, "no operators"),
+    ],
+)
+def test_a_graph_that_lacks_parts_is_told_wherever_it_is_read(rounded, tmp_path, change, said):
+    model, odd = onnx_file.read(rounded.model_path), tmp_path / "odd.onnx"
+    change(model)
+    odd.write_bytes(model.SerializeToString())
+    for read in (lambda: onnx_file.delegation(odd, 1), lambda: onnx_file.byte_table(odd)):
+        with pytest.raises(UserError, match=rf"odd\.onnx: not a readable ONNX file \({said}"):
+            read()
+
+
+def test_names_that_are_no_text_are_told(rounded, tmp_path):
+    """protobuf hands bytes that are not UTF-8 on as bytes."""
+    whole, odd = rounded.model_path.read_bytes(), tmp_path / "odd.onnx"
+    for word in (b"mobilekd.labels", b"DequantizeLinear"):
+        odd.write_bytes(whole.replace(word, b"\xff" * len(word)))
+        for read in (onnx_file.constants, onnx_file.network_hash, onnx_file.byte_table):
+            with pytest.raises(UserError, match=r"odd\.onnx: not a readable ONNX file \(a name"):
+                read(odd)
+
+
+def test_a_file_of_two_inputs_is_told(rounded, tmp_path):
+    model, odd = onnx_file.read(rounded.model_path), tmp_path / "odd.onnx"
+    model.graph.input.add().CopyFrom(model.graph.input[0])
+    model.graph.input[1].name = "second"
+    odd.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=r"odd\.onnx: it takes 2 inputs"):
+        BACKEND.run(odd, pictures(1))
+
+
 def test_the_missing_extra_is_told_before_anything_is_lowered(monkeypatch, tmp_path):
     monkeypatch.setattr("mobilekd.backends.onnx.PACKAGES", ("onnx", "onnxscript_of_nobody"))
     with pytest.raises(UserError, match=r"of_nobody is not installed; pip install 'mobilekd\[onnx"):

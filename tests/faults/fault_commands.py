@@ -64,6 +64,13 @@ SCENARIOS = {
     )
 }
 
+#: Backends whose files parsers of ours read, with what their export is told.
+EXPORTS = {
+    "coreml": (),
+    "onnx": ("--precision=int8",),
+    "vulkan": ("--precision=int8",),
+}
+
 
 @dataclass
 class Workshop:
@@ -114,15 +121,15 @@ class Workshop:
         return self.outcomes[scenario.command]
 
     def seeds(self, command: str) -> Path:
-        """A folder that holds what the commands up to ``command`` leave; for ``apple`` a Core ML
-        package beside it.
+        """A folder that holds what the commands up to ``command`` leave; for a backend's name its
+        artifact beside it.
         """
-        if command == "apple":
-            folder = self.root / "apple"
+        if command in EXPORTS:
+            folder = self.root / command
             if not folder.exists():
                 copied(self.seeds("distill"), folder)
-                words = ("export", "runs/small", "--backend=coreml", "--output=apple")
-                outcome = self.server.run(folder, words)
+                words = ("export", "runs/small", f"--backend={command}", f"--output={command}")
+                outcome = self.server.run(folder, (*words, *EXPORTS[command]))
                 assert outcome.code == 0, outcome.err
             return folder
         self.undisturbed(SCENARIOS[command])

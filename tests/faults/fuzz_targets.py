@@ -336,7 +336,7 @@ def mil(seeds: Path, work: Path) -> Target:
         from mobilekd.graphs.mil import Model
     import torch
 
-    package = Path(shutil.copytree(seeds / "apple" / "model.mlpackage", work / "model.mlpackage"))
+    package = Path(shutil.copytree(seeds / "coreml" / "model.mlpackage", work / "model.mlpackage"))
     spec = next(package.rglob("*.mlmodel"))
     files = {path: path.read_bytes() for path in (spec, package / "Manifest.json")}
 
@@ -367,6 +367,65 @@ def pte(seeds: Path, work: Path) -> Target:
     return target
 
 
+def litert(seeds: Path, work: Path) -> Target:
+    """A file is looked into: its metadata, layers and bytes."""
+    with instrumented():
+        from mobilekd.graphs import litert_file as reader
+    raw = (Path(__file__).parent.parent / "fixtures" / "small-int8.tflite").read_bytes()
+    path = work / "odd.tflite"
+
+    def target(data: bytes) -> object:
+        path.write_bytes(flipped(raw, data))
+        list(reader.heavy_operators(reader.read(path)))
+        return reader.byte_table(path), reader.constants(path), reader.network_hash(path)
+
+    return target
+
+
+def onnx(seeds: Path, work: Path) -> Target:
+    """A file is looked into: its metadata, layers and bytes."""
+    with instrumented():
+        from mobilekd.graphs import onnx_file as reader
+    model, path = seeds / "onnx" / "model.onnx", work / "odd.onnx"
+    whole = reader.read(model)
+    for tensor in whole.graph.initializer:  # weights would take most of the odd bytes
+        del tensor.dims[:]
+        tensor.raw_data = tensor.raw_data[:8]
+    raw = whole.SerializeToString()
+
+    def target(data: bytes) -> object:
+        path.write_bytes(flipped(raw, data))
+        reader.delegation(path, 1)
+        return reader.byte_table(path), reader.constants(path), reader.network_hash(path)
+
+    return target
+
+
+def vulkan(seeds: Path, work: Path) -> Target:
+    """A file is read, and answers by the interpreter of its delegate."""
+    with instrumented():
+        from mobilekd.graphs import program_interpreter, vulkan_interpreter
+        from mobilekd.graphs import pte as reader
+    model, path = seeds / "vulkan" / "model.pte", work / "odd.pte"
+    raw = model.read_bytes()
+    file = reader.read(model)
+    graph = raw.index(file.delegates[0].data)
+    (place,) = file.forward.inputs
+    picture = np.zeros([1, *file.forward.values[place].val.sizes[1:]], np.float32)
+    interpreters = {"VulkanBackend": vulkan_interpreter.Interpreter}
+
+    def target(data: bytes) -> object:
+        # the delegate's graph, or the program around it
+        start, end = (graph, len(file.delegates[0].data)) if data[:1] > b"@" else (0, 16384)
+        odd = flipped(raw[start : start + end], data[1:])
+        path.write_bytes(raw[:start] + odd + raw[start + len(odd) :])
+        odd_file = reader.read(path)
+        odd_file.left_in_float()
+        return program_interpreter.interpret(path, picture, interpreters)
+
+    return target
+
+
 TARGETS: dict[str, Callable[[Path, Path], Target]] = {
     function.__name__: function
     for function in (
@@ -379,8 +438,11 @@ TARGETS: dict[str, Callable[[Path, Path], Target]] = {
         layers,
         adb,
         checkpoint,
+        litert,
         mil,
+        onnx,
         pte,
+        vulkan,
     )
 }
 

@@ -29,9 +29,15 @@ PARSERS = (
     "layers",
     "adb",
     "checkpoint",
+    "litert",
     "mil",
+    "onnx",
     "pte",
+    "vulkan",
 )
+
+#: Which folder a parser's seeds lie in, where it is not that of all commands.
+SEEDS = {"mil": "coreml", "onnx": "onnx", "vulkan": "vulkan"}
 
 #: A valid text for parsers whose input is text.
 TEXTS = {
@@ -52,7 +58,7 @@ def fuzz(workshop: Workshop, parser: str, seed: int, *limits: str) -> Tally:
     """Feed ``parser`` until a limit of libFuzzer's is reached (``-runs=N``,
     ``-max_total_time=S``).
     """
-    seeds = workshop.seeds("apple" if parser == "mil" else "bench")
+    seeds = workshop.seeds(SEEDS.get(parser, "bench"))
     work = workshop.place()
     corpus = work / "corpus"
     corpus.mkdir(parents=True)
