@@ -4,8 +4,9 @@ other photographs of that origin judge it, before and after.
     python benchmarks/clinic.py ARTIFACT --root isic2019 --origin BCN --map SCC=akiec \
         --output benchmarks/results/clinic-NAME.json
 
-ROOT holds ISIC 2019 as it is published. The photographs that fit are drawn by lesion with each of
-``--seed``'s seeds (default 0 to 4); no lesion of them judges. Besides, the same photographs without
+ROOT holds ISIC 2019 as it is published. The photographs that fit are drawn one by one with each of
+``--seed``'s seeds (default 0 to 4), or as whole lesions (``--by lesion``); no lesion of them
+judges. A draw that ``calibrate`` refuses stands in the result with its reason. Besides, the same photographs without
 their labels: what drift is told and which mix of classes is estimated. ``--photographs N`` draws
 so many of the origin first, whole lesions, where time is short. ``--not-skin FOLDER`` counts what
 the fitted guard still refuses of it. ``--keep`` keeps the artifact of the first seed.
@@ -55,8 +56,12 @@ def table_of(root: Path, exclude: tuple[str, ...] | str | None = None) -> DataTa
     return DataTable.model_validate(table | ({"exclude": exclude} if exclude else {}))
 
 
-def drawn(dataset: Dataset, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """``count`` of ``rows`` or a few more: whole lesions, in an order of chance."""
+def drawn(
+    dataset: Dataset, rows: np.ndarray, count: int, seed: int, by: str = "lesion"
+) -> np.ndarray:
+    """``count`` of ``rows`` in an order of chance; ``by`` lesion a few more, all of each."""
+    if by == "photograph":
+        return np.random.default_rng(seed).permutation(rows)[:count]
     lesions = np.array([dataset.lesions[row] for row in rows])
     names = np.random.default_rng(seed).permutation(np.unique(lesions))
     place = {name: index for index, name in enumerate(names)}
@@ -118,7 +123,7 @@ def one(
     seed: int,
 ) -> dict[str, Any]:
     """One draw: fitted, judged on all other lesions, before and after."""
-    chosen = drawn(data, np.arange(len(data)), arguments.count, seed)
+    chosen = drawn(data, np.arange(len(data)), arguments.count, seed, arguments.by)
     lesions = {data.lesions[int(row)] for row in chosen}
     rest = np.flatnonzero([lesion not in lesions for lesion in data.lesions])
     before, own = open_predictor(artifact), set(map(int, chosen))
@@ -129,12 +134,15 @@ def one(
         known = load(table_of(arguments.root))
         kept = {data.ids[row] for row in own}
         left_out.write_text("\n".join(name for name in known.ids if name not in kept) + "\n")
-        made = calibrate(
-            artifact,
-            data=table_of(arguments.root, str(left_out)),
-            mapping=mapping,
-            output=place or folder / "fitted",
-        )
+        try:
+            made = calibrate(
+                artifact,
+                data=table_of(arguments.root, str(left_out)),
+                mapping=mapping,
+                output=place or folder / "fitted",
+            )
+        except UserError as error:
+            return {"seed": seed, "drawn": len(chosen), "refused": str(error)}
         assert made.artifact is not None
         assert made.clinic is not None
         after = open_predictor(made.artifact)
@@ -194,6 +202,7 @@ def main() -> None:
     parser.add_argument("--origin", default="BCN")
     parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--by", choices=("photograph", "lesion"), default="photograph")
     parser.add_argument("--seed", type=int, nargs="*", default=[0, 1, 2, 3, 4])
     parser.add_argument(
         "--photographs", type=int, metavar="N", help="so many of the origin's, or all (default)"
@@ -217,6 +226,8 @@ def main() -> None:
     if arguments.not_skin:
         others = predictor.answers(pictures_of(arguments.not_skin, predictor))
     shown = ["ARTIFACT", "--root ISIC_2019", *(f"--map {one}" for one in arguments.map)]
+    shown += ["--not-skin FOLDER"] if arguments.not_skin else []
+    shown += [f"--count {arguments.count}", f"--by {arguments.by}"]
     if arguments.photographs:
         shown.append(f"--photographs {arguments.photographs}")
     shown += [f"--seed {' '.join(map(str, arguments.seed))}", f"--output {arguments.output.name}"]
@@ -229,6 +240,7 @@ def main() -> None:
             **{name: predictor.facts.get(name) for name in ("backend", "precision", "sha256")},
             "origin": arguments.origin,
             "photographs": len(data),
+            "drawn_by": arguments.by,
             "draws": [
                 one(arguments.artifact, data, pictures, answers, arguments, mapping, others, seed)
                 for seed in arguments.seed

@@ -129,26 +129,43 @@ def elsewhere() -> str:
 
 def clinic() -> str:
     """An artifact before and after it was fitted to 200 photographs of another clinic."""
+    draws = read("clinic.json")["draws"]
     rows = []
-    for draw in read("clinic.json")["draws"]:
-        for name, words in (
-            ("ece", "calibration error"),
-            ("accuracy", "accuracy"),
-            ("balanced_accuracy", "balanced accuracy"),
-            ("set_coverage", "share of photographs whose set holds their class"),
-            ("set_coverage.mel", "the same of melanoma"),
-            ("set_size", "classes in a set, of 7"),
-        ):
-            before = draw["before"].get(name)
-            rows.append(
-                (
-                    str(draw["seed"]),
-                    f"{words}, {draw['judged_on']:,} photographs",
-                    figure(before) if before else "it had no sets",
-                    figure(draw["after"][name]),
-                )
-            )
-    return table(("Draw", "Figure", "Before", "After"), rows)
+    for name, words in (
+        ("ece", "calibration error"),
+        ("accuracy", "accuracy"),
+        ("balanced_accuracy", "balanced accuracy"),
+        ("recall.mel", "melanoma's sensitivity"),
+        ("set_coverage", "share of photographs whose set holds their class"),
+        ("set_coverage.mel", "the same of melanoma"),
+        ("set_size", "classes in a set, of 7"),
+    ):
+        before = draws[0]["before"].get(name)
+        after = [figure(draw["after"][name]) for draw in draws]
+        rows.append((words, figure(before) if before else "it had no sets", *after))
+    for name, words in (
+        ("outside", "its photographs that the guard refuses"),
+        ("not_skin_refused", "photographs of no skin that the guard refuses"),
+    ):
+        pairs = [
+            (draw["before"][name]["value"], draw["after"][name]["value"])
+            if name == "outside"
+            else (draw[name]["before"], draw[name]["after"])
+            for draw in draws
+        ]
+        rows.append((words, f"{pairs[0][0]:.1%}", *(f"{after:.1%}" for _, after in pairs)))
+    columns = [f"After, draw {draw['seed']}" for draw in draws]
+    return table(("Figure", "Before", *columns), rows)
+
+
+def clinic_lesions() -> str:
+    """The same with whole lesions, until 200 photographs are together."""
+    rows = []
+    for draw in read("clinic-lesions.json")["draws"]:
+        told = draw.get("refused", "").partition("; give more")[0].removeprefix("calibrate: ")
+        error = None if told else figure(draw["after"]["ece"])
+        rows.append((str(draw["seed"]), told or f"fitted; calibration error {error}"))
+    return table(("Draw", "What came of it"), rows)
 
 
 def guards() -> str:

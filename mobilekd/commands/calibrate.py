@@ -11,7 +11,6 @@ exactly from the file's probabilities: ``Rescale`` says how, travels inside the 
 and is applied by Python, the app and Swift alike. Only the file's constants are written again.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from mobilekd.backends import Backend, get
-from mobilekd.data import load_unlabelled, overlap_hashes, pictures
+from mobilekd.data import load_unlabelled, pictures
 from mobilekd.formats.artifact import (
     Artifact,
     ClinicFit,
     Manifest,
-    TrainingHashes,
     open_artifact,
-    write_manifest,
 )
 from mobilekd.formats.calibration import Calibration
-from mobilekd.formats.constants import constants
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.document import read_document
 from mobilekd.formats.evaluation import Evaluation
@@ -41,7 +36,6 @@ from mobilekd.formats.labels import Label
 from mobilekd.formats.parity_names import GateId, GateName
 from mobilekd.formats.runs import open_run
 from mobilekd.inference.other_data import (
-    EvaluatedPhotographs,
     check_named,
     load_named,
     other_data,
@@ -49,14 +43,13 @@ from mobilekd.inference.other_data import (
 from mobilekd.inference.predictor import Answers, Predictor, open_predictor
 from mobilekd.lowering import parity
 from mobilekd.lowering.card_figures import evaluation_of
-from mobilekd.lowering.model_card import fitted
+from mobilekd.lowering.refit import Refit, model_sha, write_refitted
 from mobilekd.metrics import clinic
-from mobilekd.metrics.decide import decided
 from mobilekd.metrics.drift import Drift, drift
 from mobilekd.metrics.guard import LEAST_LESIONS, REFUSED
 from mobilekd.metrics.lesions import known_lesions
-from mobilekd.support.errors import CannotRunHere, GateError, UserError
-from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.files import new_folder
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import utc_now, versions
 
@@ -140,15 +133,7 @@ def _fitted_from(place: Path, source: Artifact) -> bool:
     if not (place / "manifest.json").is_file():
         return False
     earlier = read_document(place / "manifest.json", Manifest, "artifact manifest").clinic
-    return earlier is not None and earlier.source_sha256 == _sha(source.manifest)
-
-
-def _sha(manifest: Manifest) -> str:
-    """Of the model: its file's, or that of the first file of a package."""
-    name = manifest.model_file
-    return manifest.files.get(name) or next(
-        sha for file, sha in sorted(manifest.files.items()) if file.startswith(f"{name}/")
-    )
+    return earlier is not None and earlier.source_sha256 == model_sha(source.manifest)
 
 
 def _fitted(
@@ -177,7 +162,7 @@ def _fitted(
     )
     guard = _guard(predictor, given, sum(lesion_counts.values()))
     fit = ClinicFit(
-        source_sha256=_sha(source.manifest),
+        source_sha256=model_sha(source.manifest),
         data=judged.dataset.kind,
         data_hash=judged.dataset.hash,
         photographs=len(targets),
@@ -201,7 +186,7 @@ def _fitted(
             " better as it is, so keep it, or give more of them"
         )
     with new_folder(place, replace=True) as folder:
-        _write(source, predictor, folder, found, guard, fit, loss, judged)
+        write_refitted(folder, source, predictor, Refit(found, guard, fit, loss), judged)
     say(f"calibrate: {place}")
     return CalibrateResult(
         artifact=str(place),
@@ -294,110 +279,6 @@ def _guard(predictor: Predictor, given: Answers, lesions: int) -> GuardSummary |
     scores = np.asarray(given.scores, np.float64)
     threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))
     return GuardSummary(threshold=threshold, refused=float((scores > threshold).mean()))
-
-
-def _write(
-    source: Artifact,
-    predictor: Predictor,
-    folder: Path,
-    calibration: Calibration,
-    guard: GuardSummary | None,
-    fit: ClinicFit,
-    loss: Gate,
-    judged: EvaluatedPhotographs,
-) -> None:
-    """The source's files with other constants, decisions, hashes, card and manifest."""
-    manifest = source.manifest
-    for path in source.folder.iterdir():
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name)
-        else:
-            shutil.copy(path, folder / path.name)
-    backend, model = get(manifest.backend), folder / manifest.model_file
-    inside = backend.constants(model)
-    name = f"{manifest.name}-fitted"
-    line = f"Fitted to {fit.photographs} photographs of one clinic; see its model card."
-    said = constants(
-        name=name,
-        backend=manifest.backend,
-        precision=manifest.precision,
-        labels=manifest.labels,
-        preprocess=manifest.preprocess,
-        calibration=calibration,
-        outputs=manifest.outputs,
-        card=f"{inside.get('card', '')}\n{line}",
-        student=manifest.provenance.source_sha256,
-        versions=manifest.provenance.versions,
-        guard=guard,
-        soc=manifest.chip.soc if manifest.chip else None,
-    )
-    backend.rewrite(model, said)
-    same = backend.network_hash(model) == backend.network_hash(source.model) and _answers_alike(
-        source, backend, model
-    )
-    found = backend.constants(model)
-    wrong = [key for key, value in said.items() if found.get(key) != value]
-    changed = manifest.model_copy(update={"guard": guard, "calibration": calibration})
-    _write_decisions(source, changed, folder)
-    _write_hashes(predictor, judged, folder)
-    gates = (
-        *(gate for gate in manifest.gates if gate.name.id is not GateId.CONSTANTS),
-        parity.at_most(GateId.CONSTANTS, len(wrong), 0),
-        parity.at_least(GateId.NETWORK, float(same), 1),
-        loss,
-    )
-    if failed := [gate for gate in gates[-3:] if not gate.passed]:
-        raise GateError(f"{parity.judged(failed[0])}; nothing was written; report it")
-    files = [model] if model.is_file() else [path for path in model.rglob("*") if path.is_file()]
-    changed = changed.model_copy(
-        update={
-            "name": name,
-            "bytes": sum(path.stat().st_size for path in files),
-            "gates": gates,
-            "clinic": fit,
-            "notes": (
-                *manifest.notes,
-                "its accuracy figures are of its answers before it was fitted; under clinic are"
-                " those of the photographs that it was fitted to",
-            ),
-        }
-    )
-    card = folder / "MODEL_CARD.md"
-    write_text(card, fitted(card.read_text(encoding="utf-8"), manifest, changed))
-    write_manifest(folder, changed)
-
-
-def _answers_alike(source: Artifact, backend: Backend, model: Path) -> bool:
-    """Whether the new file gives the golden photographs the old one's very numbers, where this
-    machine runs such files; True where it does not, and the bytes alone decide.
-    """
-    x = source.golden().inputs.astype(np.float32)
-    try:
-        new, old = backend.run(model, x), backend.run(source.model, x)
-    except CannotRunHere:
-        return True
-    return all(np.array_equal(mine, theirs) for mine, theirs in zip(new, old, strict=True))
-
-
-def _write_decisions(source: Artifact, changed: Manifest, folder: Path) -> None:
-    """What is said of the golden photographs now; the file's answers to them stay."""
-    golden = source.golden()
-    said = decided(
-        golden.probabilities, golden.outside, changed.labels, changed.calibration, changed.guard
-    )
-    write_json(folder / "golden" / "decisions.json", [one.model_dump(mode="json") for one in said])
-
-
-def _write_hashes(predictor: Predictor, judged: EvaluatedPhotographs, folder: Path) -> None:
-    """The photographs that it was fitted to beside those that trained it, so that ``evaluate``
-    leaves both out.
-    """
-    known = predictor.training_hashes()
-    assert known is not None  # refused before
-    salt, before = known
-    own = overlap_hashes(judged.dataset, judged.ids, salt)
-    document = TrainingHashes(salt=salt, hashes=tuple(sorted({*before, *own})))
-    write_json(folder / "training_hashes.json", document.model_dump(mode="json"))
 
 
 def _told(predictor: Predictor, root: Path, runs: Path) -> CalibrateResult:
