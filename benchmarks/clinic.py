@@ -6,10 +6,11 @@ other photographs of that origin judge it, before and after.
 
 ROOT holds ISIC 2019 as it is published. The photographs that fit are drawn one by one with each of
 ``--seed``'s seeds (default 0 to 4), or as whole lesions (``--by lesion``); no lesion of them
-judges. A draw that ``calibrate`` refuses stands in the result with its reason. Besides, the same photographs without
-their labels: what drift is told and which mix of classes is estimated. ``--photographs N`` draws
-so many of the origin first, whole lesions, where time is short. ``--not-skin FOLDER`` counts what
-the fitted guard still refuses of it. ``--keep`` keeps the artifact of the first seed.
+judges. A draw that ``calibrate`` refuses stands in the result with its reason. Besides, the same
+photographs without their labels: what drift is told and which mix of classes is estimated.
+``--photographs N`` draws so many of the origin first, whole lesions, where time is short.
+``--not-skin FOLDER`` counts what the fitted guard still refuses of it. ``--keep`` keeps the
+artifact of the first seed.
 """
 
 import argparse
