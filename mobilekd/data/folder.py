@@ -86,9 +86,13 @@ def load(table: DataTable) -> Dataset:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    with os.scandir(folder) as entries:  # tells folders from files without asking for each
+        return sorted(
+            folder / entry.name
+            for entry in entries
+            if not entry.name.startswith(".")
+            and (os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir())
+        )
 
 
 def _parts(root: Path) -> list[Path]:

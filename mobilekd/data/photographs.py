@@ -45,8 +45,7 @@ def photographs_in(
         nameless: list[str] = []
         for entry in _visible(folder):
             stem, suffix = os.path.splitext(entry.name)
-            # a loop of links leads nowhere, too
-            if entry.is_symlink() and not os.path.exists(entry.path):
+            if entry.is_symlink() and not _leads_somewhere(entry):
                 lost.append(os.fsencode(entry.name).decode(errors="replace"))
             elif suffix.lower() not in readable:
                 if not entry.is_dir() and (documents or not _is_document(entry.name)):
@@ -105,6 +104,17 @@ def _left_out(folder: Path, names: list[str]) -> str:
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _leads_somewhere(link: os.DirEntry[str]) -> bool:
+    """Whether there is a file or folder at a link's end; a loop of links leads nowhere, too. The
+    answer is kept in ``link``, where its size is asked for next.
+    """
+    try:
+        link.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _is_text(name: str) -> bool:

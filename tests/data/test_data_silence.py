@@ -222,9 +222,12 @@ def test_what_only_looks_like_a_photograph_is_told(
 
 
 @pytest.mark.parametrize("link", ["vasc", "benign/IMG_9.dng", "benign/IMG_9.jpg"])
-def test_a_link_to_nothing_is_refused_whatever_it_would_be(tmp_path: Path, link: str) -> None:
+@pytest.mark.parametrize("itself", [False, True])
+def test_a_link_to_nothing_is_refused_whatever_it_would_be(
+    tmp_path: Path, link: str, itself: bool
+) -> None:
     make_folder(tmp_path)
-    (tmp_path / link).symlink_to(tmp_path / "moved-away")
+    (tmp_path / link).symlink_to(tmp_path / (link if itself else "moved-away"))
     with pytest.raises(UserError, match=rf"1 link \({Path(link).name}\) to no file"):
         load_folder(tmp_path)
 
