@@ -69,16 +69,18 @@ def distill(
     recipe: Recipe | str | Path,
     runs: Path = Path("runs"),
     *,
+    overrides: Sequence[str] = (),
     resume: bool = False,
     control: bool = True,
 ) -> Run:
     """Train the recipe's student, and its control unless told not to; returns the student's
-    finished run. A recipe is given as it is, by a shipped name, or by its file.
+    finished run. A recipe is given as it is, by a shipped name, or by its file. ``overrides``
+    change it (``data.root=photographs``, ``train.epochs=3``).
 
     Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
     leaves no file. Both folders are locked until the end.
     """
-    world, recipe = World.from_environment(), as_recipe(recipe, "distill")
+    world, recipe = World.from_environment(), as_recipe(recipe, "distill", overrides)
     wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
     with ExitStack() as locks:
         for one in wanted:

@@ -54,18 +54,20 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     return with_own_code(from_dict(document, where, text, overrides), folders)
 
 
-def as_recipe(recipe: Recipe | str | Path, command: str) -> Recipe:
-    """A recipe as it is, or read by its shipped name or its file; ``command`` names the caller in
-    messages.
+def as_recipe(
+    recipe: Recipe | str | Path, command: str, overrides: Sequence[str] = ()
+) -> Recipe:
+    """A recipe as it is, or read by its shipped name or its file, with ``overrides`` applied;
+    ``command`` names the caller in messages.
     """
     if isinstance(recipe, (str, Path)):
-        return load_recipe(str(recipe))
+        return load_recipe(str(recipe), overrides)
     if not isinstance(recipe, Recipe):
         raise UserError(
             f"{command}: recipe is {recipe!r:.60}, of type {type(recipe).__name__}; give a shipped"
             " recipe's name, a TOML file, or what load_recipe returned"
         )
-    return with_own_code(recipe)
+    return with_own_code(with_overrides(recipe, overrides) if overrides else recipe)
 
 
 Table = TypeVar("Table", bound=OwnCode)
