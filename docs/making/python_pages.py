@@ -9,7 +9,6 @@ from typing import Any
 import mobilekd
 from making.markdown import page
 
-
 #: A notebook from photographs to answers.
 EXAMPLE = """\
 from mobilekd import distill, evaluate, export, predict

@@ -68,10 +68,11 @@ def evaluate(
     Without ``data`` on the test split of the recipe, whose photographs may lie below another
     ``root`` by now; else on all labelled photographs of ``data`` with classes mapped by
     ``mapping`` (theirs to ours); ``data`` is a recipe's table, or its keys as a dictionary:
-    ``{"kind": "folder", "root": "photographs"}``. Data that prove to be its own, by what they hold, are its own
-    wherever they lie: then the test split alone judges. Writes metrics.json, predictions.csv and
-    figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
-    not to be written to. A run is held until the end, so that nobody trains in it meanwhile.
+    ``{"kind": "folder", "root": "photographs"}``. Data that prove to be its own, by what they hold,
+    are its own wherever they lie: then the test split alone judges. Writes metrics.json,
+    predictions.csv and figures to ``output``: by default inside a run, and below
+    ``results/evaluations`` for what is not to be written to. A run is held until the end, so that
+    nobody trains in it meanwhile.
     """
     if target is None:
         target = newest_run(runs).name
@@ -117,8 +118,8 @@ def _evaluate(
     document = _document(predictor, judged, answers, teacher, skin_tones(photographs))
     if given.outside is not None:
         say(
-            f"evaluate: of {int(given.outside.sum())} of {len(given.outside)} photographs"
-            f" {predictor.name} says: {OUTSIDE}; the figures count them all"
+            f"evaluate: the guard refuses {int(given.outside.sum())} of {len(given.outside)}"
+            f" photographs ({OUTSIDE}); the figures count them all"
         )
         refused = refused_share(given.outside, answers.lesions)
         document["metrics"]["outside"] = refused.model_dump()

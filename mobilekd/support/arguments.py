@@ -125,6 +125,7 @@ def _refused(value: Any, kinds: Sequence[Any], what: str) -> UserError:
     ]
     if Path in kinds:
         words.append("a run or an artifact as it was returned")
+    shown = " ".join(repr(value).split())  # an array's is of several lines
     return UserError(
-        f"{what} is {' '.join(repr(value).split()):.60}, of type {type(value).__name__}; give {' or '.join(words)}"
+        f"{what} is {shown:.60}, of type {type(value).__name__}; give {' or '.join(words)}"
     )

@@ -66,6 +66,7 @@ def summarise(run: Run) -> Summary:
         said.append(f"its best teacher has {teacher:.3f}: {own.value - teacher:+.3f}")
     if not run.info.teachers:
         said.append("it had no teacher, so it is its own control")
+    said.extend(run.info.doubts)
     said.append(_first(run, own.value, better, control, teacher, split))
     return Summary(tuple(said), better)
 

@@ -57,5 +57,11 @@ def test_a_student_is_set_beside_its_teacher():
     assert "raise train.epochs" in summary.sentences[-1]
 
 
+def test_a_doubt_stands_beside_the_figure():
+    doubt = "reference:x was trained on 96 photographs of 121 that choose and judge here"
+    summary = summarise(finished(of(0.6, 0.5, 0.7), doubts=(doubt,)))
+    assert doubt in summary.sentences
+
+
 def test_runs_from_before_say_nothing():
     assert summarise(finished({})).sentences == ()
