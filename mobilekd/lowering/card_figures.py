@@ -71,10 +71,10 @@ def interval(figure: Interval | None, digits: int = 3) -> str:
         return ""
     if figure.value is None:
         return f"none: {figure.reason or 'not computed'}"
-    text = f"{figure.value:.{digits}f}"
+    text = f"{figure.value:z.{digits}f}"
     if figure.low is None or figure.high is None:
         return text
-    return f"{text} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+    return f"{text} ({figure.low:z.{digits}f} to {figure.high:z.{digits}f})"
 
 
 def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]:

@@ -212,7 +212,7 @@ def _interval(figure: Interval | None) -> str:
     if figure is None or figure.value is None:
         return ""
     return (
-        f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+        f"{figure.value:z.4f} ({figure.low:z.4f} to {figure.high:z.4f})"
         if figure.low is not None
-        else f"{figure.value:.4f}"
+        else f"{figure.value:z.4f}"
     )
