@@ -35,10 +35,11 @@ def few_steps(recipe: Recipe, photographs: int, classes: int) -> str | None:
     if steps >= least:
         return None
     start = "its starting weights" if started else "random weights"
+    counted = f"{recipe.train.epochs} epoch{'' if recipe.train.epochs == 1 else 's'}"
     way = "" if started else _start(recipe)
     give = f"{way}, or " if way else ""
     return (
-        f"{recipe.name}: few steps: {steps} in all ({recipe.train.epochs} epochs of {photographs}"
+        f"{recipe.name}: few steps: {steps} in all ({counted} of {photographs}"
         f" photographs in batches of {recipe.train.batch_size}). From {start} a student needs about"
         f" {least} to leave chance ({1 / classes:.3f}); {give}raise train.epochs"
     )
