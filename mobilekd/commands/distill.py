@@ -37,7 +37,7 @@ from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import calibrate, softmax
 from mobilekd.students import build
 from mobilekd.students.any_network import is_known_elsewhere
-from mobilekd.students.weights import weights_hash
+from mobilekd.students.weights import licence_with_weights, weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
@@ -400,7 +400,7 @@ class Trial:
             split_hash=experiment.split.hash(),
             split_by=experiment.split_by,
             data_hash=dataset.hash,
-            data_licence=dataset.licence,
+            data_licence=licence_with_weights(dataset.licence, self.recipe.student.weights),
             confirmed=dataset.confirmed(),
             labels=dataset.classes,
             control=control,
