@@ -281,9 +281,11 @@ def _elsewhere(key: str) -> str:
     """The answer to a key at the top of a recipe that belongs into a table; empty where none has
     it.
     """
-    from mobilekd.formats.recipe_keys import keys  # which reads recipes itself
-
-    named = [one.name for one in keys() if one.name.endswith(f".{key}") and ".N." not in one.name]
+    named = [
+        f"{table}.{key}"
+        for table, field in Recipe.model_fields.items()
+        if key in getattr(field.annotation, "model_fields", ())
+    ]
     return f"unknown key {key}; did you mean {' or '.join(named)}?" if named else ""
 
 

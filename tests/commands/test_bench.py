@@ -466,7 +466,7 @@ def test_the_newest_artifact_is_one_that_the_device_or_the_app_runs(folders, tmp
     assert newest_artifact() == Path("artifacts/new")
     assert newest_artifact(fits=lambda one: not refusal(one)) == Path("artifacts/old")
     measured = bench(**QUICK)
-    assert [one.artifact for one in measured] == ["tiny"]
+    assert [one.artifact for one in measured] == ["tiny-xnnpack-fp32"]
     with pytest.raises(UserError, match=r"new: model\.mlpackage runs on Apple's systems alone; Xc"):
         bench([iphone], **QUICK)
     shutil.rmtree("artifacts/old")
