@@ -48,8 +48,9 @@ def headline() -> str:
     ahead = away["default_minus"][MEASURED]
     rows = [
         (
-            f"Balanced accuracy on {away['photographs']:,} photographs of other clinics: the"
-            " default student, and the best one that knows HAM10000 alone",
+            f"Balanced accuracy on {away['photographs']:,} photographs of clinics beside"
+            " HAM10000's: the default student, which learned from other lesions of theirs, and the"
+            " best one that knows HAM10000 alone",
             f"{figure(away['students'][DEFAULT_REFERENCE][accuracy])};"
             f" {away['students'][MEASURED][accuracy]['value']:.3f}, difference"
             f" {figure(ahead[accuracy], 1, 100, '+')} points:"
@@ -57,8 +58,8 @@ def headline() -> str:
             "`benchmarks/other_clinics/elsewhere.py`",
         ),
         (
-            "The same on HAM10000's 2,005 test photographs: a student distilled on it, and its"
-            " control",
+            "The same on HAM10000's 2,005 test photographs: a student of the recipe `ham10000`, and"
+            " its control",
             f"{figure(student['metrics'][accuracy])}; control"
             f" {control['metrics'][accuracy]['value']:.3f}, difference {difference} points:"
             " not shown",

@@ -1,11 +1,12 @@
-"""Check on a Mac that Apple's answers meet an artifact's golden set, and write the result into its
-manifest.
+"""Check on a Mac that Apple answers an artifact's golden set rightly.
+
+The result goes into the artifact's manifest.
 
     python ios_export/check_on_mac.py artifacts/NAME-coreml-fp16
 
-Needs ``pip install mobilekd`` and, for a Core ML artifact, macOS 12 or newer (14.4 for the compute
-plan, which says which layers run on the Neural Engine); for a Core AI artifact ``pip install
-'mobilekd[coreai]'`` and macOS 27. Exit codes: 0 passed, 1 Apple answers otherwise, 2 cannot be
+Needs this package (``pip install .``) and, for a Core ML artifact, macOS 12 or newer (14.4 for the
+compute plan, which says which layers run on the Neural Engine); for a Core AI artifact ``pip
+install '.[coreai]'`` and macOS 27. Exit codes: 0 passed, 1 Apple answers otherwise, 2 cannot be
 checked. ``--predictor interpreter`` runs the same check anywhere with this package's interpreters;
 it proves nothing about Apple's kernels, so it leaves the manifest alone.
 """
@@ -23,13 +24,14 @@ import numpy as np
 
 from mobilekd import backends
 from mobilekd.backends import coreml
+from mobilekd.backends.shared.coreml_file import quiet
 from mobilekd.formats.artifact import Artifact, open_artifact, write_manifest
 from mobilekd.formats.constants import decided_by
 from mobilekd.formats.gates import Stage
 from mobilekd.formats.parity_names import StageId, StageName
-from mobilekd.graphs.mil.program import HEAVY
 from mobilekd.lowering import parity
 from mobilekd.metrics.decide import decided
+from mobilekd.support.arguments import hush
 from mobilekd.support.errors import CannotRunHere, UserError
 
 #: How a note begins that goes when a Mac has verified the file.
@@ -54,8 +56,11 @@ def core_ml_plan(package: Path) -> dict[str, int]:
     """Convolutions and linear layers of a package by the processor that Core ML prefers for each.
     Raises ``UserError`` where this macOS gives no plan.
     """
-    from coremltools.models import MLModel
-    from coremltools.models.compute_plan import MLComputePlan
+    with quiet():
+        from coremltools.models import MLModel
+        from coremltools.models.compute_plan import MLComputePlan
+
+        from mobilekd.graphs.mil.program import HEAVY
 
     try:
         compiled = MLModel(str(package)).get_compiled_model_path()
@@ -240,8 +245,15 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("artifact", type=Path, help="folder of a Core ML or Core AI artifact")
-    parser.add_argument("--predictor", choices=("apple", "interpreter"), default="apple")
+    parser.add_argument(
+        "--predictor",
+        choices=("apple", "interpreter"),
+        default="apple",
+        help="who answers: Apple on a Mac (default), or this package's interpreter anywhere, which"
+        " proves nothing about Apple and leaves the manifest alone",
+    )
     options = parser.parse_args(arguments)
+    hush()
     try:
         artifact = open_artifact(options.artifact)
         row_of(artifact)

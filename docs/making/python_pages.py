@@ -9,13 +9,31 @@ from typing import Any
 import mobilekd
 from making.markdown import page
 
+#: A notebook from photographs to answers.
+EXAMPLE = """\
+from mobilekd import distill, evaluate, export, predict
+
+run = distill("photographs", overrides=["data.root=photographs", "train.epochs=20"])
+print(evaluate(run)["metrics"]["balanced_accuracy"])
+artifact = export(run, precision="int8")
+print(predict(artifact, "photographs/nevus/one.jpg"))
+
+other = {"kind": "folder", "root": "other_photographs"}
+evaluate(artifact, data=other, mapping={"naevus": "nevus"})"""
+
 
 def python_page() -> str:
     """The functions that ``mobilekd`` offers."""
     parts = [
         "Each command is a function of the same name. A mistake that you can mend raises"
         " `mobilekd.support.errors.UserError` with one line.",
-        "```python\nfrom mobilekd import distill, evaluate, export\n```",
+        "A command's options are arguments of the same name, `--set KEY=VALUE` is `overrides`, and"
+        " the options that name photographs are one dictionary, `data`. A text stands for a path,"
+        " and what a function returned stands for the run or the artifact:",
+        f"<!-- not run: the photographs are yours -->\n```python\n{EXAMPLE}\n```",
+        "[An own loss](../how-to/loss.md), [student](../how-to/student.md) or"
+        " [teacher](../how-to/teacher.md) is a function in a file that the recipe names. In a"
+        " notebook, `%%writefile my_losses.py` on top of a cell makes that file.",
     ]
     for name in mobilekd.__all__:
         function = getattr(mobilekd, name)

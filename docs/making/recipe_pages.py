@@ -53,8 +53,10 @@ def type_words(annotation: Any) -> str:
         return "text" if isinstance(parts[0], str) else "number"
     if origin is tuple:
         if Ellipsis in parts:
-            return f"list of {type_words(parts[0])}s"
-        return f"{len(parts)} {type_words(parts[0])}s"
+            first, *rest = type_words(parts[0]).split(" ", 1)
+            return " ".join((f"list of {first}s", *rest))
+        inner = type_words(parts[0])
+        return f"pair of {inner}s" if len(parts) == 2 else f"{len(parts)} {inner}s"
     if origin is dict:
         return "table"
     kept = [part for part in parts if part is not type(None)]

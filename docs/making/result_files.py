@@ -22,7 +22,7 @@ def read(name: str) -> Any:
 
 def figure(one: dict[str, Any], digits: int = 3, scale: float = 1, sign: str = "") -> str:
     """``0.655 (0.604 to 0.707)``."""
-    shown = [f"{one[key] * scale:{sign}.{digits}f}" for key in ("value", "low", "high")]
+    shown = [f"{one[key] * scale:{sign}z.{digits}f}" for key in ("value", "low", "high")]
     return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.artifact import Artifact, Manifest
 from mobilekd.support.errors import UserError
 
 #: What the runtime of every app runs, on any phone.
@@ -29,7 +29,8 @@ _SHOWN = 60
 def together(artifacts: Sequence[Artifact]) -> None:
     """``UserError`` unless the app can hold all of ``artifacts`` and they are one student's."""
     for artifact in artifacts:
-        _fits_the_app(artifact)
+        if found := refusal(artifact.manifest):
+            raise UserError(f"{artifact.folder}: {found}")
     for first, second in combinations(artifacts, 2):
         if _kind(first) == _kind(second):
             raise UserError(
@@ -69,18 +70,18 @@ def listing(placed: Mapping[str, Artifact]) -> bytes:
     return (json.dumps(listed, indent=1) + "\n").encode()
 
 
-def _fits_the_app(artifact: Artifact) -> None:
-    manifest = artifact.manifest
+def refusal(manifest: Manifest) -> str:
+    """Why the app cannot run an artifact's file, and what to do; empty where it can."""
     if not manifest.model_file.endswith(".pte"):
-        raise UserError(
-            f"{artifact.folder}: holds {manifest.model_file}, which the app cannot run; export with"
-            " --backend xnnpack"
+        return (
+            f"holds {manifest.model_file}, which the app cannot run; export with --backend xnnpack"
         )
     if manifest.backend not in ANY_PHONE and manifest.chip is None:
-        raise UserError(
-            f"{artifact.folder}: was lowered for {manifest.backend}, which the app's runtime lacks;"
-            " export with --backend xnnpack"
+        return (
+            f"was lowered for {manifest.backend}, which the app's runtime lacks; export with"
+            " --backend xnnpack"
         )
+    return ""
 
 
 def _kind(artifact: Artifact) -> tuple[str, str, str]:

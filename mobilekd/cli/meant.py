@@ -5,7 +5,10 @@ Add a word to the table of its kind. ``tests/cli/test_meant.py`` holds every ans
 grammar, so that none names a command or an option that does not exist.
 """
 
+import re
+import shlex
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from mobilekd.support.words import names_by_file
@@ -70,6 +73,8 @@ MISSING = {
     "sweep": RECIPES,
     "predict": "a student comes first: mobilekd predict reference:NAME PHOTOGRAPH",
     "compare": COMPARE,
+    "calibrate": "mobilekd calibrate ARTIFACT --data folder --root FOLDER fits it to a clinic",
+    "design": "mobilekd design --latency 0.5 proposes a student for half a millisecond",
 }
 
 #: Commands that take a recipe, and the table of the recipe that says how they train.
@@ -274,6 +279,13 @@ def command(word: str) -> str | None:
     return COMMANDS.get(_plain(word))
 
 
+def key(word: str) -> str | None:
+    """The recipe's key that another tool's option stands for."""
+    answer = RECIPE_OPTIONS.get(_plain(word), "")
+    found = re.search(r"--set '?([\w.]+)=", filled(answer, "distill", ""))
+    return found[1] if found else None
+
+
 def option(command: str, given: Sequence[str], known: Collection[str]) -> str | None:
     """The answer to the first of a command's arguments that is another tool's option; None where
     there is none. ``known`` are the command's own options.
@@ -293,7 +305,15 @@ def option(command: str, given: Sequence[str], known: Collection[str]) -> str | 
 
 
 def place(command: str, given: Sequence[str]) -> str | None:
-    """The answer to a backend or a precision that stands where ``export`` takes a run."""
+    """The answer to a backend or a precision that stands where ``export`` takes a run, and to a
+    folder that stands where ``--data`` takes a kind.
+    """
+    for before, text in pairwise(given):
+        if before == "--data" and Path(text).is_dir():
+            return (
+                f"--data {text}: a folder, and a kind of photographs stands here; write --data"
+                f" folder --root {shlex.quote(text)}"
+            )
     if command != "export":
         return None
     for before, text in zip(("", *given), given, strict=False):

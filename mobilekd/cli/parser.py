@@ -3,6 +3,7 @@ begins with examples.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,7 +54,31 @@ class Parser(argparse.ArgumentParser):
         hint = meant.MISSING.get(self.prog.partition(" ")[2])
         if hint and message.startswith("the following arguments are required"):
             message = f"{message}; {hint}"
+        message = self._in_our_words(message)
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _in_our_words(self, message: str) -> str:
+        """What argparse says of an option's value, as the program says it elsewhere: the option,
+        what is wrong, what to write.
+        """
+        found = re.match(r"argument (\S+): (.*)", message, flags=re.S)
+        named = found[1].split("/")[-1] if found else ""
+        action = next((one for one in self._actions if named in one.option_strings), None)
+        if found is None or action is None:
+            return message
+        example = f"{named} {action.metavar or '|'.join(map(str, action.choices or ()))}"
+        if found[2] == "expected one argument":
+            return f"{named}: its value is missing; write {example}"
+        value = re.match(r"invalid (choice|int|float) ?(?:value)?: '(.*?)'", found[2], flags=re.S)
+        if value is None:
+            return message
+        if value[1] == "choice":
+            return unknown(f"{named} {value[2]}", value[2], map(str, action.choices or ()))
+        return f"{named} {value[2]}: no {NUMBERS[value[1]]}; write {example}"
+
+
+#: What a type of argparse is in words.
+NUMBERS = {"int": "whole number", "float": "number"}
 
 
 class Commands:
@@ -140,6 +165,9 @@ class Commands:
         if given[:1] == ["help"]:
             given = [*given[1:2], "--help"]
         name = given[0] if given else ""
+        before = [option for action in self.root._actions for option in action.option_strings]
+        if name.startswith("-") and name.partition("=")[0] not in before:
+            self.root.error(f"{name}: stands before any command; {meant.HELP}")
         if name and not name.startswith("-"):
             if name not in self.parsers:
                 meant_here = meant.command(name)
@@ -158,7 +186,10 @@ class Commands:
             parser = self.parsers.get(arguments.command, self.root)
             options = [option for action in parser._actions for option in action.option_strings]
             guess = nearest(extra[0].partition("=")[0], options)
-            parser.error(f"unexpected {extra[0]}" + (f", did you mean {guess}?" if guess else ""))
+            more = f", did you mean {guess}?" if guess else ""
+            if not extra[0].startswith("-"):
+                more = "; a name with spaces stands in quotes"
+            parser.error(f"unexpected {extra[0]}{more}")
         if arguments.command is None and not arguments.completion:
             self.root.print_help()
             sys.exit(0)

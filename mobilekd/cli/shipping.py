@@ -281,6 +281,7 @@ def export(arguments: Namespace) -> Answer:
     from mobilekd.backends import get
     from mobilekd.cli.text import interval, table
     from mobilekd.commands.export import export as run
+    from mobilekd.formats.parity_names import StageId
 
     precision = arguments.precision or get(arguments.backend).precisions[0]
     made = run(
@@ -313,6 +314,11 @@ def export(arguments: Namespace) -> Answer:
         f" {manifest.precision}, from {manifest.provenance.run}"
     )
     text += "".join(f"\n{reason}" for reason in manifest.open_decisions)
+    text += "".join(
+        f"\nnot verified here: {row.stage.title}: {row.reason}"
+        for row in manifest.parity
+        if not row.verified and row.stage.id in (StageId.CORE_ML, StageId.CORE_AI)
+    )
     judged = manifest.accuracy.get("balanced_accuracy")
     if judged:
         text += (

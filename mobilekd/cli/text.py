@@ -52,12 +52,12 @@ def interval(figure: Any, digits: int = 3) -> str:
     """``0.812 (0.790 to 0.833)``, or the reason why there is no figure."""
     figure = plain(figure)
     if not isinstance(figure, dict):
-        return f"{figure:.{digits}f}" if isinstance(figure, float) else str(figure)
+        return f"{figure:z.{digits}f}" if isinstance(figure, float) else str(figure)
     if figure.get("value") is None:
         return f"none: {figure.get('reason') or 'not computed'}"
-    text = f"{figure['value']:.{digits}f}"
+    text = f"{figure['value']:z.{digits}f}"
     if figure.get("low") is not None:
-        text += f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
+        text += f" ({figure['low']:z.{digits}f} to {figure['high']:z.{digits}f})"
     return text
 
 

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilekd.cli import meant
 from mobilekd.cli.parser import LOOK, TRAIN, Answer, Commands, Parser, add_runs
 from mobilekd.cli.parts import WORDS, parts
 
@@ -214,8 +215,14 @@ def _explained(name: str) -> Answer:
     """A key of a recipe in words, with the keys in it where it is a table."""
     from mobilekd.cli.text import table
     from mobilekd.formats.recipe_keys import explain, toml
+    from mobilekd.support.errors import UserError
 
-    found = explain(name)
+    try:
+        found = explain(name)
+    except UserError:
+        if key_meant := meant.key(name):
+            raise UserError(f"--explain {name}: unknown; did you mean {key_meant}?") from None
+        raise
     key, *below = found
     if not below:
         default = "none" if key.default is None else toml(key.default)

@@ -11,7 +11,7 @@ from mobilekd.android.compile import PACKAGE
 from mobilekd.android.package import shell, sign, unsigned
 from mobilekd.android.proof import Proof, prove
 from mobilekd.android.runtime import OWN_ABI, Runtime, may_meet, newest, runtime, with_libraries
-from mobilekd.android.several import places, together
+from mobilekd.android.several import places, refusal, together
 from mobilekd.android.toolchain import find, toolchain
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.support.cache import clear_work, scratch
@@ -43,7 +43,7 @@ def apk(
 
     Args:
         artifact: the artifact's folder, or several; a model must be a ``.pte``, and one of them
-            must run on any phone; None takes the newest
+            must run on any phone; None takes the newest such
         aar: None for the official runtime of the exporter's version, a local AAR, or ``community``
         keystore: key to sign with (password in ``MOBILEKD_KEYSTORE_PASSWORD``); None for the debug
             key
@@ -60,8 +60,8 @@ def apk(
     clear_work()
     folders = [artifact] if isinstance(artifact, Path) else list(artifact or ())
     if not folders:
-        folders = [newest_artifact()]
-        say(f"apk: the newest artifact, {folders[0]}")
+        folders = [newest_artifact(fits=lambda one: not refusal(one))]
+        say(f"apk: the newest artifact that the app runs, {folders[0]}")
     tools = toolchain()
     opened = [open_artifact(folder) for folder in folders]
     together(opened)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilekd import backends
-from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
+from mobilekd.formats.artifact import Artifact, Manifest, newest_artifact, open_artifact
 from mobilekd.formats.measurement import Conditions, Device, Measurement
 from mobilekd.metrics.stats import LEAST_PROCESSES
-from mobilekd.runners import Runner, check, get, runtimes
+from mobilekd.runners import ON_AN_IPHONE, Runner, check, get, runtimes
 from mobilekd.runners.baseline import Regression, judge, read_baseline
 from mobilekd.runners.native import build
 from mobilekd.runners.phones import (
@@ -51,7 +51,8 @@ def bench(
     """Measure ``artifacts`` interleaved on ``device`` and write one JSON file each.
 
     Args:
-        artifacts: artifact folders; None takes the newest, and says which.
+        artifacts: artifact folders; None takes the newest that the device can run, and says
+                which.
         device: ``host``, ``adb``, ``adb:SERIAL``, ``adb:all`` (all phones at once, each as if it
             were alone) or ``qemu:CPU`` (answers only).
         via: ``shell`` (the C++ runner) or ``app`` (the demo app's benchmark entry).
@@ -82,8 +83,8 @@ def bench(
     """
     check(device, via)
     if artifacts is None:
-        artifacts = [newest_artifact()]
-        say(f"bench: the newest artifact, {artifacts[0]}")
+        artifacts = [newest_artifact(fits=lambda one: not _refusal(one, device, via))]
+        say(f"bench: the newest artifact that {device} runs, {artifacts[0]}")
     rounds = max(LEAST_PROCESSES, samples // 50) if rounds is None else rounds
     plan = Plan(tuple(dict.fromkeys(threads)), samples, minutes, rounds, cool_wait)
     _check(plan, artifacts, baseline, fail_above)
@@ -259,29 +260,26 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
         )
 
 
+def _refusal(manifest: Manifest, device: str, via: str) -> str:
+    """Why a file cannot be measured on a device, and what to do; empty where it can."""
+    name, backend = manifest.model_file, manifest.backend
+    runtime, program = runtimes.of(Path(name)), name.endswith(".pte")
+    if program and not device.startswith("adb") and not backends.get(backend).processor:
+        return f"{backend}'s files run on phones, not on {device}; measure it with --device adb"
+    if runtime is not None and via == "app":
+        return (
+            f"{name} is run by {runtime.name}, and the app has ExecuTorch alone; leave --via app"
+            " out"
+        )
+    if runtime is None and not program:
+        return f"{name} runs on Apple's systems alone; {ON_AN_IPHONE}"
+    return ""
+
+
 def _same_kind(artifacts: Sequence[Artifact], device: str, via: str) -> None:
     for artifact in artifacts:
-        name, runtime = artifact.manifest.model_file, runtimes.of(artifact.model)
-        backend = artifact.manifest.backend
-        if (
-            name.endswith(".pte")
-            and not device.startswith("adb")
-            and not backends.get(backend).processor
-        ):
-            raise UserError(
-                f"{artifact.folder}: {backend}'s files run on phones, not on {device}; measure it"
-                " with --device adb"
-            )
-        if runtime is not None and via == "app":
-            raise UserError(
-                f"{artifact.folder}: {name} is run by {runtime.name}, and the app has ExecuTorch"
-                " alone; leave --via app out"
-            )
-        if runtime is None and not name.endswith(".pte"):
-            raise UserError(
-                f"{artifact.folder}: {name} is no ExecuTorch program; measure it on Apple's"
-                " systems, with the Swift package in ios_export"
-            )
+        if refusal := _refusal(artifact.manifest, device, via):
+            raise UserError(f"{artifact.folder}: {refusal}")
     names = [artifact.title for artifact in artifacts]
     if len(set(names)) != len(names):
         raise UserError(

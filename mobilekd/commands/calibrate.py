@@ -26,7 +26,7 @@ from mobilekd.formats.artifact import (
     open_artifact,
 )
 from mobilekd.formats.calibration import Calibration
-from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.data_tables import DataTable, as_data_table
 from mobilekd.formats.document import read_document
 from mobilekd.formats.evaluation import Evaluation
 from mobilekd.formats.gates import Gate
@@ -71,7 +71,7 @@ class CalibrateResult:
 def calibrate(
     artifact: Path,
     *,
-    data: DataTable | None = None,
+    data: DataTable | Mapping[str, Any] | None = None,
     unlabelled: Path | None = None,
     mapping: Mapping[str, str] | None = None,
     output: Path | None = None,
@@ -80,6 +80,8 @@ def calibrate(
 ) -> CalibrateResult:
     """Fit an artifact to labelled photographs of ``data``, whose classes ``mapping`` maps, and
     write it to ``output``: by default beside the artifact, called after it with ``-fitted``.
+    ``data`` is a recipe's table, or its keys as a dictionary: ``{"kind": "folder", "root":
+    "photographs"}``.
 
     Or tell how the photographs below ``unlabelled`` differ from what it knows, and write nothing.
     ``set_coverage`` is the least share of each class whose set is to hold it (default: the
@@ -102,6 +104,7 @@ def calibrate(
             " out, or give labelled photographs (--data)"
         )
     if data is not None:
+        data = as_data_table(data)
         check_named(data)
     opened = open_artifact(artifact)
     predictor = open_predictor(artifact, runs)

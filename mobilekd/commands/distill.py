@@ -37,7 +37,7 @@ from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import calibrate, softmax
 from mobilekd.students import build
 from mobilekd.students.any_network import is_known_elsewhere
-from mobilekd.students.weights import weights_hash
+from mobilekd.students.weights import licence_with_weights, weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
@@ -69,16 +69,18 @@ def distill(
     recipe: Recipe | str | Path,
     runs: Path = Path("runs"),
     *,
+    overrides: Sequence[str] = (),
     resume: bool = False,
     control: bool = True,
 ) -> Run:
     """Train the recipe's student, and its control unless told not to; returns the student's
-    finished run. A recipe is given as it is, by a shipped name, or by its file.
+    finished run. A recipe is given as it is, by a shipped name, or by its file. ``overrides``
+    change it (``data.root=photographs``, ``train.epochs=3``).
 
     Both are made ready before either is trained, so that a mistake in the recipe costs no epoch and
     leaves no file. Both folders are locked until the end.
     """
-    world, recipe = World.from_environment(), as_recipe(recipe, "distill")
+    world, recipe = World.from_environment(), as_recipe(recipe, "distill", overrides)
     wanted = [control_of(recipe), recipe] if control and recipe.teachers else [recipe]
     with ExitStack() as locks:
         for one in wanted:
@@ -398,7 +400,7 @@ class Trial:
             split_hash=experiment.split.hash(),
             split_by=experiment.split_by,
             data_hash=dataset.hash,
-            data_licence=dataset.licence,
+            data_licence=licence_with_weights(dataset.licence, self.recipe.student.weights),
             confirmed=dataset.confirmed(),
             labels=dataset.classes,
             control=control,

@@ -403,7 +403,7 @@ def _photographs() -> list[Check]:
         return [Check(name, True, f"off ({store.PLACE}, {store.BOUND})", needed_for=needed_for)]
     count, taken, limit = store.describe(place)
     near = nearest_folder(place.folder)
-    found = f"{count} photographs, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
+    found = f"{count:,} photographs, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
     return [
         Check(
             name,

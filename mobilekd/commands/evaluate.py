@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilekd import figures
 from mobilekd.data import pictures
-from mobilekd.formats.data_tables import DataTable
+from mobilekd.formats.data_tables import DataTable, as_data_table
 from mobilekd.formats.evaluation import Evaluation, parse_evaluation
 from mobilekd.formats.guard import OUTSIDE
 from mobilekd.formats.integrity import file_hashes, sealed
@@ -56,7 +56,7 @@ TEACHER_LOGITS = "teacher_logits.safetensors"
 def evaluate(
     target: str | Path | None = None,
     *,
-    data: DataTable | None = None,
+    data: DataTable | Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     mapping: Mapping[str, str] | None = None,
     output: Path | None = None,
@@ -67,15 +67,18 @@ def evaluate(
 
     Without ``data`` on the test split of the recipe, whose photographs may lie below another
     ``root`` by now; else on all labelled photographs of ``data`` with classes mapped by
-    ``mapping`` (theirs to ours). Data that prove to be its own, by what they hold, are its own
-    wherever they lie: then the test split alone judges. Writes metrics.json, predictions.csv and
-    figures to ``output``: by default inside a run, and below ``results/evaluations`` for what is
-    not to be written to. A run is held until the end, so that nobody trains in it meanwhile.
+    ``mapping`` (theirs to ours); ``data`` is a recipe's table, or its keys as a dictionary:
+    ``{"kind": "folder", "root": "photographs"}``. Data that prove to be its own, by what they hold,
+    are its own wherever they lie: then the test split alone judges. Writes metrics.json,
+    predictions.csv and figures to ``output``: by default inside a run, and below
+    ``results/evaluations`` for what is not to be written to. A run is held until the end, so that
+    nobody trains in it meanwhile.
     """
     if target is None:
         target = newest_run(runs).name
         say(f"evaluate: the newest run, {target}")
     if data is not None:
+        data = as_data_table(data)
         check_named(data)
     predictor = open_predictor(target, runs)
     with _held(predictor, writes=output is None):
@@ -115,8 +118,8 @@ def _evaluate(
     document = _document(predictor, judged, answers, teacher, skin_tones(photographs))
     if given.outside is not None:
         say(
-            f"evaluate: of {int(given.outside.sum())} of {len(given.outside)} photographs"
-            f" {predictor.name} says: {OUTSIDE}; the figures count them all"
+            f"evaluate: the guard refuses {int(given.outside.sum())} of {len(given.outside)}"
+            f" photographs ({OUTSIDE}); the figures count them all"
         )
         refused = refused_share(given.outside, answers.lesions)
         document["metrics"]["outside"] = refused.model_dump()

@@ -3,6 +3,7 @@ judged on.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -55,15 +56,20 @@ from mobilekd.training.views import Views
 
 
 def teach(
-    recipe: Recipe | str | Path, runs: Path = Path("runs"), *, resume: bool = False
+    recipe: Recipe | str | Path,
+    runs: Path = Path("runs"),
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
 ) -> list[Path]:
     """Train every teacher that is not there yet; returns their folders
     ``runs/<name>/teachers/<i>``. A recipe is given as it is, by a shipped name, or by its file.
+    ``overrides`` change it (``data.root=photographs``, ``teach.epochs=3``).
 
     All are built before the first is trained, so that a mistake in the last one costs no epoch and
     leaves no file. The run's folder is locked until the end.
     """
-    recipe = as_recipe(recipe, "teach")
+    recipe = as_recipe(recipe, "teach", overrides)
     for table in recipe.teachers:
         if not taught_before(table):
             check_teacher(table)

@@ -46,9 +46,9 @@ def join_copies(
         if strict:
             wrong = ", ".join(repr(dataset.ids[i]) for i in sorted(torn)[0])
             raise UserError(
-                f"{fault}; leave those of a wrong label out of the data: a recipe's data.exclude"
-                " lists their ids, or name a file of them (evaluate --exclude); where nobody knows"
-                f" which is right, list both (data.exclude = [{wrong}] for the first)"
+                f"{fault}; remove the file with the wrong label, or leave its id out with"
+                " data.exclude; where nobody knows which is right, leave out all"
+                f" (data.exclude = [{wrong}] for the first)"
             )
         notes.add(f"{fault}, judged by each")
     strangers = [group for group in groups if len({dataset.lesions[i] for i in group}) > 1]

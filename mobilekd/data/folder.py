@@ -131,9 +131,8 @@ def _class_names(root: Path, folders: list[Path]) -> tuple[str, ...]:
         written[classes.folded(folder.name)].add(folder.name)
     if len(written) < 2:
         given = sorted(name for names in written.values() for name in names)
-        raise UserError(
-            f"{root}: {some(given, 'sub-folder')}; give one for each class, at least two"
-        )
+        found = some(given, "sub-folder") if given else "no sub-folders"
+        raise UserError(f"{root}: {found}; give one for each class, at least two")
     refuse_alike(root, [folder.name for folder in folders], "sub-folder")
     return tuple(sorted({classes.normal(name) for names in written.values() for name in names}))
 

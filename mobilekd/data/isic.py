@@ -121,7 +121,8 @@ def _ground_truth(root: Path) -> Path:
     found = sorted({*root.glob("*GroundTruth.csv"), *root.glob("*GroundTruth/*GroundTruth.csv")})
     if not found:
         raise UserError(
-            f"{root}: no *GroundTruth.csv in it; set data.labels to the one-hot table of labels"
+            f"{root}: no *GroundTruth.csv in it; set data.labels to the one-hot table of labels, or"
+            " data.kind=folder where each class is a sub-folder"
         )
     if len(found) != 1:
         raise UserError(

@@ -21,7 +21,7 @@ def root_of(root: str | None, kind: str) -> Path:
     if not folder.is_dir():
         what = "a file, not a folder" if folder.is_file() else "no such folder"
         raise UserError(
-            f"{folder}: {what}; give the folder of the data set as its root (data.root)"
+            f"{folder}: {what}; give the folder of the data set with --set data.root=FOLDER"
         )
     return folder
 

@@ -4,6 +4,9 @@ confirmed by histology.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mobilekd.formats.data_tables import LESION_ID
 
 #: What is known of a public data set, by the recipe's ``data.kind``; from its own paper, and for
 #: histology counted in its table (``dx_type``). The last is used where a run did not count itself.
@@ -23,6 +26,19 @@ DATA_SETS = {
         ),
     }
 }
+#: What is published of the sources of ISIC's archive, by what stands before the number of a
+#: lesion's id, which ``data.origin = "lesion_id"`` reads.
+ORIGINS = {
+    "BCN": (
+        "BCN, BCN20000: Hospital Clínic in Barcelona, 2010 to 2016 (Hernández-Pérez et al. 2024,"
+        " doi 10.1038/s41597-024-03387-w)"
+    ),
+    "HAM": (
+        "HAM, HAM10000: Medical University of Vienna and a skin cancer practice in Queensland, over"
+        " 20 years (Tschandl et al. 2018, doi 10.1038/sdata.2018.161)"
+    ),
+    "MSK4": "MSK4, MSK: New York, no owner named (Codella et al. 2017, arXiv 1710.05006)",
+}
 HISTOLOGY = "Confirmed by histology"
 UNKNOWN = (
     "Origin",
@@ -35,19 +51,35 @@ UNCONFIRMED = (HISTOLOGY, "not known: the data do not say how diagnoses were con
 
 
 def known_facts(
-    kinds: Iterable[str], confirmed: Mapping[str, Mapping[str, int]]
+    kinds: Iterable[str], confirmed: Mapping[str, Mapping[str, int]], origins: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
     """What is known of data of these ``kinds``: what it is about, and the fact. ``confirmed`` are
-    photographs by class and by how the diagnosis was confirmed, as a run counted them.
+    photographs by class and by how the diagnosis was confirmed, as a run counted them; ``origins``
+    are those of ISIC's archive that its photographs come from.
     """
     published = [DATA_SETS[kind] for kind in dict.fromkeys(kinds) if kind in DATA_SETS]
     facts = [fact for one in published for fact in one.items() if fact[0] != HISTOLOGY]
+    if sources := [ORIGINS[one] for one in dict.fromkeys(origins) if one in ORIGINS]:
+        facts += [
+            ("Origin", f"ISIC's archive; {'; '.join(sources)}"),
+            ("Devices and skin types", "not recorded"),
+        ]
     if not facts:
         facts = [UNKNOWN]
     if confirmed:
         return [*facts, (HISTOLOGY, counted(confirmed))]
     counts = [(HISTOLOGY, one[HISTOLOGY]) for one in published]
     return [*facts, *(counts or [UNCONFIRMED])]
+
+
+def archive_origins(recipe: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that a recipe read from the lesion ids of ISIC's archive."""
+    data = recipe.get("data") or {}
+    read = any(
+        one.get("kind") == "isic" and one.get("origin") == LESION_ID
+        for one in (data, *data.get("sources", ()))
+    )
+    return [name for name in names if name in ORIGINS] if read else []
 
 
 def counted(confirmed: Mapping[str, Mapping[str, int]]) -> str:

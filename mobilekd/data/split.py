@@ -12,7 +12,7 @@ from mobilekd.data.classes import normal
 from mobilekd.data.dataset import Dataset, Notes, some
 from mobilekd.data.origins import UNKNOWN
 from mobilekd.formats.data_tables import SplitTable
-from mobilekd.formats.runs import Role, Split
+from mobilekd.formats.runs import NO_LESIONS, Role, Split
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json
 
@@ -276,8 +276,9 @@ def _from_folders(
         rows = [i for i, role in enumerate(roles) if role == "train"]
         drawn = _drawn(dataset, table.model_copy(update=wanted), rows, notes)
         parts |= {role: drawn[role] for role in ("train", *lacking)}
-        words = f"split: {' and '.join(lacking)} drawn from the sub-folder of training, by lesion"
-        _tell(notes, words)
+        apart = "lesion" if dataset.lesions_known else NO_LESIONS
+        named = " and ".join(lacking)
+        _tell(notes, f"split: {named} drawn from the sub-folder of training, by {apart}")
     else:
         _tell_absent(dataset, parts, notes)
     _refuse_leaks(dataset, parts, "the data's sub-folders")

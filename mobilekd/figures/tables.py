@@ -77,7 +77,7 @@ def _figure(figure: Interval | None, factor: float, digits: int, sign: str = "")
     if figure.value is None:
         return Cell("–", figure.reason or "")
     value, low, high = (
-        None if end is None else f"{factor * end:{sign}.{digits}f}".replace("-", "−")
+        None if end is None else f"{factor * end:{sign}z.{digits}f}".replace("-", "−")
         for end in (figure.value, figure.low, figure.high)
     )
     return Cell(value or "–", between(low, high) if low and high else "")
@@ -91,15 +91,15 @@ def between(low: str, high: str) -> str:
 def interval_words(figure: Interval, percent: bool) -> str:
     """``78.3 (76.1 to 80.2)`` in a sentence: per cent, or plain with three digits."""
     factor, digits = (100, 1) if percent else (1, 3)
-    value = f"{factor * (figure.value or 0):.{digits}f}"
+    value = f"{factor * (figure.value or 0):z.{digits}f}"
     if figure.low is None or figure.high is None:
         return value
-    return f"{value} ({factor * figure.low:.{digits}f} to {factor * figure.high:.{digits}f})"
+    return f"{value} ({factor * figure.low:z.{digits}f} to {factor * figure.high:z.{digits}f})"
 
 
 def signed(share: float, digits: int = 1) -> str:
     """``+12.3%``, with a true minus sign."""
-    return f"{100 * share:+.{digits}f}%".replace("-", "−")
+    return f"{100 * share:+z.{digits}f}%".replace("-", "−")
 
 
 def count(value: float | None) -> str:

@@ -7,6 +7,7 @@ files do not match the manifest's hashes.
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -267,6 +268,12 @@ def open_artifact(folder: Path) -> Artifact:
             f"{folder}: a file, and an artifact is a folder; give"
             f" {around or 'the one that mobilekd export made'}"
         )
+    if folder.is_dir() and not (folder / "manifest.json").is_file():
+        inside = next(iter(sorted(folder.glob("**/manifest.json"))), None)
+        raise UserError(
+            f"{folder}: no artifact, as it has no manifest.json; give"
+            f" {inside.parent if inside else 'the folder that mobilekd export made'}"
+        )
     manifest_file = folder / "manifest.json" if folder.is_dir() else folder
     folder = manifest_file.parent
     manifest = read_document(manifest_file, Manifest, "artifact manifest", "export again")
@@ -300,9 +307,16 @@ def open_artifact(folder: Path) -> Artifact:
 ARTIFACTS = Path("artifacts")
 
 
-def newest_artifact(root: Path = ARTIFACTS) -> Path:
-    """The folder of the newest artifact below ``root``."""
+def newest_artifact(
+    root: Path = ARTIFACTS, fits: Callable[["Manifest"], bool] = lambda _: True
+) -> Path:
+    """The folder of the newest artifact below ``root`` that ``fits``; of the newest where none
+    does, so that the reason is told of it.
+    """
     found = sorted(root.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(found):
+        if fits(read_document(path, Manifest, "artifact manifest", "export again")):
+            return path.parent
     if not found:
         raise UserError(
             f"{root}: no artifact here; name one, or make one: mobilekd export --backend xnnpack"

@@ -2,11 +2,12 @@
 unlabelled, split, preprocess and augment.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mobilekd.formats.document import Document, GrownDocument
+from mobilekd.formats.document import Document, GrownDocument, parse_document
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe_types import Fraction, Pixels, Place, Positive, Scale, Seed
 
@@ -140,6 +141,14 @@ class DataTable(GrownDocument):
     def title(self) -> str:
         """The data in a few words: its kind, or the kinds of its sources."""
         return " and ".join(dict.fromkeys(source.kind for source in self.sources)) or self.kind
+
+
+def as_data_table(data: DataTable | Mapping[str, Any]) -> DataTable:
+    """Photographs as Python names them: a table, or its keys as a dictionary."""
+    if isinstance(data, DataTable):
+        return data
+    example = 'write for example data={"kind": "folder", "root": "photographs"}'
+    return parse_document(dict(data), DataTable, "data", "table of photographs", example)
 
 
 def data_title(document: Any) -> str:

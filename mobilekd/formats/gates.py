@@ -56,9 +56,9 @@ class Gate(GrownDocument):
         if known.low is not None and known.high is not None:
             # a loss is held against a limit of 0.01
             digits = 2 if known.high - known.low >= 0.02 and not loss else 3
-            span = f" ({known.low:.{digits}f} to {known.high:.{digits}f})"
+            span = f" ({known.low:z.{digits}f} to {known.high:z.{digits}f})"
         lost = "loses " if loss else ""
-        return f"{lost}{known.value:.3f}{span} on {self.samples:,}"
+        return f"{lost}{known.value:z.3f}{span} on {self.samples:,}"
 
     @property
     def condition(self) -> str:

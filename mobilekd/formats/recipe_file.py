@@ -54,18 +54,18 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = (), *, smoke: bool
     return with_own_code(from_dict(document, where, text, overrides), folders)
 
 
-def as_recipe(recipe: Recipe | str | Path, command: str) -> Recipe:
-    """A recipe as it is, or read by its shipped name or its file; ``command`` names the caller in
-    messages.
+def as_recipe(recipe: Recipe | str | Path, command: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe as it is, or read by its shipped name or its file, with ``overrides`` applied;
+    ``command`` names the caller in messages.
     """
     if isinstance(recipe, (str, Path)):
-        return load_recipe(str(recipe))
+        return load_recipe(str(recipe), overrides)
     if not isinstance(recipe, Recipe):
         raise UserError(
             f"{command}: recipe is {recipe!r:.60}, of type {type(recipe).__name__}; give a shipped"
             " recipe's name, a TOML file, or what load_recipe returned"
         )
-    return with_own_code(recipe)
+    return with_own_code(with_overrides(recipe, overrides) if overrides else recipe)
 
 
 Table = TypeVar("Table", bound=OwnCode)
@@ -259,6 +259,8 @@ def _index(items: list[Any], text: str, key: str, where: str) -> int:
 def _explain(item: Any, where: str, text: str, overrides: Sequence[str]) -> str:
     location = tuple(item["loc"])
     said = explain(item, Recipe)
+    if item["type"] == "extra_forbidden" and len(location) == 1:
+        said = _elsewhere(str(location[0])) or said
     override = _override_of(".".join(map(str, location)), overrides)
     if override:
         key, _, value = override.partition("=")
@@ -273,6 +275,18 @@ def _explain(item: Any, where: str, text: str, overrides: Sequence[str]) -> str:
     ]
     place = f"{where}, line {lines[0]}" if len(lines) == 1 else where
     return f"{place}: {said}"
+
+
+def _elsewhere(key: str) -> str:
+    """The answer to a key at the top of a recipe that belongs into a table; empty where none has
+    it.
+    """
+    named = [
+        f"{table}.{key}"
+        for table, field in Recipe.model_fields.items()
+        if key in getattr(field.annotation, "model_fields", ())
+    ]
+    return f"unknown key {key}; did you mean {' or '.join(named)}?" if named else ""
 
 
 def _override_of(key: str, overrides: Sequence[str]) -> str:

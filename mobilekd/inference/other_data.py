@@ -61,11 +61,9 @@ OPTIONS = (
     (r"(?:--set\s)?\bdata\.columns\.(\w+)=", r"--column \1="),
     (r"\bdata\.columns\.(\w+)(?=:)", r"--column \1"),
     (r"\bdata\.columns\.(\w+)", r"--column \1=NAME"),
-    (
-        r"a recipe's data\.exclude lists their ids, or name a file of them \(evaluate --exclude\)",
-        "name a file of their ids with --exclude",
-    ),
+    (r"leave its id out with data\.exclude", "name a file with its id (--exclude FILE)"),
     (r"\(data\.exclude = \[(.*?)\] for the first\)", r"(\1 for the first)"),
+    (r"(?:--set\s)?\bdata\.kind=(\w+)", r"--data \1"),
     (r"(?:--set\s)?\bdata\.(root|labels|metadata|exclude|origin)\s?=\s?", r"--\1 "),
     (r"\bdata\.(root|labels|metadata|exclude|origin|columns)\b", r"--\1"),
     (r"--columns\b", "--column"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilekd.data.published import known_facts
+from mobilekd.data.published import archive_origins, known_facts
 from mobilekd.formats.artifact import Manifest
 from mobilekd.formats.evaluation import Evaluation, read_evaluation
 from mobilekd.formats.gates import NOT_DECIDED
@@ -71,10 +71,10 @@ def interval(figure: Interval | None, digits: int = 3) -> str:
         return ""
     if figure.value is None:
         return f"none: {figure.reason or 'not computed'}"
-    text = f"{figure.value:.{digits}f}"
+    text = f"{figure.value:z.{digits}f}"
     if figure.low is None or figure.high is None:
         return text
-    return f"{text} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+    return f"{text} ({figure.low:z.{digits}f} to {figure.high:z.{digits}f})"
 
 
 def judged_lines(evaluation: Evaluation | None, manifest: Manifest) -> list[str]:
@@ -224,10 +224,13 @@ def error_lines(evaluation: Evaluation | None, *, guarded: bool = False) -> list
     return [*lines, ""]
 
 
-def origin_lines(recipe: Mapping[str, Any], info: RunInfo) -> list[str]:
+def origin_lines(
+    recipe: Mapping[str, Any], info: RunInfo, evaluation: Evaluation | None
+) -> list[str]:
     """Where the photographs come from, as far as it is known."""
     kinds = [recipe["data"]["kind"], *(one["kind"] for one in recipe["data"].get("sources", ()))]
-    facts = known_facts(kinds, info.confirmed)
+    origins = archive_origins(recipe, evaluation.origins if evaluation else ())
+    facts = known_facts(kinds, info.confirmed, origins)
     return ["## Training data", "", *(f"- {what}: {fact}." for what, fact in facts), ""]
 
 
@@ -245,7 +248,7 @@ def training_lines(info: RunInfo, *, reference: bool = False) -> list[str]:
         "## Version, training, verification",
         "",
         (
-            f"- Trained by mobilekd {info.versions.get('mobilekd', '?')}"
+            f"- Trained by {' '.join(('mobilekd', info.versions.get('mobilekd', ''))).strip()}"
             f" ({info.created_utc}{f', commit {info.commit[:12]}' if info.commit else ''})"
         ),
         (

@@ -11,6 +11,7 @@ from mobilekd.lowering.card_figures import (
     error_lines,
     evaluation_of,
     front_matter,
+    interval,
     judged_lines,
     origin_lines,
     training_lines,
@@ -88,7 +89,7 @@ def markdown(manifest: Manifest, run: Run) -> str:
         *judged_lines(evaluation, manifest),
         *doubt_lines(run.info),
         *error_lines(evaluation, guarded=manifest.guard is not None),
-        *origin_lines(provenance.recipe, run.info),
+        *origin_lines(provenance.recipe, run.info, evaluation),
         "## Not validated on",
         "",
         (
@@ -188,8 +189,8 @@ def _origins(manifest: Manifest) -> list[str]:
         "## By origin",
         "",
         (
-            "Where photographs come from decides how well it answers. These are the test"
-            " photographs of each origin"
+            "Where photographs come from decides how well it answers. These are this file's answers"
+            " to the test photographs of each origin"
             + (f"; of {left_out} none were trained on." if left_out else ", like those trained on.")
         ),
         "",
@@ -202,7 +203,8 @@ def _origins(manifest: Manifest) -> list[str]:
             for key in ("balanced_accuracy", "accuracy", "ece")
             if f"{key}.{name}" in manifest.accuracy
         )
-        lines.append(f"| {name} | {' | '.join(_interval(figure) for figure in figures)} |")
+        shown = " | ".join(interval(figure) for figure in figures)
+        lines.append(f"| {'not known' if name == 'unknown' else name} | {shown} |")
     return lines
 
 
@@ -210,7 +212,7 @@ def _interval(figure: Interval | None) -> str:
     if figure is None or figure.value is None:
         return ""
     return (
-        f"{figure.value:.4f} ({figure.low:.4f} to {figure.high:.4f})"
+        f"{figure.value:z.4f} ({figure.low:z.4f} to {figure.high:z.4f})"
         if figure.low is not None
-        else f"{figure.value:.4f}"
+        else f"{figure.value:z.4f}"
     )

@@ -122,8 +122,8 @@ def _without_data(
         )
     if record is not None:
         say(
-            "export: the data is not here, so the gates that it decided where it was are taken as"
-            f" recorded ({missing})"
+            "export: the test photographs are not here, so this student's recorded gates stand for"
+            f" those that need them ({missing})"
         )
         return record
     if not run.reference:

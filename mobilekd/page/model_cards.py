@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mobilekd.data.published import known_facts
+from mobilekd.data.published import archive_origins, known_facts
 from mobilekd.formats.data_tables import data_title
 from mobilekd.page.blocks import Block, Heading, Points, Section, Text, section_of
 from mobilekd.page.inputs import Inputs
@@ -87,8 +87,14 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
         artifact.manifest.provenance.recipe for artifact in inputs.artifacts
     ]
     kinds = sorted({kind for recipe in recipes for kind in _kinds(recipe)})
+    judged = {
+        key.removeprefix("balanced_accuracy.")
+        for artifact in inputs.artifacts
+        for key in artifact.manifest.accuracy
+    }
     # shares of several data sets do not add up, so those of the first run that counted are shown
     confirmed = next((one.run.info.confirmed for one in inputs.runs if one.run.info.confirmed), {})
+    origins = {name for recipe in recipes for name in archive_origins(recipe, judged)}
     elsewhere = sorted(
         {evaluation.data.kind for evaluation in inputs.evaluations if evaluation.data.role == "all"}
     )
@@ -101,7 +107,7 @@ def _facts(inputs: Inputs) -> tuple[tuple[str, str], ...]:
                 f" {', '.join(stated) or 'none stated'}"
             ),
         ),
-        *known_facts(kinds, confirmed),
+        *known_facts(kinds, confirmed, sorted(origins)),
         ("Errors", HARM),
         ("Judged on data of another origin", ", ".join(elsewhere) or "none in this report"),
         ("Decision", "the most probable class after temperature scaling on validation"),

@@ -11,8 +11,10 @@ from pathlib import Path
 from mobilekd.runners.base import DeviceError, Reading, Runner, Setting
 from mobilekd.support.errors import UserError
 
-__all__ = ["DeviceError", "Reading", "Runner", "Setting", "check", "get"]
+__all__ = ["ON_AN_IPHONE", "DeviceError", "Reading", "Runner", "Setting", "check", "get"]
 
+#: Who measures an iPhone, and where it is told.
+ON_AN_IPHONE = "Xcode's performance report measures it there (ios_export/README.md)"
 
 #: What people call a device, and what it is called here.
 MEANT = {
@@ -30,8 +32,7 @@ def check(device: str, via: str = "shell") -> None:
     if device != "host" and kind != "adb" and not (kind == "qemu" and name):
         if device.casefold() in ("iphone", "ios", "ipad"):
             raise UserError(
-                f"--device {device}: an iPhone is not measured from here; Xcode does, with the"
-                " Swift package in ios_export/"
+                f"--device {device}: an iPhone is not measured from here; {ON_AN_IPHONE}"
             )
         meant = MEANT.get(device.casefold())
         guess = f"did you mean {meant}? " if meant else ""

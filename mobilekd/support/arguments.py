@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -112,18 +112,20 @@ WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "True or False",
+    Mapping: "a dictionary",
     type(None): "None",
 }
 
 
 def _refused(value: Any, kinds: Sequence[Any], what: str) -> UserError:
     words = [
-        WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+        WORDS.get(get_origin(kind) or kind, getattr(kind, "__name__", str(kind)))
         for kind in kinds
         if kind is not type(None)
     ]
     if Path in kinds:
         words.append("a run or an artifact as it was returned")
+    shown = " ".join(repr(value).split())  # an array's is of several lines
     return UserError(
-        f"{what} is {value!r:.60}, of type {type(value).__name__}; give {' or '.join(words)}"
+        f"{what} is {shown:.60}, of type {type(value).__name__}; give {' or '.join(words)}"
     )

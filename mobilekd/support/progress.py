@@ -72,11 +72,26 @@ def without_native_errors() -> Iterator[None]:
         os.close(nowhere)
 
 
+def time_left(seconds: float) -> str:
+    """``about 40 s left``; minutes from two on, hours from two on."""
+    if seconds < 120:
+        return f"about {seconds:.0f} s left"
+    if seconds < 7200:
+        return f"about {seconds / 60:.0f} min left"
+    return f"about {seconds / 3600:.1f} h left"
+
+
 def track(
-    items: Iterable[Item], what: str, total: int | None = None, every: float = 20.0
+    items: Iterable[Item],
+    what: str,
+    total: int | None = None,
+    every: float = 20.0,
+    *,
+    after: int = 0,
 ) -> Iterator[Item]:
     """Iterate with a progress bar and the time left (terminal), or a plain line every ``every``
-    seconds (elsewhere, and from a thread: bars of several would draw over each other).
+    seconds (elsewhere, and from a thread: bars of several would draw over each other). The plain
+    lines' time left counts ``after`` more items, which later calls iterate.
     """
     if total is None:
         total = len(items) if isinstance(items, Sized) else None
@@ -98,7 +113,7 @@ def track(
         if now - last >= every:
             last = now
             left = (
-                f", about {(now - first) / done * (total - done - 1):.0f} s left"
+                f", {time_left((now - first) / done * (total - done - 1 + after))}"
                 if total and done
                 else ""
             )

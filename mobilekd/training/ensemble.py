@@ -392,8 +392,9 @@ def _refuse_chance(place: Path, record: TeacherRecord, index: int, experiment: E
             remedy_of_finished(index) if record.is_finished else "train it longer before it teaches"
         )
         raise UserError(
-            f"{place}: its balanced accuracy on validation is {value or 0:.3f}, which is chance"
-            f" ({chance:.3f} + {2 * error:.3f}); {remedy}"
+            f"{place}: its balanced accuracy on validation is {value or 0:.3f}, and luck alone"
+            f" comes to {chance + 2 * error:.3f} on so many photographs (chance is {chance:.3f});"
+            f" {remedy}"
         )
 
 

@@ -23,7 +23,7 @@ from mobilekd.formats.training_tables import TrainTable
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
-from mobilekd.support.progress import say, track
+from mobilekd.support.progress import say, time_left, track
 from mobilekd.training.descent import train_epoch
 from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import Drawer, predict_logits, quick_scores
@@ -147,7 +147,10 @@ class Trainer:
             }
             self.save(line)
             if self.world.leader:
-                say(f"{self.what}: epoch {self.epoch} of {self.table.epochs}, " + self._words(line))
+                to_go = (time.monotonic() - began) * (self.table.epochs - self.epoch)
+                left = f", {time_left(to_go)}" if to_go else ""
+                words = self._words(line)
+                say(f"{self.what}: epoch {self.epoch} of {self.table.epochs}, {words}{left}")
         self.model.load_state_dict(self.average.values)
         return self.model.eval()
 
@@ -167,7 +170,10 @@ class Trainer:
         view = self.epoch % self.table.views if self.table.views else self.epoch
         sums: dict[str, Tensor] = {}
         shown = track(
-            batches(order, self.table.batch_size), f"{self.what} epoch {self.epoch + 1}", steps
+            batches(order, self.table.batch_size),
+            f"{self.what} epoch {self.epoch + 1} of {self.table.epochs}",
+            steps,
+            after=(self.table.epochs - self.epoch - 1) * steps,
         )
         first_step = self.epoch * steps
 

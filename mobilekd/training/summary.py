@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe import Recipe
-from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, Split, open_run
+from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, Split, open_run, references
 from mobilekd.support.errors import UserError
 
 #: Steps of training below which a student hardly leaves chance: from random weights, and from
 #: weights that know photographs.
 FEW_STEPS, FEW_STEPS_STARTED = 300, 60
-
-START = f"--set student.weights=reference:{DEFAULT_REFERENCE}, or the recipe photographs"
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,25 @@ def few_steps(recipe: Recipe, photographs: int, classes: int) -> str | None:
     if steps >= least:
         return None
     start = "its starting weights" if started else "random weights"
-    give = "" if started else f"start from a shipped student ({START}), or "
+    counted = f"{recipe.train.epochs} epoch{'' if recipe.train.epochs == 1 else 's'}"
+    way = "" if started else _start(recipe)
+    give = f"{way}, or " if way else ""
     return (
-        f"{recipe.name}: few steps: {steps} in all ({recipe.train.epochs} epochs of {photographs}"
+        f"{recipe.name}: few steps: {steps} in all ({counted} of {photographs}"
         f" photographs in batches of {recipe.train.batch_size}). From {start} a student needs about"
         f" {least} to leave chance ({1 / classes:.3f}); {give}raise train.epochs"
     )
+
+
+def _start(recipe: Recipe) -> str:
+    """The advice to start from a shipped student; empty where none has this recipe's network."""
+    for name in dict.fromkeys((DEFAULT_REFERENCE, *references())):
+        if open_run(f"reference:{name}").recipe.student.model == recipe.student.model:
+            return (
+                f"start from a shipped student (--set student.weights=reference:{name}, or the"
+                " recipe photographs)"
+            )
+    return ""
 
 
 def summarise(run: Run) -> Summary:
@@ -66,6 +77,7 @@ def summarise(run: Run) -> Summary:
         said.append(f"its best teacher has {teacher:.3f}: {own.value - teacher:+.3f}")
     if not run.info.teachers:
         said.append("it had no teacher, so it is its own control")
+    said.extend(run.info.doubts)
     said.append(_first(run, own.value, better, control, teacher, split))
     return Summary(tuple(said), better)
 
@@ -102,8 +114,8 @@ def _first(
     """What to change first."""
     recipe, photographs = run.recipe, len(split.train) if split else 0
     short = photographs and few_steps(recipe, photographs, len(run.info.labels)) is not None
-    if not better and not recipe.student.weights:
-        return f"change first: start from a shipped student ({START})"
+    if not better and not recipe.student.weights and (way := _start(recipe)):
+        return f"change first: {way}"
     if not better and short:
         return "change first: raise train.epochs"
     if not better:

@@ -31,7 +31,7 @@ REFUSALS = {
     "predict nosuch .": "no photographs in this folder",
     "bench": "artifacts: no artifact here",
     "bench --device phone": "did you mean adb?",
-    "bench --device iPhone": "Xcode does, with the Swift package in ios_export/",
+    "bench --device iPhone": "Xcode's performance report measures it there",
     "export --backend iOS": "did you mean coreml?",
     "export --backend TFLite": "did you mean litert?",
     "export --backend torchscript": "did you mean xnnpack for Android, coreml for an iPhone?",

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from mobilekd import backends
-from mobilekd.cli import commands, meant
+from mobilekd.cli import commands, main, meant
 
 GRAMMAR = commands()
 ANSWERS = {
@@ -73,6 +73,15 @@ def refused(capfd: pytest.CaptureFixture[str], line: str) -> str:
         ("bench x -v", "--debug"),
         ("predict runs/x --images a", "mobilekd predict RUN a"),
         ("report --format md", ".md and .json appear beside the page"),
+        ("--format onnx", "--format: stands before any command; mobilekd --help lists the"),
+        ("distill my photographs", "unexpected photographs; a name with spaces stands in quotes"),
+        ("calibrate", "mobilekd calibrate ARTIFACT --data folder --root FOLDER"),
+        ("design", "mobilekd design --latency 0.5"),
+        ("recipes --explain", "--explain: its value is missing; write --explain KEY"),
+        ("sweep ham10000 --jobs many", "--jobs many: no whole number; write --jobs N"),
+        ("design --latency fast", "--latency fast: no number; write --latency MS"),
+        ("evaluate --data foldr", "--data foldr: unknown; did you mean folder? known: ham10000,"),
+        ("evaluate --data .", "write --data folder --root ."),
     ],
 )
 def test_a_beginners_words_are_answered_with_what_is_meant(line, says, capfd):
@@ -136,3 +145,9 @@ def test_help_shows_every_default_and_every_choice():
                 assert "default" in shown, (parser.prog, action.dest)
             for choice in action.choices or ():
                 assert choice in text, (parser.prog, action.dest)
+
+
+@pytest.mark.parametrize(("word", "key"), [("learning_rate", "train.lr"), ("batch", "train.batch")])
+def test_another_tools_word_for_a_key_is_explained(word, key, capfd):
+    assert main(["recipes", "--explain", word]) == 2
+    assert f"did you mean {key}" in capfd.readouterr().err

@@ -4,8 +4,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from fixtures.manifest import manifest_of
 
 from mobilekd.cli import commands, main
+from mobilekd.formats.artifact import Artifact
+from mobilekd.formats.gates import Stage
+from mobilekd.formats.parity_names import StageId, StageName
+from mobilekd.formats.runs import DEFAULT_REFERENCE, open_run
 
 
 def test_teach_leads_to_the_runs_that_it_was_given(
@@ -20,3 +25,26 @@ def test_teach_leads_to_the_runs_that_it_was_given(
     words = shlex.split(line.removeprefix("next: mobilekd "))
     arguments = commands().parse(words)
     assert (arguments.recipe, arguments.runs) == (str(runs / "demo"), runs)
+
+
+def test_an_iphones_file_says_what_only_a_mac_can_prove(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    reason = "Apple's processors answer on Apple's systems only; ios_export/check_on_mac.py"
+    rows = [
+        Stage(
+            stage=StageName(one),
+            against=StageName(StageId.SAVED_FILE),
+            verified=False,
+            where="",
+            reason=reason if one is StageId.CORE_ML else "none that runs here",
+        )
+        for one in (StageId.LOWERED_GRAPH, StageId.CORE_ML)
+    ]
+    run = open_run(f"reference:{DEFAULT_REFERENCE}")
+    made = Artifact(tmp_path, manifest_of(run, parity=tuple(rows)))
+    monkeypatch.setattr("mobilekd.commands.export.export", lambda *_, **__: made)
+    assert main(["export", "--backend", "coreml"]) == 0
+    said = capfd.readouterr().out.splitlines()
+    assert f"not verified here: saved file on Core ML: {reason}" in said
+    assert not any("none that runs here" in line for line in said)

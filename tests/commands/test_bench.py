@@ -3,6 +3,7 @@ judges.
 """
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,10 +14,18 @@ import numpy as np
 import pytest
 from fixtures.bench import spoil_answers, tiny_artifact
 
+from mobilekd.android.several import refusal
 from mobilekd.cli import main
 from mobilekd.commands.bench import Regression, bench, refuse_other_chips
 from mobilekd.commands.devices import devices
+from mobilekd.formats.artifact import (
+    Manifest,
+    newest_artifact,
+    open_artifact,
+    write_manifest,
+)
 from mobilekd.formats.chip import Chip
+from mobilekd.formats.document import read_document
 from mobilekd.formats.integrity import write_sealed
 from mobilekd.formats.measurement import Device, Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
@@ -438,3 +447,34 @@ def test_a_file_for_a_graphics_processor_is_refused_on_a_machine_without(folders
         UserError, match=r"vulkan's files run on phones, not on host; .*--device adb"
     ):
         bench([folder], **QUICK)
+
+
+def _with_model(folder: Path, model_file: str, place: Path) -> Path:
+    """A newer copy of an artifact whose manifest names another file."""
+    shutil.copytree(folder, place)
+    (place / "model.pte").rename(place / model_file)
+    manifest = read_document(place / "manifest.json", Manifest, "artifact manifest")
+    write_manifest(place, manifest.model_copy(update={"model_file": model_file}))
+    return place
+
+
+def test_the_newest_artifact_is_one_that_the_device_or_the_app_runs(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folders[0], tmp_path / "artifacts/old")
+    iphone = _with_model(folders[0], "model.mlpackage", tmp_path / "artifacts/new")
+    os.utime(iphone / "manifest.json", (4e9, 4e9))
+    assert newest_artifact() == Path("artifacts/new")
+    assert newest_artifact(fits=lambda one: not refusal(one)) == Path("artifacts/old")
+    measured = bench(**QUICK)
+    assert [one.artifact for one in measured] == ["tiny-xnnpack-fp32"]
+    with pytest.raises(UserError, match=r"new: model\.mlpackage runs on Apple's systems alone; Xc"):
+        bench([iphone], **QUICK)
+    shutil.rmtree("artifacts/old")
+    with pytest.raises(UserError, match=r"artifacts/new: model\.mlpackage runs on Apple's"):
+        bench(**QUICK)
+
+
+def test_a_folder_around_an_artifact_names_the_artifact(folders, tmp_path):
+    shutil.copytree(folders[0], tmp_path / "artifacts/tiny")
+    with pytest.raises(UserError, match=r"no manifest\.json; give .*artifacts/tiny$"):
+        open_artifact(tmp_path)

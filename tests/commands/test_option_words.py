@@ -45,7 +45,7 @@ def test_what_is_refused_names_options(clinic: Path) -> None:
         "--root: ham10000 needs the folder of the data set; give it with --root FOLDER": DataTable(
             kind="ham10000"
         ),
-        "give the folder of the data set as its root (--root)": DataTable(kind="isic", root=table),
+        "give the folder of the data set with --root FOLDER": DataTable(kind="isic", root=table),
         "--labels nowhere.csv: no such file or folder": DataTable(kind="csv", labels="nowhere.csv"),
         "give it with --labels TABLE.csv": DataTable(kind="csv"),
         "name it with --column image=NAME": DataTable(kind="csv", labels=f"{clinic}/others.csv"),
@@ -70,11 +70,12 @@ def test_what_is_refused_names_options(clinic: Path) -> None:
         assert words in refusal
         assert "data." not in refusal
     torn = (
-        "data: 1 picture with more than one label; a recipe's data.exclude lists their ids, or name"
-        " a file of them (evaluate --exclude); list both (data.exclude = ['a', 'b'] for the first)"
+        "data: 1 picture with more than one label; remove the file with the wrong label, or leave"
+        " its id out with data.exclude; leave out all (data.exclude = ['a', 'b'] for the first)"
     )
     assert in_option_words(torn).endswith(
-        "; name a file of their ids with --exclude; list both ('a', 'b' for the first)"
+        "; remove the file with the wrong label, or name a file with its id (--exclude FILE);"
+        " leave out all ('a', 'b' for the first)"
     )
 
 

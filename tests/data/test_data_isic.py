@@ -5,6 +5,7 @@ from fixtures.data import ISIC_COLUMNS, isic_rows, make_isic, photograph, write_
 
 from mobilekd.data import Dataset, load
 from mobilekd.formats.data_tables import DataTable
+from mobilekd.inference.other_data import load_named
 from mobilekd.support.errors import UserError
 
 
@@ -157,3 +158,14 @@ def test_several_ground_truths_ask_which(tmp_path: Path) -> None:
     write_csv(root / "ISIC_2019_Test_GroundTruth.csv", ("image",), [])
     with pytest.raises(UserError, match=r"2 files .* set data.labels"):
         load_isic(root)
+
+
+def test_a_folder_of_classes_is_told_its_kind(tmp_path):
+    (tmp_path / "nv").mkdir()
+    with pytest.raises(UserError, match=r"or data\.kind=folder where each class is a sub-folder"):
+        load(DataTable(kind="isic", root=str(tmp_path)))
+    with pytest.raises(UserError, match=r"or --data folder where each class is a sub-folder"):
+        load_named(DataTable(kind="isic", root=str(tmp_path)))
+    (tmp_path / "nv").rmdir()
+    with pytest.raises(UserError, match="no sub-folders; give one for each class, at least two"):
+        load(DataTable(kind="folder", root=str(tmp_path)))

@@ -388,7 +388,8 @@ def test_train_and_test_folders_are_the_split(
     assert {name.split("/")[0] for name in split.train + split.validation} == {"train"}
     assert len(split.validation) == 2, "of 6 of each class, a quarter is 1.5"
     assert split.by == "lists"
-    assert "validation drawn from the sub-folder of training" in capsys.readouterr().err
+    told = "validation drawn from the sub-folder of training, by photograph, no lesion ids"
+    assert told in capsys.readouterr().err
 
 
 def test_all_three_folders_are_taken_as_they_are(tmp_path: Path) -> None:

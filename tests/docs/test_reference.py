@@ -93,3 +93,8 @@ def test_every_measurement_meets_the_schema(reference, checkout):
     assert current
     for document in current:
         jsonschema.validate(document, schema)
+
+
+def test_types_of_keys_are_written_as_people_say_them(recipe_pages):
+    assert recipe_pages.type_words(tuple[str, ...]) == "list of texts"
+    assert recipe_pages.type_words(tuple[tuple[str, str], ...]) == "list of pairs of texts"

@@ -309,3 +309,20 @@ def test_a_home_is_written_as_people_write_it(tmp_path: Path, monkeypatch: pytes
 
 def test_own_photographs_start_from_the_default_student():
     assert load_recipe("photographs").student.weights == f"reference:{DEFAULT_REFERENCE}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("root=x", "--set root=x: unknown key root; did you mean data.root?"),
+        (
+            "epochs=5",
+            "unknown key epochs; did you mean pretrain.epochs or train.epochs or teach.ep",
+        ),
+        ("nonsense=5", "unknown key nonsense; known: name"),
+    ],
+)
+def test_a_key_that_belongs_into_a_table_is_told(setting: str, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load_recipe("photographs", [setting])
+    assert said in str(refused.value)

@@ -5,8 +5,11 @@ interval, and what cannot be decided is said.
 import numpy as np
 import pytest
 
+from mobilekd.cli.text import interval as cli_interval
+from mobilekd.figures.tables import points
 from mobilekd.formats.gates import Gate
 from mobilekd.formats.interval import Interval
+from mobilekd.lowering.card_figures import interval as card_interval
 from mobilekd.lowering.decisions import (
     ENOUGH,
     accuracy_gate,
@@ -93,6 +96,14 @@ def test_what_is_undecided_is_said_with_its_interval():
         " are too few to decide that; accepted because the interval does not rule it out"
     )
     assert gate.outcome == "not decided"
+
+
+def test_a_loss_of_nothing_has_no_sign():
+    drop = Interval(value=-0.0004, low=-0.0015, high=0.0004)
+    gate = accuracy_gate(drop, 4550, 0.01, 0.98)
+    assert gate.measured == "loses 0.000 (-0.002 to 0.000) on 4,550"
+    assert cli_interval(drop) == card_interval(drop) == "0.000 (-0.002 to 0.000)"
+    assert points(Interval(value=-0.0001)).text == "+0.0"
 
 
 def test_a_gate_written_before_intervals_is_still_read():

@@ -9,7 +9,8 @@ import pytest
 from fixtures.manifest import manifest_of
 from huggingface_hub import ModelCard
 
-from mobilekd.formats.runs import Run, open_run, references
+from mobilekd.data.published import archive_origins
+from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, open_run, references
 from mobilekd.lowering.card_figures import evaluation_of
 from mobilekd.lowering.model_card import markdown
 from mobilekd.support.errors import UserError
@@ -93,8 +94,20 @@ def test_origins_have_their_figures(run):
     provenance = made.provenance.model_copy(update={"recipe": left_out})
     card = markdown(made.model_copy(update={"accuracy": figures, "provenance": provenance}), run)
     assert "of Graz none were trained on" in card
-    assert "| Graz | 0.2500 (0.4000 to 0.6000) |" in card
+    assert "| Graz | 0.250 (0.400 to 0.600) |" in card
+    assert "this file's answers to the test photographs of each origin; of Graz" in card
     assert card.count("| Vienna |") == 1
+
+
+def test_the_default_students_clinics_are_named():
+    run = open_run(f"reference:{DEFAULT_REFERENCE}")
+    card = markdown(manifest_of(run), run)
+    assert "Hospital Clínic in Barcelona, 2010 to 2016" in card
+    assert "Medical University of Vienna" in card
+    assert "whoever releases the model states them" not in card
+    assert "mobilekd ?" not in card
+    elsewhere = {"data": {"kind": "folder", "origin": "lesion_id"}}
+    assert archive_origins(elsewhere, ["BCN"]) == []
 
 
 def test_the_share_confirmed_by_histology_is_what_the_run_counted(run):

@@ -1,13 +1,15 @@
 """Arguments as a notebook has them: converted by what a command takes, refused in one line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mobilekd
+from mobilekd.formats.data_tables import as_data_table
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.recipe_file import as_recipe, load_recipe
 from mobilekd.formats.runs import open_run, references
@@ -25,6 +27,7 @@ def command(
     count: int = 1,
     limit: float = 0.0,
     deep: bool = False,
+    keys: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     return dict(locals())
 
@@ -69,6 +72,11 @@ def test_arguments_come_as_what_the_command_takes(given: dict[str, Any], receive
         ({"count": "3"}, "command: count is '3', of type str; give a whole number"),
         ({"count": True}, "command: count is True"),
         ({"deep": 1}, "command: deep is 1, of type int; give True or False"),
+        (
+            {"folder": np.zeros((2, 1))},
+            "folder is array([[0.], [0.]]), of type ndarray; give the path",
+        ),
+        ({"keys": 3}, "command: keys is 3, of type int; give a dictionary"),
         ({"outptu": "x"}, "command: outptu: unknown; did you mean output"),
         ({}, "missing a required argument: 'target'; it takes target, folder"),
     ],
@@ -89,6 +97,31 @@ def test_a_recipe_is_a_name_a_file_or_itself(tmp_path: Path) -> None:
     assert mine.name == "mine"
     with pytest.raises(UserError, match=r"distill: recipe is 3, of type int; give a shipped"):
         as_recipe(3, "distill")  # type: ignore[arg-type]
+
+
+def test_a_command_that_trains_takes_overrides(tmp_path: Path) -> None:
+    root = "data.root=photographs"
+    assert as_recipe("photographs", "distill", [root]).data.root == "photographs"
+    assert as_recipe(load_recipe("photographs"), "distill", [root]).data.root == "photographs"
+    for train in (mobilekd.distill, mobilekd.teach):
+        with pytest.raises(UserError, match=r"data\.rot: unknown|unknown key data\.rot"):
+            train("photographs", tmp_path, overrides="data.rot=photographs")
+    with pytest.raises(UserError, match=r"nowhere: no such folder"):
+        mobilekd.distill("photographs", tmp_path, overrides=["data.root=nowhere"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_are_a_table_or_a_dictionary() -> None:
+    table = as_data_table({"kind": "folder", "root": "photographs"})
+    assert (table.kind, table.root) == ("folder", "photographs")
+    assert as_data_table(table) is table
+    with pytest.raises(UserError, match=r"unknown key rot; did you mean root.*\"photographs\"}"):
+        as_data_table({"kind": "folder", "rot": "photographs"})
+    reference = f"reference:{references()[0]}"
+    with pytest.raises(UserError, match="data is 'folder', of type str; give DataTable or a dic"):
+        mobilekd.evaluate(reference, data="folder")
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        mobilekd.evaluate(reference, data={"kind": "folder", "root": "nowhere"})
 
 
 def test_the_packages_own_functions_are_forgiving() -> None:

@@ -195,7 +195,10 @@ def test_a_student_learns_from_a_program(name: str, tmp_path: Path) -> None:
     assert (record.seconds, record.classes) == (0, tuple(own))
     assert record.weights_sha256 == sha256_file(folder / f"program{path.suffix}")
     believe(folder, 0.01)
-    with pytest.raises(UserError, match=r"is chance .*; check its file, teachers.0.classes"):
+    with pytest.raises(
+        UserError,
+        match=r"luck alone comes to .* \(chance is 0.*\); check its file, teachers.0.classes",
+    ):
         distill(recipe_of(path, classes), runs, control=False)
     believe(folder)
     path.unlink()  # the folder has all that is needed

@@ -35,6 +35,16 @@ def test_few_steps_from_random_weights_are_said_with_the_way_out(weights, epochs
         assert f"reference:{DEFAULT_REFERENCE}" in words
 
 
+def test_an_own_network_is_not_sent_to_anothers_weights():
+    recipe = with_overrides(make_recipe("mine"), ["train.epochs=1", "train.batch_size=70"])
+    own = recipe.model_copy(
+        update={"student": recipe.student.model_copy(update={"model": "my_student.py:tiny"})}
+    )
+    words = few_steps(own, 210, 3)
+    assert words is not None
+    assert words.endswith("to leave chance (0.333); raise train.epochs")
+
+
 def test_weights_that_know_photographs_need_fewer_steps():
     settings = ["student.weights='reference:any'", "train.epochs=30", "train.batch_size=70"]
     assert few_steps(with_overrides(make_recipe("mine"), settings), 210, 3) is None
@@ -55,6 +65,12 @@ def test_a_student_is_set_beside_its_teacher():
     assert summary.better_than_chance
     assert "its best teacher has 0.900: -0.300" in summary.sentences
     assert "raise train.epochs" in summary.sentences[-1]
+
+
+def test_a_doubt_stands_beside_the_figure():
+    doubt = "reference:x was trained on 96 photographs of 121 that choose and judge here"
+    summary = summarise(finished(of(0.6, 0.5, 0.7), doubts=(doubt,)))
+    assert doubt in summary.sentences
 
 
 def test_runs_from_before_say_nothing():

@@ -34,7 +34,7 @@ def photograph_too_deep(here: Path) -> list[str]:
     return on_folder(here)
 
 
-@kind("data", "a file, not a folder", "as its root")
+@kind("data", "a file, not a folder", "--root FOLDER")
 def file_in_the_folders_place(here: Path) -> list[str]:
     (here / "data").write_text("no folder")
     return ["evaluate", "demo", "--data", "folder", "--root", "data", "--output", "found"]

@@ -163,7 +163,7 @@ def golden_set_changed(here: Path) -> list[str]:
     return ["bench", str(artifact(here)), "--output", "x.json"]
 
 
-@kind("manifest.json", "no such artifact manifest")
+@kind("empty", "no artifact, as it has no manifest.json; give the folder that")
 def folder_that_is_no_artifact(here: Path) -> list[str]:
     (here / "empty").mkdir()
     return ["inspect", str(here / "empty")]
