@@ -121,7 +121,7 @@ def section(inputs: Inputs) -> Section | None:
             where = f", {name}" if len(groups) > 1 else ""
             blocks.append(Heading(f"{one.student}, {one.precisions}{where}"))
             blocks.append(_table(one, known, exported))
-            blocks.append(Text(answer(one)))
+            blocks.append(Text(f"Which runtime for this file? {answer(one)}"))
             blocks.append(_why(one, exported))
     if blocks:
         blocks.append(
@@ -195,7 +195,7 @@ def answer(one: Rivals) -> str:
                 f"{words}: no difference shown between {one.name(best)} and {one.name(second)}, so"
                 f" take the one that the app has{shown if 'luck' in shown else ''}"
             )
-    return "Which runtime for this file? With " + "; with ".join(said) + "."
+    return f"With {'; with '.join(said)}."
 
 
 def _between(new: Measurement, old: Measurement, threads: int) -> LatencyRatio | None:
