@@ -31,6 +31,7 @@ class Vulkan(ExecutorchFile):
     runtime = "a strict interpreter"
     interpreted = True
     processor = False
+    rounds_alike = False
     computes_on = "GPU"
 
     def quantizer(
