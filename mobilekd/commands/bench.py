@@ -309,7 +309,8 @@ def refuse_unfit(device: Device, via: str, collected: Sequence[Collected]) -> No
             raise UserError(
                 f"{folder}: needs ExecuTorch's runtime with {manifest.backend}'s delegate, and the"
                 " program that bench puts on a phone has XNNPACK's alone; install an app that has"
-                " that delegate (mobilekd apk XNNPACK-ARTIFACT --aar FILE) and measure with --via app"
+                " that delegate (mobilekd apk XNNPACK-ARTIFACT --aar FILE) and measure with"
+                " --via app"
             )
 
 

@@ -426,7 +426,7 @@ def test_a_file_for_another_chip_is_refused_before_it_is_loaded(soc):
     right = phone.model_copy(update={"soc": "sm8650"})
     refuse_unfit(right, "app", hexagons)
     refuse_unfit(phone, "shell", hexagons[:1])
-    with pytest.raises(UserError, match="^artifacts/mine: needs ExecuTorch's runtime with qnn's"):
+    with pytest.raises(UserError, match=r"^artifacts/mine: needs ExecuTorch's runtime with qnn's"):
         refuse_unfit(right, "shell", hexagons)
 
 
@@ -438,7 +438,7 @@ def test_a_delegate_that_the_runner_has_not_is_told_before_anything_is_pushed(ba
     if get(backend).processor:
         refuse_unfit(phone, "shell", given)
         return
-    with pytest.raises(UserError, match="--via app$"):
+    with pytest.raises(UserError, match=r"--via app$"):
         refuse_unfit(phone, "shell", given)
 
 
