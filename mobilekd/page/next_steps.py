@@ -123,7 +123,9 @@ def _of_artifacts(inputs: Inputs) -> list[tuple[str, str]]:
     if students and not artifacts:
         run = _named(students[0].run)
         steps.append(("Make the file", f"mobilekd export {run} --precision int8 makes it."))
-    for_android = [one for one in inputs.artifacts if _for_android(one)]
+    # one of each title, as bench names its files so
+    titles = {one.title: one for one in reversed(inputs.artifacts) if _for_android(one)}
+    for_android = [one for one in inputs.artifacts if titles.get(one.title) is one]
     if for_android and not any(one.device.kind == "adb" for one in inputs.measurements):
         folders = shlex.join([str(one.folder) for one in for_android])
         words = f"mobilekd bench {folders} --device adb measures, with a phone on a cable"

@@ -99,6 +99,9 @@ def test_only_a_file_for_android_goes_onto_a_phone_there(tmp_path: Path) -> None
         ["bench", *here, "--device", "adb"],
         ["apk", "artifacts/portable", "--install"],
     ]
+    again = replace(made, folder=Path("artifacts/again"))
+    given = parsed(steps(run, artifacts=(made, again))["Measure on a phone"])
+    assert given[0] == ["bench", "artifacts/my mole", "--device", "adb"], "one of each title"
     (alone,) = parsed(steps(run, artifacts=(others[names().index("onnx")],))["Measure on a phone"])
     assert alone == ["bench", "artifacts/onnx", "--device", "adb"], "the app cannot run it"
     for name in ("coreai", "coreml", "coreml-pte", "qnn", "vulkan"):
