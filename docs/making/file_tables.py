@@ -3,30 +3,38 @@
 import numpy as np
 
 from making.markdown import table
-from making.result_files import MEASURED, figure, read
-from mobilekd.page.runtimes import PACKAGES
+from making.result_files import MEASURED, RESULTS, figure, read
+from mobilekd.formats.measurement import read_measurement
+from mobilekd.page.latency_samples import latency_samples
+from mobilekd.page.runtimes import PACKAGES, answer, rivals
 
 
 def runtimes() -> str:
-    """One student for three runtimes, measured in turn on one machine."""
+    """One student for three runtimes, measured in turn on one machine, and which to take."""
     names = {"xnnpack": "ExecuTorch", "litert": "LiteRT", "onnx": "ONNX Runtime"}
-    rows = []
+    rows, answers = [], []
     for precision in ("fp32", "int8"):
-        for backend, name in names.items():
-            found = read(f"runtimes/{MEASURED}-{backend}-{precision}.json")
-            samples = np.concatenate([one["samples_ns"] for one in found["series"]]) / 1e6
-            loaded = [one["file_load_ns"] + one["method_load_ns"] for one in found["cold"]]
+        members = [
+            read_measurement(RESULTS / f"runtimes/{MEASURED}-{backend}-{precision}.json")
+            for backend in names
+        ]
+        for found in members:
+            (setting,) = latency_samples(found)
+            loaded = [one.file_load_ns + one.method_load_ns for one in found.cold]
             rows.append(
                 (
-                    f"{name} {found['versions'][PACKAGES.get(backend, 'executorch')]}",
+                    f"{names[found.backend]}"
+                    f" {found.versions[PACKAGES.get(found.backend, 'executorch')]}",
                     precision,
-                    f"{np.median(samples):.2f}",
-                    f"{np.percentile(samples, 95):.2f}",
+                    f"{np.median(setting.samples):.2f}",
+                    f"{np.percentile(setting.samples, 95):.2f}",
                     f"{np.median(loaded) / 1e6:.1f}",
                 )
             )
+        (group,) = rivals(members)
+        answers.append(f"**Which one in {precision}?** {answer(group)}")
     header = ("Runtime", "Precision", "Median, ms", "95th percentile, ms", "To load, ms")
-    return table(header, rows)
+    return "\n\n".join([table(header, rows).rstrip(), *answers]) + "\n"
 
 
 def hexagon() -> str:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from mobilekd.formats import guard
 from mobilekd.formats.artifact import Artifact, Manifest
 from mobilekd.support.errors import UserError
 
@@ -54,6 +55,12 @@ def places(artifacts: Sequence[Artifact]) -> dict[str, Artifact]:
         "artifact" if artifact is main else f"artifact-{2 + others.index(artifact)}": artifact
         for artifact in artifacts
     }
+
+
+def without_guard(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Those that cannot say that a photograph is of another kind, where others can."""
+    lacking = [one for one in artifacts if guard.OUTPUT not in one.manifest.outputs]
+    return lacking if len(lacking) < len(artifacts) else []
 
 
 def listing(placed: Mapping[str, Artifact]) -> bytes:
@@ -121,7 +128,8 @@ def _facts(artifact: Artifact) -> dict[str, object]:
         "the text of a class": {label.key: label.text for label in manifest.labels},
         "the input size": f"{preprocess.width} x {preprocess.height} pixels",
         "preprocessing": preprocess.to_dict(),
-        "the list of outputs": list(manifest.outputs),
+        # a guard is a file's own: where it cannot be in one, the others keep theirs
+        "the list of outputs": [name for name in manifest.outputs if name != guard.OUTPUT],
         "the clinic's data": manifest.clinic.data_hash if manifest.clinic else None,
         # a clinic fit asks each file's own answers
         "calibration": None if manifest.clinic else manifest.calibration.model_dump(mode="json"),

@@ -64,6 +64,9 @@ class Backend(Protocol):
     runtime: str  # what answers for the saved file on this machine; "" where nothing does
     interpreted: bool  # that is an interpreter of ours, so the maker's kernels have still to answer
     processor: bool  # an emulated Arm processor has that runtime too
+    # every processor's kernels answer as those of this machine; where they round otherwise, a
+    # device may be as far from the golden answers as the file from its eager source
+    rounds_alike: bool
     computes_on: str  # CPU, GPU or NPU: what the file's layers run on in a phone
     # the row of the parity table that a Mac fills, where the kernels are Apple's; None elsewhere
     apple: StageId | None

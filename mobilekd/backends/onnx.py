@@ -50,6 +50,8 @@ class Onnx(DescribedFile):
     reader = onnx_file
     package = "onnx"
     extra = "onnx"
+    # its int8 kernels for Arm are others than those for x86: a student of 53 layers was 0.015 apart
+    rounds_alike = False
 
     def refuse_missing(self, precision: str) -> None:
         """The exporter and the runtime are an extra's."""

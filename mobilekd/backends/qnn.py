@@ -35,6 +35,7 @@ class Qnn(ExecutorchFile):
     model_file = "model.pte"
     runtime = "ExecuTorch's own runtime, on the HTP simulator"
     processor = False
+    rounds_alike = False
     computes_on = "NPU"
     socs = tuple(htp.CHIPS)
     soc: str | None = socs[0]

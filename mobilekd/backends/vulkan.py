@@ -4,7 +4,10 @@ No host has that runtime, so the saved file is run by the strict interpreter in
 ``mobilekd/graphs/vulkan_interpreter.py``, which proves everything but Vulkan's own kernels.
 """
 
+import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,7 @@ class Vulkan(ExecutorchFile):
     runtime = "a strict interpreter"
     interpreted = True
     processor = False
+    rounds_alike = False
     computes_on = "GPU"
 
     def quantizer(
@@ -54,19 +58,20 @@ class Vulkan(ExecutorchFile):
         """Write ``model.pte``; Vulkan's partitioner takes every operator that it knows. A clamp
         where int8 saturates anyway would leave its convolution in floating point.
         """
-        from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
-
         from mobilekd.graphs import torch_graph
 
         quantized = precision.startswith("int8")
-        return executorch_file.lower(
-            torch_graph.without_idle_clamps(model) if quantized else model,
-            example,
-            constants,
-            folder / self.model_file,
-            [VulkanPartitioner({"force_fp16": precision == "fp16"})],
-            quantized=quantized,
-        )
+        with _warnings_alone():
+            from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+            return executorch_file.lower(
+                torch_graph.without_idle_clamps(model) if quantized else model,
+                example,
+                constants,
+                folder / self.model_file,
+                [VulkanPartitioner({"force_fp16": precision == "fp16"})],
+                quantized=quantized,
+            )
 
     def where(self) -> str:
         """What :meth:`run` runs on, for the parity table."""
@@ -80,6 +85,21 @@ class Vulkan(ExecutorchFile):
         from mobilekd.graphs.vulkan_interpreter import Interpreter
 
         return interpret(model_path, x, {"VulkanBackend": Interpreter})
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """ExecuTorch's modules for Vulkan let the whole program log what they do, a line for each
+    operator, from the moment that they are loaded.
+    """
+    root = logging.getLogger()
+    level, disabled = root.level, root.manager.disable
+    logging.disable(max(disabled, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        root.setLevel(level)
 
 
 BACKEND = Vulkan()

@@ -11,7 +11,7 @@ from mobilekd.android.compile import PACKAGE
 from mobilekd.android.package import shell, sign, unsigned
 from mobilekd.android.proof import Proof, prove
 from mobilekd.android.runtime import OWN_ABI, Runtime, may_meet, newest, runtime, with_libraries
-from mobilekd.android.several import places, refusal, together
+from mobilekd.android.several import places, refusal, together, without_guard
 from mobilekd.android.toolchain import find, toolchain
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.support.cache import clear_work, scratch
@@ -65,6 +65,11 @@ def apk(
     tools = toolchain()
     opened = [open_artifact(folder) for folder in folders]
     together(opened)
+    for lacking in without_guard(opened):
+        say(
+            f"apk: {lacking.folder} has no guard: where it answers, the app does not say that a"
+            " photograph is of another kind"
+        )
     placed = places(opened)
     exporters = [one.manifest.provenance.versions.get("executorch", "") for one in opened]
     exporter = newest(exporters)

@@ -101,7 +101,7 @@ def bench(
     collected = [Collected(artifact) for artifact in opened]
     runner = get(device, via, runtime_libraries)
     about = runner.describe()
-    refuse_other_chips(about, collected)
+    refuse_unfit(about, via, collected)
     names, to_judge = [item.artifact.title for item in collected], fail_above is not None
     old = read_baseline(baseline, runner.via, about, names, to_judge=to_judge) if baseline else None
     stamp = Stamp(runner, about, plan, device.partition(":")[0])
@@ -188,7 +188,7 @@ def _on_all_phones(
         fitting, problems = [], []
         for item in map(Collected, artifacts):
             try:
-                refuse_other_chips(phone.about, [item])
+                refuse_unfit(phone.about, via, [item])
                 fitting.append(item)
             except UserError as error:
                 problems.append(str(error))
@@ -265,7 +265,10 @@ def _refusal(manifest: Manifest, device: str, via: str) -> str:
     name, backend = manifest.model_file, manifest.backend
     runtime, program = runtimes.of(Path(name)), name.endswith(".pte")
     if program and not device.startswith("adb") and not backends.get(backend).processor:
-        return f"{backend}'s files run on phones, not on {device}; measure it with --device adb"
+        return (
+            f"{backend}'s files run on phones, not on {device}; measure it with --device adb --via"
+            " app"
+        )
     if runtime is not None and via == "app":
         return (
             f"{name} is run by {runtime.name}, and the app has ExecuTorch alone; leave --via app"
@@ -288,20 +291,28 @@ def _same_kind(artifacts: Sequence[Artifact], device: str, via: str) -> None:
         )
 
 
-def refuse_other_chips(device: Device, collected: Sequence[Collected]) -> None:
-    """``UserError`` for a file compiled for a chip that the device has not, before anything is
-    loaded there.
+def refuse_unfit(device: Device, via: str, collected: Sequence[Collected]) -> None:
+    """``UserError`` for a file compiled for a chip that the device has not, or for a delegate that
+    the program put there has not, before anything is loaded; it would end the others' session, too.
     """
     for item in collected:
-        chip = item.artifact.manifest.chip
-        if chip is None or device.soc.upper() == chip.soc:
-            continue
-        raise UserError(
-            f"{item.artifact.folder}: compiled for {chip.soc} alone, and the chip of this device is"
-            f" {device.soc or 'not known'}; measure on a phone with {chip.soc}, or export for this"
-            " one: mobilekd export --backend qnn --soc CHIP, or mobilekd export --backend xnnpack,"
-            " whose file runs on every phone"
-        )
+        folder, manifest = item.artifact.folder, item.artifact.manifest
+        chip = manifest.chip
+        if chip is not None and device.soc.upper() != chip.soc:
+            raise UserError(
+                f"{folder}: compiled for {chip.soc} alone, and the chip of this device is"
+                f" {device.soc or 'not known'}; measure on a phone with {chip.soc}, or export for"
+                " this one: mobilekd export --backend qnn --soc CHIP, or mobilekd export --backend"
+                " xnnpack, whose file runs on every phone"
+            )
+        known = manifest.backend in backends.names()
+        if via == "shell" and known and not backends.get(manifest.backend).processor:
+            raise UserError(
+                f"{folder}: needs ExecuTorch's runtime with {manifest.backend}'s delegate, and the"
+                " program that bench puts on a phone has XNNPACK's alone; install an app that has"
+                " that delegate (mobilekd apk XNNPACK-ARTIFACT --aar FILE) and measure with"
+                " --via app"
+            )
 
 
 def note_busy(device: Device, before: Conditions, collected: Sequence[Collected]) -> None:

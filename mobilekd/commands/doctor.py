@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from mobilekd.android.toolchain import build_tools, find
+from mobilekd.backends import names
 from mobilekd.backends.shared import htp
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import nearest_folder
@@ -105,6 +106,7 @@ def doctor() -> list[Check]:
         *_python(),
         *_packages(),
         exporter_matches_torch(),
+        *_extras(),
         _qualcomm(),
         _qualcomm_for_phones(),
         *_machine(),
@@ -309,6 +311,39 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _extras() -> list[Check]:
+    """What backends need beyond the plain dependencies, by the extra of each one's name; Qualcomm's
+    libraries may come from elsewhere and have a check of their own.
+    """
+    try:
+        needed = requires("mobilekd") or []
+    except PackageNotFoundError:  # which is said of all packages
+        return []
+    checks = []
+    for backend in names():
+        extra = re.compile(rf"extra == [\"']{backend}[\"']")
+        packages = [
+            re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+            for requirement in needed
+            if extra.search(requirement)
+        ]
+        if not packages or backend == "qnn":
+            continue
+        found = {name: _version(name) for name in packages}
+        missing = [name for name, here in found.items() if here is None]
+        told = [f"{name} {here}" for name, here in found.items() if here is not None]
+        checks.append(
+            Check(
+                f"extra {backend}",
+                not missing,
+                ", ".join(told if not missing else [f"{name} not installed" for name in missing]),
+                f"pip install 'mobilekd[{backend}]'",
+                f"export --backend {backend}, and running its files here",
+            )
+        )
+    return checks
 
 
 def _qualcomm() -> Check:

@@ -198,6 +198,12 @@ def profiled(artifact: Artifact) -> dict[str, Any]:
             f"{artifact.folder}: --profile needs a .pte; profile Core ML with Xcode's instruments,"
             " ONNX with its Runtime's profiler"
         )
+    backend = artifact.manifest.backend
+    if backend in names() and not get(backend).processor:
+        raise UserError(
+            f"{artifact.folder}: --profile times this machine's kernels, and it has none of"
+            f" {backend}'s; measure the file on its phone with mobilekd bench"
+        )
     return operator_times(artifact.model, artifact.golden().inputs[:1].astype(np.float32))
 
 

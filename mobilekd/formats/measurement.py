@@ -294,6 +294,11 @@ class Measurement(Document):
     valid: bool = True
     reasons: tuple[str, ...] = ()
 
+    @property
+    def student(self) -> str:
+        """The artifact's name without backend, precision and chip."""
+        return self.artifact.rpartition(f"-{self.backend}-{self.precision}")[0] or self.artifact
+
 
 def read_measurement(path: Path) -> Measurement:
     """Read and validate; a wrong file is a ``UserError`` that names the first wrong key, a newer

@@ -45,7 +45,7 @@ def on_arm(export: Export, report: ParityReport, processors: Sequence[str] = TRU
             parity.at_most(
                 GateId.GOLDEN_SET,
                 max(row.max_error or 0.0 for row in made),
-                export.gates.max_error,
+                export.golden_error(ran=True),
                 cpu,
             )
         )

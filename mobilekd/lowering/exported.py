@@ -76,5 +76,5 @@ class Export:
         """How far a device may be from the golden answers: other kernels than those that gave them
         may round as int8's do.
         """
-        elsewhere = bool(self.backend.apple or self.backend.socs or self.backend.interpreted)
-        return self.gates.max_error if ran and not elsewhere else self.max_error
+        alike = ran and self.backend.rounds_alike
+        return self.gates.max_error if alike else self.max_error

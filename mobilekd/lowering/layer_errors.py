@@ -59,11 +59,15 @@ class _Range:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A layer in both graphs: its node in fp32, the node that is read next, and its rounding."""
+    """A layer in both graphs: its node in fp32, the node whose value is rounded, the node behind
+    its activations, which is read next, and its rounding. Where a range of levels stands in for a
+    clamp, the value is rounded before the clamp and only behind it means what it means in fp32.
+    """
 
     name: str
     node: fx.Node
     end: fx.Node
+    seen: fx.Node
     behind: frozenset[fx.Node]  # what depends on it, itself included
     weight: Tensor
     bias: Tensor | None
@@ -121,7 +125,7 @@ def measured(
                 )
                 one = sums[layer.name]
                 one.changes.append(margin.change(given))
-                one.alone.add(alone.made, whole.env[layer.end])
+                one.alone.add(alone.made, whole.env[layer.seen])
                 if layer.name in inside:
                     one.in_file.add(torch.from_numpy(inside[layer.name]), whole.env[layer.node])
     found = {name: float(torch.cat(one.changes).mean()) for name, one in sums.items()}
@@ -207,6 +211,7 @@ class _Alone(fx.Interpreter):
             value = super().run_node(n)
         if n is layer.end:
             value = value if layer.output is None else layer.output.rounded(value)
+        if n is layer.seen:
             self.made = value
         return value
 
@@ -261,16 +266,13 @@ def _layers(plain: fx.GraphModule, rounded: fx.GraphModule) -> tuple[list[_Layer
         source = other.args[1]
         # what a layer in floating point reads and gives is rounded for those before and behind it
         in_float = isinstance(source, fx.Node) and source.op == "get_attr"
-        end = node
-        for _ in range(clamps):
-            after = list(end.users)
-            if len(after) == 1 and after[0].target in _FUSED:
-                end = after[0]
+        activations = _activations(node)
         found.append(
             _Layer(
                 name=name,
                 node=node,
-                end=end,
+                end=[node, *activations][min(clamps, len(activations))],
+                seen=[node, *activations][-1],
                 behind=_behind(node),
                 weight=weight.float(),
                 bias=None if bias is None else _constant(rounded, bias),
@@ -279,6 +281,14 @@ def _layers(plain: fx.GraphModule, rounded: fx.GraphModule) -> tuple[list[_Layer
             )
         )
     return found, tuple(missing)
+
+
+def _activations(node: fx.Node) -> list[fx.Node]:
+    """Those that follow a layer, and read nothing else, in order."""
+    found: list[fx.Node] = []
+    while len(after := list([node, *found][-1].users)) == 1 and after[0].target in _FUSED:
+        found.append(after[0])
+    return found
 
 
 def _behind(node: fx.Node) -> frozenset[fx.Node]:

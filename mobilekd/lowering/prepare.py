@@ -93,7 +93,7 @@ def prepare(
     if evaluation_set is None:
         unrounded = next(one for one in ("fp32", "fp16") if one in backend.precisions)
         raise UserError(
-            f"{recipe.name}: {precision}{' with --cam' if model.cam else ''} needs training"
+            f"--precision {precision}{' with --cam' if model.cam else ''} needs training"
             " photographs to calibrate on, and the data is not here; name its folder with"
             f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export"
             f" --precision {unrounded}"

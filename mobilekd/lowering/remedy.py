@@ -76,7 +76,7 @@ def limit_key(gate: GateId, export: Refused) -> str:
         GateId.SQNR: "sqnr_db",
         GateId.AGREEMENT: "agreement",
         GateId.BALANCED_ACCURACY: "accuracy_drop",
-        GateId.GOLDEN_SET: "max_error",
+        GateId.GOLDEN_SET: "max_error" if export.backend.rounds_alike else largest,
     }[gate]
 
 

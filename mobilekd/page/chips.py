@@ -1,4 +1,4 @@
-"""One file on several phones: what each chip and processor makes of it."""
+"""What each chip and processor makes of each file, on one phone or several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,11 +72,13 @@ def by_chip(measurements: Sequence[Measurement]) -> list[OnChip]:
 
 
 def section(inputs: Inputs) -> Section | None:
-    """A row for each file on each chip, where there is more than one device."""
-    if len({one.device.id for one in inputs.measurements}) < 2:
+    """A row for each file on each chip, where there is more than one device or processor."""
+    groups = by_chip(inputs.measurements)
+    devices = {one.device.id for one in inputs.measurements}
+    if len(devices) < 2 and len({(one.chip, one.processor) for one in groups}) < 2:
         return None
     rows = []
-    for one in by_chip(inputs.measurements):
+    for one in groups:
         first, (setting, times) = one.members[0], one.medians
         span = sorted(times.values())
         spread = f", {between(milliseconds(span[0]), milliseconds(span[-1]))}" if span[1:] else ""

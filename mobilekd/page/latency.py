@@ -145,14 +145,10 @@ def _short(measurement: Measurement, members: Sequence[Measurement]) -> str:
     """Precision alone where the members differ in nothing else, else behind the student's name, and
     the backend's if there are several.
     """
-    if len({(_student(one), one.backend) for one in members}) == 1:
+    if len({(one.student, one.backend) for one in members}) == 1:
         return measurement.precision
     backend = "" if len({one.backend for one in members}) == 1 else f" {measurement.backend}"
-    return f"{_student(measurement)}{backend} {measurement.precision}"
-
-
-def _student(measurement: Measurement) -> str:
-    return measurement.artifact.removesuffix(f"-{measurement.backend}-{measurement.precision}")
+    return f"{measurement.student}{backend} {measurement.precision}"
 
 
 def _in_parts(

@@ -3,7 +3,10 @@
 import shlex
 from pathlib import Path
 
+from mobilekd.android.several import ANY_PHONE
+from mobilekd.backends import get, names
 from mobilekd.figures.comparison import PRIMARY, claim_verdict
+from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.runs import RUNS, Run
 from mobilekd.page.blocks import Points, Section, section_of
 from mobilekd.page.glance import best_student
@@ -120,14 +123,23 @@ def _of_artifacts(inputs: Inputs) -> list[tuple[str, str]]:
     if students and not artifacts:
         run = _named(students[0].run)
         steps.append(("Make the file", f"mobilekd export {run} --precision int8 makes it."))
-    for_android = [one for one in inputs.artifacts if "coreml" not in one.manifest.backend]
+    # one of each title, as bench names its files so
+    titles = {one.title: one for one in reversed(inputs.artifacts) if _for_android(one)}
+    for_android = [one for one in inputs.artifacts if titles.get(one.title) is one]
     if for_android and not any(one.device.kind == "adb" for one in inputs.measurements):
-        folder = shlex.quote(str(for_android[0].folder))
-        steps.append(
-            (
-                "Measure on a phone",
-                f"mobilekd bench {folder} --device adb measures, with a phone on a cable; mobilekd"
-                f" apk {folder} --install puts it on the screen.",
-            )
-        )
+        folders = shlex.join([str(one.folder) for one in for_android])
+        words = f"mobilekd bench {folders} --device adb measures, with a phone on a cable"
+        in_app = [one for one in for_android if one.manifest.backend in ANY_PHONE]
+        if in_app:
+            folder = shlex.quote(str(in_app[0].folder))
+            words += f"; mobilekd apk {folder} --install puts it on the screen"
+        steps.append(("Measure on a phone", f"{words}."))
     return steps
+
+
+def _for_android(artifact: Artifact) -> bool:
+    """Whether the runner has what its file needs on any phone: no maker's delegate, not Apple's
+    systems.
+    """
+    backend = artifact.manifest.backend
+    return backend in names() and get(backend).processor

@@ -2,7 +2,7 @@
 file, and why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from mobilekd.page.latency_ratios import LatencyRatio, ratios_between
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted
 from mobilekd.page.tradeoff import accuracies
 from mobilekd.runners.runtimes import RUNTIMES as RUNTIMES_OF_THEIR_OWN
+from mobilekd.support.text import listed
 
 #: What a backend's file is run by, where that is another name.
 RUNTIMES = {
@@ -25,20 +26,33 @@ RUNTIMES = {
     "portable": "ExecuTorch (portable kernels)",
     "onnx": "ONNX Runtime",
     "litert": "LiteRT (XNNPACK)",
+    "qnn": "ExecuTorch (Hexagon)",
+    "vulkan": "ExecuTorch (Vulkan)",
 }
+#: Precisions that stand beside int8: of a processor that has no int8 of XNNPACK's kind.
+BESIDE = {"w8a16": "int8", "w8a8": "int8"}
 #: The package whose version runs a backend's file, where that is not ExecuTorch.
 PACKAGES = {one.backend: one.package for one in RUNTIMES_OF_THEIR_OWN.values()}
 
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """One student in one precision on one device, for several runtimes, the latest of each in one
+    """One student, rounded alike, on one device, for several runtimes, the latest of each in one
     session.
     """
 
     student: str
-    precision: str
     members: tuple[Measurement, ...]
+
+    @property
+    def precisions(self) -> str:
+        """Of its members, in words."""
+        return listed(list(dict.fromkeys(one.precision for one in self.members)))
+
+    def name(self, member: Measurement) -> str:
+        """What ran a member; with its precision where that tells it from another."""
+        alike = len({one.precision for one in self.members}) == 1
+        return runtime(member) if alike else f"{runtime(member)} {member.precision}"
 
     def settings(self) -> list[list[LatencySamples]]:
         """By threads on all cores: one entry for each member, where all of them have it."""
@@ -50,19 +64,42 @@ class Rivals:
         return [[one[threads] for one in each] for threads in shared]
 
 
-def rivals(members: Sequence[Measurement]) -> list[Rivals]:
-    """Of one device and way. What was not measured in one session is not set side by side."""
-    found: dict[tuple[str, str, str], dict[str, Measurement]] = {}
+def rivals(
+    members: Sequence[Measurement], exported: Mapping[str, Artifact] | None = None
+) -> list[Rivals]:
+    """Of one device and way. What was not measured in one session is not set side by side, nor what
+    the artifacts (by SHA-256 of their model files) say is made of other weights.
+    """
+    found: dict[tuple[str, str, str], dict[tuple[str, str], Measurement]] = {}
     for one in sorted(members, key=lambda one: one.started_utc):
         if trusted(one):
-            student = one.artifact.removesuffix(f"-{one.backend}-{one.precision}")
-            found.setdefault((student, one.precision, one.session), {})[one.backend] = one
+            rounded = BESIDE.get(one.precision, one.precision)
+            kinds = found.setdefault((one.student, rounded, one.session), {})
+            kinds[one.backend, one.precision] = one
     latest = {
-        (student, precision): Rivals(student, precision, tuple(each.values()))
-        for (student, precision, _), each in found.items()
-        if len(each) > 1
+        (student, rounded, weights): Rivals(student, same)
+        for (student, rounded, _), each in found.items()
+        for weights, same in _of_one_student(each.values(), exported or {}).items()
+        if len({one.backend for one in same}) > 1
     }
     return [one for one in latest.values() if one.settings()]
+
+
+def _of_one_student(
+    members: Iterable[Measurement], exported: Mapping[str, Artifact]
+) -> dict[str, tuple[Measurement, ...]]:
+    """By the hash of the weights, as students may share a name. A member whose artifact is not
+    given goes with the others where they have one student's weights, and nowhere else.
+    """
+    found: dict[str, list[Measurement]] = {}
+    for one in members:
+        artifact = exported.get(one.artifact_sha256)
+        weights = artifact.manifest.provenance.source_sha256 if artifact else ""
+        found.setdefault(weights, []).append(one)
+    known = [weights for weights in found if weights]
+    if len(known) > 1:
+        return {weights: tuple(found[weights]) for weights in known}
+    return {"".join(known): tuple(one for each in found.values() for one in each)}
 
 
 def section(inputs: Inputs) -> Section | None:
@@ -70,18 +107,21 @@ def section(inputs: Inputs) -> Section | None:
     runtimes.
     """
     blocks: list[Block | None] = []
-    groups = {name: rivals(members) for name, members in by_way(inputs.measurements).items()}
-    groups = {name: found for name, found in groups.items() if found}
     exported = {
         one.manifest.files.get(one.manifest.model_file, ""): one for one in inputs.artifacts
+    }
+    groups = {
+        name: found
+        for name, members in by_way(inputs.measurements).items()
+        if (found := rivals(members, exported))
     }
     known = accuracies(inputs)
     for name, found in groups.items():
         for one in found:
             where = f", {name}" if len(groups) > 1 else ""
-            blocks.append(Heading(f"{one.student}, {one.precision}{where}"))
+            blocks.append(Heading(f"{one.student}, {one.precisions}{where}"))
             blocks.append(_table(one, known, exported))
-            blocks.append(Text(_answer(one)))
+            blocks.append(Text(f"Which runtime for this file? {answer(one)}"))
             blocks.append(_why(one, exported))
     if blocks:
         blocks.append(
@@ -113,7 +153,7 @@ def _table(
         artifact = exported.get(member.artifact_sha256)
         judged = known.get(member.artifact_sha256)
         cells = [
-            Cell(runtime(member), _version(member)),
+            Cell(one.name(member), _version(member)),
             Cell(
                 artifact.manifest.model_file if artifact else member.backend,
                 size(artifact.manifest.bytes) if artifact else "not given",
@@ -136,7 +176,7 @@ def _version(member: Measurement) -> str:
     return member.versions.get(PACKAGES.get(member.backend, "executorch"), "")
 
 
-def _answer(one: Rivals) -> str:
+def answer(one: Rivals) -> str:
     """By threads: the fastest, and by how much, or that none is shown to be."""
     said = []
     for each in one.settings():
@@ -146,16 +186,16 @@ def _answer(one: Rivals) -> str:
         ratio = _between(second, best, each[0].threads)
         if ratio is not None and ratio.verdict.startswith("slower"):
             said.append(
-                f"{words}: take {runtime(best)}; {runtime(second)} is"
+                f"{words}: take {one.name(best)}; {one.name(second)} is"
                 f" {ratio.verdict.replace('slower: ', 'slower by ').replace(' more time', '')}"
             )
         else:
             shown = f" ({ratio.verdict})" if ratio is not None else ""
             said.append(
-                f"{words}: no difference shown between {runtime(best)} and {runtime(second)}, so"
+                f"{words}: no difference shown between {one.name(best)} and {one.name(second)}, so"
                 f" take the one that the app has{shown if 'luck' in shown else ''}"
             )
-    return "Which runtime for this file? With " + "; with ".join(said) + "."
+    return f"With {'; with '.join(said)}."
 
 
 def _between(new: Measurement, old: Measurement, threads: int) -> LatencyRatio | None:
@@ -172,11 +212,14 @@ def _between(new: Measurement, old: Measurement, threads: int) -> LatencyRatio |
 def _why(one: Rivals, exported: dict[str, Artifact]) -> Block:
     """What the files and the measurements say of the reasons: operators, threads, packing."""
     items = []
-    for place, member in enumerate(one.members):
+    files = [exported.get(member.artifact_sha256) for member in one.members]
+    outputs = {file.manifest.outputs for file in files if file is not None}
+    for place, (member, artifact) in enumerate(zip(one.members, files, strict=True)):
         parts = []
-        artifact = exported.get(member.artifact_sha256)
         if artifact is not None and artifact.manifest.delegation is not None:
             parts.append(_operators(artifact))
+        if artifact is not None and len(outputs) > 1:  # a guard is work that the others may lack
+            parts.append(f"gives {listed(list(artifact.manifest.outputs))}")
         settings = one.settings()
         if len(settings) > 1:
             first, last = settings[0][place], settings[-1][place]
@@ -188,21 +231,22 @@ def _why(one: Rivals, exported: dict[str, Artifact]) -> Block:
         if member.cold:
             load = float(np.median([cold.method_load_ns for cold in member.cold])) / 1e6
             parts.append(f"{milliseconds(load)} ms to load the network and pack its weights")
-        items.append((runtime(member), "; ".join(parts)))
+        items.append((one.name(member), "; ".join(parts)))
     return Points(tuple(items))
 
 
 def _operators(artifact: Artifact) -> str:
     split = artifact.manifest.delegation
     assert split is not None
-    if artifact.manifest.precision == "fp32":
-        layers = f"{split.heavy_total} layers with weights"
-    else:
-        layers = f"{split.heavy_quantized} of {split.heavy_total} layers with weights in int8"
+    layers = f"{split.heavy_total} layers with weights"
+    if split.heavy_quantized:
+        layers = f"{split.heavy_quantized} of {layers} in int8"
     inside, outside = sum(split.delegated.values()), sum(split.portable.values())
     if artifact.manifest.backend == "onnx":
         # those that quantise are part of the kernels once the runtime has fused them
         steps = sum(count for name, count in split.delegated.items() if name.endswith("izeLinear"))
         fused = f", {steps} more that say the steps of int8" if steps else ""
         return f"{layers}, {inside - steps} operators{fused}"
+    if artifact.manifest.chip is not None:  # one graph, which cannot be looked into
+        return f"{layers}, compiled for {artifact.manifest.chip.soc}; {outside} operators outside"
     return f"{layers}, {inside} operators in the delegate and {outside} outside"

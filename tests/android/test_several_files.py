@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilekd.android.several import listing, places, together
+from mobilekd.android.several import listing, places, together, without_guard
 from mobilekd.formats.artifact import Artifact, ClinicFit, Manifest, Provenance, Student
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.chip import Chip
@@ -138,6 +138,19 @@ def test_what_differs_is_named(changed, words):
     assert said.startswith("cpu and hexagon: ")
     assert words in said
     assert "export both from the same run" in said
+
+
+def test_a_file_that_can_have_no_guard_goes_with_one_that_has():
+    """As the default student's for Hexagon and for XNNPACK have it; which one lacks it is known."""
+    guarded = one("cpu", outputs=("probabilities", "outside"))
+    together([guarded, hexagon()])
+    assert [artifact.folder.name for artifact in without_guard([guarded, hexagon()])] == ["hexagon"]
+    assert without_guard([one("cpu"), hexagon()]) == []
+    assert without_guard([guarded]) == []
+    mapped = hexagon(outputs=("probabilities", "cam"))
+    assert "the list of outputs is probabilities in one and probabilities, cam" in refused(
+        guarded, mapped
+    )
 
 
 def test_files_fitted_to_one_clinic_have_a_calibration_each():

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -27,8 +28,11 @@ from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import hashes, open_artifact
 from mobilekd.formats.gates import Gate
 from mobilekd.formats.integrity import write_sealed
+from mobilekd.formats.parity_names import GateId
+from mobilekd.formats.runs import open_run
 from mobilekd.graphs import onnx_file, torch_graph, torch_nodes
 from mobilekd.lowering import parity, quantize
+from mobilekd.lowering.remedy import limit_key
 from mobilekd.runners.qemu import TRUSTED
 from mobilekd.support.errors import UserError
 
@@ -54,6 +58,24 @@ def copy(tmp_path) -> Path:
 
 def apart(one, other):
     return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "key"),
+    [
+        ("onnx", "int8", "max_error_quantized"),
+        ("onnx", "fp32", "max_error"),
+        ("xnnpack", "int8", "max_error"),
+    ],
+)
+def test_a_phone_may_round_int8_otherwise_and_fp32_not(backend, precision, key):
+    """The runtime's int8 kernels for Arm are not those for x86; XNNPACK's round alike."""
+    gates = open_run(run_folder()).recipe.gates
+    assert gates.max_error < gates.max_error_quantized
+    artifact = open_artifact(exported(precision, backend))
+    assert artifact.golden().index.max_error == getattr(gates, key)
+    refused = SimpleNamespace(precision=precision, backend=get(backend), target="RUN")
+    assert limit_key(GateId.GOLDEN_SET, refused) == key
 
 
 @pytest.mark.parametrize("kind", ["v2", "v3"])

@@ -2,6 +2,8 @@
 every layer is int8's, and what is not so is refused.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,23 @@ def test_int8_is_int8_in_every_layer_and_answers_as_eager_does(kernel, stride, c
     difference = VULKAN.run(made.model_path, x)[0] - made.eager_reference(x)[0]
     # an addition may round a tie to the next of 256 levels: two levels of a probability
     assert np.abs(difference).max() <= 2 / 256
+
+
+def test_executorch_logs_no_operators_and_leaves_the_level_alone(tmp_path):
+    """In a program of its own, where its modules are loaded for the first time."""
+    code = (
+        "import logging, sys\n"
+        "from pathlib import Path\n"
+        "logging.basicConfig(level=logging.ERROR)\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]\n"
+        "from test_vulkan import lowered\n"
+        f"lowered(Path({str(tmp_path)!r}), 'fp32')\n"
+        "assert logging.getLogger().level == logging.ERROR\n"
+        "assert logging.root.manager.disable == 0\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "INFO" not in done.stderr
 
 
 def test_float32_answers_as_eager_does(fp32):

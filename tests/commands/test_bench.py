@@ -15,8 +15,9 @@ import pytest
 from fixtures.bench import spoil_answers, tiny_artifact
 
 from mobilekd.android.several import refusal
+from mobilekd.backends import get, names
 from mobilekd.cli import main
-from mobilekd.commands.bench import Regression, bench, refuse_other_chips
+from mobilekd.commands.bench import Regression, bench, refuse_unfit
 from mobilekd.commands.devices import devices
 from mobilekd.formats.artifact import (
     Manifest,
@@ -422,20 +423,37 @@ def test_devices_lists_this_machine_and_what_is_wrong_with_the_rest():
 
 @pytest.mark.parametrize("soc", ["SM8550", "AMD EPYC", ""])
 def test_a_file_for_another_chip_is_refused_before_it_is_loaded(soc):
-    def compiled_for(chip):
-        manifest = SimpleNamespace(chip=chip)
-        return SimpleNamespace(artifact=SimpleNamespace(folder="artifacts/mine", manifest=manifest))
-
-    hexagons = [compiled_for(None), compiled_for(Chip(soc="SM8650", architecture="v75", qnn="2"))]
+    chip = Chip(soc="SM8650", architecture="v75", qnn="2")
+    hexagons = [of_backend("xnnpack"), of_backend("qnn", chip)]
     phone = Device(id="phone", kind="adb", soc=soc)
     with pytest.raises(UserError) as refusal:
-        refuse_other_chips(phone, hexagons)
+        refuse_unfit(phone, "app", hexagons)
     assert str(refusal.value).startswith(
         "artifacts/mine: compiled for SM8650 alone, and the chip of this device is"
         f" {soc or 'not known'};"
     )
-    refuse_other_chips(phone.model_copy(update={"soc": "sm8650"}), hexagons)
-    refuse_other_chips(phone, hexagons[:1])
+    right = phone.model_copy(update={"soc": "sm8650"})
+    refuse_unfit(right, "app", hexagons)
+    refuse_unfit(phone, "shell", hexagons[:1])
+    with pytest.raises(UserError, match=r"^artifacts/mine: needs ExecuTorch's runtime with qnn's"):
+        refuse_unfit(right, "shell", hexagons)
+
+
+@pytest.mark.parametrize("backend", [name for name in names() if not get(name).apple])
+def test_a_delegate_that_the_runner_has_not_is_told_before_anything_is_pushed(backend):
+    """``processor`` says whose files an Arm processor runs here without a maker's delegate."""
+    phone, given = Device(id="phone", kind="adb"), [of_backend(backend)]
+    refuse_unfit(phone, "app", given)
+    if get(backend).processor:
+        refuse_unfit(phone, "shell", given)
+        return
+    with pytest.raises(UserError, match=r"--via app$"):
+        refuse_unfit(phone, "shell", given)
+
+
+def of_backend(backend, chip=None):
+    manifest = SimpleNamespace(chip=chip, backend=backend)
+    return SimpleNamespace(artifact=SimpleNamespace(folder="artifacts/mine", manifest=manifest))
 
 
 def test_a_file_for_a_graphics_processor_is_refused_on_a_machine_without(folders, tmp_path):

@@ -115,6 +115,29 @@ def test_a_phone_owners_install_lacks_nothing_required(
     assert checks["pydantic"].required
 
 
+def test_what_backends_need_beyond_the_package_is_looked_for(monkeypatch: pytest.MonkeyPatch):
+    """By the extras' own lists, so that what an extra gains later is looked for, too."""
+
+    def extras() -> dict[str, module.Check]:
+        return {one.name: one for one in doctor() if one.name.startswith("extra ")}
+
+    assert {*extras()} == {"extra coreai", "extra litert", "extra onnx"}
+    assert not any(one.required for one in extras().values())
+    here = module.version
+
+    def version(name: str) -> str:
+        if name == "onnxscript":
+            raise PackageNotFoundError(name)
+        return here(name)
+
+    monkeypatch.setattr(module, "version", version)
+    lacking = extras()["extra onnx"]
+    assert not lacking.ok
+    assert lacking.detail == "onnxscript not installed"
+    assert lacking.fix == "pip install 'mobilekd[onnx]'"
+    assert "export --backend onnx" in lacking.needed_for
+
+
 HOLD = """
 import fcntl, os, sys, time
 with open(sys.argv[1], "w") as file:

@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fixtures.run import exported
 
 from mobilekd.cli import describe
-from mobilekd.commands.inspect import category, cost_picture, inspect, layer_rows
+from mobilekd.commands.inspect import category, cost_picture, inspect, layer_rows, profiled
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.graphs import pte
+from mobilekd.support.errors import UserError
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
@@ -41,6 +43,17 @@ def test_profile_covers_every_layer(document):
         sum(found["profile"]["by_category"].values())
         <= found["profile"]["execute_microseconds"] * 1.2
     )
+
+
+@pytest.mark.parametrize("backend", ["coreml-pte", "qnn", "vulkan"])
+def test_kernels_that_are_not_here_have_no_times(backend):
+    """A simulator or an interpreter would only give its own; where they are missing, the runtime
+    ends in words of its own.
+    """
+    opened = open_artifact(exported("fp32"))
+    other = replace(opened, manifest=opened.manifest.model_copy(update={"backend": backend}))
+    with pytest.raises(UserError, match=f"it has none of {backend}'s; measure the file on its"):
+        profiled(other)
 
 
 def test_a_person_reads_all_of_it(document):

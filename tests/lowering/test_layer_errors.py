@@ -106,6 +106,24 @@ def test_a_layer_whose_output_has_a_bad_range_is_ranked_first(graphs: Graphs) ->
     assert errors(plain, planted).ranked()[0].layer == "project"
 
 
+def test_a_range_that_stands_in_for_a_clamp_is_no_error_of_the_layer(graphs: Graphs) -> None:
+    """Where its levels end at the clamp's bounds a rounded graph needs no clamp; its answers are
+    the same, and so is what is said of the layer.
+    """
+    plain, rounded = graphs
+    with_clamps, without = rounded(), rounded()
+    for node in list(without.graph.nodes):
+        if node.target is torch.ops.aten.hardtanh.default:
+            node.replace_all_uses_with(node.args[0])
+            without.graph.erase_node(node)
+    without.recompile()
+    found = errors(plain, without)
+    assert all(one.sqnr_db > 20 for one in found.layers)
+    assert [one.sqnr_db for one in found.layers] == pytest.approx(
+        [one.sqnr_db for one in errors(plain, with_clamps).layers], abs=3
+    )
+
+
 def test_each_alone_is_what_the_simulation_rounds_alone(graphs: Graphs) -> None:
     """A second way to it: observers in the prepared graph stand aside for rounding modules, all but
     one layer's switched off. It rounds no bias, and an input for all who read it.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fixtures.manifest import manifest_of
 
+from mobilekd.backends import get, names
 from mobilekd.cli import commands
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.data_tables import DataTable
@@ -88,8 +89,24 @@ def test_only_a_file_for_android_goes_onto_a_phone_there(tmp_path: Path) -> None
         ["bench", "artifacts/my mole", "--device", "adb"],
         ["apk", "artifacts/my mole", "--install"],
     ]
-    for_iphone = replace(made, manifest=manifest_of(run, backend="coreml-pte"))
-    assert "Measure on a phone" not in steps(run, artifacts=(for_iphone,))
+    others = [
+        Artifact(Path(f"artifacts/{name}"), manifest_of(run, backend=name)) for name in names()
+    ]
+    given = parsed(steps(run, artifacts=tuple(others))["Measure on a phone"])
+    here = [f"artifacts/{name}" for name in names() if get(name).processor]
+    assert {"artifacts/onnx", "artifacts/litert", "artifacts/xnnpack"} < {*here}
+    assert given == [
+        ["bench", *here, "--device", "adb"],
+        ["apk", "artifacts/portable", "--install"],
+    ]
+    again = replace(made, folder=Path("artifacts/again"))
+    given = parsed(steps(run, artifacts=(made, again))["Measure on a phone"])
+    assert given[0] == ["bench", "artifacts/my mole", "--device", "adb"], "one of each title"
+    (alone,) = parsed(steps(run, artifacts=(others[names().index("onnx")],))["Measure on a phone"])
+    assert alone == ["bench", "artifacts/onnx", "--device", "adb"], "the app cannot run it"
+    for name in ("coreai", "coreml", "coreml-pte", "qnn", "vulkan"):
+        other = others[names().index(name)]
+        assert "Measure on a phone" not in steps(run, artifacts=(other,)), name
 
 
 @pytest.mark.parametrize(

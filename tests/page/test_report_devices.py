@@ -257,6 +257,19 @@ def test_a_valid_measurement_stands_beside_other_devices_and_not_a_later_invalid
     assert {"int8", "2026-12-01 00:00, invalid"} <= set(legend)
 
 
+def test_one_phones_processors_have_a_row_each(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    """One phone with one processor needs no such table: its answers stand in another."""
+    caption = "<caption>Files by chip and processor"
+    one = make_measurement(artifacts["int8"], 4.0, device=PHONE)
+    write_measurement(tmp_path, one, "cpu")
+    assert caption not in report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    write_measurement(tmp_path, one.model_copy(update={"backend": "qnn"}), "npu")
+    page = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    table = page.split(caption)[1].split("</table>")[0]
+    assert table.count("CPU") == 1
+    assert table.count("NPU") == 1
+
+
 def test_files_are_grouped_by_chip_and_processor(
     artifacts: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ class AppleFile:
     runtime = "a strict interpreter"
     interpreted = True
     processor = False
+    rounds_alike = False
     computes_on = "CPU, GPU or NPU"  # which one, Core ML decides on the phone
     apple: StageId | None = StageId.CORE_ML
     socs: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ class DescribedFile(ReadFile):
     runtime: str
     interpreted = False
     processor = True  # the runner opens the package's library for arm64
+    rounds_alike = True
     computes_on = "CPU"
     apple: StageId | None = None
     socs: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ class ExecutorchFile(ReadFile):
     runtime = "ExecuTorch's own runtime"
     interpreted = False
     processor = True
+    rounds_alike = True
     computes_on = "CPU"
     apple: StageId | None = None
     socs: tuple[str, ...] = ()

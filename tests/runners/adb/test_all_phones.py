@@ -3,6 +3,7 @@ otherwise from pass to pass.
 """
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -88,6 +89,29 @@ def test_a_phone_that_vanishes_does_not_lose_the_other(connect, artifact, tmp_pa
     assert read_measurement(kept).reasons[0].startswith("broken off: the connection was lost")
     assert clean(first)
     assert clean(second, 5)
+
+
+def test_a_file_for_hexagon_does_not_take_xnnpacks_along(connect, artifact, tmp_path):
+    """One phone has its chip, the other has not; the runner has the delegate for neither."""
+    phones = [
+        connect({"ro.product.model": name, "ro.soc.model": soc, "ro.serialno": name})
+        for name, soc in (("One", "SM8650"), ("Two", "Tensor G3"))
+    ]
+    hexagon = tmp_path / "hexagon"
+    shutil.copytree(artifact, hexagon)
+    manifest = json.loads((hexagon / "manifest.json").read_text())
+    chip = {"soc": "SM8650", "architecture": "v75", "qnn": "2.51.0"}
+    manifest |= {"backend": "qnn", "precision": "w8a16", "chip": chip}
+    (hexagon / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PhonesError) as caught:
+        bench([artifact, hexagon], device="adb:all", output=tmp_path / "results", **QUICK)
+    told = {phone.about.model: phone for phone in caught.value.phones}
+    assert "needs ExecuTorch's runtime with qnn's delegate" in told["One"].problem
+    assert "compiled for SM8650 alone, and the chip of this device is" in told["Two"].problem
+    for phone in caught.value.phones:
+        (measurement,) = phone.measurements
+        assert (measurement.backend, measurement.valid) == ("xnnpack", True)
+    assert all(clean(phone) for phone in phones)
 
 
 def test_where_no_phone_could_be_measured_the_code_is_2_and_one_table_says_why(

@@ -8,17 +8,21 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fixtures.libraries import library_artifact
 from test_bench_adb import QUICK, clean, faulted, refused, vanishing
 
 from mobilekd.commands.bench import bench
 from mobilekd.commands.report import report
+from mobilekd.formats.artifact import open_artifact
 from mobilekd.runners import elf, runtimes
 from mobilekd.runners.native import build
 from mobilekd.support.files import sha256_file
 
 MEASURING = "mobilekd-runner-library measure"
+#: As far as a file's probabilities may lie from its source's: the gate's limit.
+WITHIN = 0.05
 #: A phone is told from an emulator by this property; here it shall count as one.
 PHONE = {"ro.kernel.qemu": "0"}
 
@@ -66,6 +70,12 @@ def both(tmp_path_factory):
     return [library_artifact(folder / name, name) for name in ("onnx", "litert")]
 
 
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory):
+    """The same network for ExecuTorch."""
+    return library_artifact(tmp_path_factory.mktemp("ours") / "xnnpack", "xnnpack")
+
+
 @pytest.fixture
 def onnx(both):
     return both[0]
@@ -105,14 +115,17 @@ def with_pretend_bionic(phone, folder: Path) -> Path:
 
 
 def test_runtimes_are_interleaved_and_the_report_answers_which(
-    connect, both, artifact, tmp_path, capsys
+    connect, both, ours, tmp_path, capsys
 ):
-    """Three runtimes in one session on one phone; nothing is named, so the packages' libraries run.
-    What ran is recorded, and the page sets the two files of one student side by side.
+    """One student's files for three runtimes in one session on one phone; nothing is named, so the
+    packages' libraries run. They answer alike, what ran is recorded, and the page sets the three
+    side by side.
     """
     phone = connect(PHONE)
     results = tmp_path / "results"
-    found = bench([*both, artifact], device=f"adb:{phone.serial}", output=results, **QUICK)
+    answers = [open_artifact(folder).golden().probabilities for folder in (*both, ours)]
+    assert max(np.abs(one - answers[-1]).max() for one in answers) < WITHIN
+    found = bench([*both, ours], device=f"adb:{phone.serial}", output=results, **QUICK)
     said = capsys.readouterr().err
     assert "jni/arm64-v8a/libonnxruntime.so in the .aar of Maven's com.microsoft.onnx" in said
     assert "jni/arm64-v8a/libLiteRt.so in the .aar of Maven's com.google.ai.edge.litert" in said
@@ -131,11 +144,17 @@ def test_runtimes_are_interleaved_and_the_report_answers_which(
     for suffix, package in ((".onnx", "onnxruntime"), (".tflite", "ai-edge-litert")):
         assert found[0].versions[package] == runtimes.wheels.release(package)
         assert found[0].versions[f"{package} library sha256"] == sha256_file(linux(suffix))
-    report([*both, results], tmp_path / "report.html")
+    report([*both, ours, results], tmp_path / "report.html")
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert "Which runtime for this file? With 1 thread" in page
-    assert "ONNX Runtime" in page
-    assert "LiteRT (XNNPACK)" in page
+    assert page.count("Which runtime for this file? With 1 thread") == 1
+    table = page[page.index("The same student, measured in turn") :]
+    for runtime, file in (
+        ("ExecuTorch (XNNPACK)", "model.pte"),
+        ("ONNX Runtime", "model.onnx"),
+        ("LiteRT (XNNPACK)", "model.tflite"),
+    ):
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| {runtime}")]
+        assert file in row
     assert "libonnxruntime.so.1" in page
     assert clean(phone)
 

@@ -9,10 +9,11 @@ from fixtures.coreml import EXAMPLE, facts, pictures, small
 from fixtures.libraries import library_artifact
 from fixtures.run import run_folder
 
-from mobilekd.backends import get
+from mobilekd.backends import get, names
 from mobilekd.commands.bench import bench
 from mobilekd.commands.export import export
 from mobilekd.formats.artifact import open_artifact
+from mobilekd.formats.runs import DEFAULT_REFERENCE
 from mobilekd.graphs import torch_graph
 from mobilekd.runners import host, program, qemu, runtimes
 from mobilekd.runners.base import DeviceError
@@ -98,6 +99,30 @@ def test_export_asks_four_processors(tmp_path):
     assert all(row.verified for row in rows)
     gates = {str(gate.name) for gate in artifact.manifest.gates if gate.passed}
     assert gates >= {f"golden set on {cpu}" for cpu in qemu.TRUSTED}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", [name for name in names() if get(name).processor])
+def test_the_default_student_answers_on_arm(backend, tmp_path):
+    """Real layers, 53 of them, whose differences add up as a small network's do not. What rounds
+    alike everywhere repeats its answers; ONNX Runtime's int8 may not.
+    """
+    precision = "int8" if "int8" in get(backend).precisions else "fp32"
+    artifact = export(
+        f"reference:{DEFAULT_REFERENCE}",
+        backend=backend,
+        precision=precision,
+        output=tmp_path / "out",
+        verify=("arm",),
+    )
+    rows = [stage for stage in artifact.manifest.parity if stage.stage.processor]
+    assert {row.where for row in rows} == {f"qemu:{cpu}" for cpu in qemu.TRUSTED}
+    for row in rows:
+        assert row.max_error <= artifact.golden().index.max_error
+        assert (row.max_error < 1e-3) == get(backend).rounds_alike
+        assert row.agreement == 1
+    (measurement,) = bench([artifact.folder], device="qemu:cortex-a76", output=tmp_path / "r.json")
+    assert measurement.golden.passed
 
 
 def test_the_program_keeps_to_the_protocol(artifact, tmp_path):
