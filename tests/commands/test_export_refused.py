@@ -14,7 +14,7 @@ from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import open_artifact
 from mobilekd.formats.parity_names import Part
 from mobilekd.graphs import vulkan_interpreter
-from mobilekd.lowering import checks, pipeline, request
+from mobilekd.lowering import judgement, pipeline, request
 from mobilekd.lowering.decisions import agreement_gate
 from mobilekd.lowering.freeze import DECIDED_BY_DATA, freeze_quantisation
 from mobilekd.lowering.record import read_record
@@ -54,7 +54,7 @@ def test_a_refusal_names_value_key_and_next_command(monkeypatch):
         judged.append(given)
         return agreement_gate(*given, **named)
 
-    monkeypatch.setattr(checks, "agreement_gate", counted)
+    monkeypatch.setattr(judgement, "agreement_gate", counted)
     overrides = ["gates.max_error_quantized=1e-9"]
     with pytest.raises(GateError, match=r"must be <= 1e-09") as caught:
         export(run_folder(), precision="int8", overrides=overrides, retry=False)
@@ -74,7 +74,7 @@ def test_refused_int8_is_trained_with_its_rounding_and_tried_once_more(monkeypat
         strict = 1.1 if len(judged) == 1 else limit
         return agreement_gate(given, wanted, strict, exact=exact)
 
-    monkeypatch.setattr(checks, "agreement_gate", strict_once)
+    monkeypatch.setattr(judgement, "agreement_gate", strict_once)
     artifact = export(run_folder(), precision="int8")
     said = capsys.readouterr().err
     assert len(judged) == 2
@@ -94,7 +94,7 @@ def test_what_int8_cannot_do_becomes_mixed_under_its_own_name(monkeypatch, capsy
         judged.append(limit)
         return agreement_gate(given, wanted, 1.1 if len(judged) < 3 else limit, exact=exact)
 
-    monkeypatch.setattr(checks, "agreement_gate", refuse_twice)
+    monkeypatch.setattr(judgement, "agreement_gate", refuse_twice)
     artifact = export(run_folder(), precision="int8")
     assert artifact.manifest.precision == "mixed"
     assert artifact.folder.name == "tiny-xnnpack-mixed"
