@@ -62,6 +62,7 @@ class Backend(Protocol):
     precisions: tuple[str, ...]
     model_file: str
     runtime: str  # what answers for the saved file on this machine; "" where nothing does
+    on_device: str  # what runs it on the device that it is for: ExecuTorch (XNNPACK)
     interpreted: bool  # that is an interpreter of ours, so the maker's kernels have still to answer
     processor: bool  # an emulated Arm processor has that runtime too
     # every processor's kernels answer as those of this machine; where they round otherwise, a

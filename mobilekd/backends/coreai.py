@@ -47,6 +47,7 @@ class CoreAI(AppleFile, ReadFile):
     precisions = ("fp16", "fp32")
     model_file = "model.aimodel"
     runtime = "Core AI's runtime"
+    on_device = "Core AI"
     interpreted = False
     apple: StageId | None = StageId.CORE_AI
 

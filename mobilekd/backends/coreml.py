@@ -52,6 +52,7 @@ class CoreML(AppleFile):
     name = "coreml"
     precisions = ("fp16", "fp32", "int8", "palette")
     model_file = "model.mlpackage"
+    on_device = "Core ML"
 
     def lower(
         self,

@@ -54,6 +54,7 @@ class CoreMLPte(AppleFile, ReadFile):
     reader = pte
     precisions = ("fp16", "fp32", "int8")
     model_file = "model.pte"
+    on_device = "ExecuTorch (Core ML)"
 
     def lower(
         self,

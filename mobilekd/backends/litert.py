@@ -30,6 +30,7 @@ class LiteRT(DescribedFile):
     name = "litert"
     model_file = "model.tflite"
     runtime = "LiteRT"
+    on_device = "LiteRT (XNNPACK)"
     reader = litert_file
     package = "ai_edge_litert"
     extra = "litert"

@@ -47,6 +47,7 @@ class Onnx(DescribedFile):
     name = "onnx"
     model_file = "model.onnx"
     runtime = "ONNX Runtime"
+    on_device = "ONNX Runtime"
     reader = onnx_file
     package = "onnx"
     extra = "onnx"

@@ -24,6 +24,7 @@ class Portable(ExecutorchFile):
     name = "portable"
     precisions: tuple[str, ...] = ("fp32",)
     model_file = "model.pte"
+    on_device = "ExecuTorch (portable kernels)"
 
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False

@@ -34,6 +34,7 @@ class Qnn(ExecutorchFile):
     precisions: tuple[str, ...] = ("w8a16", "w8a8", "fp16")
     model_file = "model.pte"
     runtime = "ExecuTorch's own runtime, on the HTP simulator"
+    on_device = "ExecuTorch (Hexagon)"
     processor = False
     rounds_alike = False
     computes_on = "NPU"

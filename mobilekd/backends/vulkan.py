@@ -32,6 +32,7 @@ class Vulkan(ExecutorchFile):
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8", "int8-qat")
     model_file = "model.pte"
     runtime = "a strict interpreter"
+    on_device = "ExecuTorch (Vulkan)"
     interpreted = True
     processor = False
     rounds_alike = False

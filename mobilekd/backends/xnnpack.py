@@ -24,6 +24,7 @@ class Xnnpack(ExecutorchFile):
     name = "xnnpack"
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-qat", "mixed")
     model_file = "model.pte"
+    on_device = "ExecuTorch (XNNPACK)"
 
     def quantizer(
         self, precision: str, float_layers: frozenset[str], *, qat: bool = False

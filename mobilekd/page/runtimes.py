@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mobilekd import backends
 from mobilekd.figures.tables import Cell, between, milliseconds, percent, size, table
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.interval import Interval
@@ -17,22 +18,13 @@ from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_ratios import LatencyRatio, ratios_between
 from mobilekd.page.latency_samples import LatencySamples, latency_samples, trusted
 from mobilekd.page.tradeoff import accuracies
-from mobilekd.runners.runtimes import RUNTIMES as RUNTIMES_OF_THEIR_OWN
+from mobilekd.runners.runtimes import RUNTIMES
 from mobilekd.support.text import listed
 
-#: What a backend's file is run by, where that is another name.
-RUNTIMES = {
-    "xnnpack": "ExecuTorch (XNNPACK)",
-    "portable": "ExecuTorch (portable kernels)",
-    "onnx": "ONNX Runtime",
-    "litert": "LiteRT (XNNPACK)",
-    "qnn": "ExecuTorch (Hexagon)",
-    "vulkan": "ExecuTorch (Vulkan)",
-}
 #: Precisions that stand beside int8: of a processor that has no int8 of XNNPACK's kind.
 BESIDE = {"w8a16": "int8", "w8a8": "int8"}
 #: The package whose version runs a backend's file, where that is not ExecuTorch.
-PACKAGES = {one.backend: one.package for one in RUNTIMES_OF_THEIR_OWN.values()}
+PACKAGES = {one.backend: one.package for one in RUNTIMES.values()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +128,9 @@ def section(inputs: Inputs) -> Section | None:
 
 
 def runtime(measurement: Measurement) -> str:
-    """What ran it, in words."""
-    return RUNTIMES.get(measurement.backend, measurement.backend)
+    """What ran it, in words; by its backend's name where this version does not know that."""
+    name = measurement.backend
+    return backends.get(name).on_device if name in backends.names() else name
 
 
 def _table(
