@@ -208,7 +208,17 @@ def views() -> str:
 
 def beside_control() -> str:
     """The shipped student for several clinics beside its control, paired."""
-    found = read("other_clinics/shipped.json")
+    return _paired("other_clinics/shipped.json")
+
+
+def clinic_left_out() -> str:
+    """A student that never saw Barcelona's labels beside its control, paired."""
+    return _paired("other_clinics/left-out-small.json")
+
+
+def _paired(file: str) -> str:
+    """A student and its control on the same photographs, and the difference."""
+    found = read(file)
     rows = [
         (
             words,
