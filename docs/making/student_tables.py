@@ -188,6 +188,24 @@ def guards() -> str:
     return table(("File", "Photographs", "How many", "AUROC against own", "Refused, %"), rows)
 
 
+def left_out_class() -> str:
+    """How well a class is told that the student never saw."""
+    found = read("left-out-class.json")["classes"]
+    rows = [
+        (
+            key,
+            f"{one['guard']['photographs']:,}",
+            figure(one["guard"]["auroc"]),
+            figure(one["guard"]["refused"], 1, 100),
+            figure(one["probability"]["auroc"]),
+            figure(one["guard_minus_probability"], 3, 1, "+"),
+        )
+        for key, one in found.items()
+    ]
+    header = ("Class", "Photographs", "Guard's AUROC", "Refused, %", "Probability's", "Difference")
+    return table(header, rows)
+
+
 def views() -> str:
     """Students that never saw Barcelona, by the views they were trained on."""
     rows = []
