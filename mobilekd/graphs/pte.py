@@ -117,10 +117,7 @@ def read(path: Path) -> PteFile:
 
     data = path.read_bytes()
     try:
-        parsed = deserialize_pte_binary(data)
-        plans = {plan.name: plan for plan in parsed.program.execution_plan}
-        forward = plans["forward"]
-        delegates = tuple(_delegate(parsed.program, one) for one in forward.delegates)
+        return _file(deserialize_pte_binary(data), data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     # the readers assert, index and decode: any of it means a damaged file
@@ -128,15 +125,12 @@ def read(path: Path) -> PteFile:
         raise UserError(
             f"{path}: not a readable .pte ({type(error).__name__}); export again or copy it whole"
         ) from None
-    named = parsed.named_data
-    blobs = (
-        {
-            key: bytes(_buffer(named.buffers[entry.buffer_index]))
-            for key, entry in named.pte_data.items()
-        }
-        if named
-        else {}
-    )
+
+
+def _file(parsed: Any, data: bytes) -> PteFile:
+    """What ExecuTorch's reader found in ``data``."""
+    plans = {plan.name: plan for plan in parsed.program.execution_plan}
+    forward, named = plans["forward"], parsed.named_data
     calls = [
         i.instr_args.op_index
         for chain in forward.chains
@@ -146,12 +140,15 @@ def read(path: Path) -> PteFile:
     names = [f"{operator.name}.{operator.overload}" for operator in forward.operators]
     return PteFile(
         operators=dict(Counter(names[index] for index in calls).most_common()),
-        delegates=delegates,
+        delegates=tuple(_delegate(parsed.program, one) for one in forward.delegates),
         methods=tuple(plans),
         planned=sum(forward.non_const_buffer_sizes),
         total=len(data),
         program=_program_bytes(data),
-        blobs=blobs,
+        blobs={
+            key: bytes(_buffer(named.buffers[entry.buffer_index]))
+            for key, entry in (named.pte_data if named else {}).items()
+        },
         storage=tuple(bytes(buffer.storage) for buffer in parsed.program.constant_buffer),
         forward=forward,
     )

@@ -135,7 +135,7 @@ def _shapes(state: dict[str, Any]) -> dict[str, Any]:
 
 def _fits(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> bool:
     """Whether an optimiser's state has a moment of the right shape for each parameter that it
-    knows.
+    knows, and settings of the kinds that the optimiser's own are.
     """
     groups, own = state.get("param_groups"), optimizer.state_dict()["param_groups"]
     moments = state.get("state")
@@ -146,15 +146,28 @@ def _fits(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> bool:
             (group.keys(), group["params"]) for group in own
         ]:
             return False
+        settings = [
+            (value, mine[key])
+            for group, mine in zip(groups, own, strict=True)
+            for key, value in group.items()
+        ]
         parameters = [value for group in optimizer.param_groups for value in group["params"]]
-        return all(
-            value.shape in (parameters[index].shape, ())
+        return all(_of_one_kind(value, mine) for value, mine in settings) and all(
+            value is None or (isinstance(value, Tensor) and value.shape in (shape, ()))
             for index, entry in moments.items()
+            for shape in (parameters[index].shape,)
             for value in entry.values()
-            if isinstance(value, Tensor)
         )
     except (AttributeError, KeyError, IndexError, TypeError):
         return False
+
+
+def _of_one_kind(value: Any, mine: Any) -> bool:
+    """Whether settings of an optimiser are of one kind; a switch may be None, a number whole."""
+    numbers = (int, float)
+    if isinstance(value, bool | None) or isinstance(mine, bool | None):
+        return isinstance(value, bool | None) and isinstance(mine, bool | None)
+    return type(value) is type(mine) or (isinstance(value, numbers) and isinstance(mine, numbers))
 
 
 def identity_before_places_were_left_out(

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -312,10 +313,23 @@ def test_a_checkpoint_of_something_else_is_the_users(
     )
 
 
-def test_moments_of_another_shape_are_refused(place: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda optimizer: optimizer["state"][0].update(exp_avg=torch.zeros(3)),
+        lambda optimizer: optimizer["state"][0].update(step="soon"),
+        lambda optimizer: optimizer["state"][0].update(step=[1]),
+        lambda optimizer: optimizer["param_groups"][0].update(lr="small"),
+        lambda optimizer: optimizer["param_groups"][0].update(betas=None),
+        lambda optimizer: optimizer["param_groups"][0].update(amsgrad=1.5),
+    ],
+)
+def test_what_is_no_state_of_the_optimizer_is_refused(
+    place: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
     path = place / "runs/begun" / CHECKPOINT
     state = torch.load(path, weights_only=True)
-    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+    change(state["optimizer"])
     torch.save(state, path)
     assert read_checkpoint(path).epoch == 1
     recipe = small(place / "photographs", "name=begun")

@@ -14,7 +14,7 @@ from fixtures.coreml import made
 from mobilekd import backends
 from mobilekd.backends.shared.coreml_file import interpreted_layers
 from mobilekd.graphs import torch_nodes
-from mobilekd.graphs.mil import MilError
+from mobilekd.graphs.mil import MilError, Model
 from mobilekd.lowering import parity
 
 __all__ = ["made"]
@@ -249,6 +249,25 @@ FAULTS = [
     ("int8", changed_quantisation_scale),
     ("palette", changed_palette),
 ]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "1",
+        "[]",
+        "{}",
+        '{"itemInfoEntries": 7, "rootModelIdentifier": "a"}',
+        '{"itemInfoEntries": {"a": 7}, "rootModelIdentifier": "a"}',
+        '{"itemInfoEntries": {"a": {"path": 7}}, "rootModelIdentifier": "a"}',
+        '{"itemInfoEntries": {"a": {"path": ""}}, "rootModelIdentifier": []}',
+    ],
+)
+def test_a_manifest_of_another_form_is_told(made, tmp_path, manifest):
+    package = Package(made("v2", "fp32"), tmp_path)
+    (package.path / "Manifest.json").write_text(manifest)
+    with pytest.raises(MilError, match=r"model\.mlpackage: not a readable Core ML package"):
+        Model(package.path)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def read_package(package: Path) -> tuple[Any, dict[str, bytes]]:
             for path in (root.parent / "weights").glob("*")
             if path.is_file()
         }
-    except (OSError, ValueError, KeyError, DecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, DecodeError) as error:
         raise MilError(f"{package}: not a readable Core ML package ({error!r})") from None
     return spec, files
 
