@@ -153,13 +153,22 @@ def _fits(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> bool:
         ]
         parameters = [value for group in optimizer.param_groups for value in group["params"]]
         return all(_of_one_kind(value, mine) for value, mine in settings) and all(
-            value is None or (isinstance(value, Tensor) and value.shape in (shape, ()))
+            entry.keys() == _MOMENTS[type(optimizer)]
+            and all(
+                isinstance(value, Tensor) and value.shape in (parameters[index].shape, ())
+                for value in entry.values()
+            )
             for index, entry in moments.items()
-            for shape in (parameters[index].shape,)
-            for value in entry.values()
         )
     except (AttributeError, KeyError, IndexError, TypeError):
         return False
+
+
+#: What ``schedule.make_optimizer``'s optimisers keep of each parameter.
+_MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.SGD: {"momentum_buffer"},
+}
 
 
 def _of_one_kind(value: Any, mine: Any) -> bool:
