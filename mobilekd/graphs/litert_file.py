@@ -77,11 +77,12 @@ def _check(model: Any) -> None:
         if one.inputs is None or one.outputs is None or not len(one.outputs):
             raise ValueError("an operator without inputs or outputs")
         pointers.append((one.opcodeIndex, model.operatorCodes or []))
-        pointers += [(max(end, 0), tensors) for end in (*one.inputs, *one.outputs)]
+        # -1 stands for an input that is left out
+        pointers += [(end, tensors) for end in (*one.inputs, *one.outputs) if end != -1]
     if any(not 0 <= place < len(there) for place, there in pointers):
         raise ValueError("it points at a part that it does not have")
     for kind, one in zip(kinds(model), graph.operators, strict=True):
-        if kind in HEAVY and len(one.inputs) < 2:
+        if kind in HEAVY and (len(one.inputs) < 2 or one.inputs[1] < 0):
             raise ValueError(f"an operator {kind} without weights")
 
 

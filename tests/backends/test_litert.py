@@ -167,6 +167,16 @@ def another_tensor(model):
     model.subgraphs[0].operators[0].inputs = [len(model.subgraphs[0].tensors)]
 
 
+def tensor_from_behind(model):
+    heavy = next(litert_file.heavy_operators(model))
+    heavy.inputs = [heavy.inputs[0], -len(model.subgraphs[0].tensors) - 1]
+
+
+def weights_left_out(model):
+    heavy = next(litert_file.heavy_operators(model))
+    heavy.inputs = [heavy.inputs[0], -1]
+
+
 def another_buffer(model):
     model.subgraphs[0].tensors[0].buffer = len(model.buffers)
 
@@ -182,6 +192,8 @@ def without_weights(model):
         (another_code, "points at a part"),
         (another_tensor, "points at a part"),
         (another_buffer, "points at a part"),
+        (tensor_from_behind, "points at a part"),
+        (weights_left_out, "an operator CONV_2D without weights"),
         (without_weights, "an operator CONV_2D without weights"),
     ],
 )
