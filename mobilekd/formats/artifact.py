@@ -269,7 +269,9 @@ def open_artifact(folder: Path) -> Artifact:
             f" {around or 'the one that mobilekd export made'}"
         )
     if folder.is_dir() and not (folder / "manifest.json").is_file():
-        inside = next(iter(sorted(folder.glob("**/manifest.json"))), None)
+        # no deeper: the folder may be a whole disk
+        near = (*folder.glob("*/manifest.json"), *folder.glob("*/*/manifest.json"))
+        inside = min(near, default=None)
         raise UserError(
             f"{folder}: no artifact, as it has no manifest.json; give"
             f" {inside.parent if inside else 'the folder that mobilekd export made'}"

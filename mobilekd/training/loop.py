@@ -92,7 +92,9 @@ class Trainer:
         view_seed: int,
         earlier_identity: str = "",
     ) -> None:
-        self.model = model.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(  # type: ignore[call-overload]
+            world.device, memory_format=torch.channels_last
+        )
         self.objective = objective.to(world.device)
         self.table, self.views, self.classes, self.seed = table, views, classes, seed
         self.folder, self.world, self.what, self.view_seed = folder, world, what, view_seed

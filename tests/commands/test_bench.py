@@ -3,32 +3,20 @@ judges.
 """
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
 import pytest
 from fixtures.bench import spoil_answers, tiny_artifact
 
-from mobilekd.android.several import refusal
-from mobilekd.backends import get, names
 from mobilekd.cli import main
-from mobilekd.commands.bench import Regression, bench, refuse_unfit
+from mobilekd.commands.bench import Regression, bench
 from mobilekd.commands.devices import devices
-from mobilekd.formats.artifact import (
-    Manifest,
-    newest_artifact,
-    open_artifact,
-    write_manifest,
-)
-from mobilekd.formats.chip import Chip
-from mobilekd.formats.document import read_document
 from mobilekd.formats.integrity import write_sealed
-from mobilekd.formats.measurement import Device, Measurement, Sustained, read_measurement
+from mobilekd.formats.measurement import Measurement, Sustained, read_measurement
 from mobilekd.runners.base import DeviceError
 from mobilekd.runners.baseline import baseline_ratios, judge
 from mobilekd.runners.host import HostRunner
@@ -419,80 +407,3 @@ def test_devices_lists_this_machine_and_what_is_wrong_with_the_rest():
     ]
     for item in found:
         assert item.usable == (item.problem == "")
-
-
-@pytest.mark.parametrize("soc", ["SM8550", "AMD EPYC", ""])
-def test_a_file_for_another_chip_is_refused_before_it_is_loaded(soc):
-    chip = Chip(soc="SM8650", architecture="v75", qnn="2")
-    hexagons = [of_backend("xnnpack"), of_backend("qnn", chip)]
-    phone = Device(id="phone", kind="adb", soc=soc)
-    with pytest.raises(UserError) as refusal:
-        refuse_unfit(phone, "app", hexagons)
-    assert str(refusal.value).startswith(
-        "artifacts/mine: compiled for SM8650 alone, and the chip of this device is"
-        f" {soc or 'not known'};"
-    )
-    right = phone.model_copy(update={"soc": "sm8650"})
-    refuse_unfit(right, "app", hexagons)
-    refuse_unfit(phone, "shell", hexagons[:1])
-    with pytest.raises(UserError, match=r"^artifacts/mine: needs ExecuTorch's runtime with qnn's"):
-        refuse_unfit(right, "shell", hexagons)
-
-
-@pytest.mark.parametrize("backend", [name for name in names() if not get(name).apple])
-def test_a_delegate_that_the_runner_has_not_is_told_before_anything_is_pushed(backend):
-    """``processor`` says whose files an Arm processor runs here without a maker's delegate."""
-    phone, given = Device(id="phone", kind="adb"), [of_backend(backend)]
-    refuse_unfit(phone, "app", given)
-    if get(backend).processor:
-        refuse_unfit(phone, "shell", given)
-        return
-    with pytest.raises(UserError, match=r"--via app$"):
-        refuse_unfit(phone, "shell", given)
-
-
-def of_backend(backend, chip=None):
-    manifest = SimpleNamespace(chip=chip, backend=backend)
-    return SimpleNamespace(artifact=SimpleNamespace(folder="artifacts/mine", manifest=manifest))
-
-
-def test_a_file_for_a_graphics_processor_is_refused_on_a_machine_without(folders, tmp_path):
-    folder = tmp_path / "vulkan"
-    shutil.copytree(folders[0], folder)
-    document = json.loads((folder / "manifest.json").read_text())
-    write_sealed(folder / "manifest.json", {**document, "backend": "vulkan"})
-    with pytest.raises(
-        UserError, match=r"vulkan's files run on phones, not on host; .*--device adb"
-    ):
-        bench([folder], **QUICK)
-
-
-def _with_model(folder: Path, model_file: str, place: Path) -> Path:
-    """A newer copy of an artifact whose manifest names another file."""
-    shutil.copytree(folder, place)
-    (place / "model.pte").rename(place / model_file)
-    manifest = read_document(place / "manifest.json", Manifest, "artifact manifest")
-    write_manifest(place, manifest.model_copy(update={"model_file": model_file}))
-    return place
-
-
-def test_the_newest_artifact_is_one_that_the_device_or_the_app_runs(folders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(folders[0], tmp_path / "artifacts/old")
-    iphone = _with_model(folders[0], "model.mlpackage", tmp_path / "artifacts/new")
-    os.utime(iphone / "manifest.json", (4e9, 4e9))
-    assert newest_artifact() == Path("artifacts/new")
-    assert newest_artifact(fits=lambda one: not refusal(one)) == Path("artifacts/old")
-    measured = bench(**QUICK)
-    assert [one.artifact for one in measured] == ["tiny-xnnpack-fp32"]
-    with pytest.raises(UserError, match=r"new: model\.mlpackage runs on Apple's systems alone; Xc"):
-        bench([iphone], **QUICK)
-    shutil.rmtree("artifacts/old")
-    with pytest.raises(UserError, match=r"artifacts/new: model\.mlpackage runs on Apple's"):
-        bench(**QUICK)
-
-
-def test_a_folder_around_an_artifact_names_the_artifact(folders, tmp_path):
-    shutil.copytree(folders[0], tmp_path / "artifacts/tiny")
-    with pytest.raises(UserError, match=r"no manifest\.json; give .*artifacts/tiny$"):
-        open_artifact(tmp_path)

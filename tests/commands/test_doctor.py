@@ -19,6 +19,7 @@ from mobilekd.commands.doctor import TOOLS, doctor, install
 from mobilekd.data import inputs, load
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
+from mobilekd.support import system_programs
 from mobilekd.support.errors import UserError
 
 
@@ -178,32 +179,32 @@ def held_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_another_apt_is_waited_for_and_that_is_said(monkeypatch, held_lists: Path):
-    monkeypatch.setattr(module, "APT_POLL", 0.1)
+    monkeypatch.setattr(system_programs, "APT_POLL", 0.1)
     said = []
 
     def say(line):
         said.append(line)
         held_lists.touch()
 
-    monkeypatch.setattr(module, "say", say)
-    module.apt_get(["update"], dict(os.environ))
+    monkeypatch.setattr(system_programs, "say", say)
+    system_programs.apt_get(["update"], dict(os.environ))
     (line,) = said
     assert line.startswith("doctor: another apt is at work (E: Could not get lock")
     assert "waiting up to 300 s" in line
 
 
 def test_another_apt_that_does_not_end_is_one_line(monkeypatch, held_lists: Path):
-    monkeypatch.setattr(module, "APT_POLL", 0.1)
-    monkeypatch.setattr(module, "APT_WAIT", 0.5)
-    monkeypatch.setattr(module, "say", lambda line: None)
+    monkeypatch.setattr(system_programs, "APT_POLL", 0.1)
+    monkeypatch.setattr(system_programs, "APT_WAIT", 0.5)
+    monkeypatch.setattr(system_programs, "say", lambda line: None)
     with pytest.raises(UserError, match=r"^apt-get update: E: Could not get lock .*; wait for the"):
-        module.apt_get(["update"], dict(os.environ))
+        system_programs.apt_get(["update"], dict(os.environ))
 
 
 def test_other_troubles_of_apt_are_not_waited_for(monkeypatch, held_lists: Path):
-    monkeypatch.setattr(module, "say", lambda line: pytest.fail(line))
+    monkeypatch.setattr(system_programs, "say", lambda line: pytest.fail(line))
     with pytest.raises(UserError, match=r"^apt-get nonsense: E: Invalid operation"):
-        module.apt_get(["nonsense"], dict(os.environ))
+        system_programs.apt_get(["nonsense"], dict(os.environ))
 
 
 def test_setup_waits_for_another_apt(held_lists: Path, checkout: Path):

@@ -1,16 +1,12 @@
 from pathlib import Path
 
 import pytest
-from fixtures.data import make_folder, photograph, write_csv
+from fixtures.data import load_folder, make_folder, photograph, write_csv
 from PIL import Image
 
-from mobilekd.data import Dataset, load, load_unlabelled, make_split
-from mobilekd.formats.data_tables import DataTable, SplitTable
+from mobilekd.data import load_unlabelled, make_split
+from mobilekd.formats.data_tables import SplitTable
 from mobilekd.support.errors import UserError
-
-
-def load_folder(root: Path, **options: str) -> Dataset:
-    return load(DataTable(kind="folder", root=str(root), **options))
 
 
 def test_one_sub_folder_per_class(tmp_path: Path) -> None:

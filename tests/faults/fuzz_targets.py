@@ -2,13 +2,12 @@
 with odd input, guided by the branches of ``mobilekd`` that it reaches.
 
 A parser may answer or raise ``UserError``. Any other exception, a crash, 60 seconds on one input or
-4 GB of memory end the program with another code than 0, and the input stays in WORK.
+6 GB of memory end the program with another code than 0, and the input stays in WORK.
 
 Where a format has an outer shell that random bytes seldom keep whole (JSON, a zip, a protobuf), the
 bytes also choose edits of a valid document: values of another kind, keys too many or too few.
 """
 
-import copy
 import io
 import json
 import mmap
@@ -17,98 +16,13 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import atheris
+import fuzz_models
 import numpy as np
-
-#: Feeds one input; returns or raises.
-Target = Callable[[bytes], object]
-
-#: What stands in place of a value.
-ODD: tuple[Any, ...] = (
-    None,
-    True,
-    0,
-    -1,
-    1 << 70,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "0",
-    "é" * 300,
-    "../../x",
-    "a\0b",
-    "\ud800",
-    "nan",
-    [],
-    [[]],
-    {},
-    {"": None},
-)
-
-
-def instrumented() -> AbstractContextManager[None]:
-    """Imports inside give libFuzzer their branches."""
-    return atheris.instrument_imports(include=["mobilekd"], enable_loader_override=False)
-
-
-def edited(document: Any, data: bytes) -> Any:
-    """A copy of ``document`` with up to four edits that ``data`` chooses."""
-    choice = atheris.FuzzedDataProvider(data)
-    holder = {"": copy.deepcopy(document)}
-    for _ in range(choice.ConsumeIntInRange(1, 4)):
-        parent: Any = holder
-        key: Any = ""
-        while (
-            isinstance(parent[key], (dict, list))
-            and parent[key]
-            and choice.ConsumeProbability() > 0.2
-        ):
-            parent = parent[key]
-            keys = list(parent) if isinstance(parent, dict) else range(len(parent))
-            key = keys[choice.ConsumeIntInRange(0, len(keys) - 1)]
-        what = choice.ConsumeIntInRange(0, 6)
-        if what == 0 and parent is not holder:
-            del parent[key]
-        elif what == 1 and isinstance(parent, dict):
-            parent[choice.ConsumeUnicode(8)] = copy.deepcopy(parent[key])
-        elif what == 2 and isinstance(parent[key], (int, float)):
-            parent[key] = choice.ConsumeFloat() if choice.ConsumeBool() else choice.ConsumeInt(9)
-        elif what == 3 and isinstance(parent[key], str):
-            parent[key] = choice.ConsumeUnicode(40)
-        elif what == 4 and isinstance(parent[key], list):
-            parent[key] *= choice.ConsumeIntInRange(0, 3)
-        else:
-            parent[key] = copy.deepcopy(choice.PickValueInList(list(ODD)))
-    return holder[""]
-
-
-def flipped(raw: bytes, data: bytes) -> bytes:
-    """``raw`` with bytes changed, cut or put in, where ``data`` says."""
-    choice, changed = atheris.FuzzedDataProvider(data), bytearray(raw)
-    for _ in range(choice.ConsumeIntInRange(1, 8)):
-        at = choice.ConsumeIntInRange(0, max(0, len(changed) - 1))
-        what = choice.ConsumeIntInRange(0, 7)
-        if what < 6:
-            new = choice.ConsumeBytes(what % 4 + 1)
-            changed[at : at + len(new)] = new
-        elif what == 6:
-            del changed[at : at + choice.ConsumeIntInRange(1, 64)]
-        else:
-            changed = changed[:at]
-    return bytes(changed)
-
-
-def unsealed(document: Any) -> Any:
-    """A document as it was before documents carried hashes."""
-    if isinstance(document, dict) and {"sha256", "files"} & document.keys():
-        empty = {"files": {}} if "sha256" in document and "files" in document else {}
-        return {key: value for key, value in document.items() if key != "sha256"} | empty
-    return document
+from fuzz_inputs import Target, edited, flipped, instrumented, unsealed
 
 
 def _as_text(document: Any) -> bytes:
@@ -331,101 +245,6 @@ def checkpoint(seeds: Path, work: Path) -> Target:
     return target
 
 
-def mil(seeds: Path, work: Path) -> Target:
-    with instrumented():
-        from mobilekd.graphs.mil import Model
-    import torch
-
-    package = Path(shutil.copytree(seeds / "coreml" / "model.mlpackage", work / "model.mlpackage"))
-    spec = next(package.rglob("*.mlmodel"))
-    files = {path: path.read_bytes() for path in (spec, package / "Manifest.json")}
-
-    def target(data: bytes) -> object:
-        for path, raw in files.items():
-            path.write_bytes(raw)
-        path = spec if data[:1] > b"\x20" else package / "Manifest.json"
-        path.write_bytes(flipped(files[path], data[1:]))
-        model = Model(package)
-        return model.answers(torch.zeros(1, 3, *model.size))
-
-    return target
-
-
-def pte(seeds: Path, work: Path) -> Target:
-    with instrumented():
-        from mobilekd.graphs import pte as reader
-    model, path = seeds / "artifact" / "model.pte", work / "odd.pte"
-    raw = model.read_bytes()
-    reader.read(model)  # loads ExecuTorch, which is not to count as the first input's time
-
-    def target(data: bytes) -> object:
-        # weights follow the program: its tables are where odd bytes are read as something
-        path.write_bytes(flipped(raw[:16384], data[1:]) + raw[16384:])
-        file = reader.read(path)
-        return file.byte_table(), file.delegated(), file.left_in_float()
-
-    return target
-
-
-def litert(seeds: Path, work: Path) -> Target:
-    """A file is looked into: its metadata, layers and bytes."""
-    with instrumented():
-        from mobilekd.graphs import litert_file as reader
-    raw = (Path(__file__).parent.parent / "fixtures" / "small-int8.tflite").read_bytes()
-    path = work / "odd.tflite"
-
-    def target(data: bytes) -> object:
-        path.write_bytes(flipped(raw, data))
-        list(reader.heavy_operators(reader.read(path)))
-        return reader.byte_table(path), reader.constants(path), reader.network_hash(path)
-
-    return target
-
-
-def onnx(seeds: Path, work: Path) -> Target:
-    """A file is looked into: its metadata, layers and bytes."""
-    with instrumented():
-        from mobilekd.graphs import onnx_file as reader
-    model, path = seeds / "onnx" / "model.onnx", work / "odd.onnx"
-    whole = reader.read(model)
-    for tensor in whole.graph.initializer:  # weights would take most of the odd bytes
-        del tensor.dims[:]
-        tensor.raw_data = tensor.raw_data[:8]
-    raw = whole.SerializeToString()
-
-    def target(data: bytes) -> object:
-        path.write_bytes(flipped(raw, data))
-        reader.delegation(path, 1)
-        return reader.byte_table(path), reader.constants(path), reader.network_hash(path)
-
-    return target
-
-
-def vulkan(seeds: Path, work: Path) -> Target:
-    """A file is read, and answers by the interpreter of its delegate."""
-    with instrumented():
-        from mobilekd.graphs import program_interpreter, vulkan_interpreter
-        from mobilekd.graphs import pte as reader
-    model, path = seeds / "vulkan" / "model.pte", work / "odd.pte"
-    raw = model.read_bytes()
-    file = reader.read(model)
-    graph = raw.index(file.delegates[0].data)
-    (place,) = file.forward.inputs
-    picture = np.zeros([1, *file.forward.values[place].val.sizes[1:]], np.float32)
-    interpreters = {"VulkanBackend": vulkan_interpreter.Interpreter}
-
-    def target(data: bytes) -> object:
-        # the delegate's graph, or the program around it
-        start, end = (graph, len(file.delegates[0].data)) if data[:1] > b"@" else (0, 16384)
-        odd = flipped(raw[start : start + end], data[1:])
-        path.write_bytes(raw[:start] + odd + raw[start + len(odd) :])
-        odd_file = reader.read(path)
-        odd_file.left_in_float()
-        return program_interpreter.interpret(path, picture, interpreters)
-
-    return target
-
-
 TARGETS: dict[str, Callable[[Path, Path], Target]] = {
     function.__name__: function
     for function in (
@@ -438,11 +257,11 @@ TARGETS: dict[str, Callable[[Path, Path], Target]] = {
         layers,
         adb,
         checkpoint,
-        litert,
-        mil,
-        onnx,
-        pte,
-        vulkan,
+        fuzz_models.litert,
+        fuzz_models.mil,
+        fuzz_models.onnx,
+        fuzz_models.pte,
+        fuzz_models.vulkan,
     )
 }
 
