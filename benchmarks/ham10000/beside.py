@@ -49,9 +49,8 @@ def main() -> None:
     parser.add_argument("sides", nargs=2, metavar="RUNS")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    first, second = (
-        [read_entry(open_run(folder)) for folder in side.split()] for side in arguments.sides
-    )
+    opened = [[open_run(folder) for folder in side.split()] for side in arguments.sides]
+    first, second = ([read_entry(run) for run in side] for side in opened)
     like = first[0].predictions
     a, b = (
         drawn([one.predictions for one in side], like, stream)
@@ -79,6 +78,13 @@ def main() -> None:
             "difference": {
                 metric: interval(one.value, one.spread).model_dump()
                 for metric, one in apart.items()
+            },
+            # of each run; its teachers' are of before
+            "training_s": {run.info.name: run.info.seconds for side in opened for run in side},
+            "teachers_s": {
+                run.info.name: [teacher.seconds for teacher in run.info.teachers]
+                for side in opened
+                for run in side
             },
             "commit": commit(),
             "created_utc": utc_now(),
