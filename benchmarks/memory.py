@@ -20,6 +20,7 @@ because that holds on a machine that is busy with other things.
 
 import argparse
 import csv
+import gc
 import json
 import multiprocessing
 import os
@@ -35,6 +36,7 @@ from typing import Any
 
 import torch
 
+from mobilekd.cli import SELDOM
 from mobilekd.formats.recipe_file import from_dict
 from mobilekd.losses import Objective
 from mobilekd.students import build
@@ -125,6 +127,7 @@ def drawing(trainer, images, drawer) -> dict[str, object]:  # type: ignore[no-un
 def child(root: str, epochs: int, *, views: bool) -> dict[str, object]:
     """Prepare, take steps, and say what it took."""
     torch.set_num_threads(1)
+    gc.set_threshold(*SELDOM)  # as every command does; a look through torch's own objects is 0.25 s
     began, began_cpu = time.time(), time.process_time()
     recipe = from_dict(
         {

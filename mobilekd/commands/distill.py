@@ -37,7 +37,7 @@ from mobilekd.metrics import interval, metric_draws
 from mobilekd.metrics.calibrate import calibrate, softmax
 from mobilekd.students import build
 from mobilekd.students.any_network import is_known_elsewhere
-from mobilekd.students.weights import licence_with_weights, weights_hash
+from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_bytes, write_json, write_text
 from mobilekd.support.lock import locked
@@ -52,6 +52,7 @@ from mobilekd.training.experiment import (
     teachers_sizes,
 )
 from mobilekd.training.first_checks import check_recipe, seen_before, warn_of_few_steps
+from mobilekd.training.licences import licence_of_student
 from mobilekd.training.loop import Trainer
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
@@ -394,13 +395,14 @@ class Trial:
             )
         seen = training_hashes(dataset, experiment.split)
         write_json(folder / "training_hashes.json", seen.model_dump(mode="json"))
+        teachers = ensemble.describe() if ensemble else ()
         info = RunInfo(
             name=recipe.name,
             recipe_hash=recipe.hash(),
             split_hash=experiment.split.hash(),
             split_by=experiment.split_by,
             data_hash=dataset.hash,
-            data_licence=licence_with_weights(dataset.licence, self.recipe.student.weights),
+            data_licence=licence_of_student(experiment, recipe.student.weights, teachers),
             confirmed=dataset.confirmed(),
             labels=dataset.classes,
             control=control,
@@ -421,7 +423,7 @@ class Trial:
             epochs=recipe.train.epochs,
             seconds=round(trainer.clock.total(), 1),
             images_per_second=round(trainer.clock.images / max(trainer.clock.total(), 1e-9), 1),
-            teachers=ensemble.describe() if ensemble else (),
+            teachers=teachers,
             created_utc=utc_now(),
             versions=versions(),
             commit=commit(),

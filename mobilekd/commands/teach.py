@@ -290,6 +290,7 @@ class _TeacherTraining:
                 split_hash=split.hash(),
                 split_by=experiment.split_by,
                 data_hash=dataset.hash,
+                data_licence=self.table.licence if self.as_it_is else dataset.licence,
                 recipe_hash=self.recipe.hash(),
                 identity=self.identity,
                 weights_sha256=sha256_file(new / answering),

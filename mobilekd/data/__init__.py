@@ -5,6 +5,7 @@ A new data set is one new file with ``load(DataTable) -> Dataset``. Never import
 or anything that trains.
 """
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -87,6 +88,8 @@ def load(table: DataTable, *, part: bool = False) -> Dataset:
         dataset = combine(parts, [source.name for source in table.sources])
     else:
         dataset = _read(table, part)
+    if table.licence:
+        dataset = replace(dataset, licence=table.licence)
     if table.map:
         dataset = rename_classes(dataset, table.map)
     if table.origin:

@@ -2,7 +2,7 @@
 label; and further photographs of a lesion that a list names.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,12 +32,14 @@ def join_copies(
     says that a split by photograph may part them nevertheless.
     """
     names = dataset.ids if ids is None else ids
-    same: dict[str, list[int]] = defaultdict(list)
     rows = [int(row) for row in dataset.rows(names)]
     shown = photograph_hashes(dataset, names) if hashes is None else [hashes[n] for n in names]
+    times = Counter(shown)
+    same: dict[str, list[int]] = defaultdict(list)
     for row, pixels in zip(rows, shown, strict=True):
-        same[pixels].append(row)
-    groups = [sorted(group) for group in same.values() if len(group) > 1]
+        if times[pixels] > 1:
+            same[pixels].append(row)
+    groups = [sorted(group) for group in same.values()]
     notes = Notes(dataset.notes)
     torn = [group for group in groups if len({int(dataset.targets[i]) for i in group} - {-1}) > 1]
     if torn:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mobilekd.data import classes
 from mobilekd.data.cells import confirmed, known, words_for_unknown, years
-from mobilekd.data.dataset import Dataset, Notes, Place, assemble, some
+from mobilekd.data.dataset import OWN_PHOTOGRAPHS, Dataset, Notes, Place, assemble, some
 from mobilekd.data.folder import PARTS, photographs_below, refuse_alike
 from mobilekd.data.metadata import COLUMNS as METADATA
 from mobilekd.data.metadata import PATIENT, tell_patients
@@ -20,8 +20,6 @@ from mobilekd.data.tables import read_csv
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
-
-LICENCE = "not stated: the user's own photographs"
 
 #: Columns by the names that people give them, in lower case; what they mean comes first.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -66,7 +64,7 @@ def read_table(
     kind: str = "csv",
     named: Mapping[str, str] | None = None,
     words: Mapping[str, str] | None = None,
-    licence: str = LICENCE,
+    licence: str = OWN_PHOTOGRAPHS,
     photographs: Callable[[Path, Notes], Mapping[str, tuple[Place, int]]] = photographs_below,
 ) -> Dataset:
     """The data set of the CSV at ``path`` with the ``photographs`` of ``root``; ``named`` are

@@ -30,6 +30,11 @@ WORDS: ContextVar[Callable[[str], str]] = ContextVar("words", default=lambda tex
 Place = str | Packed
 
 
+#: What is said in place of a licence that nobody named, and of people's own photographs.
+NOT_STATED = "not stated"
+OWN_PHOTOGRAPHS = f"{NOT_STATED}: the user's own photographs"
+
+
 class Notes(list[str]):
     """What a loader left out, joined or could not match, in the order in which it was said."""
 

@@ -12,15 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mobilekd.data import classes
-from mobilekd.data.dataset import Dataset, Notes, assemble, some
+from mobilekd.data.dataset import (
+    NOT_STATED,
+    OWN_PHOTOGRAPHS,
+    Dataset,
+    Notes,
+    assemble,
+    some,
+)
 from mobilekd.data.metadata import no_metadata, read_metadata
 from mobilekd.data.photographs import photographs_in, root_of
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import readable_suffixes
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
-
-LICENCE = "not stated: the user's own photographs"
 
 #: Names of sub-folders that are the parts of a split, in lower case.
 PARTS: dict[str, Role] = {
@@ -79,7 +84,7 @@ def load(table: DataTable) -> Dataset:
         classes=classes.labels(names),
         files=files,
         metadata=columns,
-        licence=LICENCE,
+        licence=OWN_PHOTOGRAPHS,
         notes=notes,
         roles=[PARTS[name.split("/")[0].lower()] for name in ids] if parts else None,
     )
@@ -185,7 +190,7 @@ def photographs_below(root: Path, notes: Notes) -> dict[str, tuple[str, int]]:
     }
 
 
-def load_unlabelled(root: Path) -> Dataset:
+def load_unlabelled(root: Path, licence: str = "") -> Dataset:
     """Every photograph below ``root``, sub-folders included: targets -1, no classes, each its own
     lesion.
     """
@@ -200,6 +205,6 @@ def load_unlabelled(root: Path) -> Dataset:
         classes=(),
         files=files,
         metadata={},
-        licence=LICENCE,
+        licence=licence or NOT_STATED,
         notes=notes,
     )

@@ -20,7 +20,7 @@ class DataTable(GrownDocument):
 
     later = frozenset(
         {"sources", "map", "origin", "duplicates", "exclude", "roles", "without_labels"}
-        | {"columns", "allow_missing"}
+        | {"columns", "allow_missing", "licence"}
     )
 
     kind: Literal[
@@ -89,6 +89,13 @@ class DataTable(GrownDocument):
             " from the usual names"
         ),
     )
+    licence: str = Field(
+        "",
+        description=(
+            "the photographs' licence in words, for card and report; where it is not given that of"
+            " the published data set, and of your own photographs none is stated"
+        ),
+    )
     count: Positive = Field(600, description="synthetic: photographs to generate")
     without_labels: int = Field(
         0,
@@ -124,9 +131,10 @@ class DataTable(GrownDocument):
                 'kind = "several" and a list of sources need each other; write each source as'
                 " [[data]]"
             )
-        if self.sources and (self.root or self.labels or self.metadata or self.origin):
+        own = (self.root, self.labels, self.metadata, self.origin, self.licence)
+        if self.sources and any(own):
             raise ValueError(
-                "root, labels, metadata and origin belong to each source; write them there"
+                "root, labels, metadata, origin and licence belong to each source; write them there"
             )
         if any(source.sources for source in self.sources):
             raise ValueError("a source cannot be several itself; list them all in [[data]]")
@@ -161,10 +169,12 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
-class UnlabelledTable(Document):
+class UnlabelledTable(GrownDocument):
     """Photographs that nobody labelled. A teacher answers them, and the student learns from its
     answers; a control, which has no teacher, does not see them.
     """
+
+    later = frozenset({"licence"})
 
     folders: tuple[Place, ...] = Field(
         (), description="folders of photographs, sub-folders included"
@@ -176,6 +186,7 @@ class UnlabelledTable(Document):
         lt=1,
         description="their share of each epoch's draws; 0 leaves it to their number",
     )
+    licence: str = Field("", description="their licence in words, for card and report")
 
 
 #: No unlabelled photographs.

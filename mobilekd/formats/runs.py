@@ -116,6 +116,9 @@ class TeacherSummary(Document):
 
     model: str
     weights_sha256: str
+    data_licence: str = Field(
+        "", description="of what it was trained on; empty where nobody stated it"
+    )
     validation: dict[str, Interval] = Field(description="its metrics on validation by name")
     seconds: float = Field(description="training time")
 

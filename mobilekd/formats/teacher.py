@@ -52,6 +52,9 @@ class TeacherRecord(Document):
     split_hash: str
     split_by: str
     data_hash: str
+    data_licence: str = Field(
+        "", description="of what it was trained on; empty where nobody stated it"
+    )
     recipe_hash: str
     identity: str = Field(description="over all that shapes its weights")
     weights_sha256: str
@@ -82,6 +85,7 @@ class TeacherRecord(Document):
         return TeacherSummary(
             model=self.model,
             weights_sha256=self.weights_sha256,
+            data_licence=self.data_licence,
             validation=self.validation,
             seconds=self.seconds,
         )

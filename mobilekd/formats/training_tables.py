@@ -126,7 +126,7 @@ class TeacherTable(OwnCode):
     by ``teach`` under the recipe's split.
     """
 
-    later = frozenset({"width", "height", "mean", "std", "classes"})
+    later = frozenset({"width", "height", "mean", "std", "classes", "licence"})
 
     model: str = Field(
         description=(
@@ -139,6 +139,13 @@ class TeacherTable(OwnCode):
         description=(
             "of a finished teacher (trained names its file, or teach.epochs = 0): keys of its"
             " classes in the order of its answers; the data's own order where it is not given"
+        ),
+    )
+    licence: str = Field(
+        "",
+        description=(
+            "of a finished teacher: the licence of its answers in words, for card and report; one"
+            " that is trained here has that of the photographs"
         ),
     )
     weights: Place | None = Field(

@@ -3,6 +3,7 @@ as Hugging Face reads them. Of the run's own ``metrics.json``; nothing is comput
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -271,8 +272,8 @@ def training_lines(info: RunInfo, *, reference: bool = False) -> list[str]:
 def front_matter(manifest: Manifest, evaluation: Evaluation | None) -> list[str]:
     """The card's head in YAML, as Hugging Face's hub reads it; values are JSON, which is YAML."""
     licence = manifest.provenance.data_licence
-    free = licence.lower().replace(" ", "-")
-    known = free.startswith("cc-by-nc-4.0")
+    # of photographs, teachers and starting weights: the hub has a word for one licence of all
+    known = re.fullmatch(r"CC BY-NC 4\.0( \([^)]*\))?(; CC BY-NC 4\.0( \([^)]*\))?)*", licence)
     head: dict[str, Any] = {"license": "cc-by-nc-4.0" if known else "other"}
     if head["license"] == "other":
         head["license_name"] = licence or "not-stated"

@@ -27,18 +27,6 @@ def weights_hash(weights: str | None) -> str | None:
     return sha256_file(Path(weights))
 
 
-def licence_with_weights(licence: str, weights: str | None) -> str:
-    """The licence of the photographs, and beside it that of those which a shipped student, whose
-    weights a student starts from, was trained on: what is trained further keeps its terms.
-    """
-    if not weights or not weights.startswith(REFERENCE):
-        return licence
-    theirs = open_run(weights).info.data_licence
-    if not theirs or theirs in licence:
-        return licence
-    return f"{licence or 'not stated'}; starting weights ({weights}): {theirs}"
-
-
 def check_weights(weights: str | None) -> None:
     """A ``UserError`` unless a recipe's weights key is empty, ``hub`` or a file."""
     if weights and weights != "hub" and not Path(weights).is_file():

@@ -107,7 +107,7 @@ class Experiment:
         if self.unlabelled_table is None:
             return
         for folder in self.unlabelled_table.folders:
-            yield load_unlabelled(Path(folder))
+            yield load_unlabelled(Path(folder), self.unlabelled_table.licence)
         if self.data.kind == "synthetic" and self.data.without_labels:
             yield generate_unlabelled(self.data)
 

@@ -80,6 +80,22 @@ def test_a_licence_that_the_hub_does_not_know_has_a_name(run):
     assert (data.license, data.license_name) == ("other", "Clinic's own: terms")
 
 
+@pytest.mark.parametrize(
+    ("licence", "word"),
+    [
+        ("CC BY-NC 4.0", "cc-by-nc-4.0"),
+        ("CC BY-NC 4.0 (Graz; Vienna); CC BY-NC 4.0 (Bern)", "cc-by-nc-4.0"),
+        ("CC BY-NC 4.0 (Graz); teacher t: own terms", "other"),
+        ("CC BY-NC 4.0 (Graz); not stated: the user's own photographs", "other"),
+    ],
+)
+def test_the_hub_s_word_stands_for_all_licences_or_for_none(run, licence, word):
+    made = manifest_of(run)
+    provenance = made.provenance.model_copy(update={"data_licence": licence})
+    card = markdown(made.model_copy(update={"provenance": provenance}), run)
+    assert ModelCard(card).data.license == word
+
+
 def test_origins_have_their_figures(run):
     figure = {"value": 0.5, "low": 0.4, "high": 0.6}
     made = manifest_of(run)

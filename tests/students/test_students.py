@@ -24,7 +24,6 @@ from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import NAMES, Deployable, bounds, build, check_student, load
 from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
 from mobilekd.students.mobilenet import Relu6Gate
-from mobilekd.students.weights import licence_with_weights
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
 
@@ -441,17 +440,6 @@ def test_a_student_starts_from_a_shipped_one_with_a_fresh_last_layer(
             assert torch.equal(value, theirs[name]), name
     assert network.classifier.out_features == 3
     assert "mole, wart, other, so that layer starts afresh" in capsys.readouterr().err
-
-
-def test_a_student_keeps_the_terms_of_the_weights_that_it_starts_from() -> None:
-    theirs = open_run(SHIPPED["weights"]).info.data_licence
-    own = "not stated: the user's own photographs"
-    both = licence_with_weights(own, SHIPPED["weights"])
-    assert both == f"{own}; starting weights ({SHIPPED['weights']}): {theirs}"
-    assert "CC BY-NC 4.0" in both
-    assert licence_with_weights(theirs, SHIPPED["weights"]) == theirs
-    for weights in (None, "", "hub", "weights.pth"):
-        assert licence_with_weights(own, weights) == own
 
 
 def test_a_shipped_student_keeps_its_answers_where_the_classes_are_its_own() -> None:

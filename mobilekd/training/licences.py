@@ -1,0 +1,39 @@
+"""Under which licences lies what a student learned from: it carries the terms of all of it."""
+
+from collections.abc import Iterable
+
+from mobilekd.data.dataset import NOT_STATED
+from mobilekd.formats.runs import TeacherSummary, open_run
+from mobilekd.students.weights import REFERENCE
+from mobilekd.training.experiment import Experiment
+
+
+def licence_of_student(
+    experiment: Experiment, weights: str | None, teachers: Iterable[TeacherSummary]
+) -> str:
+    """The licence of the labelled photographs, and beside it every other one: of the shipped
+    student whose ``weights`` it starts from, of its ``teachers``, and of the photographs without
+    labels that they answered.
+    """
+    others = []
+    if weights and weights.startswith(REFERENCE):
+        others.append((f"starting weights ({weights})", open_run(weights).info.data_licence))
+    for teacher in teachers:
+        others.append((f"teacher {teacher.model}", teacher.data_licence))
+        others += [
+            ("unlabelled photographs", extra.licence)
+            for extra, more in experiment.unlabelled
+            if more
+        ]
+    return joined(experiment.dataset.licence, others)
+
+
+def joined(photographs: str, others: Iterable[tuple[str, str]]) -> str:
+    """The licence of the photographs and those of ``others``, (what, licence), in one line, each of
+    them once. An empty one is not stated.
+    """
+    line = photographs or NOT_STATED
+    for what, licence in others:
+        if (licence or NOT_STATED) not in line:
+            line += f"; {what}: {licence or NOT_STATED}"
+    return line
