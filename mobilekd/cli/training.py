@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mobilekd.cli import meant
 from mobilekd.cli.parser import LOOK, TRAIN, Answer, Commands, Parser, add_runs
 from mobilekd.cli.parts import WORDS, parts
+from mobilekd.support.words import counted
 
 if TYPE_CHECKING:
     from mobilekd.formats.recipe import Recipe
@@ -303,8 +304,8 @@ def sweep(arguments: Namespace) -> Answer:
     states = [cell.state for cell in cells]
     if untrained := states.count("failed") + states.count("refused"):
         say(
-            f"mobilekd sweep: {untrained} of {len(cells)} runs are not trained; mend what the table"
-            " says, and call the sweep again for those alone"
+            f"mobilekd sweep: {untrained} of {counted(len(cells), 'run')} not trained; mend what"
+            " the table says, and call the sweep again for those alone"
         )
     code = 1 if "failed" in states else 2 if "refused" in states else 0
     return Answer({"cells": cells}, table(("RUN", "STATE", "DETAIL"), rows), code)

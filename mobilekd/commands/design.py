@@ -34,7 +34,7 @@ from mobilekd.runners.native import build as native
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import nearest_folder, write_text
 from mobilekd.support.progress import say
-from mobilekd.support.words import unknown
+from mobilekd.support.words import counted, unknown
 from mobilekd.training.first_checks import check_recipe
 
 #: The most files that one call measures, and epochs of a short training, unless told otherwise.
@@ -161,7 +161,9 @@ def design(
             recipe = short_recipe(start, runs, one.candidate, epochs)
             scores[one.candidate.name] = accuracy(distill(recipe, runs, resume=True, control=False))
         within.sort(key=lambda one: -scores[one.candidate.name])
-        why = f"balanced accuracy on validation after {epochs} epochs of {below}, one seed"
+        why = (
+            f"balanced accuracy on validation after {counted(epochs, 'epoch')} of {below}, one seed"
+        )
     else:
         within = by_size(within, latency)
         why = GUESS

@@ -21,6 +21,7 @@ from mobilekd.support.errors import CannotRunHere
 from mobilekd.support.files import nearest_folder
 from mobilekd.support.progress import say
 from mobilekd.support.system_programs import TOOLS, Tool, fix_for
+from mobilekd.support.words import counted
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,7 @@ def _photographs() -> list[Check]:
         return [Check(name, True, f"off ({store.PLACE}, {store.BOUND})", needed_for=needed_for)]
     count, taken, limit = store.describe(place)
     near = nearest_folder(place.folder)
-    found = f"{count:,} photographs, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
+    found = f"{counted(count, 'photograph')}, {taken / 1e9:.2f} of at most {limit / 1e9:.0f} GB"
     return [
         Check(
             name,

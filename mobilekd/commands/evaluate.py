@@ -48,6 +48,7 @@ from mobilekd.support.files import new_folder, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
+from mobilekd.support.words import counted
 
 #: The teachers' answers to the test split, in a run's folder.
 TEACHER_LOGITS = "teacher_logits.safetensors"
@@ -102,7 +103,8 @@ def _evaluate(
     if data is None and root is not None:
         data = moved(predictor.recipe.data, Path(root))
     judged = _test_split(predictor) if data is None else _given(predictor, data, mapping or {})
-    say(f"evaluate: {predictor.name} on {len(judged.ids)} photographs of {judged.dataset.kind}")
+    count = counted(len(judged.ids), "photograph")
+    say(f"evaluate: {predictor.name} on {count} of {judged.dataset.kind}")
     rows = judged.dataset.rows(judged.ids)
     photographs = pictures(judged.dataset, judged.ids, predictor.preprocess)
     given = predictor.answers(photographs)

@@ -29,7 +29,7 @@ from mobilekd.support.files import read_json, sha256_file, sha256_json
 from mobilekd.support.lock import Held
 from mobilekd.support.progress import prepare_streams, say
 from mobilekd.support.refusals import told
-from mobilekd.support.words import choices
+from mobilekd.support.words import choices, counted
 from mobilekd.sweeps.place import Cell, Place
 
 #: Seconds that a cell whose sweep has ended may take to tidy up.
@@ -110,7 +110,8 @@ def sweep(
     teachings, students = shared_teachers(wanted, runs)
     finished = {recipe.name for recipe in students if _finished(recipe, runs, control)}
     missing = [recipe for recipe in students if recipe.name not in finished]
-    say(f"sweep: {len(students)} runs, {len(finished)} done already, {len(missing)} to train")
+    count = counted(len(students), "run")
+    say(f"sweep: {count}, {len(finished)} done already, {len(missing)} to train")
     needed = {table.trained for recipe in missing for table in recipe.teachers}
     teachings = [
         recipe

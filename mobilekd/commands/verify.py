@@ -25,6 +25,7 @@ from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, UserError
 from mobilekd.support.files import sha256_file
 from mobilekd.support.progress import say
+from mobilekd.support.words import counted
 
 #: Two JPEG decoders may differ by so many of 255 levels; the exporting machine's Pillow differs by
 #: none.
@@ -298,7 +299,9 @@ def _student(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     wanted = _eager(artifact, run, x)
     given = get(manifest.backend).run(artifact.model, x)
     error = _largest_error(given, wanted)
-    said = f"{len(x)} photographs, max error {error:.2g} from the student in floating point"
+    said = (
+        f"{counted(len(x), 'photograph')}, max error {error:.2g} from the student in floating point"
+    )
     if manifest.precision not in ("fp32", "fp16"):
         raise CannotRunHere(
             f"{said}; rounded weights move answers on purpose, so the decisions below judge them"
@@ -335,7 +338,8 @@ def _decisions(artifact: Artifact, run: Run | None) -> tuple[bool, str]:
     )
     recorded = manifest.accuracy.get("balanced_accuracy", {}).get("value")
     passed = recorded is None or abs(accuracy - recorded) <= recipe.gates.accuracy_drop
-    detail = f"{len(x)} test photographs, balanced accuracy {accuracy:.4f}, recorded {recorded}"
+    count = counted(len(x), "test photograph")
+    detail = f"{count}, balanced accuracy {accuracy:.4f}, recorded {recorded}"
     if recorded is None and run is None:
         raise CannotRunHere(
             f"{detail}; the run {manifest.provenance.run}, whose decisions it must have, is not"

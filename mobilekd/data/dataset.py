@@ -20,6 +20,7 @@ from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
 from mobilekd.support.progress import say
+from mobilekd.support.words import counted
 
 #: What names the keys of a recipe in notes as the reader's own options; as they are by default.
 WORDS: ContextVar[Callable[[str], str]] = ContextVar("words", default=lambda text: text)
@@ -170,8 +171,7 @@ def _bytes_of(place: Place) -> tuple[Path, bytes | None]:
 def some(names: Sequence[str], what: str) -> str:
     """``3 ids (a, b, c)``: the count and the first names of what is wrong, for a message."""
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    ending = "" if len(names) == 1 else "es" if what.endswith("s") else "s"
-    return f"{len(names)} {what}{ending} ({shown})"
+    return f"{counted(len(names), what)} ({shown})"
 
 
 def assemble(

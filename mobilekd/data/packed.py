@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import in_one_line
 
 #: Files that this process has open, by path, each with what tells it from a later one there.
 _OPEN: dict[Path, tuple[tuple[int, ...], Any]] = {}
@@ -43,7 +44,7 @@ class Packed:
         try:
             return np.asarray(_opened(self.file)[self.name][()]).tobytes()
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            raise OSError(" ".join(str(error).split())) from None
+            raise OSError(in_one_line(error)) from None
 
 
 def photographs_packed(file: Path) -> tuple[dict[str, tuple[Packed, int]], list[str]]:
@@ -63,7 +64,7 @@ def photographs_packed(file: Path) -> tuple[dict[str, tuple[Packed, int]], list[
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; check the path") from None
     except (OSError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise UserError(
             f"{file}: not a readable HDF5 file ({reason:.160}); fetch it again, whole"
         ) from None

@@ -19,6 +19,7 @@ from mobilekd.formats.labels import Label
 from mobilekd.formats.runs import Role
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
+from mobilekd.support.words import counted
 
 #: Lesions that the ISIC archive named are the same wherever they appear.
 ARCHIVE_LESION = re.compile(r"(HAM|BCN|MSK\d?)_\d{7}")
@@ -78,7 +79,8 @@ def combine(sources: Sequence[Dataset], names: Sequence[str]) -> Dataset:
     )
     made = _same_archive_photographs(made, notes)
     found = ", ".join(f"{count} {name}" for name, count in sorted(Counter(made.origins).items()))
-    notes.add(f"data: {len(made)} photographs of {len(sources)} sources, by origin: {found}")
+    count = f"{counted(len(made), 'photograph')} of {counted(len(sources), 'source')}"
+    notes.add(f"data: {count}, by origin: {found}")
     return replace(made, notes=tuple(notes))
 
 

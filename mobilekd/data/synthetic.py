@@ -23,6 +23,7 @@ from mobilekd.data.synthetic_scene import paint_over, paint_skin
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json
+from mobilekd.support.words import counted
 
 LICENCE = "CC0 1.0 (generated)"
 
@@ -55,8 +56,8 @@ def load(table: DataTable) -> Dataset:
     """
     if table.count < len(SHARES):
         raise UserError(
-            f"data.count: {table.count} photographs cannot show {len(SHARES)} classes; set at least"
-            f" {len(SHARES)}"
+            f"data.count: {counted(table.count, 'photograph')} cannot show {len(SHARES)}"
+            f" classes; set at least {len(SHARES)}"
         )
     if table.size < 32:
         raise UserError(

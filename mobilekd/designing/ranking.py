@@ -10,6 +10,7 @@ from mobilekd.designing.search import NEAR, Found
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
 from mobilekd.formats.teacher import taught_before, teacher_folder
+from mobilekd.support.words import counted
 
 #: Without data, more multiply-adds in the same time count as better. The worth of that guess:
 #: Spearman's rank correlation with balanced accuracy on validation, over LesionNet's variants in
@@ -55,7 +56,7 @@ def short_recipe(base: Recipe, runs: Path, one: Candidate, epochs: int) -> Recip
     return base.model_copy(
         update={
             "name": name,
-            "title": f"{base.title or base.name}: {one.name}, tried for {epochs} epochs",
+            "title": f"{base.title or base.name}: {one.name}, tried for {counted(epochs, 'epoch')}",
             "student": one.student,
             "teachers": teachers,
             "preprocess": base.preprocess.model_copy(

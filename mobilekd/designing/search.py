@@ -18,6 +18,7 @@ from mobilekd.formats.preprocess import Preprocess
 from mobilekd.students import build
 from mobilekd.support.cache import scratch
 from mobilekd.support.progress import say, track
+from mobilekd.support.words import counted
 
 #: A student that takes less than this share of the budget leaves time unused.
 NEAR = 0.95
@@ -145,7 +146,7 @@ def _timed(
 ) -> list[tuple[Candidate, Latency]]:
     if not choices:
         return []
-    say(f"design: measuring {len(choices)} whole file{'' if len(choices) == 1 else 's'}")
+    say(f"design: measuring {counted(len(choices), 'whole file')}")
     names = [one.name for one in choices]
     read = measure({name: files[name] for name in names}, threads, "design: measuring")
     return [(one, read[one.name]) for one in choices]

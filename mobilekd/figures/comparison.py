@@ -10,6 +10,7 @@ from mobilekd.formats.comparison import Claim, Comparison, Group
 from mobilekd.formats.interval import Interval
 from mobilekd.metrics.stats import LEVEL, verdict
 from mobilekd.support.text import photographs_of
+from mobilekd.support.words import counted
 
 KINDS = ("student", "control", "teacher")
 #: What a reader of figures by origin has to know.
@@ -312,7 +313,7 @@ def _main(metrics: Mapping[str, Interval]) -> list[Cell]:
 
 
 def _seeds(group: Group) -> str:
-    return "1 seed" if len(group.seeds) == 1 else f"{len(group.seeds)} seeds"
+    return counted(len(group.seeds), "seed")
 
 
 def _losses(group: Group) -> str:

@@ -1,13 +1,15 @@
 """One rule for colours: whatever space a photograph's numbers are in, the model sees sRGB.
 
-An ICC profile decides; a PNG without one goes by its chunks sRGB, then gAMA and cHRM, as Android's
-decoder does. A photograph without any of them is sRGB already, and so is one whose profile is
-broken or is about other channels than the photograph has: their numbers stay as they are.
+An ICC profile decides. A PNG without one goes by its chunks sRGB, then gAMA and cHRM, a HEIC or an
+AVIF by the code points of its box colr, as Android's decoder does. A photograph without any of them
+is sRGB already, and so is one whose profile is broken or is about other channels than the
+photograph has: their numbers stay as they are. Brightness beyond an ordinary display's (HDR) is
+refused.
 """
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -82,22 +84,65 @@ class Space:
 SRGB = Space((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
 DISPLAY_P3 = Space((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
 ADOBE_RGB = Space((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), gamma=563 / 256)
+BT2020 = Space((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))
+
+#: Spaces by the code point of their primaries (ITU-T H.273, table 2), which HEIC and AVIF write;
+#: those of television before 1990 are within sRGB's reach and count as sRGB.
+_PRIMARIES = {9: BT2020, 12: DISPLAY_P3}
+
+#: Exponents by the code point of the transfer (table 3); the others are sRGB's curve, or for
+#: photographs stand for it.
+_EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
+
+#: Transfers of HDR, for which no rule gives the brightness on an ordinary display.
+_HDR = {16: "PQ", 18: "HLG"}
+
+#: The box with the code points lies before the pixels.
+_HEAD = 65536
 
 
 def profile_of(image: Image.Image) -> bytes | None:
     """The ICC profile that says what an opened photograph's numbers mean; None for sRGB.
 
-    A PNG's gamma and chromaticities become one.
+    A PNG's gamma and chromaticities become one, and so do the code points of HEIC and AVIF; a
+    ``ValueError`` where these say HDR. Asked for before the pixels are loaded.
     """
     info = image.info
     if profile := info.get("icc_profile"):
         return bytes(profile)
+    if image.format in ("HEIF", "AVIF"):
+        return _of_code_points(*_code_points(image))
     if "srgb" in info or image.format != "PNG":
         return None
     gamma, primaries = info.get("gamma"), info.get("chromaticity")
     if not gamma and not primaries:
         return None
     return _png_space(1 / gamma if gamma else None, tuple(primaries) if primaries else None)
+
+
+def _code_points(image: Image.Image) -> tuple[int, int]:
+    """Primaries and transfer that a HEIC or AVIF names (ISO/IEC 23000-22, box colr); 2 and 2, which
+    is unspecified, where it names none.
+    """
+    if named := image.info.get("nclx_profile"):  # pillow-heif has read the box
+        return int(named["color_primaries"]), int(named["transfer_characteristics"])
+    file = getattr(image, "fp", None)
+    if file is None:
+        return 2, 2
+    file.seek(0)
+    _, box, rest = file.read(_HEAD).partition(b"colrnclx")
+    return struct.unpack(">HH", rest[:4]) if box and len(rest) >= 4 else (2, 2)
+
+
+@lru_cache(maxsize=64)
+def _of_code_points(primaries: int, transfer: int) -> bytes | None:
+    if transfer in _HDR:
+        raise ValueError(
+            f"HDR ({_HDR[transfer]}), whose brightness an ordinary display does not have; export it"
+            " in SDR, for example as JPEG"
+        )
+    space = replace(_PRIMARIES.get(primaries, SRGB), gamma=_EXPONENTS.get(transfer))
+    return None if space == SRGB else space.icc()
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

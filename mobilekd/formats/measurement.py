@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mobilekd.formats.document import Document, explain, parse_document
 from mobilekd.support.files import read_json
+from mobilekd.support.words import counted
 
 #: Version 1 held every inference of a sustained part; it is still read.
 MEASUREMENT_VERSION = 2
@@ -28,7 +29,7 @@ Latency = Annotated[int, Field(gt=0, lt=2**63)]
 
 def thread_words(count: int) -> str:
     """``1 thread``, ``2 threads``."""
-    return f"{count} thread{'' if count == 1 else 's'}"
+    return counted(count, "thread")
 
 
 class Device(Document):

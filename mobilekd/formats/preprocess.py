@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from mobilekd.formats.colour import profile_of, to_srgb
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import in_one_line
 
 #: Above this many pixels a photograph is subsampled by a power of two while it is decoded (JPEG's
 #: own scaling).
@@ -28,7 +29,7 @@ HUGE = 12_000_000
 
 #: Raise it whenever a photograph is decoded, cropped or resized into other pixels than before:
 #: pixels that were kept are then not used again.
-READING_VERSION = 1
+READING_VERSION = 2
 
 #: Width or height in pixels of a model's input; far above what a phone's model takes, far below
 #: what exhausts memory unasked.
@@ -134,7 +135,7 @@ def open_photograph(path: Path, data: bytes | None = None) -> Image.Image:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path}: not a readable photograph ({error}){_remedy(path, data)}"
+            f"{path}: not a readable photograph ({in_one_line(error)}){_remedy(path, data)}"
         ) from None
 
 
@@ -150,7 +151,7 @@ def photograph_size(path: Path, data: bytes | None = None) -> tuple[int, int]:
         raise UserError(f"{path}: no such photograph; check the path") from None
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"{path}: not a readable photograph ({error}){_remedy(path, data)}"
+            f"{path}: not a readable photograph ({in_one_line(error)}){_remedy(path, data)}"
         ) from None
     factor = subsampling(width, height)
     width, height = -(-width // factor), -(-height // factor)

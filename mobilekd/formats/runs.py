@@ -36,7 +36,7 @@ from mobilekd.formats.recipe_file import from_dict
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, sha256_json
 from mobilekd.support.lock import locked
-from mobilekd.support.words import choices, html_table, unknown
+from mobilekd.support.words import choices, counted, html_table, unknown
 
 #: What a part of a split is for.
 Role = Literal["train", "validation", "test"]
@@ -202,7 +202,7 @@ class Run:
             "run": f"reference:{self.folder.name}" if self.reference else str(self.folder),
             "student": self.title,
             "size": f"{info.parameters:,} parameters, {info.macs:,} multiply-adds",
-            "training": f"{info.epochs} epochs, {info.seconds:.0f} s",
+            "training": f"{counted(info.epochs, 'epoch')}, {info.seconds:.0f} s",
             "classes": ", ".join(label.text for label in info.labels),
             "control": info.control or ("it is one" if info.is_control else "none"),
         }

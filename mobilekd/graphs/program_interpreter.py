@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mobilekd.graphs.pte import PteFile, read
 from mobilekd.support.errors import CannotRunHere, UserError
+from mobilekd.support.words import in_one_line
 
 #: A delegate's graph and the file's named data -> a function of its inputs.
 Delegated = Callable[[bytes, Mapping[str, bytes]], Callable[[Sequence[Tensor]], list[Tensor]]]
@@ -60,7 +61,7 @@ def interpret(path: Path, x: np.ndarray, delegates: Mapping[str, Delegated]) -> 
         raise UserError(f"{path}: {error}") from None
     # what operators raise on a damaged file's arguments is as varied as they are
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise UserError(
             f"{path}: its program cannot be followed ({type(error).__name__}: {reason}); export"
             " again or copy it whole"

@@ -29,6 +29,7 @@ from mobilekd.lowering.model_card import fitted
 from mobilekd.metrics.decide import decided
 from mobilekd.support.errors import CannotRunHere, GateError
 from mobilekd.support.files import write_json, write_text
+from mobilekd.support.words import counted
 
 
 def model_sha(manifest: Manifest) -> str:
@@ -68,7 +69,8 @@ def write_refitted(
     backend, model = get(manifest.backend), folder / manifest.model_file
     inside = backend.constants(model)
     name = f"{manifest.name}-fitted"
-    line = f"Fitted to {refit.clinic.photographs} photographs of one clinic; see its model card."
+    count = counted(refit.clinic.photographs, "photograph")
+    line = f"Fitted to {count} of one clinic; see its model card."
     said = constants(
         name=name,
         backend=manifest.backend,

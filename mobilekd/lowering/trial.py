@@ -34,7 +34,7 @@ from mobilekd.students.any_network import fitting_adaptations
 from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say
-from mobilekd.support.words import unknown
+from mobilekd.support.words import in_one_line, unknown
 from mobilekd.teachers.shape_check import shape_error
 
 #: Gates whose value depends on the network alone, whatever its weights.
@@ -158,7 +158,7 @@ def try_export(
 
 def _reason(error: Exception) -> str:
     """An exception in one line; one without words by where it arose."""
-    if words := " ".join(str(error).split())[:300]:
+    if words := in_one_line(error)[:300]:
         return f"{type(error).__name__}: {words}"
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name} of {Path(last.filename).name}"

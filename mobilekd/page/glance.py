@@ -16,6 +16,7 @@ from mobilekd.page.blocks import Section, Text, Tile, Tiles, section_of
 from mobilekd.page.devices import device_name
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.latency_samples import latency_samples, timed, trusted
+from mobilekd.support.words import counted
 
 #: Seconds under load before a drift is worth a place on the first screen: a device has to have had
 #: the time to get warm.
@@ -216,9 +217,7 @@ def _where(measurements: Sequence[Measurement]) -> str:
         return next(iter(names.values()))
     emulated = len({one.device.id for one in measurements if one.device.emulated})
     kinds = ((len(names) - emulated, "device"), (emulated, "emulated processor"))
-    return " and ".join(
-        f"{number} {kind}{'' if number == 1 else 's'}" for number, kind in kinds if number
-    )
+    return " and ".join(counted(number, kind) for number, kind in kinds if number)
 
 
 def _agreement(artifact: Artifact) -> float | None:

@@ -5,6 +5,7 @@ from mobilekd.formats.measurement import Measurement
 from mobilekd.page.blocks import Section, Text, section_of
 from mobilekd.page.devices import chip, processor, way
 from mobilekd.page.inputs import Inputs
+from mobilekd.support.words import counted
 
 
 def section(inputs: Inputs) -> Section | None:
@@ -55,4 +56,4 @@ def section(inputs: Inputs) -> Section | None:
 def _passes(one: Measurement) -> str:
     """``3 passes``; nothing for a file from before there was more than one."""
     count = len(one.golden.passes)
-    return f"{count} pass{'' if count == 1 else 'es'}" if count else ""
+    return counted(count, "pass") if count else ""

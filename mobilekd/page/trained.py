@@ -9,6 +9,7 @@ from mobilekd.metrics.entries import group_name, recipe_group
 from mobilekd.page.blocks import Block, Charts, Notice, Section, Text, section_of
 from mobilekd.page.inputs import Inputs, TrainedRun
 from mobilekd.support.text import listed
+from mobilekd.support.words import counted
 
 #: Curves in one picture: as many as there are dashes and colours.
 CURVES = len(figures.DASHES)
@@ -96,7 +97,7 @@ def objective(recipe: Recipe) -> str:
 def _schedule(recipe: Recipe) -> str:
     train = recipe.train
     parts = [
-        f"{train.epochs} epochs",
+        counted(train.epochs, "epoch"),
         f"batch {train.batch_size}",
         train.optimizer,
         f"balance {train.balance}",

@@ -12,6 +12,7 @@ import numpy as np
 from mobilekd.formats.artifact import Artifact
 from mobilekd.formats.measurement import GoldenCheck, GoldenPass
 from mobilekd.runners.base import Runner
+from mobilekd.support.words import counted
 
 #: A probability may differ so much from pass to pass: what float32 sums in another order come to,
 #: where threads share the work otherwise. A level of int8 or a step of fp16 is far more.
@@ -108,8 +109,8 @@ def compare_golden(
     count = len(expected)
     if answers.shape != expected.shape:
         detail = (
-            f"{answers.shape[0]} answers of {answers.shape[1]} classes instead of {count} of"
-            f" {expected.shape[1]}"
+            f"{counted(answers.shape[0], 'answer')} of {counted(answers.shape[1], 'class')} instead"
+            f" of {count} of {expected.shape[1]}"
         )
         return GoldenCheck(passed=False, samples=count, limit=limit, detail=detail)
     agreement = float((answers.argmax(1) == expected.argmax(1)).mean())

@@ -15,6 +15,7 @@ from mobilekd.runners.adb_client import listed
 from mobilekd.runners.base import DeviceError, Runner
 from mobilekd.support.errors import UserError
 from mobilekd.support.process import printable, stopped_by
+from mobilekd.support.words import counted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,8 +58,7 @@ class PhonesError(UserError):
         why = "; ".join(f"{phone.device}: {phone.problem}" for phone in broken[:NAMED])
         why += f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
         super().__init__(
-            f"adb:all: measured on {count or 'none'} of {len(phones)}"
-            f" phone{'' if len(phones) == 1 else 's'}; {why}"
+            f"adb:all: measured on {count or 'none'} of {counted(len(phones), 'phone')}; {why}"
         )
         self.phones = tuple(phones)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import REMEDIES, nearly_full
 from mobilekd.support.version import VERSION
+from mobilekd.support.words import in_one_line
 
 
 def told(error: Exception, command: str) -> tuple[str, int]:
@@ -18,8 +19,8 @@ def told(error: Exception, command: str) -> tuple[str, int]:
     """
     line = _users(error, command)
     if line is not None:
-        return " ".join(line.split()), 2
-    reason = " ".join(str(error).split())[:200]
+        return in_one_line(line), 2
+    reason = in_one_line(error)[:200]
     return f"unexpected {type(error).__name__}: {reason}; {_saved_traceback(error)}", 1
 
 

@@ -5,6 +5,8 @@ without end.
 import re
 from collections.abc import Sequence
 
+from mobilekd.support.words import counted
+
 #: A run of letters without a space, and a whole text, keep as many characters; the middle goes.
 WORD, TEXT = 100, 4000
 
@@ -55,8 +57,8 @@ def photographs_of(photographs: int, lesions: int) -> str:
     nobody knows which photographs show the same one, or none do.
     """
     if lesions == photographs:
-        return f"{photographs:,} photographs, none of them known to show the same lesion"
-    return f"{photographs:,} photographs of {lesions:,} lesions"
+        return f"{counted(photographs, 'photograph')}, none of them known to show the same lesion"
+    return f"{counted(photographs, 'photograph')} of {counted(lesions, 'lesion')}"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -12,6 +12,17 @@ NEAR = 0.75
 MOST = 40
 
 
+def in_one_line(text: object) -> str:
+    """``text`` with a space for every run of spaces and line breaks: for what libraries say."""
+    return " ".join(str(text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 epoch``, ``2 epochs``, ``1,200 photographs``, ``3 classes``."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that ``word`` most likely stands for; None where none is near.
 

@@ -26,6 +26,7 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.version import VERSION
+from mobilekd.support.words import counted, in_one_line
 from mobilekd.sweeps.parcel import pack, receive
 from mobilekd.sweeps.place import Cell, Command, job, result
 from mobilekd.sweeps.progress_table import ProgressTable
@@ -115,7 +116,7 @@ class RayCluster:
             _knock(self.address)
             self.ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **own)
         except Exception as error:  # whatever Ray finds wrong: no cluster, versions, tokens
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = in_one_line(error)[:300] or type(error).__name__
             raise UserError(
                 f"--address {self.address}: no Ray cluster can be used there ({reason}); start one"
                 " with ray start --head, or take --address local"
@@ -153,7 +154,7 @@ class RayCluster:
             self._refuse(node, told)
         apart = [self._name(node) for node in usable if not found[node]["shares"]]
         self.apart = bool(apart)
-        count = f"{len(usable)} node{'' if len(usable) == 1 else 's'}"
+        count = counted(len(usable), "node")
         away = f"; {', '.join(apart)} cannot see {self.runs}: runs travel" if apart else ""
         say(f"sweep: {count} of Ray with room for a run{away}")
 
@@ -258,7 +259,7 @@ class RayCluster:
             if told["parcel"] is not None:
                 receive(told["parcel"], recipe, self.runs, f"{command} {recipe.name}")
         except UserError as error:
-            return Cell(recipe.name, "refused", " ".join(str(error).split()))
+            return Cell(recipe.name, "refused", in_one_line(error))
         except self.ray.exceptions.RayError as error:
             return Cell(recipe.name, "failed", f"lost on the cluster: {first_line(error)}")
         if told["code"] not in (0, 2):  # a fault of ours: nobody saw its lines

@@ -27,6 +27,7 @@ from mobilekd.formats.training_tables import EnsembleTable, TeacherTable, TrainT
 from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say, track
+from mobilekd.support.words import counted
 from mobilekd.teachers.engine import Forward, fastest
 from mobilekd.teachers.logit_cache import LogitCache
 from mobilekd.teachers.network import (
@@ -239,7 +240,8 @@ class TeacherEnsemble:
             (v, i) for v in wanted for i, cache in enumerate(caches) if not cache.has(v, images.ids)
         ]
         if missing:
-            say(f"teachers: {len(missing)} views to compute once, into {caches[0].folder.parent}")
+            count = counted(len(missing), "view")
+            say(f"teachers: {count} to compute once, into {caches[0].folder.parent}")
         for view, index in track(missing, "teacher views", len(missing)):
             stored = self.members[index].stored
             if stored:

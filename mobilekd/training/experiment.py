@@ -46,6 +46,7 @@ from mobilekd.formats.training_tables import TeacherTable, TrainTable
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_json, write_json
 from mobilekd.support.progress import say
+from mobilekd.support.words import counted
 from mobilekd.training.schedule import TrainingImages, Validation
 from mobilekd.training.storage import Storage
 from mobilekd.training.views import Views
@@ -328,7 +329,8 @@ def refuse_empty_parts(dataset: Dataset, split: Split, table: SplitTable) -> Non
         ids = getattr(split, role)
         if (dataset.targets[dataset.rows(ids)] >= 0).any():
             continue
-        which = "is empty" if not ids else f"has {len(ids)} photographs, none of them labelled"
+        held = counted(len(ids), "photograph")
+        which = f"has {held}, none of them labelled" if ids else "is empty"
         share = f"split.{role} = {getattr(table, role, 'the rest')}"
         if table.by == "lists":
             share, remedy = str(table.lists), f"list labelled photographs under {role} there"
@@ -338,8 +340,8 @@ def refuse_empty_parts(dataset: Dataset, split: Split, table: SplitTable) -> Non
             default = SplitTable.model_fields[role].default
             remedy = f"set split.{role} to {default} or more, or add photographs"
         raise UserError(
-            f"split: {role} {which} ({share}, {len(dataset)} photographs in all), which leaves"
-            f" nothing {purpose}; {remedy}"
+            f"split: {role} {which} ({share}, {counted(len(dataset), 'photograph')} in all), which"
+            f" leaves nothing {purpose}; {remedy}"
         )
 
 

@@ -24,6 +24,7 @@ from mobilekd.losses import Objective, Outputs, Taps
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say, time_left, track
+from mobilekd.support.words import counted
 from mobilekd.training.descent import train_epoch
 from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import Drawer, predict_logits, quick_scores
@@ -355,7 +356,7 @@ class Trainer:
         if self.world.leader:
             to_go = steps * (self.table.epochs - self.epoch)
             say(
-                f"{self.what}: {to_go} steps to go, {'compiled' if wanted else 'eager'},"
+                f"{self.what}: {counted(to_go, 'step')} to go, {'compiled' if wanted else 'eager'},"
                 f" channels_last, {self.world.device}"
             )
         return compiled_or_eager(self.model, self.what) if wanted else self.model

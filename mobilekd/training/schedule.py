@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import counted
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def check_batch(
         )
     if photographs is not None and photographs < least:
         raise UserError(
-            f"split: {photographs} photographs to train on, and training needs {each}; add"
-            " photographs, or lower split.validation and split.test"
+            f"split: {counted(photographs, 'photograph')} to train on, and training needs {each};"
+            " add photographs, or lower split.validation and split.test"
         )
 
 

@@ -8,6 +8,7 @@ from mobilekd.formats.interval import Interval
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, Split, open_run, references
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import counted
 
 #: Steps of training below which a student hardly leaves chance: from random weights, and from
 #: weights that know photographs.
@@ -35,11 +36,11 @@ def few_steps(recipe: Recipe, photographs: int, classes: int) -> str | None:
     if steps >= least:
         return None
     start = "its starting weights" if started else "random weights"
-    counted = f"{recipe.train.epochs} epoch{'' if recipe.train.epochs == 1 else 's'}"
+    epochs = counted(recipe.train.epochs, "epoch")
     way = "" if started else _start(recipe)
     give = f"{way}, or " if way else ""
     return (
-        f"{recipe.name}: few steps: {steps} in all ({counted} of {photographs}"
+        f"{recipe.name}: few steps: {steps} in all ({epochs} of {photographs:,}"
         f" photographs in batches of {recipe.train.batch_size}). From {start} a student needs about"
         f" {least} to leave chance ({1 / classes:.3f}); {give}raise train.epochs"
     )

@@ -5,16 +5,21 @@ left as they are.
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from mobilekd.formats.colour import ADOBE_RGB, DISPLAY_P3, SRGB, Space
+from mobilekd.formats.colour import ADOBE_RGB, BT2020, DISPLAY_P3, SRGB, Space
 from mobilekd.formats.golden import draw, photograph
-from mobilekd.formats.preprocess import Preprocess, open_photograph
+from mobilekd.formats.preprocess import Preprocess, open_photograph, readable_suffixes
+from mobilekd.support.errors import UserError
+
+assert ".heic" in readable_suffixes()  # lets Pillow write it, too
 
 
 def linear(levels: np.ndarray, gamma: float | None) -> np.ndarray:
@@ -185,6 +190,61 @@ def test_the_golden_set_has_every_kind_of_colour(tmp_path: Path) -> None:
         ignored = Preprocess(width=32, height=32).apply(image.convert("RGB")).transpose(2, 0, 1)
         mine = pictures[names.index(name)]
         assert np.abs(ignored.astype(int) - mine).max() > 4, f"{name} looks the same without"
+
+
+def coded(path: Path, colour: tuple[int, int, int], primaries: int, transfer: int) -> Path:
+    """A HEIC or AVIF without an ICC profile, with these code points of ITU-T H.273."""
+    image = Image.new("RGB", (64, 48), colour)
+    if path.suffix == ".heic":
+        pillow_heif.from_pillow(image).save(
+            path,
+            color_primaries=primaries,
+            transfer_characteristics=transfer,
+            matrix_coefficients=6,
+            full_range_flag=1,
+        )
+        return path
+    image.save(path)
+    head, box, rest = path.read_bytes().partition(b"colrnclx")
+    path.write_bytes(head + box + struct.pack(">HH", primaries, transfer) + rest[4:])
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["heic", "avif"])
+@pytest.mark.parametrize(
+    ("points", "space"),
+    [
+        ((1, 13), SRGB),
+        ((2, 2), SRGB),
+        ((1, 1), SRGB),
+        ((12, 13), DISPLAY_P3),
+        ((9, 1), BT2020),
+        ((1, 4), replace(SRGB, gamma=2.2)),
+        ((12, 8), replace(DISPLAY_P3, gamma=1.0)),
+    ],
+)
+def test_code_points_are_obeyed_where_no_profile_is(
+    tmp_path: Path, points: tuple[int, int], space: Space, suffix: str
+) -> None:
+    colour = np.array([180, 120, 90])
+    path = coded(tmp_path / f"lesion.{suffix}", tuple(colour.tolist()), *points)
+    assert_becomes(path, expected(colour, space), 3)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "avif"])
+@pytest.mark.parametrize(("transfer", "word"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused(tmp_path: Path, transfer: int, word: str, suffix: str) -> None:
+    path = coded(tmp_path / f"lesion.{suffix}", (180, 120, 90), 9, transfer)
+    with pytest.raises(UserError, match=rf"lesion\.{suffix}: .*HDR \({word}\).*export it in SDR"):
+        open_photograph(path)
+
+
+def test_a_profile_goes_before_code_points(tmp_path: Path) -> None:
+    image = Image.new("RGB", (64, 48), (180, 120, 90))
+    for suffix in ("heic", "avif"):
+        path = tmp_path / f"lesion.{suffix}"
+        image.save(path, icc_profile=DISPLAY_P3.icc(), quality=95)
+        assert_becomes(path, expected(np.array([180, 120, 90]), DISPLAY_P3), 3)
 
 
 @pytest.mark.parametrize("profile", [None, DISPLAY_P3.icc()], ids=["without", "of light"])

@@ -16,6 +16,7 @@ from torch import Tensor, fx
 
 from mobilekd.lowering.quantize.simulate import Simulation, answers
 from mobilekd.support.progress import track
+from mobilekd.support.words import counted
 from mobilekd.training.descent import train_epoch
 from mobilekd.training.schedule import cosine
 
@@ -75,11 +76,12 @@ def train(
         prepared.load_state_dict(best)
     for value in parameters:
         value.requires_grad_(False)
+    course = ", ".join(f"{error:.3g}" for error in errors)
     return (
-        f"quantisation-aware training, {epochs} epochs, taught by the student in floating"
-        f" point{' and its teachers' if teacher else ''}: divergence from it on {len(held)}"
-        f" held-out training photographs by epoch {', '.join(f'{error:.3g}' for error in errors)};"
-        f" epoch {errors.index(min(errors))} kept"
+        f"quantisation-aware training, {counted(epochs, 'epoch')}, taught by the student in"
+        f" floating point{' and its teachers' if teacher else ''}: divergence from it on"
+        f" {len(held)} held-out training photographs by epoch {course}; epoch"
+        f" {errors.index(min(errors))} kept"
     )
 
 
