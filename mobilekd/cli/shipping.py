@@ -78,6 +78,15 @@ def register(commands: Commands) -> None:
         ),
     )
     parser.add_argument(
+        "--guard-photographs",
+        type=path,
+        metavar="FOLDER",
+        help=(
+            "more than 100 photographs of a clinic, without labels, that the guard is to know"
+            " besides those of training"
+        ),
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -293,6 +302,7 @@ def export(arguments: Namespace) -> Answer:
         runs=arguments.runs,
         cam=arguments.cam,
         guard=arguments.guard,
+        guard_photographs=arguments.guard_photographs,
         verify=arguments.verify,
         overrides=arguments.overrides,
         keep_refused=arguments.keep_refused,

@@ -261,7 +261,9 @@ def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | No
     if was is None or now is None or fit.guard_refused_before is None:
         return
     refused = f"calibrate: the guard refused {fit.guard_refused_before:.0%} of these photographs"
-    if now == was:
+    if was.clinic:
+        say(f"{refused}; its threshold stays, as {was.clinic} photographs of a clinic set it")
+    elif now == was:
         say(
             f"{refused}; its threshold stays, as more than {LEAST_LESIONS} lesions are needed to"
             " move it"
@@ -269,16 +271,19 @@ def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | No
     else:
         say(
             f"{refused} at {was.threshold:.3f}, and refuses {now.refused:.0%} at"
-            f" {now.threshold:.3f}; try it on photographs of anything else before you rely on it"
+            f" {now.threshold:.3f}; try it on photographs of anything else before you rely on it."
+            " A guard that knows this clinic refuses far more of those: export again with"
+            " --guard-photographs FOLDER, and calibrate that file"
         )
 
 
 def _guard(predictor: Predictor, given: Answers, lesions: int) -> GuardSummary | None:
     """The guard with the threshold that refuses at most a hundredth of the clinic's photographs;
-    as it was where there are too few to know what is unusual there.
+    as it was where it knows a clinic already, or where there are too few to know what is unusual.
     """
-    if predictor.guard is None or given.scores is None or lesions <= LEAST_LESIONS:
-        return predictor.guard
+    guard = predictor.guard
+    if guard is None or guard.clinic or given.scores is None or lesions <= LEAST_LESIONS:
+        return guard
     scores = np.asarray(given.scores, np.float64)
     threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))
     return GuardSummary(threshold=threshold, refused=float((scores > threshold).mean()))

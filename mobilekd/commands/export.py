@@ -26,6 +26,7 @@ def export(
     runs: Path = Path("runs"),
     cam: bool = False,
     guard: bool = False,
+    guard_photographs: Path | None = None,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
     keep_refused: bool = False,
@@ -37,8 +38,10 @@ def export(
     reference. ``soc`` is the phone's chip, where the backend compiles for one. ``guard`` fits one
     on the run's own photographs where it has none, and keeps it in the run; ``UserError`` without
     the photographs, and for a reference without one. The guard of the first references was added
-    later, so it is in their files only where ``guard`` asks for it. ``verify`` may hold ``arm``
-    (the golden set on emulated Arm processors). ``overrides`` change the recipe
+    later, so it is in their files only where ``guard`` asks for it. ``guard_photographs`` is a
+    folder of more than a hundred photographs of a clinic, without labels, that the guard is to know
+    besides those of training. ``verify`` may hold ``arm`` (the golden set on emulated Arm
+    processors). ``overrides`` change the recipe
     (``gates.agreement=0.97``). Raises ``GateError`` when a gate fails; then nothing is left behind,
     unless ``keep_refused`` asks for it, in ``refused/NAME-BACKEND-PRECISION``.
 
@@ -48,7 +51,7 @@ def export(
     lowering = check_words(backend, precision, verify, soc)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
     overridden(chosen, overrides)
-    if guard:
+    if guard or guard_photographs is not None:
         chosen = _guarded(chosen, overrides)
 
     def lower(precision: str) -> Artifact:
@@ -71,6 +74,7 @@ def export(
             soc=soc,
             cam=cam,
             guard=guard,
+            guard_photographs=guard_photographs,
             verify=verify,
             overrides=overrides,
             refused=Path("refused") / name if keep_refused else None,

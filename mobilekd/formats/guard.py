@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mobilekd.formats.document import Document, GrownDocument, read_document
+from mobilekd.formats.document import GrownDocument, read_document
 
 #: The guard's file in a run's folder.
 GUARD = "guard.json"
@@ -33,7 +33,7 @@ FURTHEST = 100.0
 class Guard(GrownDocument):
     """``guard.json``."""
 
-    later = frozenset({"added", "deviations"})
+    later = frozenset({"added", "deviations", "clinic"})
 
     layers: tuple[str, ...] = Field(
         min_length=1, description="the student's modules whose outputs are looked at, like blocks.1"
@@ -57,6 +57,7 @@ class Guard(GrownDocument):
         description="fitted after the student was shipped, whose files stay as they were unless"
         " export --guard puts it into them",
     )
+    clinic: int = Field(0, ge=0, description="photographs of a clinic that it knows besides")
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +78,7 @@ class Guard(GrownDocument):
 
     def summary(self) -> "GuardSummary":
         """What a manifest says of it."""
-        return GuardSummary(threshold=self.threshold, refused=self.refused)
+        return GuardSummary(threshold=self.threshold, refused=self.refused, clinic=self.clinic)
 
     def scores(self, seen: np.ndarray) -> np.ndarray:
         """Means and deviations ``[N, D]`` -> scores ``[N]`` in 0..1, in float64."""
@@ -87,11 +88,20 @@ class Guard(GrownDocument):
         return np.asarray(squares / (squares + 1))
 
 
-class GuardSummary(Document):
+class GuardSummary(GrownDocument):
     """What a manifest says of the guard inside the model file."""
 
+    later = frozenset({"clinic"})
+
     threshold: float = Field(ge=0, le=1, description="a score above this is outside")
-    refused: float = Field(ge=0, le=1, description="share of validation above the threshold")
+    refused: float = Field(
+        ge=0,
+        le=1,
+        description="share above the threshold of validation, or of the clinic's photographs",
+    )
+    clinic: int = Field(
+        0, ge=0, description="photographs of a clinic that it knows besides those of training"
+    )
 
     def refuses(self, scores: np.ndarray) -> np.ndarray:
         """Whether each photograph is outside, bool ``[N]``, from scores ``[N]`` or ``[N, 1]``. In

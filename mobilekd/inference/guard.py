@@ -1,15 +1,19 @@
 """The guard of a student: what its early layers hold for photographs, and the fit on them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mobilekd.data import inputs, load_unlabelled
+from mobilekd.data.dataset import some
+from mobilekd.data.decode import photograph_hashes
 from mobilekd.formats.guard import Guard
 from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
-from mobilekd.metrics.guard import fit_guard
+from mobilekd.metrics.guard import fit_guard, knowing_clinic
 from mobilekd.students.deployable import early_stages, moments, seen_at
 from mobilekd.support.progress import say, track
 
@@ -52,6 +56,29 @@ def guard_for(
         )
         return None
     return fit_guard(layers, known, others, deviations=deviations)
+
+
+def knowing_folder(
+    student: nn.Module, preprocess: Preprocess, guard: Guard, root: Path
+) -> tuple[np.ndarray, Guard]:
+    """The photographs below ``root`` as the student takes them, uint8 ``[N, 3, H, W]``, copies
+    once, and the guard that knows them besides those of training.
+    """
+    dataset = load_unlabelled(root)
+    shown_by = dict(zip(photograph_hashes(dataset, dataset.ids), dataset.ids, strict=True))
+    names = sorted(shown_by.values())
+    if copies := sorted(set(dataset.ids) - set(names)):
+        say(f"guard: {some(copies, 'photograph')} equal to another one in every pixel left out")
+    clinic = inputs(dataset, names, preprocess)
+    seen = shown(
+        student.eval(),
+        guard.layers,
+        preprocess,
+        clinic,
+        deviations=guard.deviations,
+        what="what the clinic's photographs look like",
+    )
+    return clinic, knowing_clinic(guard, seen)
 
 
 def looked_at(stages: Mapping[str, int], photographs: int) -> tuple[tuple[str, ...], bool]:

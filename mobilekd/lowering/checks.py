@@ -45,13 +45,14 @@ NOT_ITS_KERNELS = (
 def check(export: Export) -> ParityReport:
     """All stages that this machine can run.
 
-    Golden and test photographs go through eager and through the file once; stages and decisions are
-    read from the same answers.
+    Golden and test photographs, and those of a clinic that the guard knows, go through eager and
+    through the file once; stages and decisions are read from the same answers.
     """
     report = ParityReport()
     test = export.evaluation_set.test() if export.evaluation_set else None
     golden = len(export.golden)
-    whole = np.concatenate([export.golden, test.inputs]) if test else export.golden
+    clinic = export.golden[:0] if export.clinic is None else export.clinic
+    whole = np.concatenate([export.golden, *([test.inputs] if test else []), clinic])
     rest = range(golden, len(whole), max(1, (len(whole) - golden) // SUBSET))[:SUBSET]
     some = [*range(golden), *rest]
     here = export.backend.where()
@@ -127,12 +128,15 @@ def check(export: Export) -> ParityReport:
         row = StageName(StageId.SAVED_FILE, Part.DECISIONS)
         unseen = f"{NOT_DECIDED}: no machine here runs the file"
         report.stages.append(parity.unverified(row, StageId.EAGER, unseen))
-    elif test is not None:
+    elif len(whole) > golden:
         answers = given or export.lowered.eager_reference(whole[golden:])
-        answers = [output[-len(test.truth) :] for output in answers]
-        judge_decisions(export, report, test, exact[0][golden:], answers[0], here)
+        answers = [output[golden - len(whole) :] for output in answers]
+        wanted = [output[golden:] for output in exact]
+        if test is not None:
+            own = len(test.truth)
+            judge_decisions(export, report, test, wanted[0][:own], answers[0][:own], here)
         if export.guard:
-            same = (answers[-1] > export.threshold) == (exact[-1][golden:] > export.threshold)
+            same = (answers[-1] > export.threshold) == (wanted[-1] > export.threshold)
             report.gates.append(
                 parity.at_least(GateId.GUARD_AGREEMENT, float(same.mean()), export.gates.agreement)
             )

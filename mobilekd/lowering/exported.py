@@ -48,6 +48,7 @@ class Export:
     float_layers: frozenset[str]
     target: str  # how the user names the run
     guard: Guard | None = None
+    clinic: np.ndarray | None = None  # uint8 [N, 3, H, W], which the guard knows besides
 
     @property
     def threshold(self) -> float | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mobilekd.backends import Backend
 from mobilekd.formats import golden
 from mobilekd.formats.artifact import (
@@ -27,6 +29,7 @@ from mobilekd.lowering.request import check_words, overridden
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import new_folder, read_json, write_json
 from mobilekd.support.progress import say
+from mobilekd.support.words import counted
 
 if TYPE_CHECKING:
     from mobilekd.lowering.exported import Export, ParityReport
@@ -45,6 +48,7 @@ def lower_run(
     soc: str | None = None,
     cam: bool = False,
     guard: bool = False,
+    guard_photographs: Path | None = None,
     verify: Sequence[str] = (),
     overrides: Sequence[str] = (),
     refused: Path | None = None,
@@ -76,9 +80,22 @@ def lower_run(
     record = None
     if evaluation_set is None:
         record = _without_data(run, lowering, precision, missing)
-    known = guard_inside(run, lowering, precision, asked=guard)
+    known = guard_inside(run, lowering, precision, asked=guard or guard_photographs is not None)
+    clinic = None
+    if guard_photographs is not None:
+        clinic, known = _knowing_clinic(run, recipe, known, guard_photographs)
     job = _Job(
-        run, recipe, lowering, precision, cam, known, tuple(verify), retry, evaluation_set, record
+        run,
+        recipe,
+        lowering,
+        precision,
+        cam,
+        known,
+        clinic,
+        tuple(verify),
+        retry,
+        evaluation_set,
+        record,
     )
     with new_folder(output, replace=_same_export(output, run, lowering, precision)) as folder:
         frozen = _accepted(job, folder, refused)
@@ -101,7 +118,8 @@ class _Job:
     backend: Backend
     precision: str
     cam: bool
-    guard: tuple[Guard | None, tuple[str, ...]]  # for the file, and why there is none
+    guard: tuple[Guard | None, tuple[str, ...]]  # for the file, and what to say of it
+    clinic: np.ndarray | None  # photographs that the guard knows besides those of training
     verify: tuple[str, ...]
     retry: bool
     evaluation_set: EvaluationSet | None
@@ -188,7 +206,8 @@ def _judge(job: _Job, export: "Export") -> "ParityReport":
     if job.record is not None:
         stages, gates = recorded_results(job.record)
         report.stages += stages
-        if export.guard is None:  # the record may tell what its file with one showed
+        # the record tells what its file with one showed, and this may be without or with another
+        if export.guard is None or export.clinic is not None:
             gates = [gate for gate in gates if gate.name.id is not GateId.GUARD_AGREEMENT]
         report.gates += gates
         report.accuracy = job.record.accuracy
@@ -316,8 +335,29 @@ def _lower(
         float_layers=prepared.float_layers,
         target=f"reference:{run.info.name}" if run.reference else str(run.folder),
         guard=guard,
+        clinic=job.clinic,
     )
     return export, replace(prepared, notes=(*prepared.notes, *without)), names
+
+
+def _knowing_clinic(
+    run: Run, recipe: Recipe, known: tuple[Guard | None, tuple[str, ...]], root: Path
+) -> tuple[np.ndarray, tuple[Guard, tuple[str, ...]]]:
+    """A clinic's photographs below ``root``, and the guard that knows them, too."""
+    from mobilekd.inference.guard import knowing_folder
+    from mobilekd.students import load
+
+    guard, notes = known
+    if guard is None:
+        raise UserError(f"--guard-photographs: {run.info.name} gets no guard here ({notes[0]})")
+    preprocess = recipe.preprocess.to_preprocess()
+    clinic, guard = knowing_folder(load(run), preprocess, guard, root)
+    note = (
+        f"its guard knows {counted(len(clinic), 'photograph')} of {root} besides those of training,"
+        " and refuses fewer of them than of others like them"
+    )
+    say(f"export: {note}")
+    return clinic, (guard, (*notes, note))
 
 
 def guard_inside(

@@ -304,6 +304,11 @@ def _guard_words(fit: ClinicFit, manifest: Manifest) -> str:
     if guard is None or fit.guard_refused_before is None:
         return "It has no guard, so it cannot say that a photograph is of another kind."
     said = f"Before, the guard refused {fit.guard_refused_before:.1%} of these photographs"
+    if guard.clinic:
+        return (
+            f"{said}; its threshold stayed at {guard.threshold:.3f}, which {guard.clinic}"
+            " photographs of a clinic set when it was exported."
+        )
     lesions = sum(fit.lesions_by_class.values()) or fit.lesions
     if lesions <= LEAST_LESIONS:
         return (

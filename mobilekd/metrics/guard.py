@@ -22,6 +22,13 @@ REFUSED = 0.01
 #: Of so many lesions of a clinic the most unusual one is refused; of fewer none would be.
 LEAST_LESIONS = round(1 / REFUSED)
 
+#: Share of a clinic's photographs that a guard refuses which knows others of them: as many as of
+#: one's own at most, since these are judged by photographs that did not fit it.
+CLINIC_REFUSED = 0.02
+
+#: Parts of a clinic's photographs, each judged by a guard fitted on the others.
+FOLDS = 5
+
 #: Added to each variance, as a share of the mean one: rounding to int8 moves what hardly moves.
 FLAT = 0.01
 
@@ -67,6 +74,48 @@ def with_threshold(guard: Guard, scores: np.ndarray, refused: float = REFUSED) -
     threshold = float(np.quantile(scores, 1 - refused, method="higher"))
     share = float((scores > threshold).mean())
     return guard.model_copy(update={"threshold": threshold, "refused": share})
+
+
+def knowing_clinic(guard: Guard, seen: np.ndarray, refused: float = CLINIC_REFUSED) -> Guard:
+    """``guard`` that knows a clinic's photographs as well as those of training, from what its
+    layers show of them, float ``[N, D]``, in the order of their names.
+
+    In the guard's own coordinates photographs of training have mean 0 and covariance 1, so none of
+    them is needed: half of them and half of the clinic's have mean ``m / 2`` and covariance
+    ``(1 + S) / 2 + m m^T / 4``, with the clinic's covariance ``S`` estimated as Ledoit and Wolf do
+    (J. Multivariate Analysis 88, 2004). The threshold refuses at most this share of the clinic's,
+    each of them judged by a guard that was fitted without it and its neighbours.
+    """
+    if len(seen) <= LEAST_LESIONS:
+        raise UserError(
+            f"guard: {len(seen)} photographs are too few to know what is unusual among them; give"
+            f" more than {LEAST_LESIONS}"
+        )
+    seen = np.asarray(seen, np.float64)
+    # photographs of one patient have names in a row, so folds are blocks
+    folds = np.arange(len(seen)) * FOLDS // len(seen)
+    scores = np.concatenate(
+        [_half_and_half(guard, seen[folds != k]).scores(seen[folds == k]) for k in range(FOLDS)]
+    )
+    both = _half_and_half(guard, seen).model_copy(update={"clinic": len(seen)})
+    return with_threshold(both, scores, refused)
+
+
+def _half_and_half(guard: Guard, seen: np.ndarray) -> Guard:
+    from sklearn.covariance import LedoitWolf
+
+    centre, directions = np.asarray(guard.centre), np.asarray(guard.directions)
+    clinic = LedoitWolf().fit((seen - centre) @ directions.T)
+    mean = clinic.location_ / 2
+    covariance = (np.eye(len(mean)) + clinic.covariance_) / 2 + np.outer(mean, mean)
+    whitened = np.linalg.solve(np.linalg.cholesky(covariance), directions)
+    shift = np.linalg.pinv(directions) @ mean
+    return guard.model_copy(
+        update={
+            "centre": _rounded(centre + shift),
+            "directions": tuple(_rounded(row) for row in whitened),
+        }
+    )
 
 
 def refused_share(outside: np.ndarray, lesions: Sequence[str]) -> Interval:

@@ -27,6 +27,7 @@ from mobilekd.lowering import quantize
 from mobilekd.lowering.pipeline import guard_inside
 from mobilekd.students import Deployable, build, load
 from mobilekd.students.deployable import early_stages
+from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
 
 
@@ -278,3 +279,66 @@ def test_core_ml_gives_the_score_and_compressed_says_that_it_cannot(
     assert small.manifest.outputs == ("probabilities",)
     assert small.manifest.guard is None
     assert any("without the guard" in note for note in small.manifest.notes)
+
+
+def clinic(folder: Path, count: int) -> Path:
+    """Photographs of a clinic whose lamp is yellow; two of them are equal."""
+    folder.mkdir()
+    random = np.random.default_rng(5)
+    for index in range(count):
+        lamp = np.array([230, 190, 60]) + random.normal(0, 8, 3)
+        pixels = np.clip(random.normal(lamp, 12, (40, 40, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03}.png")
+    shutil.copy(folder / "000.png", folder / "copy.png")
+    return folder
+
+
+def test_a_guard_knows_a_clinic_s_photographs_besides(
+    guarded: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs = clinic(tmp_path / "clinic", 120)
+    made = export(
+        guarded.folder,
+        precision="int8",
+        guard_photographs=photographs,
+        output=tmp_path / "int8",
+        overrides=["gates.agreement=0.5", "gates.accuracy_drop=1.0"],
+    )
+    said = capsys.readouterr().err
+    assert "1 photograph (000) equal to another one in every pixel left out" in said or (
+        "1 photograph (copy) equal to another one in every pixel left out" in said
+    )
+    assert f"its guard knows 120 photographs of {photographs} besides those of training" in said
+    guard = made.manifest.guard
+    assert guard is not None
+    assert guard.clinic == 120
+    assert any("its guard knows 120 photographs" in note for note in made.manifest.notes)
+    agreement = [one for one in made.manifest.gates if one.name.id is GateId.GUARD_AGREEMENT]
+    assert [one.recorded for one in agreement] == [False]
+    assert [one for one in verify(made.folder).checks if one.passed is False] == []
+    # the run's own guard stays, and so does a file without the clinic
+    assert open_run(guarded.folder).guard == guarded.guard
+    names = sorted(photographs.glob("*.png"))
+    knows, does_not = (
+        sum(bool(one.outside) for one in predict(place, names).photographs)
+        for place in (made.folder, artifact(guarded))
+    )
+    assert does_not > 100
+    assert knows < 10
+
+
+def test_what_a_guard_cannot_know_is_refused(guarded: Run, tmp_path: Path) -> None:
+    few = clinic(tmp_path / "few", 90)
+    with pytest.raises(UserError, match=r"90 photographs are too few .* give more than 100"):
+        export(guarded.folder, guard_photographs=few, output=tmp_path / "none")
+    with pytest.raises(UserError, match="absent: no such folder"):
+        export(guarded.folder, guard_photographs=tmp_path / "absent", output=tmp_path / "none")
+    with pytest.raises(UserError, match="--guard-photographs: tiny gets no guard here"):
+        export(
+            guarded.folder,
+            backend="coreml",
+            precision="int8",
+            guard_photographs=few,
+            output=tmp_path / "none",
+        )
+    assert not (tmp_path / "none").exists()

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mobilekd.formats.guard import Guard
-from mobilekd.metrics.guard import FLAT, NUMBERS, fit_guard, refused_share, with_threshold
+from mobilekd.metrics.guard import (
+    CLINIC_REFUSED,
+    FLAT,
+    NUMBERS,
+    fit_guard,
+    knowing_clinic,
+    refused_share,
+    with_threshold,
+)
 from mobilekd.support.errors import UserError
 
 
@@ -103,3 +111,44 @@ def test_the_share_refused_has_an_interval_over_lesions() -> None:
         pytest.approx(0.0552, abs=1e-3),
         pytest.approx(0.1744, abs=1e-3),
     )
+
+
+def moved(seen: np.ndarray) -> np.ndarray:
+    """What a clinic with another camera would show: shifted, and stretched in two directions."""
+    wide = np.where(np.arange(seen.shape[1]) < 2, 3.0, 1.0)
+    return np.asarray(seen * wide + 4.0)
+
+
+def test_a_guard_that_knows_a_clinic_takes_it_in_and_still_refuses_others() -> None:
+    guard = fit_guard(("blocks.3",), photographs(0, 2000), photographs(1, 500))
+    clinic, others = moved(photographs(2, 300)), moved(photographs(3, 2000))
+    # no further away than the clinic is, in another direction
+    strangers = photographs(4, 500) + 6.0 * np.array([-1, -1, 1, 1, 1, 1])
+    assert (guard.scores(others) > guard.threshold).mean() > 0.9
+    knowing = knowing_clinic(guard, clinic)
+    assert knowing.clinic == 300
+    assert len(knowing.directions) == len(guard.directions)
+    # of 300 the seventh highest: others lie above it with a chance of 0.02 +- 0.009
+    assert (knowing.scores(others) > knowing.threshold).mean() < 0.06
+    assert (knowing.scores(photographs(5, 2000)) > knowing.threshold).mean() < 0.1
+    assert (knowing.scores(strangers) > knowing.threshold).mean() > 0.9
+    # another threshold alone would let the strangers in
+    raised = with_threshold(guard, guard.scores(clinic), CLINIC_REFUSED)
+    assert (raised.scores(strangers) > raised.threshold).mean() < 0.1
+
+
+def test_half_of_each_have_a_mean_square_of_one() -> None:
+    guard = fit_guard(("blocks.3",), photographs(0, 50_000), photographs(1, 500))
+    knowing = knowing_clinic(guard, moved(photographs(2, 50_000)))
+    mean = [
+        (scores / (1 - scores)).mean()
+        for scores in map(knowing.scores, (photographs(3, 50_000), moved(photographs(4, 50_000))))
+    ]
+    assert sum(mean) / 2 == pytest.approx(1, abs=0.03)
+
+
+def test_a_hundred_photographs_of_a_clinic_are_too_few() -> None:
+    guard = fit_guard(("blocks.3",), photographs(0, 200), photographs(1, 100))
+    with pytest.raises(UserError, match=r"100 photographs are too few .* give more than 100"):
+        knowing_clinic(guard, photographs(2, 100))
+    assert knowing_clinic(guard, photographs(2, 101)).clinic == 101
