@@ -19,13 +19,11 @@ from torch import Tensor, nn
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.training_tables import TeacherTable
+from mobilekd.students.answers import NOISE, are_probabilities
 from mobilekd.support.errors import UserError
 
 #: What ``teachers.N.options`` may say of a program.
 OPTIONS = ("output", "probabilities")
-
-#: Photographs of noise that tell logits from probabilities, and how near a sum is to one.
-NOISE, NEAR = 4, 1e-3
 
 #: How far a photograph's answer alone and among others may lie apart, as a share of the largest
 #: logit: what rounding does, in half precision, too.
@@ -112,8 +110,7 @@ def check_program(model: nn.Module, index: int, preprocess: Preprocess) -> None:
     answers = program(noise)
     if program.probabilities:
         answers = answers.exp()
-    sums = (answers.sum(1) - 1).abs().max().item()
-    are = answers.min().item() >= 0 and sums < NEAR
+    are = are_probabilities(answers)
     if are and not program.probabilities:
         raise UserError(
             f"teachers.{index}: its answers are probabilities (they sum to 1), and losses take"
