@@ -276,8 +276,18 @@ def _known(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
     return sum(name in own for name in state)
 
 
+def what_it_is(path: Path) -> str:
+    """What a file is that cannot be a checkpoint, by how it begins; empty where it may be one, or
+    cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _what_it_is(path, file.read(512))
+    except OSError:
+        return ""
+
+
 def _what_it_is(path: Path, start: bytes) -> str:
-    """What a file is that cannot be a checkpoint, by how it begins; empty where it may be one."""
     if not start:
         return "is an empty file"
     for beginning, name in BEGINNINGS:

@@ -198,9 +198,7 @@ def test_a_part_of_a_checkpoint_and_another_network_are_told_apart(tmp_path: Pat
     with pytest.raises(UserError, match=r"3 of 11 tensors fit.*a part of a checkpoint.*join"):
         load_matching(network(), tmp_path / "model-00001-of-00002.bin")
     torch.save(under("vit_", state), tmp_path / "c.pth")
-    with pytest.raises(
-        UserError, match=r"another network's .*vit_stem.0.weight.*one stem.0.weight"
-    ):
+    with pytest.raises(UserError, match=r"another network's .*vit_stem.0.weig.*one stem.0.weig"):
         load_matching(network(), tmp_path / "c.pth")
     torch.save({**state, "neck.bias": torch.full((6,), torch.nan)}, tmp_path / "c.pth")
     with pytest.raises(UserError, match=r"c.pth: neck.bias holds numbers that are not finite"):
