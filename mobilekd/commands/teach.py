@@ -28,6 +28,7 @@ from mobilekd.formats.training_tables import LossTable, TeachTable
 from mobilekd.losses import Objective
 from mobilekd.metrics import metrics
 from mobilekd.metrics.calibrate import softmax
+from mobilekd.students.answers import answer_fault, learns_nothing
 from mobilekd.students.libraries import say_other_statistics
 from mobilekd.students.weights import weights_hash
 from mobilekd.support.errors import UserError
@@ -190,6 +191,8 @@ class _TeacherTraining:
                 self.world.device,
                 remedy_of_finished(self.index),
             )
+            self._refuse_unfit(self.model.cpu())
+            self.model.to(self.world.device)
             return
         if self.table.classes:
             raise UserError(
@@ -209,6 +212,7 @@ class _TeacherTraining:
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
             check_batch("teach", train, len(experiment.split.train), self.world.size)
         check_output_shape(model, self.table, self.index, experiment.classes, self.preprocess)
+        self._refuse_unfit(model)
         smoothing = {"label_smoothing": train.label_smoothing}
         objective = Objective(
             (LossTable(name="cross_entropy", options=smoothing),),
@@ -231,6 +235,22 @@ class _TeacherTraining:
         )
         if resume:
             self.trainer.restore()
+
+    def _refuse_unfit(self, model: nn.Module) -> None:
+        """A ``UserError`` where an own teacher cannot be trained, kept or listened to."""
+        if not is_own(self.table.model):
+            return
+
+        table = self.table.model_copy(update={"weights": None, "trained": None})
+
+        def again() -> nn.Module:
+            return build_teacher(table, self.experiment.classes)
+
+        fault = (None if self.as_it_is else learns_nothing(model)) or answer_fault(
+            model, again, self.preprocess.height, self.preprocess.width
+        )
+        if fault:
+            raise UserError(f"teacher {self.table.model}: {fault}")
 
     def _say_statistics(self) -> None:
         """How a finished teacher is shown photographs, where only its author knows how it was."""

@@ -172,22 +172,32 @@ def _column(path: Path, header: Sequence[str], ours: str, named: Mapping[str, st
     name.
     """
     by_name = {classes.folded(name): name for name in reversed(header)}
+
+    def taken(name: str) -> str:
+        alike = [each for each in header if classes.folded(each) == name]
+        if len(alike) > 1:
+            raise UserError(
+                f"{path}: {some(alike, 'column')} whose names differ in case alone; keep one of"
+                " them, or write the others otherwise"
+            )
+        return by_name[name]
+
     if ours in named:
-        if not named[ours]:
-            return None
+        if not named[ours] or named[ours] in header:
+            return named[ours] or None
         if classes.folded(named[ours]) not in by_name:
             raise UserError(
                 f"{path}: data.columns.{ours}: no column {named[ours]!r}; it has"
                 f" {', '.join(filter(None, header))}"
             )
-        return by_name[classes.folded(named[ours])]
+        return taken(classes.folded(named[ours]))
     usual = [by_name[name] for name in COLUMNS[ours] if name in by_name]
     if len(usual) > 1 and ours in AMBIGUOUS:
         raise UserError(
             f"{path}: {some(usual, 'column')} that may hold the {ours}; name the one meant with"
             f" --set data.columns.{ours}={usual[0]}"
         )
-    return usual[0] if usual else None
+    return taken(classes.folded(usual[0])) if usual else None
 
 
 def _lesions(
@@ -239,7 +249,8 @@ def _roles(path: Path, rows: Sequence[Mapping[str, str]]) -> list[Role] | None:
     written = [classes.folded(row["split"]) for row in rows]
     if strange := sorted({word for word in written if word not in PARTS}):
         raise UserError(
-            f"{path}: {some(strange, 'part')} of a split that mean nothing here; write train,"
+            f"{path}: {some([word or 'an empty cell' for word in strange], 'part')} of a split that"
+            " mean nothing here; write train,"
             " validation or test, or do without (--set data.columns.split='')"
         )
     roles = [PARTS[word] for word in written]

@@ -10,6 +10,20 @@ from mobilekd.data.classes import folded, normal
 from mobilekd.data.dataset import Notes, some
 from mobilekd.support.errors import UserError
 
+#: How files begin that are no CSV, and what to call them.
+OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a workbook (XLSX) or a zip archive; save its table as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a workbook (XLS); save its table as CSV"),
+    (b"PAR1", "a Parquet file; write it as CSV"),
+    (b"\x89HDF", "an HDF5 file; write its table as CSV"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run git lfs pull"),
+    (b"<!doctype", "a web page, so the download got an answer and not the file; fetch it again"),
+    (b"<html", "a web page, so the download got an answer and not the file; fetch it again"),
+    (b"{", "JSON; write it as CSV"),
+    (b"[", "JSON; write it as CSV"),
+)
+
 
 def read_csv(
     path: Path,
@@ -20,20 +34,21 @@ def read_csv(
     a ``UserError``. ``only`` says by the header which columns are kept, by default all: an archive
     has 400,000 rows of 55.
 
-    Cells are parted by commas, semicolons, as spreadsheets of many countries write, or tabs:
-    whichever the header has most of outside quotation marks, of equally many tabs, then
-    semicolons. A column of ``required`` may be written in other case.
+    Cells are parted by commas, semicolons, as spreadsheets of many countries write, tabs or
+    upright strokes: whichever the header has most of outside quotation marks, of equally many
+    tabs, then semicolons. A column of ``required`` may be written in other case.
     """
     required = tuple(required)
     table: list[dict[str, str]] = []
     ragged: list[str] = []
     same: dict[str, str] = {}  # a cell that repeats is one text in memory
+    _refuse_another(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
             plain = re.sub(r'"[^"]*"', "", first)
-            comma = max("\t;,", key=plain.count) if any(map(plain.count, "\t;")) else ","
+            comma = max("\t;,|", key=plain.count) if any(map(plain.count, "\t;|")) else ","
             reader = csv.reader(file, strict=True, delimiter=comma)
             header = _in_case_of([name.strip() for name in next(reader, [])], required)
             _check_header(path, header, required)
@@ -57,6 +72,20 @@ def read_csv(
             f" {len(header)}; mend them"
         )
     return table
+
+
+def _refuse_another(path: Path) -> None:
+    """A ``UserError`` that names what a file is which begins as no CSV does."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name the table in it")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:
+        return  # reading tells
+    for beginning, name in OTHERS:
+        if (start.lower() if beginning.startswith(b"<") else start).startswith(beginning):
+            raise UserError(f"{path}: is {name}")
 
 
 def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Candidates: one family of students at many widths, depths and input sizes."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from mobilekd.backends.base import one_thread
 from mobilekd.designing.operators import Operator, at_side, operators
-from mobilekd.formats.own_code import is_own
+from mobilekd.formats.own_code import is_own, own_function
 from mobilekd.formats.training_tables import StudentTable
 from mobilekd.students import NAMES, build
 from mobilekd.students.mobilenet import SPECS
@@ -71,6 +72,14 @@ def check_family(table: StudentTable) -> None:
             f"{unknown(f'--student {table.model}', table.model, known)}; a student of a library has"
             " one width"
         )
+    if is_own(table.model):
+        takes = inspect.signature(own_function(table.model, table.code)).parameters
+        if "width" not in takes or "width" in table.options:
+            why = "its recipe sets it in student.options" if "width" in takes else "it takes none"
+            raise UserError(
+                f"--student {table.model}: a family has a width, and {why}; let the function take"
+                " (classes, width)"
+            )
 
 
 def members(

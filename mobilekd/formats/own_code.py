@@ -170,7 +170,7 @@ def _module(name: str, place: str, code: Mapping[str, str]) -> ModuleType:
         dotted = f"{finder.root}.{place.removesuffix('.py')}"
     try:
         return importlib.import_module(dotted)
-    except Exception as error:  # whatever the user's own lines raise
+    except (Exception, SystemExit) as error:  # a script's arguments end the program, too
         reason = str(error).partition("\n")[0] or "no reason given"
         if dotted == place:
             remedy = f"install the package that {place} belongs to"

@@ -115,7 +115,22 @@ class Objective(nn.Module):
     def _value(
         self, index: int, student: Tensor, teacher: Tensor | None, target: Tensor | None
     ) -> Tensor:
-        return self.losses[index].function(student, teacher, target, **self.tables[index].options)
+        table, loss = self.tables[index], self.losses[index]
+        if not loss.own:
+            return loss.function(student, teacher, target, **table.options)
+        count = len(student)
+        try:
+            value = loss.function(student, teacher, target, **table.options)
+        except Exception as error:  # whatever the user's own lines raise
+            is_mixed = target is not None and target.ndim == 2
+            mixed = " of mixed photographs, (B, C)" if is_mixed else ""
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"losses: {table.name}: fails on outputs of {count} examples{mixed}"
+                f" ({type(error).__name__}: {reason}); {CALLED_AS}"
+            ) from None
+        _check_shape(table, value, count)
+        return value
 
     def _supervised(self, index: int, logits: Tensor, target: Tensor) -> Tensor:
         """Imbalance is handled here: weights on the loss, or priors on the logits (arXiv
@@ -163,14 +178,14 @@ class Objective(nn.Module):
         """
         table, loss = self.tables[index], self.losses[index]
         count = self.classes + 2  # no other side has this length, so a wrong axis shows
+        labels = torch.arange(count) % self.classes
+        targets: list[Tensor | None] = [labels, (labels + 1) % self.classes]
+        teacher: Tensor | None = None
         random = torch.Generator().manual_seed(0)
 
         def drawn(*shape: int) -> Tensor:
             return torch.randn(count, *shape, generator=random)
 
-        labels = torch.arange(count) % self.classes
-        targets: list[Tensor | None] = [labels, (labels + 1) % self.classes]
-        teacher: Tensor | None = None
         if shapes is not None:
             student, teacher, targets = drawn(*shapes[0]), drawn(*shapes[1]), [None]
         else:
@@ -184,21 +199,16 @@ class Objective(nn.Module):
             with torch.random.fork_rng(devices=[]), torch.enable_grad():
                 torch.manual_seed(0)
                 one, two = student, teacher
-                try:
-                    if shapes is not None:
-                        one, two = self.projectors[str(index)](one, two)
-                    values.append(self._value(index, one, two, target))
-                except Exception as error:  # whatever the user's own lines raise
-                    if not loss.own:
-                        raise
-                    kind = " of mixed photographs, (B, C)" if target is not None else ""
-                    kind = kind if target is not None and target.ndim == 2 else ""
-                    reason = str(error).partition("\n")[0]
-                    raise UserError(
-                        f"losses: {table.name}: fails on random outputs of {count} examples{kind}"
-                        f" ({type(error).__name__}: {reason}); {CALLED_AS}"
-                    ) from None
-            _check_value(table, values[-1], count)
+                if shapes is not None:
+                    one, two = self.projectors[str(index)](one, two)
+                given = [None if each is None else each.clone() for each in (two, target)]
+                values.append(self._value(index, one, two, target))
+                if loss.own:
+                    _check_kept(table, given, (two, target))
+                    _check_value(table, values[-1])
+                    _check_gradient(table, values[-1], student)
+                    more = [None if each is None else torch.cat([each, each]) for each in given]
+                    self._value(index, torch.cat([one, one]), *more)  # batches have other sizes
         return shapes is None and not torch.equal(values[0], values[1])
 
     def _match(
@@ -246,8 +256,8 @@ def _needs_a_teacher(table: LossTable) -> UserError:
     return UserError(f"losses: {table.name} needs a teacher; add [[teachers]] or drop the loss")
 
 
-def _check_value(table: LossTable, value: object, count: int) -> None:
-    """A ``UserError`` unless a loss's value for ``count`` random examples can be learnt from."""
+def _check_shape(table: LossTable, value: object, count: int) -> None:
+    """A ``UserError`` unless a loss gives one real number for each of ``count`` examples."""
     wanted = f"one value for each of {count} examples, ({count},)"
     if not isinstance(value, Tensor):
         raise UserError(
@@ -259,6 +269,25 @@ def _check_value(table: LossTable, value: object, count: int) -> None:
             f"losses: {table.name}: gives {given}, not {wanted}; leave the mean over the batch"
             " to the training, and take it over all other axes"
         )
+
+
+def _check_kept(
+    table: LossTable, before: Sequence[Tensor | None], after: Sequence[Tensor | None]
+) -> None:
+    """A ``UserError`` where a loss wrote into what it was given: other losses get the same."""
+    for what, one, two in zip(("teacher", "target"), before, after, strict=True):
+        if one is not None and two is not None and not torch.equal(one, two):
+            raise UserError(
+                f"losses: {table.name}: writes into its argument {what}, which other losses get,"
+                f" too; work on {what}.clone()"
+            )
+
+
+def _check_value(table: LossTable, value: Tensor) -> None:
+    """A ``UserError`` unless a loss's value for random examples can be learnt from."""
+    if value.is_complex() or value.is_meta:
+        what = "complex numbers" if value.is_complex() else "no numbers (device meta)"
+        raise UserError(f"losses: {table.name}: gives {what}; give real ones, float32")
     if not value.isfinite().all():
         raise UserError(
             f"losses: {table.name}: gives {value[~value.isfinite()][0].item()} for random outputs;"
@@ -268,6 +297,21 @@ def _check_value(table: LossTable, value: object, count: int) -> None:
         raise UserError(
             f"losses: {table.name}: has no gradient, so nothing can be learnt from it; compute it"
             " from the student's outputs without detach, item or argmax"
+        )
+
+
+def _check_gradient(table: LossTable, value: Tensor, student: Tensor) -> None:
+    """A ``UserError`` where a loss's gradient at random outputs is none, zero or not finite."""
+    (gradient,) = torch.autograd.grad(value.sum(), student, allow_unused=True, retain_graph=True)
+    if gradient is None or not gradient.any():
+        raise UserError(
+            f"losses: {table.name}: its gradient is 0 for random outputs, so nothing can be learnt"
+            " from it; compute it from the student's outputs without detach, round or sign"
+        )
+    if not gradient.isfinite().all():
+        raise UserError(
+            f"losses: {table.name}: its gradient is {gradient[~gradient.isfinite()][0].item()} for"
+            " random outputs; keep logarithms, roots and quotients off zero"
         )
 
 

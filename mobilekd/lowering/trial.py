@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mobilekd.backends import get, names
 from mobilekd.formats import golden
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import constants
 from mobilekd.formats.labels import Label
+from mobilekd.formats.own_code import is_own
 from mobilekd.formats.parity_names import GateId
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import GatesTable
@@ -30,12 +31,13 @@ from mobilekd.lowering.exported import Export
 from mobilekd.lowering.locate import first_failure
 from mobilekd.lowering.parity import Failure
 from mobilekd.students import Deployable, build, deployed
+from mobilekd.students.answers import answer_fault, learns_nothing
 from mobilekd.students.any_network import fitting_adaptations
 from mobilekd.support import provenance
 from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say
 from mobilekd.support.words import in_one_line, unknown
-from mobilekd.teachers.shape_check import shape_error
+from mobilekd.teachers.shape_check import USUAL_SIDES, shape_error
 
 #: Gates whose value depends on the network alone, whatever its weights.
 STRUCTURAL = (
@@ -47,6 +49,8 @@ STRUCTURAL = (
 )
 #: Photographs that fill batch norms and calibrate.
 DRAWN = 24
+#: How far fusing may move a probability: what rounding in float32 does.
+MOST_MOVED = 1e-3
 
 
 #: What the adaptations take away that int8 kernels lack.
@@ -105,18 +109,13 @@ def refuse_unlowerable(table: StudentTable, classes: int, preprocess: Preprocess
 
 def random_student(table: StudentTable, classes: int, preprocess: Preprocess) -> nn.Module:
     """The untrained network in eval mode, its batch norms filled by drawn photographs; a
-    ``UserError`` where it does not answer the recipe's size.
+    ``UserError`` where it does not answer the recipe's size, or nothing could come of it.
     """
+    table = table.model_copy(update={"weights": None})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        student = build(table.model_copy(update={"weights": None}), classes)
-        wrong = shape_error(student, classes, preprocess.height, preprocess.width)
-        if wrong is not None:
-            raise UserError(
-                f"student {table.model}: cannot learn from photographs of"
-                f" {preprocess.width}x{preprocess.height} ({wrong}); set preprocess.width and"
-                " preprocess.height to what it takes, or choose another"
-            )
+        student = build(table, classes)
+        _refuse_unfit(table, student, classes, preprocess)
         mean, std = (
             torch.tensor(value).view(1, 3, 1, 1) for value in (preprocess.mean, preprocess.std)
         )
@@ -124,7 +123,64 @@ def random_student(table: StudentTable, classes: int, preprocess: Preprocess) ->
         with torch.no_grad():
             for _ in range(4):
                 student.train()(x)
-    return student.eval()
+        _refuse_other_form(table, student.eval(), x[:1])
+    return student
+
+
+def _refuse_unfit(
+    table: StudentTable, student: nn.Module, classes: int, preprocess: Preprocess
+) -> None:
+    """A ``UserError`` unless a random ``student`` maps photographs to logits that can be learnt."""
+    height, width = preprocess.height, preprocess.width
+    wrong = shape_error(student, classes, height, width)
+    if wrong is not None:
+        raise UserError(
+            f"student {table.model}: cannot learn from photographs of {width}x{height} ({wrong});"
+            f" {_remedy_of_shape(table, student, classes, height, width)}"
+        )
+    fault = learns_nothing(student) or answer_fault(
+        student, lambda: build(table, classes), height, width
+    )
+    if fault:
+        raise UserError(f"student {table.model}: {fault}")
+
+
+def _refuse_other_form(table: StudentTable, student: nn.Module, x: Tensor) -> None:
+    """A ``UserError`` where an own ``student``'s method fuses it into another network."""
+    if not is_own(table.model):
+        return  # a library's is measured by the gates
+    with torch.no_grad():
+        try:
+            fused = deployed(student)(x).softmax(1)
+        except Exception:  # what the user's own lines raise, every export tells
+            return
+        moved = (fused - student(x).softmax(1)).abs().max().item()
+    if not moved <= MOST_MOVED:
+        raise UserError(
+            f"student {table.model}: fused for the phone it answers otherwise, by {moved:.2g}; mend"
+            " its method reparameterize, fuse or switch_to_deploy, or leave it out"
+        )
+
+
+def _remedy_of_shape(
+    table: StudentTable, student: nn.Module, classes: int, height: int, width: int
+) -> str:
+    """The first change under which a student answers; it was tried."""
+    if not is_own(table.model):
+        key = "image_size" if table.model.startswith("torchvision:") else "img_size"
+        size = height if height == width else [height, width]
+        other = table.model_copy(update={"options": {**table.options, key: size}})
+        try:
+            if shape_error(build(other, classes), classes, height, width) is None:
+                return f"set student.options.{key}={size}"
+        except UserError:
+            pass  # it takes no such option
+    for side in USUAL_SIDES:
+        if shape_error(student, classes, side, side) is None:
+            return f"set preprocess.width={side} and preprocess.height={side}"
+    if is_own(table.model):
+        return f"mend it: it maps float32 [B, 3, H, W] to logits [B, classes], here [B, {classes}]"
+    return "choose another"
 
 
 def try_export(

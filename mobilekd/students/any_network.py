@@ -65,6 +65,9 @@ GATES = (
     activations_me.HardSigmoidMe,
 )
 
+#: What an own student's function takes and gives, for messages.
+CALLED_AS = "a student is a function (classes, **options) that returns a torch.nn.Module"
+
 
 def is_known_elsewhere(model: str) -> bool:
     """Whether a student's name asks for a library's network or an own function."""
@@ -142,8 +145,10 @@ def deployed(student: nn.Module) -> nn.Module:
         for word in ("fuse", "reparameterize", "switch_to_deploy")
     ):
         return student
-    fused: nn.Module = reparameterize_model(copy.deepcopy(student).eval(), inplace=True)
-    return fused.eval()
+    # timm fuses what lies inside a module, and the student may have the method itself
+    outside = nn.Sequential(copy.deepcopy(student).eval())
+    reparameterize_model(outside, inplace=True)
+    return outside[0].eval()
 
 
 def no_se(model: nn.Module, table: StudentTable) -> None:
@@ -215,6 +220,8 @@ def _not_made(table: StudentTable, error: Exception) -> UserError:
         remedy = "give a local file in student.weights"
     elif isinstance(error, TypeError) and "drop_rate" in reason:
         remedy = "it takes no dropout: set student.dropout=0"
+    elif is_own(table.model):
+        remedy = f"mend it; {CALLED_AS}"
     else:
         remedy = "change student.options"
     return UserError(f"student {table.model}: cannot be made ({reason}); {remedy}")
@@ -230,8 +237,7 @@ def _function(table: StudentTable) -> Callable[..., Any]:
     first = parameters[0].name if parameters else ""
     if first != "classes":
         raise UserError(
-            f"student {table.model}: its first argument is {first or 'missing'}; a student is a"
-            " function (classes, **options) that returns a torch.nn.Module"
+            f"student {table.model}: its first argument is {first or 'missing'}; {CALLED_AS}"
         )
     if not any(one.kind is one.VAR_KEYWORD for one in parameters):
         known = [one.name for one in parameters[1:]]

@@ -8,10 +8,12 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -24,8 +26,10 @@ from mobilekd.support.progress import say
 CONTAINERS = (
     "state_dict_ema",
     "model_ema",
+    "ema_model",
     "ema_state_dict",
     "ema",
+    "averaged_model",
     "state_dict",
     "model_state_dict",
     "model_state",
@@ -64,8 +68,20 @@ BEGINNINGS: tuple[tuple[bytes, str], ...] = (
 #: What may stand at byte 4 of a flat file.
 FLAT = {b"ET": "an ExecuTorch program (.pte)", b"TFL3": "a LiteRT model (.tflite)"}
 
+#: Programs' own files by how they end, which begin in no way that tells.
+ENDS = {
+    ".onnx": "an ONNX network, not a set of weights",
+    ".msgpack": "a checkpoint of Flax; convert it to a state dict",
+    ".pb": "a graph of TensorFlow; convert it to a state dict",
+    ".mlmodel": "a Core ML model",
+    ".pdparams": "a checkpoint of Paddle; convert it to a state dict",
+}
+
 #: Wrappers around each other that are taken off.
-MOST_WRAPPERS = 4
+MOST_WRAPPERS = 8
+
+#: How ``torch.save`` began a file before it wrote archives, after a pickle's first two bytes.
+LEGACY = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
 
 NO_WEIGHTS = "give a state dict (model.state_dict(), as .safetensors or .pth)"
 
@@ -96,10 +112,10 @@ def read_state(path: Path, *, unwrap: bool = True) -> dict[str, Tensor]:
         except Exception as error:  # safetensors raises several types for a damaged file
             raise _broken(path, error) from None
     else:
-        state = _unpickled(path)
+        state = _tensors(_plain(path) if _is_plain(start) else _unpickled(path))
     taken = []
     while unwrap and isinstance(state, Mapping) and not _is_state(state):
-        key = next((key for key in CONTAINERS if _holds_tensors(state.get(key))), None)
+        key = _container(path, state)
         if key is None:
             break
         taken.append(key)
@@ -108,7 +124,26 @@ def read_state(path: Path, *, unwrap: bool = True) -> dict[str, Tensor]:
         raise _no_state(path, state)
     if taken:
         say(f"{path.name}: weights taken from its {'.'.join(taken)}")
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    return {str(name): _dense(value) for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _container(path: Path, state: Mapping[Any, Any]) -> Any:
+    """The key of what a trainer wrote under which the tensors lie: a usual one, else the only one;
+    None where there is none.
+    """
+    usual = next((key for key in CONTAINERS if _holds_tensors(state.get(key))), None)
+    if usual is not None:
+        return usual
+    others = [
+        key
+        for key, value in state.items()
+        if isinstance(key, str) and not _is_optimisers(key) and _holds_tensors(value)
+    ]
+    if len(others) > 1:
+        raise UserError(
+            f"{path}: holds several state dicts ({_some(others)}); save the one meant alone"
+        )
+    return others[0] if others else None
 
 
 def fitted(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -123,10 +158,20 @@ def fitted(path: Path, state: Mapping[str, Tensor], model: nn.Module) -> dict[st
         better = _without_prefix(current, own)
         if better is None:
             break
-        prefix, current = better
-        stripped.append(prefix)
+        stripped.append(better.prefix)
+        current = better.state
+        if better.others:
+            say(
+                f"{path.name}: holds several networks that fit; {better.prefix} was taken, not"
+                f" {', '.join(better.others)}"
+            )
     if stripped:
         say(f"{path.name}: {', '.join(stripped)} stripped from its names")
+    for name, value in current.items():
+        if name in own and value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"{path}: {name} holds numbers that are not finite; take an earlier checkpoint"
+            )
     if convert is not None and not _all_fit(current, own):
         try:
             converted = dict(convert(dict(current), model))
@@ -178,39 +223,71 @@ def _all_fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
     return _matches(state, own) == len(own)
 
 
+@dataclass(frozen=True)
+class _Stripped:
+    """A state without the first part of its names."""
+
+    prefix: str
+    state: dict[str, Tensor]
+    fits: int  # tensors that the network knows once all of its wrappers are off
+    others: tuple[str, ...] = ()  # prefixes under which as many fit
+
+
 def _without_prefix(
     state: dict[str, Tensor], own: Mapping[str, Tensor], depth: int = MOST_WRAPPERS
-) -> tuple[str, dict[str, Tensor]] | None:
-    """The first part of names that, taken off, lets most tensors fit; None where none helps.
+) -> _Stripped | None:
+    """The first part of names that, taken off, lets most tensors fit; None where none helps. Of
+    several alike an averaged network's is taken (:data:`CONTAINERS`).
 
     Names without it stay, as a classifier beside ``backbone.`` does. Of wrappers around each other
     nothing fits until all are off.
     """
-    prefixes = dict.fromkeys(f"{name.partition('.')[0]}." for name in state if "." in name)
-    best, most = None, _known(state, own)
-    for prefix in prefixes:
+    known = _known(state, own)
+    found = []
+    for prefix in dict.fromkeys(f"{name.partition('.')[0]}." for name in state if "." in name):
         tried = {name.removeprefix(prefix): value for name, value in state.items()}
         fits = _known(tried, own)
-        if fits > most:
-            best, most = (prefix, tried), fits
-    if best is None and not most and depth > 1:
-        for prefix in prefixes:
+        if fits > known:
+            found.append(_Stripped(prefix, tried, fits))
+        elif not known and depth > 1:
             inside = {
                 name.removeprefix(prefix): value
                 for name, value in state.items()
                 if name.startswith(prefix)
             }
-            if _without_prefix(inside, own, depth - 1) is not None:
-                return prefix, inside
-    return best
+            deeper = _without_prefix(inside, own, depth - 1)
+            if deeper is not None:
+                found.append(_Stripped(prefix, inside, deeper.fits))
+    most = max((each.fits for each in found), default=0)
+    alike = sorted(
+        (each for each in found if each.fits == most), key=lambda each: _rank(each.prefix)
+    )
+    if not alike:
+        return None
+    return replace(alike[0], others=tuple(each.prefix for each in alike[1:]))
+
+
+def _rank(prefix: str) -> int:
+    name = prefix.removesuffix(".")
+    return CONTAINERS.index(name) if name in CONTAINERS else len(CONTAINERS)
 
 
 def _known(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> int:
     return sum(name in own for name in state)
 
 
+def what_it_is(path: Path) -> str:
+    """What a file is that cannot be a checkpoint, by how it begins; empty where it may be one, or
+    cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _what_it_is(path, file.read(512))
+    except OSError:
+        return ""
+
+
 def _what_it_is(path: Path, start: bytes) -> str:
-    """What a file is that cannot be a checkpoint, by how it begins; empty where it may be one."""
     if not start:
         return "is an empty file"
     for beginning, name in BEGINNINGS:
@@ -225,11 +302,17 @@ def _what_it_is(path: Path, start: bytes) -> str:
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
         return "is a web page, so the download got an answer and not the file"
     if text.startswith((b"{", b"[")) and not _is_safetensors(start):
+        if path.name.endswith(".index.json") or b'"weight_map"' in start:
+            return "is the index of a checkpoint in several files; join those that it names"
         return "is a text file (JSON)"
     if start.startswith(b"PK"):
         return _what_zip(path)
-    if path.suffix == ".onnx":
-        return "is an ONNX network, not a set of weights"
+    if start[257:262] == b"ustar":
+        return "is a tar archive; unpack it"
+    if path.suffix in ENDS:
+        return f"is {ENDS[path.suffix]}"
+    if _is_onnx(start):
+        return f"is {ENDS['.onnx']}"
     try:
         readable = start.decode("utf-8")
     except UnicodeDecodeError:
@@ -269,9 +352,17 @@ def _is_safetensors(start: bytes) -> bool:
     return len(start) > 9 and start[8:9] == b"{" and 2 <= length < 100_000_000
 
 
+def _is_onnx(start: bytes) -> bool:
+    """A protobuf whose first field is a version from 3 on, followed by a producer, a graph or a
+    set of operators.
+    """
+    return len(start) > 2 and start[0] == 8 and 3 <= start[1] < 32 and start[2] in b"\x12\x3a\x42"
+
+
 def _broken(path: Path, error: BaseException) -> UserError:
     return UserError(
-        f"{path}: not a readable weights file ({type(error).__name__}); fetch it again"
+        f"{path}: not a readable weights file ({type(error).__name__}); fetch it again, or, where"
+        " another program wrote it, convert it to a state dict"
     )
 
 
@@ -312,12 +403,23 @@ _TENSORS = {
 }
 
 
+#: What numpy's arrays and the usual dictionary are made of.
+_PLAIN = {
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+}
+
+
 class _Shut(pickle.Unpickler):
-    """Opens tensors, and plain Python values; of all else only the name."""
+    """Opens tensors, numpy's arrays and plain Python values; of all else only the name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class of torch's tensors, ``OrderedDict``, or an inert stand-in."""
-        if (module, name) == ("collections", "OrderedDict"):
+        """A class of torch's tensors or of :data:`_PLAIN`, or an inert stand-in."""
+        if (module, name) in _PLAIN:
             return super().find_class(module, name)
         if module == "torch._utils" and name in _TENSORS:
             return super().find_class(module, name)
@@ -349,17 +451,68 @@ def _unpickled(path: Path) -> Any:
         raise _broken(path, error) from None
 
 
-def _is_state(value: Mapping[Any, Any]) -> bool:
-    """Tensors by name; a number among them (a step count) does no harm."""
-    return any(isinstance(each, Tensor) for each in value.values()) and all(
-        isinstance(each, (Tensor, int, float)) for each in value.values()
+def _dense(value: Tensor) -> Tensor:
+    """A tensor of numbers, one beside the other, whatever it was saved as."""
+    if value.is_quantized:
+        return value.dequantize()
+    return value if value.layout is torch.strided else value.to_dense()
+
+
+def _is_plain(start: bytes) -> bool:
+    """Whether a file was written by pickle alone, and not by ``torch.save``."""
+    return (
+        start[:1] == b"\x80"
+        and start[1:2] in b"\x02\x03\x04\x05"
+        and not (start[2:].startswith(LEGACY))
     )
 
 
-def _holds_tensors(value: Any) -> bool:
-    if not isinstance(value, Mapping):
+def _plain(path: Path) -> Any:
+    """What a plain pickle holds; arrays of numpy are opened, torch's own tensors cannot be."""
+    try:
+        with path.open("rb") as file:
+            return _Shut(file).load()
+    except Exception as error:  # pickle raises a dozen types for a damaged file
+        with path.open("rb") as file:
+            if b"torch" not in file.read(4096):
+                raise _broken(path, error) from None
+        raise UserError(
+            f"{path}: is a pickle of tensors, which is code and is not run here; load it where it"
+            " came from with pickle, and write its state dict with torch.save"
+        ) from None
+
+
+def _tensors(value: Any, depth: int = MOST_WRAPPERS) -> Any:
+    """``value`` with numpy's arrays of numbers as tensors, ``depth`` dictionaries deep."""
+    if isinstance(value, Mapping) and depth:
+        return {key: _tensors(each, depth - 1) for key, each in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+    return value
+
+
+def _is_state(value: Mapping[Any, Any]) -> bool:
+    """Tensors by name; a number or word among them (a step count, a version) does no harm."""
+    return any(isinstance(each, Tensor) for each in value.values()) and all(
+        isinstance(each, (Tensor, int, float, str, bytes, type(None))) for each in value.values()
+    )
+
+
+def _holds_tensors(value: Any, depth: int = MOST_WRAPPERS) -> bool:
+    """Whether a state lies in ``value``, at most ``depth`` dictionaries deep; what an optimiser
+    keeps is none.
+    """
+    if not isinstance(value, Mapping) or not depth:
         return False
-    return _is_state(value) or any(_holds_tensors(value.get(key)) for key in CONTAINERS)
+    return _is_state(value) or any(
+        _holds_tensors(each, depth - 1)
+        for key, each in value.items()
+        if isinstance(key, str) and not _is_optimisers(key)
+    )
+
+
+def _is_optimisers(key: str) -> bool:
+    return key == "opt" or "optim" in key.lower()
 
 
 def _no_state(path: Path, value: Any) -> UserError:

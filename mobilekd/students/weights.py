@@ -29,6 +29,8 @@ def weights_hash(weights: str | None) -> str | None:
 
 def check_weights(weights: str | None) -> None:
     """A ``UserError`` unless a recipe's weights key is empty, ``hub`` or a file."""
+    if weights and weights != "hub" and Path(weights).is_dir():
+        raise UserError(f"{weights}: a folder; name the weights file in it")
     if weights and weights != "hub" and not Path(weights).is_file():
         raise UserError(
             f"{weights}: no such weights file, or none that you may read; check the recipe's"

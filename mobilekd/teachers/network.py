@@ -222,9 +222,15 @@ def load_matching(model: nn.Module, path: Path, *, whole: bool = False) -> None:
         key: value for key, value in state.items() if key in own and own[key].shape == value.shape
     }
     if len(fits) < len(own) // 2:
+        what = f"{path}: {len(fits)} of {len(own)} tensors fit this network"
+        if fits and len(fits) == len(state):
+            raise UserError(
+                f"{what}, all that are in it; it is a part of a checkpoint, so join its parts into"
+                " one file"
+            )
         raise UserError(
-            f"{path}: {len(fits)} of {len(own)} tensors fit this network; it is another network's"
-            " weights file"
+            f"{what}; it is another network's weights file (it has {', '.join(list(state)[:2])},"
+            f" this one {', '.join(list(own)[:2])})"
         )
     fresh = [name for name in own if name not in fits]
     other = misfits(state, model)

@@ -6,8 +6,9 @@ pixels may come last (TensorFlow's order), its answers may be probabilities, and
 these is refused. Both kinds run on the processor.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.training_tables import TeacherTable
+from mobilekd.students.answers import NOISE, are_probabilities
+from mobilekd.students.checkpoint import what_it_is
 from mobilekd.support.errors import UserError
+from mobilekd.support.progress import say
 
 #: What ``teachers.N.options`` may say of a program.
 OPTIONS = ("output", "probabilities")
-
-#: Photographs of noise that tell logits from probabilities, and how near a sum is to one.
-NOISE, NEAR = 4, 1e-3
 
 #: How far a photograph's answer alone and among others may lie apart, as a share of the largest
 #: logit: what rounding does, in half precision, too.
@@ -70,7 +72,12 @@ class Program(nn.Module):
                 " photographs as float [B, 3, H, W]; export it from there"
             )
         self.output = _chosen(path, program.outputs, options.get("output"))
-        self.probabilities = bool(options.get("probabilities", False))
+        self.probabilities = options.get("probabilities", False)
+        if not isinstance(self.probabilities, bool):
+            raise UserError(
+                f"teacher {kind}: options.probabilities is {self.probabilities!r}; write true or"
+                " false"
+            )
         self.channels_last = program.shape[3] == 3 and program.shape[1] != 3
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "Program":
@@ -112,8 +119,7 @@ def check_program(model: nn.Module, index: int, preprocess: Preprocess) -> None:
     answers = program(noise)
     if program.probabilities:
         answers = answers.exp()
-    sums = (answers.sum(1) - 1).abs().max().item()
-    are = answers.min().item() >= 0 and sums < NEAR
+    are = are_probabilities(answers)
     if are and not program.probabilities:
         raise UserError(
             f"teachers.{index}: its answers are probabilities (they sum to 1), and losses take"
@@ -123,6 +129,11 @@ def check_program(model: nn.Module, index: int, preprocess: Preprocess) -> None:
         raise UserError(
             f"teachers.{index}: options.probabilities is set, and its answers sum to other than 1;"
             " leave it out"
+        )
+    if not are and answers.min().item() >= 0 and answers.max().item() <= 1:
+        say(
+            f"teachers.{index}: all its answers to noise lie between 0 and 1, and losses take"
+            " logits; where a sigmoid makes them, export it without"
         )
 
 
@@ -175,6 +186,7 @@ def _onnx(path: Path) -> Opened:
             f"teacher onnx: {path} needs ONNX Runtime, which is not installed; run"
             " pip install 'mobilekd[onnx]'"
         ) from None
+    _refuse_another(path, "ONNX network")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.log_severity_level = 4  # its errors are raised as well
@@ -215,17 +227,20 @@ def _onnx(path: Path) -> Opened:
 
 
 def _pt2(path: Path) -> Opened:
-    from torch.export.graph_signature import InputKind
+    from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
+    _refuse_another(path, ".pt2")
     try:
-        with _shut_pickles():
+        with _shut_pickles(), _silent("torch.export"):
             exported = torch.export.load(path)
         program = exported.module()
     except Exception as error:  # torch raises a dozen types
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if "warnings above" in reason:  # they are kept silent
+            reason = "it holds no program"
         raise UserError(
             f"{path}: not a .pt2 file that this torch opens ({reason}); save it again with"
-            " torch.export.save"
+            " torch.export.save, or, where it holds weights, set teachers.N.model to their network"
         ) from None
     asked = [
         spec.arg.name
@@ -238,24 +253,42 @@ def _pt2(path: Path) -> Opened:
     if not isinstance(value, Tensor):
         raise _inputs(path, asked)
 
+    given = [
+        spec.arg
+        for spec in exported.graph_signature.output_specs
+        if spec.kind == OutputKind.USER_OUTPUT
+    ]
+    tensors = [i for i, each in enumerate(given) if isinstance(each, TensorArgument)]
+
     def run(x: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            return _leaves(program(x))
+            leaves = tree_leaves(program(x))  # None and numbers among them
+        return [leaves[i] for i in tensors]
 
     return Opened(
         tuple(each if isinstance(each, int) else None for each in value.shape),
         value.dtype,
-        tuple(str(name) for name in exported.graph_signature.user_outputs),
+        tuple(given[i].name for i in tensors),
         run,
     )
 
 
-def _leaves(answer: Any) -> list[Tensor]:
-    """The tensors of an answer, in the order of its outputs."""
-    if isinstance(answer, Tensor):
-        return [answer]
-    parts = answer.values() if isinstance(answer, Mapping) else answer
-    return [leaf for part in parts for leaf in _leaves(part)]
+def _refuse_another(path: Path, wanted: str) -> None:
+    """A ``UserError`` that names what a file is, where it begins as another kind of file."""
+    other = what_it_is(path)
+    if other and wanted not in other:
+        raise UserError(f"{path}: {other}; give the program itself")
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """torch logs a traceback of what it raises as well."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

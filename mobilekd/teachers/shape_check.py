@@ -53,7 +53,10 @@ def shape_error(model: nn.Module, classes: int, height: int, width: int) -> str 
     A copy is asked, because a batch changes the statistics of a network in training; the random
     state stays as it is.
     """
-    trial = copy.deepcopy(model)
+    try:
+        trial = copy.deepcopy(model)
+    except Exception as error:  # what objects in a module raise is as varied as their authors
+        return f"it cannot be copied: {str(error).partition(chr(10))[0] or type(error).__name__}"
     try:
         trial.to(memory_format=torch.channels_last)  # as Trainer trains it
         for training in (True, False):

@@ -126,6 +126,23 @@ def test_a_wrong_word_is_refused_before_anything_is_measured(options, words, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_what_would_fail_after_minutes_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("x")
+    source = "from torch import nn\n\ndef flat(classes):\n    return nn.Linear(3, classes)\n"
+    Path("my.py").write_text(source)
+    wrong = {
+        r"--table file/t.json: .*/file cannot be written": {"table": Path("file/t.json")},
+        r"--output file/o.toml: .*/file cannot be written": {"output": Path("file/o.toml")},
+        "--epochs 5: nothing is trained without --base": {"epochs": 5},
+        r"--student my.py:flat: a family has a width, and it takes none": {"student": "my.py:flat"},
+    }
+    for words, options in wrong.items():
+        with pytest.raises(UserError, match=words):
+            design(**{"latency": 1.0, "table": tmp_path / "table.json", **options})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "my.py"]
+
+
 def test_a_recipe_that_is_there_is_not_overwritten(tmp_path):
     place = tmp_path / "mine.toml"
     place.write_text("mine")

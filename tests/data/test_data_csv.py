@@ -53,7 +53,7 @@ def test_columns_are_found_by_their_usual_names(tmp_path: Path) -> None:
     assert split.test == ("b/three", "b/two")
 
 
-@pytest.mark.parametrize("mark", ["\t", ";", ","])
+@pytest.mark.parametrize("mark", ["\t", ";", ",", "|"])
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_pandas_index_tabs_semicolons_and_a_byte_order_mark_are_no_matter(
     tmp_path: Path, mark: str, start: str
@@ -92,6 +92,41 @@ def test_which_of_two_labels_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"2 columns \(diagnosis, target\) that may hold the label"):
         read(path)
     assert len(read(path, columns={"label": "diagnosis"}).classes) == 2
+
+
+def test_columns_that_differ_in_case_alone_are_not_guessed(tmp_path: Path) -> None:
+    header, rows = ("path", "Label", "label"), [(row[0], row[1], row[2]) for row in ROWS]
+    path = table(tmp_path, header, rows)
+    with pytest.raises(UserError, match=r"2 columns \(Label, label\) whose names differ in case"):
+        read(path)
+    for name, count in {"Label": 2, "label": 4}.items():
+        assert len(read(path, columns={"label": name}).classes) == count
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"PK\x03\x04", "is a workbook .*save its table as CSV"),
+        (b"\xd0\xcf\x11\xe0", "is a workbook .*save its table as CSV"),
+        (b"PAR1", "is a Parquet file; write it as CSV"),
+        (b"\x1f\x8b\x08", "is a gzip archive; unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer.*git lfs pull"),
+        (b"\n<!DOCTYPE html>", "is a web page"),
+        (b'[{"path": "a/one.png"}]', "is JSON; write it as CSV"),
+    ],
+)
+def test_a_file_that_is_no_csv_is_named(tmp_path: Path, start: bytes, said: str) -> None:
+    path = table(tmp_path)
+    path.write_bytes(start)
+    with pytest.raises(UserError, match=rf"table.csv: {said}"):
+        read(path)
+    with pytest.raises(UserError, match="a folder; name the table in it"):
+        load(DataTable(kind="csv", labels=str(tmp_path), root=str(tmp_path)))
+
+
+def test_a_first_column_pk_is_no_archive(tmp_path: Path) -> None:
+    rows = [(str(n), *row) for n, row in enumerate(ROWS)]
+    assert len(read(table(tmp_path, ("PK", *HEADER), rows)).ids) == len(ROWS)
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,13 +120,36 @@ def test_a_module_beside_the_recipe_and_one_of_a_package(
         ("return (student - teacher).detach().sum(1)", "no gradient"),
         ("return (student.argmax(1) == target).float()", "no gradient"),
         ("return student.sum(1).log()", "gives nan"),
-        ("return student.no_such(1)", "fails on random outputs.*no_such"),
+        ("return student.no_such(1)", "fails on outputs of 7 examples.*no_such"),
+        ("return (student - teacher).square().sum(1) + torch.zeros(7)", "outputs of 14 examples"),
+        ("return (student * 0).sum(1)", "gradient is 0"),
+        ("return (student - student.detach()).abs().sqrt().sum(1)", "gradient is nan"),
+        ("return torch.complex(student.sum(1), student.sum(1))", "gives complex numbers"),
+        ("return (student - teacher).square().sum(1).to('meta')", "gives no numbers"),
+        ("return (student - teacher.mul_(0)).square().sum(1)", r"argument teacher.*\.clone\(\)"),
+        ("return student.gather(1, target.zero_()[:, None])[:, 0]", "writes .* argument target"),
     ],
 )
 def test_what_a_loss_gives_is_tried_before_an_epoch(tmp_path: Path, body: str, said: str) -> None:
-    table = of(f"def f(student, teacher, target):\n    {body}\n", tmp_path)
+    table = of(f"import torch\ndef f(student, teacher, target):\n    {body}\n", tmp_path)
     with pytest.raises(UserError, match=said):
         Objective([table], classes=5)
+
+
+def test_what_a_loss_gives_is_looked_at_in_every_batch(tmp_path: Path) -> None:
+    """One number for a batch would be spread over its examples without a word."""
+    body = "return d.mean() if len(d) == 3 else d[:, None][:, 0] if len(d) > 5 else d.no_such"
+    source = f"def f(student, teacher, target):\n    d = (student - teacher).sum(1)\n    {body}\n"
+    objective = Objective([of(source, tmp_path)], classes=5)
+    for count, said in {3: "one number for all 3", 4: "outputs of 4 examples .*no_such"}.items():
+        outputs = Outputs(torch.zeros(count, 5)), Outputs(torch.ones(count, 5))
+        with pytest.raises(UserError, match=said):
+            objective(*outputs, torch.zeros(count, dtype=torch.int64), 0.0)
+
+
+def test_a_script_that_reads_arguments_is_no_file_of_losses(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"own.py cannot be loaded \(SystemExit: 3, line 2\)"):
+        Objective([of("import sys\nsys.exit(3)\n", tmp_path)], classes=5)
 
 
 def test_mixed_targets_are_tried_where_photographs_are_mixed(tmp_path: Path) -> None:
@@ -182,7 +205,7 @@ def test_a_loss_of_layers_says_how_they_are_made_comparable(tmp_path: Path) -> N
 
     with pytest.raises(UserError, match=r"gives \(7, 6, 6\)"):
         made(source)
-    with pytest.raises(UserError, match=r"fails on random outputs"):
+    with pytest.raises(UserError, match=r"fails on outputs of 7 examples"):
         made(source + 'f.projector = "embedding"\n')
     assert made(source + 'f.projector = "contrast"\n')
     with pytest.raises(UserError, match="projector contrasts: unknown; did you mean contrast"):

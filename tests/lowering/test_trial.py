@@ -55,6 +55,68 @@ def silent(classes):
 def torn(classes):
     return network(classes, Torn(8, 8, 1))
 
+class Outer(nn.Sequential):
+    def reparameterize(self):
+        self[0].weight.data.mul_(2)
+
+class Listed(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layers = [nn.Conv2d(3, 8, 3, stride=4), nn.ReLU6()]
+        self.head = nn.Linear(8, classes)
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.mean((2, 3)))
+
+class Then(nn.Module):
+    def __init__(self, classes, last):
+        super().__init__()
+        self.network, self.last = good(classes), last
+    def forward(self, x):
+        return self.last(self.network(x))
+
+def outer(classes):
+    return Outer(*good(classes))
+
+def listed(classes):
+    return Listed(classes)
+
+def softmax(classes):
+    return Then(classes, lambda x: x.softmax(1))
+
+def sigmoid(classes):
+    return Then(classes, lambda x: x.sigmoid())
+
+def log_softmax(classes):
+    return Then(classes, lambda x: x.log_softmax(1))
+
+def chance(classes):
+    return Then(classes, lambda x: nn.functional.dropout(x, 0.5))
+
+def infinite(classes):
+    return Then(classes, lambda x: x / 0)
+
+def squeezed(classes):
+    return Then(classes, lambda x: x.squeeze())
+
+def a_dict(classes):
+    return Then(classes, lambda x: {"logits": x})
+
+def wide(classes):
+    return Then(classes + 1, nn.Identity())
+
+def generator(classes):
+    made = good(classes)
+    made.rest = (one for one in ())
+    return made
+
+def frozen(classes):
+    return good(classes).requires_grad_(False)
+
+def bigger(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, classes))
+
 def fixed(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
 """
@@ -85,8 +147,20 @@ def test_what_lowers_passes_and_says_what_costs(
     [
         ("spectrum", "would not be exported .xnnpack-fp32: "),
         ("silent", r"AssertionError in forward of .*my\.py"),  # an error without words
-        ("torn", "the graph's own normalisation|preprocessing"),
-        ("fixed", "cannot learn from photographs of 32x32"),
+        ("torn", "fused for the phone it answers otherwise, by .*reparameterize"),
+        ("outer", "fused for the phone it answers otherwise, by .*reparameterize"),
+        ("fixed", r"cannot learn from photographs of 32x32 .*here \[B, 4\]"),
+        ("bigger", "; set preprocess.width=224 and preprocess.height=224$"),
+        ("a_dict", r"its answer is a dict, not a tensor\); mend it: .*logits"),
+        ("wide", r"2 photographs give \[2, 5\], not \[2, 4\]\); mend it"),
+        ("generator", "cannot be copied: cannot pickle 'generator' object"),
+        ("frozen", "none of its parameters is trained"),
+        ("listed", "saved and loaded it answers otherwise.*nn.ModuleList"),
+        ("softmax", "its answers are probabilities, and losses take logits"),
+        ("sigmoid", "its answers are probabilities, and losses take logits"),
+        ("chance", "change from call to call in eval mode"),
+        ("infinite", "it answers -?inf to noise"),
+        ("squeezed", r"one photograph gives \[4\], not \[1, 4\]"),
     ],
 )
 def test_what_would_be_refused_is_refused_before_training(
@@ -94,6 +168,22 @@ def test_what_would_be_refused_is_refused_before_training(
 ) -> None:
     with pytest.raises(UserError, match=f"(?i){said}"):
         refuse_unlowerable(table(tmp_path, function, "xnnpack-fp32"), 4, SIZE)
+
+
+def test_logarithms_of_probabilities_are_logits(tmp_path: Path) -> None:
+    refuse_unlowerable(table(tmp_path, "log_softmax", "xnnpack-fp32"), 4, SIZE)
+
+
+def test_a_student_that_is_exported_nowhere_is_tried_as_well(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its answers are probabilities"):
+        refuse_unlowerable(table(tmp_path, "softmax"), 4, SIZE)
+
+
+def test_a_librarys_network_of_one_size_is_given_the_option_that_makes_another() -> None:
+    vit = StudentTable(model="timm:deit_tiny_patch16_224", exports=())
+    with pytest.raises(UserError, match=r"; set student.options.img_size=32$"):
+        refuse_unlowerable(vit, 4, SIZE)
+    refuse_unlowerable(vit.model_copy(update={"options": {"img_size": 32}}), 4, SIZE)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import pickle
+import tarfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -106,6 +108,32 @@ WRAPPERS: dict[str, Callable[[State], Any]] = {
         "state_dict": under("backbone.", s),
         "message_hub": Attributes(a=1),
     },
+    "Composer": lambda s: {"state": {"model": s, "optimizers": {}}, "rng": []},
+    "a key of somebody's own": lambda s: {"best_weights": s, "epoch": 3},
+    "a key of somebody's own beside an optimiser": lambda s: {
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}},
+        "generator_state_dict": s,
+    },
+    "words among tensors": lambda s: {**s, "version": "1.0", "_extra_state": None},
+    "mmengine's averaged": lambda s: {
+        "state_dict": zeros(s),
+        "ema_state_dict": {**under("module.", s), "steps": torch.tensor(3)},
+    },
+    "Lightning's teacher before its student": lambda s: {
+        "state_dict": {**under("student.", zeros(s)), **under("teacher.", s)}
+    },
+    "Lightning's averaged before its own": lambda s: {
+        "state_dict": {**under("model.", zeros(s)), **under("ema_model.module.", s)}
+    },
+    "six wrappers": lambda s: under("a.b.encoder.module._orig_mod.model.", s),
+    "numpy arrays": lambda s: {name: value.numpy() for name, value in s.items()},
+    "numpy arrays in a dictionary": lambda s: {
+        "model": {name: value.numpy() for name, value in s.items()},
+        "__author__": "x",
+    },
+    "sparse": lambda s: {
+        name: value.to_sparse() if value.ndim == 2 else value for name, value in s.items()
+    },
     "half precision": lambda s: {
         name: value.half() if value.is_floating_point() else value for name, value in s.items()
     },
@@ -147,6 +175,34 @@ def test_a_checkpoint_loads_from_other_files(tmp_path: Path) -> None:
     assert_loads(tmp_path / "model.safetensors")
     safetensors.torch.save_file(under("model.", state), tmp_path / "model.bin")
     assert_loads(tmp_path / "model.bin")
+    for protocol in (2, 4):
+        arrays = {"model": {name: value.numpy() for name, value in state.items()}}
+        (tmp_path / "zoo.pkl").write_bytes(pickle.dumps(arrays, protocol))
+        assert_loads(tmp_path / "zoo.pkl")
+
+
+def test_which_of_two_networks_was_taken_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = known().state_dict()
+    torch.save({**under("one.", state), **under("two.", zeros(state))}, tmp_path / "c.pth")
+    assert_loads(tmp_path / "c.pth")
+    said = capsys.readouterr().err
+    assert "c.pth: holds several networks that fit; one. was taken, not two." in said
+
+
+def test_a_part_of_a_checkpoint_and_another_network_are_told_apart(tmp_path: Path) -> None:
+    state = known().state_dict()
+    part = {name: state[name] for name in list(state)[:3]}
+    torch.save(part, tmp_path / "model-00001-of-00002.bin")
+    with pytest.raises(UserError, match=r"3 of 11 tensors fit.*a part of a checkpoint.*join"):
+        load_matching(network(), tmp_path / "model-00001-of-00002.bin")
+    torch.save(under("vit_", state), tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"another network's .*vit_stem.0.weig.*one stem.0.weig"):
+        load_matching(network(), tmp_path / "c.pth")
+    torch.save({**state, "neck.bias": torch.full((6,), torch.nan)}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"c.pth: neck.bias holds numbers that are not finite"):
+        load_matching(network(), tmp_path / "c.pth")
 
 
 def test_what_was_stripped_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,6 +262,13 @@ def array() -> bytes:
     return buffer.getvalue()
 
 
+def tarred() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("m.pth"))
+    return buffer.getvalue()
+
+
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 OTHERS: dict[str, tuple[str, Callable[[], bytes], str]] = {
@@ -233,6 +296,30 @@ OTHERS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "Keras": ("m.h5", lambda: b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
     "an ExecuTorch program": ("m.pth", lambda: b"\x1c\0\0\0ET12" + bytes(64), "ExecuTorch"),
     "ONNX": ("m.onnx", lambda: b"\x08\x0a\x12\x07pytorch" + bytes(8), "ONNX network"),
+    "ONNX under another name": (
+        "m.pth",
+        lambda: b"\x08\x08\x12\x07pytorch\x1a\x032.5" + bytes(8),
+        "is an ONNX network",
+    ),
+    "a graph of TensorFlow": ("saved_model.pb", lambda: b"\x08\x01\x12\xf7", "TensorFlow; convert"),
+    "a checkpoint of Flax": ("flax_model.msgpack", lambda: b"\x81\xa6params", "Flax; convert"),
+    "a tar archive": ("m.pth.tar", tarred, "is a tar archive; unpack it"),
+    "an index of parts": (
+        "model.safetensors.index.json",
+        lambda: b'{"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}',
+        "index of a checkpoint in several files; join those",
+    ),
+    "a pickle of tensors": (
+        "m.pkl",
+        lambda: pickle.dumps(dict(network().state_dict())),
+        "a pickle of tensors.*torch.save",
+    ),
+    "two networks": (
+        "m.pth",
+        lambda: saved({"left": network().state_dict(), "right": network().state_dict()}),
+        r"several state dicts \(left, right\); save the one",
+    ),
+    "another program's file": ("m.pth", lambda: bytes(range(256)), "or, where another program wro"),
     "a gzip archive": ("m.tar.gz", lambda: b"\x1f\x8b\x08\0" + bytes(30), "gzip archive"),
     "a list": ("m.pth", lambda: saved([torch.ones(2)]), "holds a list"),
     "an optimiser's state": (

@@ -141,13 +141,46 @@ def record_of(recipe: Recipe, source: str, weights: str) -> TeacherRecord:
     )
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ("nn.Softmax(1)", "teacher my.py:own: its answers are probabilities, and losses take"),
+        ("nn.Sigmoid()", "teacher my.py:own: its answers are probabilities, and losses take"),
+        ("Loose(classes)", "teacher my.py:own: saved and loaded it answers otherwise"),
+    ],
+)
+def test_an_own_teacher_answers_logits_and_is_kept_whole(
+    tmp_path: Path, epochs: int, last: str, said: str
+) -> None:
+    source = """
+import torch
+
+class Loose(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layers = [nn.Linear(classes, classes)]
+    def forward(self, x):
+        return self.layers[0](x)
+"""
+    made = OWN.replace("channels, classes),\n", f"channels, classes), {last},\n") + source
+    assert last in made
+    recipe_of(tmp_path, None)
+    (tmp_path / "my.py").write_text(made)
+    small = ["data.count=140", "data.size=40", "preprocess.width=32", "preprocess.height=32"]
+    recipe = load_recipe(str(tmp_path / "r.toml"), [*small, f"teach.epochs={epochs}"])
+    with pytest.raises(UserError, match=said):
+        teach(recipe, tmp_path / "runs")
+    assert not (tmp_path / "runs" / "r" / "teachers").exists()
+
+
 def test_one_answer_to_everything_is_refused_before_it_is_kept(tmp_path: Path) -> None:
     state = {name: torch.zeros_like(value) for name, value in own(7).state_dict().items()}
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"one answer to every photograph; check .*teachers.0.clas"):
         teach(recipe_of(tmp_path, tmp_path / "w.pth"), tmp_path / "runs")
     assert not list((tmp_path / "runs").rglob("teacher.json"))
-    state["4.bias"] = torch.full((7,), float("nan"))
+    state["0.weight"] += 1e38  # their products are not finite
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"not finite numbers; check .*mean, std,"):
         teach(recipe_of(tmp_path, tmp_path / "w.pth"), tmp_path / "runs")

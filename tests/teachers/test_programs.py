@@ -1,6 +1,7 @@
 """Teachers from ONNX and ``.pt2`` files, and ``trained`` that names a finished file."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from fixtures.onnx_file import write_onnx
 from fixtures.recipes import PLAIN
 from fixtures.teachers import believe
-from torch import nn
+from torch import Tensor, nn
 
 from mobilekd.commands.distill import distill
 from mobilekd.commands.teach import teach
@@ -123,7 +124,7 @@ def test_what_a_program_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="it answers for 9 classes, and the data have 11; choose"):
         check_output_shape(build_teacher(table(path), 11), table(path), 0, 11, SMALL)
     for name, words in {"a.onnx": "not an ONNX file", "a.pt2": r"not a \.pt2 file"}.items():
-        (tmp_path / name).write_bytes(b"neither of both")
+        (tmp_path / name).write_bytes(b"neither of both\xff")
         with pytest.raises(UserError, match=words):
             build_teacher(table(tmp_path / name), 9)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -148,6 +149,51 @@ def test_a_program_that_was_saved_in_training_mode_is_refused(
             check_alone(program, "pt2", SMALL)
     with pytest.raises(UserError, match=r"teacher pt2: .*changes with the other .*model.eval\(\)"):
         check_alone(program, "pt2", SMALL)
+
+
+@pytest.mark.parametrize(
+    "rest", [lambda z: (z, None), lambda z: (None, z, 3), lambda z: {"loss": None, "logits": z}]
+)
+def test_outputs_of_a_program_that_are_no_tensors_are_passed_over(
+    rest: Callable[[Tensor], object], tmp_path: Path
+) -> None:
+    class Answers(Colours):
+        def forward(self, x: Tensor) -> object:
+            return rest(super().forward(x))
+
+    batch = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    made = torch.export.export(Answers(), (photographs(2),), dynamic_shapes=batch)
+    torch.export.save(made, tmp_path / "a.pt2")
+    x = photographs()
+    torch.testing.assert_close(
+        build_teacher(table(tmp_path / "a.pt2"), 9)(x), Colours()(x).detach()
+    )
+
+
+def test_what_is_no_program_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n"
+    for name in ("a.onnx", "a.pt2"):
+        for content, said in {b"": "an empty file", pointer: "a git-lfs pointer"}.items():
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(UserError, match=rf"{name}: is {said}.*; give the program itself"):
+                build_teacher(table(tmp_path / name), 9)
+    torch.jit.script(Colours()).save(tmp_path / "a.pt2")
+    with pytest.raises(UserError, match=r"a.pt2: is TorchScript.*; give the program itself"):
+        build_teacher(table(tmp_path / "a.pt2"), 9)
+    torch.save(Colours().state_dict(), tmp_path / "a.pt2")
+    with pytest.raises(UserError, match=r"it holds no program\); .*set teachers.N.model to their"):
+        build_teacher(table(tmp_path / "a.pt2"), 9)
+    assert capfd.readouterr().err == ""  # torch logs a traceback
+
+
+def test_a_sigmoid_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its answers sum to other than 1, and as logits they teach next to nothing."""
+    made = torch.export.export(nn.Sequential(Colours(), nn.Sigmoid()), (photographs(2),))
+    torch.export.save(made, tmp_path / "a.pt2")
+    check_program(build_teacher(table(tmp_path / "a.pt2"), 9), 0, SMALL)
+    assert "lie between 0 and 1, and losses take logits; where a sigmoid" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"options.probabilities is 'false'; write true or false"):
+        build_teacher(table(tmp_path / "a.pt2", probabilities="false"), 9)
 
 
 def test_what_does_not_belong_together_is_told(tmp_path: Path) -> None:
