@@ -320,7 +320,7 @@ def test_a_guard_knows_a_clinic_s_photographs_besides(
     assert open_run(guarded.folder).guard == guarded.guard
     names = sorted(photographs.glob("*.png"))
     knows, does_not = (
-        sum(bool(one.outside) for one in predict(place, names).photographs)
+        sum(bool(one.outside) for one in predict(place, names))
         for place in (made.folder, artifact(guarded))
     )
     assert does_not > 100
