@@ -45,9 +45,9 @@ from mobilekd.teachers.network import (
 from mobilekd.teachers.program import check_alone, check_program, is_program
 from mobilekd.teachers.same_teacher import difference, source_of
 from mobilekd.teachers.shape_check import check_output_shape
-from mobilekd.training.ensemble import refuse_one_answer, remedy_of_finished
 from mobilekd.training.experiment import Experiment, prepare, teachers_sizes
 from mobilekd.training.loop import Trainer
+from mobilekd.training.member import refuse_one_answer, remedy_of_finished
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance

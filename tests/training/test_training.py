@@ -13,7 +13,7 @@ from torch import nn
 
 from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
-from mobilekd.training.loop import compiled_or_eager
+from mobilekd.training.compiled import compiled_or_eager
 from mobilekd.training.precision import autocast_pays, tf32
 from mobilekd.training.schedule import check_batch
 from mobilekd.training.state import Average
