@@ -191,8 +191,8 @@ class Objective(nn.Module):
                 except Exception as error:  # whatever the user's own lines raise
                     if not loss.own:
                         raise
-                    kind = " of mixed photographs, (B, C)" if target is not None else ""
-                    kind = kind if target is not None and target.ndim == 2 else ""
+                    is_mixture = target is not None and target.ndim == 2
+                    kind = " of mixed photographs, (B, C)" if is_mixture else ""
                     reason = str(error).partition("\n")[0]
                     raise UserError(
                         f"losses: {table.name}: fails on random outputs of {count} examples{kind}"
