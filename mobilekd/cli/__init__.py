@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 
-from mobilekd.cli import designing, machine, shipping, studying, training
+from mobilekd.cli import designing, machine, measuring, shipping, studying, training
 from mobilekd.cli.completion import complete, hook
 from mobilekd.cli.loading import say_before_torch
 from mobilekd.cli.parser import Answer, Commands
@@ -37,7 +37,7 @@ SELDOM = (50_000, 20, 50)
 def commands() -> Commands:
     """Every command's grammar."""
     made = Commands(DESCRIPTION, VERSION)
-    for group in (machine, training, designing, shipping, studying):
+    for group in (machine, training, designing, shipping, measuring, studying):
         group.register(made)
     return made
 

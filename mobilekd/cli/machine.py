@@ -10,6 +10,11 @@ from mobilekd.cli.parser import LOOK, Answer, Commands, path
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
+    _register_doctor(commands)
+    _register_demo(commands)
+
+
+def _register_doctor(commands: Commands) -> None:
     parser = commands.add(
         LOOK,
         "doctor",
@@ -26,27 +31,6 @@ def register(commands: Commands) -> None:
         "--empty-store",
         action="store_true",
         help="remove the decoded photographs that are kept for later commands",
-    )
-
-    parser = commands.add(
-        LOOK,
-        "demo",
-        "the whole flow on generated photographs, offline, in minutes; prints the report's path"
-        " last",
-        demo,
-        ["", "--output /tmp/demo"],
-    )
-    parser.add_argument(
-        "--output",
-        type=path,
-        default=Path("demo"),
-        metavar="DIR",
-        help="folder for all of it (default: demo)",
-    )
-    parser.add_argument(
-        "--smoke",
-        action="store_true",
-        help="the reduction that ends in seconds and learns next to nothing",
     )
 
 
@@ -75,6 +59,29 @@ def doctor(arguments: Namespace) -> Answer:
         {"checks": checks},
         table(("", "WHAT", "FOUND, OR HOW TO GET IT", "NEEDED FOR"), rows),
         2 if broken else 0,
+    )
+
+
+def _register_demo(commands: Commands) -> None:
+    parser = commands.add(
+        LOOK,
+        "demo",
+        "the whole flow on generated photographs, offline, in minutes; prints the report's path"
+        " last",
+        demo,
+        ["", "--output /tmp/demo"],
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="folder for all of it (default: demo)",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="the reduction that ends in seconds and learns next to nothing",
     )
 
 

@@ -24,152 +24,12 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
-    parser = commands.add(
-        JUDGE,
-        "evaluate",
-        "metrics with intervals on the run's test split, or on other labelled photographs",
-        evaluate,
-        [
-            "runs/ham10000",
-            "artifacts/ham10000-xnnpack-int8",
-            (
-                "reference:NAME --data isic --root ISIC_2019_Training_Input --labels"
-                " ISIC_2019_Training_GroundTruth.csv --map SCC=akiec"
-            ),
-        ],
-    )
-    parser.add_argument(
-        "target",
-        nargs="?",
-        metavar="RUN|ARTIFACT",
-        help=(
-            "a run, reference:NAME, or an artifact's folder (default: the newest run, else a"
-            " reference)"
-        ),
-    )
-    add_data(
-        parser,
-        "judge on this kind of data instead",
-        "; without --data, where the run's own lie now",
-    )
-    parser.add_argument(
-        "--output",
-        type=path,
-        metavar="DIR",
-        help="folder for metrics.json, predictions.csv and figures",
-    )
-    add_runs(parser)
-
-    parser = commands.add(
-        LOWER,
-        "calibrate",
-        "an artifact fitted to a clinic's photographs, without training",
-        calibrate,
-        [
-            "artifacts/ham10000-xnnpack-int8 --data folder --root our_photographs",
-            "artifacts/ham10000-xnnpack-int8 --unlabelled our_photographs",
-        ],
-    )
-    parser.add_argument("artifact", type=path, metavar="ARTIFACT", help="the artifact's folder")
-    add_data(parser, "kind of the labelled photographs, taken as the clinic sees them")
-    parser.add_argument(
-        "--unlabelled",
-        type=path,
-        metavar="DIR",
-        help="photographs without labels: tells how they differ, and writes nothing",
-    )
-    parser.add_argument(
-        "--set-coverage",
-        type=float,
-        metavar="SHARE",
-        help="least share of each class whose set is to hold it (default: the recipe's)",
-    )
-    parser.add_argument(
-        "--output",
-        type=path,
-        metavar="DIR",
-        help="the new artifact's folder (default: ARTIFACT-fitted)",
-    )
-    add_runs(parser)
-
-    parser = commands.add(
-        JUDGE,
-        "predict",
-        "the classes that cannot be excluded for photographs, one class, or 'not sure'",
-        predict,
-        ["runs/ham10000 lesion.jpg", "artifacts/ham10000-xnnpack-int8 *.jpg --json"],
-    )
-    parser.add_argument(
-        "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
-    )
-    parser.add_argument(
-        "images", nargs="+", type=path, metavar="IMAGE", help="photographs, or folders of them"
-    )
-    add_runs(parser)
-
-    parser = commands.add(
-        JUDGE,
-        "compare",
-        "students side by side with their controls, paired",
-        compare,
-        ["runs/a runs/b", "a-s0 a-s1 a-s2 --output comparison"],
-    )
-    parser.add_argument("names", nargs="+", metavar="RUN", help="runs by name or folder")
-    parser.add_argument(
-        "--output", type=path, metavar="DIR", help="folder for the table and the picture"
-    )
-    add_runs(parser)
-
-    parser = commands.add(
-        JUDGE,
-        "report",
-        "one self-contained page from runs, artifacts and measurements",
-        report,
-        ["runs/ham10000 artifacts/ham10000-xnnpack-int8 results", "results --output phones.html"],
-    )
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        type=path,
-        metavar="PATH",
-        help=(
-            "runs, artifacts, measurements, or folders of them (default: the newest run, its"
-            " artifacts and results)"
-        ),
-    )
-    parser.add_argument(
-        "--output",
-        type=path,
-        default=Path("report.html"),
-        metavar="FILE",
-        help="the page; .md and .json appear beside it",
-    )
-
-    parser = commands.add(
-        LOWER,
-        "inspect",
-        "what an artifact is: labels, operators, bytes, parity, cost",
-        inspect,
-        [
-            "artifacts/ham10000-xnnpack-int8 --profile",
-            "artifacts/ham10000-xnnpack-int8 --layers --picture layers.svg",
-        ],
-    )
-    add_artifact(parser)
-    parser.add_argument(
-        "--profile", action="store_true", help="run it here and show the time of each operator"
-    )
-    parser.add_argument(
-        "--layers",
-        action="store_true",
-        help="what each layer's rounding does to the decision, and which to keep more precise",
-    )
-    parser.add_argument(
-        "--picture",
-        type=path,
-        metavar="FILE",
-        help="draw the cost of each layer, or with --layers what its rounding does, into this SVG",
-    )
+    _register_evaluate(commands)
+    _register_calibrate(commands)
+    _register_predict(commands)
+    _register_compare(commands)
+    _register_report(commands)
+    _register_inspect(commands)
 
 
 def add_data(parser: Parser, kind: str, root: str = "") -> None:
@@ -246,6 +106,44 @@ def data_table(arguments: Namespace) -> DataTable | None:
     return DataTable(kind=arguments.data, **options)
 
 
+def _register_evaluate(commands: Commands) -> None:
+    parser = commands.add(
+        JUDGE,
+        "evaluate",
+        "metrics with intervals on the run's test split, or on other labelled photographs",
+        evaluate,
+        [
+            "runs/ham10000",
+            "artifacts/ham10000-xnnpack-int8",
+            (
+                "reference:NAME --data isic --root ISIC_2019_Training_Input --labels"
+                " ISIC_2019_Training_GroundTruth.csv --map SCC=akiec"
+            ),
+        ],
+    )
+    parser.add_argument(
+        "target",
+        nargs="?",
+        metavar="RUN|ARTIFACT",
+        help=(
+            "a run, reference:NAME, or an artifact's folder (default: the newest run, else a"
+            " reference)"
+        ),
+    )
+    add_data(
+        parser,
+        "judge on this kind of data instead",
+        "; without --data, where the run's own lie now",
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="DIR",
+        help="folder for metrics.json, predictions.csv and figures",
+    )
+    add_runs(parser)
+
+
 def evaluate(arguments: Namespace) -> Answer:
     """Metrics of a run or an artifact."""
     from mobilekd.cli.text import interval, table
@@ -280,6 +178,40 @@ def evaluate(arguments: Namespace) -> Answer:
     return Answer(found, f"{head}{f'; left out: {left_out}' if left_out else ''}\n\n{figures}")
 
 
+def _register_calibrate(commands: Commands) -> None:
+    parser = commands.add(
+        LOWER,
+        "calibrate",
+        "an artifact fitted to a clinic's photographs, without training",
+        calibrate,
+        [
+            "artifacts/ham10000-xnnpack-int8 --data folder --root our_photographs",
+            "artifacts/ham10000-xnnpack-int8 --unlabelled our_photographs",
+        ],
+    )
+    parser.add_argument("artifact", type=path, metavar="ARTIFACT", help="the artifact's folder")
+    add_data(parser, "kind of the labelled photographs, taken as the clinic sees them")
+    parser.add_argument(
+        "--unlabelled",
+        type=path,
+        metavar="DIR",
+        help="photographs without labels: tells how they differ, and writes nothing",
+    )
+    parser.add_argument(
+        "--set-coverage",
+        type=float,
+        metavar="SHARE",
+        help="least share of each class whose set is to hold it (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="DIR",
+        help="the new artifact's folder (default: ARTIFACT-fitted)",
+    )
+    add_runs(parser)
+
+
 def calibrate(arguments: Namespace) -> Answer:
     """An artifact fitted to a clinic."""
     from mobilekd.cli.text import interval, table
@@ -303,6 +235,23 @@ def calibrate(arguments: Namespace) -> Answer:
         ]
         parts += [table(("FIGURE", "BEFORE", "AFTER, BY CROSS-FITTING"), rows), str(found.artifact)]
     return Answer(found, "\n\n".join(parts))
+
+
+def _register_predict(commands: Commands) -> None:
+    parser = commands.add(
+        JUDGE,
+        "predict",
+        "the classes that cannot be excluded for photographs, one class, or 'not sure'",
+        predict,
+        ["runs/ham10000 lesion.jpg", "artifacts/ham10000-xnnpack-int8 *.jpg --json"],
+    )
+    parser.add_argument(
+        "target", metavar="RUN|ARTIFACT", help="a run, reference:NAME, or an artifact's folder"
+    )
+    parser.add_argument(
+        "images", nargs="+", type=path, metavar="IMAGE", help="photographs, or folders of them"
+    )
+    add_runs(parser)
 
 
 def predict(arguments: Namespace) -> Answer:
@@ -338,6 +287,21 @@ def predict(arguments: Namespace) -> Answer:
     return Answer(document, text, 2 if unread else 0)
 
 
+def _register_compare(commands: Commands) -> None:
+    parser = commands.add(
+        JUDGE,
+        "compare",
+        "students side by side with their controls, paired",
+        compare,
+        ["runs/a runs/b", "a-s0 a-s1 a-s2 --output comparison"],
+    )
+    parser.add_argument("names", nargs="+", metavar="RUN", help="runs by name or folder")
+    parser.add_argument(
+        "--output", type=path, metavar="DIR", help="folder for the table and the picture"
+    )
+    add_runs(parser)
+
+
 def compare(arguments: Namespace) -> Answer:
     """Students beside their controls."""
     from mobilekd.commands.compare import compare as run
@@ -347,12 +311,67 @@ def compare(arguments: Namespace) -> Answer:
     return Answer(found, markdown(found).rstrip())
 
 
+def _register_report(commands: Commands) -> None:
+    parser = commands.add(
+        JUDGE,
+        "report",
+        "one self-contained page from runs, artifacts and measurements",
+        report,
+        ["runs/ham10000 artifacts/ham10000-xnnpack-int8 results", "results --output phones.html"],
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=path,
+        metavar="PATH",
+        help=(
+            "runs, artifacts, measurements, or folders of them (default: the newest run, its"
+            " artifacts and results)"
+        ),
+    )
+    parser.add_argument(
+        "--output",
+        type=path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="the page; .md and .json appear beside it",
+    )
+
+
 def report(arguments: Namespace) -> Answer:
     """The page."""
     from mobilekd.commands.report import report as run
 
     page = run(arguments.paths or None, arguments.output)
     return Answer({"report": page}, str(page))
+
+
+def _register_inspect(commands: Commands) -> None:
+    parser = commands.add(
+        LOWER,
+        "inspect",
+        "what an artifact is: labels, operators, bytes, parity, cost",
+        inspect,
+        [
+            "artifacts/ham10000-xnnpack-int8 --profile",
+            "artifacts/ham10000-xnnpack-int8 --layers --picture layers.svg",
+        ],
+    )
+    add_artifact(parser)
+    parser.add_argument(
+        "--profile", action="store_true", help="run it here and show the time of each operator"
+    )
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="what each layer's rounding does to the decision, and which to keep more precise",
+    )
+    parser.add_argument(
+        "--picture",
+        type=path,
+        metavar="FILE",
+        help="draw the cost of each layer, or with --layers what its rounding does, into this SVG",
+    )
 
 
 def inspect(arguments: Namespace) -> Answer:

@@ -18,119 +18,10 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add the commands of this file."""
-    parser = commands.add(
-        LOOK,
-        "recipes",
-        "list the shipped recipes with what each costs, and the shipped students",
-        recipes,
-        ["", "losses", "ham10000 > mine.toml", "--explain train.lr", "--explain gates"],
-    )
-    parser.add_argument(
-        "recipe",
-        nargs="?",
-        metavar="RECIPE",
-        help=(
-            "print this one as TOML, every key resolved and explained: the start of your own; or"
-            " losses, students or adaptations: list what a recipe can name, and its source"
-        ),
-    )
-    parser.add_argument(
-        "--explain",
-        metavar="KEY",
-        help="say type, default, allowed values and meaning of a recipe's key or table",
-    )
-
-    parser = commands.add(
-        TRAIN,
-        "teach",
-        "train a recipe's teachers",
-        teach,
-        ["ham10000", "ham10000 --set teach.epochs=20", "ham10000 --resume"],
-    )
-    _add_recipe(parser)
-
-    parser = commands.add(
-        TRAIN,
-        "distill",
-        "train a student with its teachers, and its control without",
-        distill,
-        [
-            "ham10000",
-            "my.toml --set data.root=photographs --set seed=1",
-            "ham10000 --resume",
-            "demo --smoke",
-        ],
-    )
-    _add_recipe(parser)
-    parser.add_argument(
-        "--no-control", action="store_true", help="leave the control out (reports will miss it)"
-    )
-
-    parser = commands.add(
-        TRAIN,
-        "sweep",
-        "train a list of recipes or a grid with seeds; does what is missing and nothing twice",
-        sweep,
-        [
-            "ham10000 --grid student.width=0.35,0.5 --seeds 0,1,2",
-            "ham10000 demo --jobs 2",
-            "ham10000 --seeds 0,1,2,3 --per-gpu 4",
-            "ham10000 --seeds 0,1,2,3 --on ray",
-            "demo --smoke --seeds 0,1",
-        ],
-    )
-    parser.add_argument("recipe", nargs="+", metavar="RECIPE", help="shipped name or TOML file")
-    parser.add_argument(
-        "--grid",
-        action="append",
-        default=[],
-        metavar="KEY=A,B",
-        help="values of a key to try; repeat for a product",
-    )
-    parser.add_argument(
-        "--seeds",
-        default="",
-        metavar="0,1,2",
-        help="seeds to run each with (default: the recipe's own)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help=(
-            "runs at the same time, one process each (default: 1; with --on ray as many as have"
-            " room)"
-        ),
-    )
-    parser.add_argument(
-        "--per-gpu",
-        type=int,
-        metavar="N",
-        help="instead: runs at the same time on each GPU; where there is none, as --jobs",
-    )
-    parser.add_argument(
-        "--on",
-        choices=("local", "ray"),
-        default="local",
-        metavar="PLACE",
-        help="where runs go: processes of this machine, or the nodes of a Ray cluster",
-    )
-    parser.add_argument(
-        "--address",
-        metavar="CLUSTER",
-        help=(
-            "the Ray cluster: auto (the one that runs here or in RAY_ADDRESS), local (a new one on"
-            " this machine) or HOST:PORT (default: auto)"
-        ),
-    )
-    parser.add_argument(
-        "--cpus",
-        type=int,
-        metavar="N",
-        help="processor cores that each run asks Ray for (default: 1)",
-    )
-    parser.add_argument("--no-control", action="store_true", help="leave the controls out")
-    _add_overrides(parser)
+    _register_recipes(commands)
+    _register_teach(commands)
+    _register_distill(commands)
+    _register_sweep(commands)
 
 
 def _add_recipe(parser: Parser) -> None:
@@ -165,6 +56,30 @@ def _add_overrides(parser: Parser) -> None:
         "--smoke", action="store_true", help="the recipe's reduction that ends in seconds"
     )
     add_runs(parser)
+
+
+def _register_recipes(commands: Commands) -> None:
+    parser = commands.add(
+        LOOK,
+        "recipes",
+        "list the shipped recipes with what each costs, and the shipped students",
+        recipes,
+        ["", "losses", "ham10000 > mine.toml", "--explain train.lr", "--explain gates"],
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help=(
+            "print this one as TOML, every key resolved and explained: the start of your own; or"
+            " losses, students or adaptations: list what a recipe can name, and its source"
+        ),
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="KEY",
+        help="say type, default, allowed values and meaning of a recipe's key or table",
+    )
 
 
 def recipes(arguments: Namespace) -> Answer:
@@ -249,6 +164,17 @@ def _explained(name: str) -> Answer:
     return Answer(found, f"{key.name}: {key.description}\n\n{table(header, rows)}")
 
 
+def _register_teach(commands: Commands) -> None:
+    parser = commands.add(
+        TRAIN,
+        "teach",
+        "train a recipe's teachers",
+        teach,
+        ["ham10000", "ham10000 --set teach.epochs=20", "ham10000 --resume"],
+    )
+    _add_recipe(parser)
+
+
 def teach(arguments: Namespace) -> Answer:
     """Train the teachers."""
     recipe = _recipe(arguments)
@@ -261,6 +187,25 @@ def teach(arguments: Namespace) -> Answer:
     beside = "" if folder.parent == RUNS else f" --runs {shlex.quote(str(folder.parent))}"
     lines.append(f"next: mobilekd distill {shlex.quote(str(folder))}{beside}")
     return Answer({"teachers": folders}, "\n".join(lines))
+
+
+def _register_distill(commands: Commands) -> None:
+    parser = commands.add(
+        TRAIN,
+        "distill",
+        "train a student with its teachers, and its control without",
+        distill,
+        [
+            "ham10000",
+            "my.toml --set data.root=photographs --set seed=1",
+            "ham10000 --resume",
+            "demo --smoke",
+        ],
+    )
+    _add_recipe(parser)
+    parser.add_argument(
+        "--no-control", action="store_true", help="leave the control out (reports will miss it)"
+    )
 
 
 def distill(arguments: Namespace) -> Answer:
@@ -277,6 +222,74 @@ def distill(arguments: Namespace) -> Answer:
         lines.append(f"next: mobilekd evaluate {folder}; mobilekd export {folder} --precision int8")
     document = {"run": made.folder, **made.info.model_dump(mode="json")}
     return Answer({**document, "summary": summary.sentences}, "\n".join(lines))
+
+
+def _register_sweep(commands: Commands) -> None:
+    parser = commands.add(
+        TRAIN,
+        "sweep",
+        "train a list of recipes or a grid with seeds; does what is missing and nothing twice",
+        sweep,
+        [
+            "ham10000 --grid student.width=0.35,0.5 --seeds 0,1,2",
+            "ham10000 demo --jobs 2",
+            "ham10000 --seeds 0,1,2,3 --per-gpu 4",
+            "ham10000 --seeds 0,1,2,3 --on ray",
+            "demo --smoke --seeds 0,1",
+        ],
+    )
+    parser.add_argument("recipe", nargs="+", metavar="RECIPE", help="shipped name or TOML file")
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=A,B",
+        help="values of a key to try; repeat for a product",
+    )
+    parser.add_argument(
+        "--seeds",
+        default="",
+        metavar="0,1,2",
+        help="seeds to run each with (default: the recipe's own)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help=(
+            "runs at the same time, one process each (default: 1; with --on ray as many as have"
+            " room)"
+        ),
+    )
+    parser.add_argument(
+        "--per-gpu",
+        type=int,
+        metavar="N",
+        help="instead: runs at the same time on each GPU; where there is none, as --jobs",
+    )
+    parser.add_argument(
+        "--on",
+        choices=("local", "ray"),
+        default="local",
+        metavar="PLACE",
+        help="where runs go: processes of this machine, or the nodes of a Ray cluster",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="CLUSTER",
+        help=(
+            "the Ray cluster: auto (the one that runs here or in RAY_ADDRESS), local (a new one on"
+            " this machine) or HOST:PORT (default: auto)"
+        ),
+    )
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        metavar="N",
+        help="processor cores that each run asks Ray for (default: 1)",
+    )
+    parser.add_argument("--no-control", action="store_true", help="leave the controls out")
+    _add_overrides(parser)
 
 
 def sweep(arguments: Namespace) -> Answer:

@@ -312,32 +312,16 @@ def _document(
     columns = {
         name: [column[row] for row in rows]
         for name, column in judged.dataset.metadata.items()
-        if name != "confirmed"  # counted below; no group of people
+        if name != "confirmed"  # counted with the data; no group of people
     }
     columns["skin tone"] = list(tones)
-    confirmed = judged.dataset.confirmed(rows)
     origins = [judged.dataset.origins[row] for row in rows]
     found_by_origin = by_origin(answers, origins, predictor.labels, calibration)
     document: dict[str, Any] = {
         "schema_version": 1,
         "kind": "evaluation",
         "target": {"name": predictor.name, "kind": predictor.kind, **predictor.facts},
-        "data": {
-            "kind": judged.dataset.kind,
-            "role": judged.role,
-            "photographs": len(judged.ids),
-            "lesions": len(set(answers.lesions)),
-            "by_class": {key: int((truth == i).sum()) for i, key in enumerate(answers.keys)},
-            "left_out": judged.left_out,
-            "split_by": predictor.split_by,
-            "split_hash": predictor.split_hash,
-            **_protocol(predictor, judged),
-            "leaky": judged.leaky,
-            "hash": judged.dataset.hash,
-            "licence": judged.dataset.licence,
-            **({"confirmed": confirmed} if confirmed else {}),
-            "notes": list(judged.dataset.notes),
-        },
+        "data": _data(predictor, judged, answers),
         "labels": [label.model_dump() for label in predictor.labels],
         "calibration": calibration.model_dump(mode="json"),
         "metrics": {name: figure.model_dump() for name, figure in found.items()},
@@ -359,6 +343,30 @@ def _document(
             "metrics": {name: figure.model_dump() for name, figure in scores.items()}
         }
     return document
+
+
+def _data(
+    predictor: Predictor, judged: EvaluatedPhotographs, answers: Predictions
+) -> dict[str, Any]:
+    """Which photographs judged, by what split, and which were left out."""
+    dataset = judged.dataset
+    confirmed = dataset.confirmed(dataset.rows(judged.ids))
+    return {
+        "kind": dataset.kind,
+        "role": judged.role,
+        "photographs": len(judged.ids),
+        "lesions": len(set(answers.lesions)),
+        "by_class": {key: int((answers.truth == i).sum()) for i, key in enumerate(answers.keys)},
+        "left_out": judged.left_out,
+        "split_by": predictor.split_by,
+        "split_hash": predictor.split_hash,
+        **_protocol(predictor, judged),
+        "leaky": judged.leaky,
+        "hash": dataset.hash,
+        "licence": dataset.licence,
+        **({"confirmed": confirmed} if confirmed else {}),
+        "notes": list(dataset.notes),
+    }
 
 
 def _protocol(predictor: Predictor, judged: EvaluatedPhotographs) -> dict[str, Any]:

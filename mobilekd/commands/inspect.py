@@ -69,46 +69,8 @@ def inspect(
             f"{opened.folder}: has no {FILE}; {manifest.precision} rounds no layer, or it was"
             " exported before this was recorded: export it again"
         )
-    document: dict[str, Any] = {
-        "artifact": str(opened.folder),
-        "name": manifest.name,
-        "backend": manifest.backend,
-        "precision": manifest.precision,
-        "model": manifest.student.model_dump(mode="json"),
-        "input": manifest.preprocess.to_dict(),
-        "labels": [label.model_dump() for label in manifest.labels],
-        "outputs": list(manifest.outputs),
-        "calibration": manifest.calibration.model_dump(mode="json"),
-        "bytes": {
-            "file": manifest.bytes,
-            "per_parameter": manifest.bytes / max(1, manifest.student.parameters),
-        },
-        "delegation": manifest.delegation.model_dump() if manifest.delegation else None,
-        "memory": manifest.memory,
-        "least_ios": manifest.least_ios,
-        "accuracy": manifest.accuracy,
-        "parity": [stage.model_dump(mode="json") for stage in manifest.parity],
-        "gates": [gate.model_dump() for gate in manifest.gates],
-        "notes": list(manifest.notes),
-        "provenance": manifest.provenance.model_dump(mode="json"),
-    }
-    file = None
-    backend = get(manifest.backend) if manifest.backend in names() else None
-    if isinstance(backend, DescribedFile):
-        document |= _of_another_runtime(opened, backend, document)
-    if opened.model.suffix == ".pte":
-        if importlib.util.find_spec("executorch") is None:
-            document["notes"].append(
-                "executorch is not installed here, so the file itself was not taken apart: no table"
-                " of its bytes and constants, layers as the exporter counted them"
-            )
-        else:
-            file = pte.read(opened.model)
-    if file is not None:
-        document["bytes"]["parts"] = file.byte_table()
-        document["constants"] = {
-            name: value for name, value in pte.constants(opened.model).items() if name != "card"
-        }
+    document = _of_manifest(opened)
+    file = _take_apart(opened, document)
     document["layers"] = layer_rows(opened, file)
     if blamed is not None:
         document["layer_errors"] = {
@@ -131,6 +93,58 @@ def inspect(
         drawn = layer_errors.chart(manifest, blamed).svg(alone=True) if layers and blamed else None
         write_text(picture, drawn or cost_picture(document))
     return document
+
+
+def _of_manifest(artifact: Artifact) -> dict[str, Any]:
+    """What the artifact's manifest says, without opening the model file."""
+    manifest = artifact.manifest
+    return {
+        "artifact": str(artifact.folder),
+        "name": manifest.name,
+        "backend": manifest.backend,
+        "precision": manifest.precision,
+        "model": manifest.student.model_dump(mode="json"),
+        "input": manifest.preprocess.to_dict(),
+        "labels": [label.model_dump() for label in manifest.labels],
+        "outputs": list(manifest.outputs),
+        "calibration": manifest.calibration.model_dump(mode="json"),
+        "bytes": {
+            "file": manifest.bytes,
+            "per_parameter": manifest.bytes / max(1, manifest.student.parameters),
+        },
+        "delegation": manifest.delegation.model_dump() if manifest.delegation else None,
+        "memory": manifest.memory,
+        "least_ios": manifest.least_ios,
+        "accuracy": manifest.accuracy,
+        "parity": [stage.model_dump(mode="json") for stage in manifest.parity],
+        "gates": [gate.model_dump() for gate in manifest.gates],
+        "notes": list(manifest.notes),
+        "provenance": manifest.provenance.model_dump(mode="json"),
+    }
+
+
+def _take_apart(artifact: Artifact, document: dict[str, Any]) -> pte.PteFile | None:
+    """Add the bytes and constants of the model file to ``document``, or a note where this machine
+    cannot read it; a ``.pte`` is returned as it was read.
+    """
+    manifest = artifact.manifest
+    backend = get(manifest.backend) if manifest.backend in names() else None
+    if isinstance(backend, DescribedFile):
+        document.update(_of_another_runtime(artifact, backend, document))
+    if artifact.model.suffix != ".pte":
+        return None
+    if importlib.util.find_spec("executorch") is None:
+        document["notes"].append(
+            "executorch is not installed here, so the file itself was not taken apart: no table"
+            " of its bytes and constants, layers as the exporter counted them"
+        )
+        return None
+    file = pte.read(artifact.model)
+    document["bytes"]["parts"] = file.byte_table()
+    document["constants"] = {
+        name: value for name, value in pte.constants(artifact.model).items() if name != "card"
+    }
+    return file
 
 
 def _of_another_runtime(

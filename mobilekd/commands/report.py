@@ -26,8 +26,8 @@ from mobilekd.page import (
     markdown,
     model_cards,
     next_steps,
-    origins,
     other_data,
+    provenance,
     runtimes,
     students,
     tradeoff,
@@ -63,7 +63,7 @@ SECTIONS = (
     conditions.section,
     next_steps.section,
     model_cards.section,
-    origins.section,
+    provenance.section,
 )
 
 

@@ -46,9 +46,9 @@ from mobilekd.teachers.network import (
 from mobilekd.teachers.program import check_alone, check_program, is_program
 from mobilekd.teachers.same_teacher import difference, source_of
 from mobilekd.teachers.shape_check import check_output_shape
-from mobilekd.training.ensemble import refuse_one_answer, remedy_of_finished
 from mobilekd.training.experiment import Experiment, prepare, teachers_sizes
 from mobilekd.training.loop import Trainer
+from mobilekd.training.member import refuse_one_answer, remedy_of_finished
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import predict_logits
 from mobilekd.training.schedule import check_batch, imbalance
@@ -155,71 +155,83 @@ class _TeacherTraining:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def make_ready(self, *, resume: bool) -> None:
-        """Build the network with its pretrained weights, try it, and go on from its checkpoint if
-        asked.
-        """
-        experiment, train = self.experiment, self.recipe.teach
+        """Build the network and try it; one to be trained goes on from its checkpoint if asked."""
         torch.manual_seed(self.recipe.seed + self.index)
         self.trainer: Trainer | None = None
         if self.as_it_is:
-            self.model = build_teacher(self.table, experiment.classes, finished=True)
-            keys = [label.key for label in experiment.dataset.classes]
-            if isinstance(self.model, ChosenClasses):
-                self.model.choose(self.table.classes, keys)
-            else:
-                say(
-                    f"teacher {self.table.model}: its classes are taken in the data's order,"
-                    f" {', '.join(keys)}; teachers.{self.index}.classes says another"
-                )
-            check_output_shape(
-                self.model,
-                self.table,
-                self.index,
-                experiment.classes,
-                self.preprocess,
-                finished=True,
-            )
-            check_program(self.model, self.index, self.preprocess)
-            self._say_statistics()
-            self.model.to(self.world.device).eval()
-            check_alone(self.model, self.table.model, self.preprocess)
-            refuse_one_answer(
-                f"teacher {self.table.model}",
-                self.model,
-                self.preprocess,
-                experiment,
-                self.world.device,
-                remedy_of_finished(self.index),
-            )
-            self._refuse_unfit(self.model.cpu())
-            self.model.to(self.world.device)
+            self.model = self._finished_network()
             return
-        if self.table.classes:
+        self.trainer = self._trainer(self._network())
+        if resume:
+            self.trainer.restore()
+
+    def _finished_network(self) -> nn.Module:
+        """A teacher that is taken as it is: it answers for the data's classes, and not always the
+        same.
+        """
+        experiment, table = self.experiment, self.table
+        model = build_teacher(table, experiment.classes, finished=True)
+        keys = [label.key for label in experiment.dataset.classes]
+        if isinstance(model, ChosenClasses):
+            model.choose(table.classes, keys)
+        else:
+            say(
+                f"teacher {table.model}: its classes are taken in the data's order,"
+                f" {', '.join(keys)}; teachers.{self.index}.classes says another"
+            )
+        check_output_shape(
+            model, table, self.index, experiment.classes, self.preprocess, finished=True
+        )
+        check_program(model, self.index, self.preprocess)
+        self._say_statistics()
+        model.to(self.world.device).eval()
+        check_alone(model, table.model, self.preprocess)
+        refuse_one_answer(
+            f"teacher {table.model}",
+            model,
+            self.preprocess,
+            experiment,
+            self.world.device,
+            remedy_of_finished(self.index),
+        )
+        self._refuse_unfit(model.cpu())
+        return model.to(self.world.device)
+
+    def _network(self) -> nn.Module:
+        """A teacher that is to be trained on the data's classes, with its pretrained weights."""
+        experiment, table = self.experiment, self.table
+        if table.classes:
             raise UserError(
                 f"teachers.{self.index}.classes: the order of a finished teacher's classes, and"
                 " this one is trained on the data's own; name its file in"
                 f" teachers.{self.index}.trained, or leave classes out"
             )
-        model = build_teacher(self.table, experiment.classes)
-        if self.table.weights not in (None, "", "hub") and not is_own(self.table.model):
+        model = build_teacher(table, experiment.classes)
+        if table.weights not in (None, "", "hub") and not is_own(table.model):
             say_other_statistics(
-                f"teacher {self.table.model}",
-                self.table.model,
+                f"teacher {table.model}",
+                table.model,
                 self.preprocess.mean,
                 self.preprocess.std,
                 f"where the file is of that kind, set teachers.{self.index}.mean and .std",
             )
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
+            train = self.recipe.teach
             check_batch("teach", train, len(experiment.split.train), self.world.size)
-        check_output_shape(model, self.table, self.index, experiment.classes, self.preprocess)
+        check_output_shape(model, table, self.index, experiment.classes, self.preprocess)
         self._refuse_unfit(model)
+        return model
+
+    def _trainer(self, model: nn.Module) -> Trainer:
+        """What trains ``model`` by cross-entropy alone."""
+        experiment, train = self.experiment, self.recipe.teach
         smoothing = {"label_smoothing": train.label_smoothing}
         objective = Objective(
             (LossTable(name="cross_entropy", options=smoothing),),
             classes=experiment.classes,
             **imbalance(train, experiment.training_targets, experiment.classes),
         )
-        self.trainer = Trainer(
+        return Trainer(
             model,
             objective,
             train,
@@ -233,8 +245,6 @@ class _TeacherTraining:
             earlier_identity=self.earlier_identity,
             view_seed=experiment.view_seed(train),
         )
-        if resume:
-            self.trainer.restore()
 
     def _refuse_unfit(self, model: nn.Module) -> None:
         """A ``UserError`` where an own teacher cannot be trained, kept or listened to."""

@@ -5,7 +5,7 @@ Columns are found by their usual names (:data:`COLUMNS`), or as ``data.columns``
 below ``data.root``, by default below the table's folder, at any depth.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from mobilekd.data import classes
@@ -74,37 +74,9 @@ def read_table(
     rows = _rows(
         path, dict(named or {}) | {str(ours): name for ours, name in table.columns.items()}
     )
-    unlabelled = [row["image"] for row in rows if known(row["label"]) is None]
-    if unlabelled:
-        dropped = words_for_unknown(row["label"] for row in rows)
-        notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out{dropped}")
-    rows = [row for row in rows if known(row["label"]) is not None]
+    rows = _labelled(path, rows, notes)
     files = photographs(root, notes)
-    found = matched(path, [row["image"] for row in rows], list(files))
-    lost = [row["image"] for row, name in zip(rows, found, strict=True) if name is None]
-    if lost and len(lost) == len(rows):
-        raise UserError(
-            f"{path}: none of its {some(lost, 'row')} names one of the"
-            f" {some(sorted(files), 'photograph')} below {root}; give their folder as data.root"
-        )
-    if lost and not (part or table.allow_missing):
-        raise UserError(
-            f"{path}: {some(lost, 'row')} without a photograph below {root}; add the files, or"
-            " leave these rows out with --allow-missing (data.allow_missing = true)"
-        )
-    if lost:
-        notes.add(f"{path}: {some(lost, 'row')} without a photograph left out")
-    moved = [
-        row["image"]
-        for name, row in zip(found, rows, strict=True)
-        if name is not None and last_folder(row["image"]) not in ("", last_folder(name))
-    ]
-    if moved:
-        notes.add(
-            f"{path}: {some(moved, 'row')} matched by the file's name alone, since the folders are"
-            " others"
-        )
-    kept = [(name, row) for name, row in zip(found, rows, strict=True) if name is not None]
+    kept = _with_photographs(path, root, rows, files, notes, lacking=part or table.allow_missing)
     ids = [name for name, _ in kept]
     if extra := sorted(files.keys() - set(ids)):
         notes.add(f"{path}: {some(extra, 'photograph')} without a row left out")
@@ -134,6 +106,55 @@ def read_table(
         notes=notes,
         roles=None if part else _roles(path, [row for _, row in kept]),
     )
+
+
+def _labelled(path: Path, rows: Sequence[dict[str, str]], notes: Notes) -> list[dict[str, str]]:
+    """The rows with a label; the others are left out and counted."""
+    unlabelled = [row["image"] for row in rows if known(row["label"]) is None]
+    if unlabelled:
+        dropped = words_for_unknown(row["label"] for row in rows)
+        notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out{dropped}")
+    return [row for row in rows if known(row["label"]) is not None]
+
+
+def _with_photographs(
+    path: Path,
+    root: Path,
+    rows: Sequence[dict[str, str]],
+    files: Collection[str],
+    notes: Notes,
+    *,
+    lacking: bool,
+) -> list[tuple[str, dict[str, str]]]:
+    """The rows whose photograph is among ``files``, by its name there. ``lacking`` lets rows have
+    none: they are left out and counted.
+    """
+    found = matched(path, [row["image"] for row in rows], list(files))
+    lost = [row["image"] for row, name in zip(rows, found, strict=True) if name is None]
+    if lost and len(lost) == len(rows):
+        raise UserError(
+            f"{path}: none of its {some(lost, 'row')} names one of the"
+            f" {some(sorted(files), 'photograph')} below {root}; give their folder as data.root"
+        )
+    if lost and not lacking:
+        raise UserError(
+            f"{path}: {some(lost, 'row')} without a photograph below {root}; add the files, or"
+            " leave these rows out with --allow-missing (data.allow_missing = true)"
+        )
+    if lost:
+        notes.add(f"{path}: {some(lost, 'row')} without a photograph left out")
+    kept = [(name, row) for name, row in zip(found, rows, strict=True) if name is not None]
+    moved = [
+        row["image"]
+        for name, row in kept
+        if last_folder(row["image"]) not in ("", last_folder(name))
+    ]
+    if moved:
+        notes.add(
+            f"{path}: {some(moved, 'row')} matched by the file's name alone, since the folders are"
+            " others"
+        )
+    return kept
 
 
 def _rows(path: Path, named: Mapping[str, str]) -> list[dict[str, str]]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mobilekd.data.blocks import Filling, Found, Shelf
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.data.known_files import Known, keep, recall, stamp
-from mobilekd.data.store import Filling, Found, Shelf, Store, let_others, open_store
+from mobilekd.data.store import Store, let_others, open_store
 from mobilekd.formats.pictures import Policy
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import sha256_file

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilekd.data.blocks import Found, read_into
 from mobilekd.data.dataset import Dataset, some
 from mobilekd.data.reading import in_parallel, read, store_for
-from mobilekd.data.store import Found, read_into
-from mobilekd.formats.pictures import AT_ONCE, Pictures, Policy
+from mobilekd.formats.pictures import AT_ONCE, LazyPictures, Pictures, Policy
 from mobilekd.support.progress import say
 
 #: Photographs that are in no store stay in memory up to this share of it; beyond, each is decoded
@@ -22,7 +22,7 @@ HELD_SHARE = 4
 LOOSE, HELD = -1, -2
 
 
-class StoredPictures:
+class StoredPictures(LazyPictures):
     """Photographs ``rows`` of a data set, uint8 ``[N, 3, H, W]``, of which a slice or an array of
     rows is read at once.
 
@@ -49,20 +49,9 @@ class StoredPictures:
 
     dtype = np.dtype(np.uint8)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all of them."""
-        return int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self), AT_ONCE):
             yield from self[start : start + AT_ONCE]
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        return self[:]
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, (int, np.integer)):
@@ -164,75 +153,6 @@ class StoredPictures:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-
-
-class JoinedPictures:
-    """Several sets of photographs of one size as one."""
-
-    def __init__(self, parts: Sequence[Pictures]) -> None:
-        self.parts = parts
-        self.ends = np.cumsum([len(part) for part in parts])
-        self.shape = (int(self.ends[-1]), *parts[0].shape[1:])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all of them."""
-        return int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        return self[:]
-
-    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
-        if isinstance(rows, (int, np.integer)):
-            return self[np.array([rows])][0]
-        wanted = np.arange(len(self))[rows]
-        part_of = np.searchsorted(self.ends, wanted, side="right")
-        out = np.empty((len(wanted), *self.shape[1:]), np.uint8)
-        for part in np.unique(part_of):
-            members = np.flatnonzero(part_of == part)
-            before = int(self.ends[part]) - len(self.parts[part])
-            out[members] = self.parts[part][wanted[members] - before]
-        return out
-
-
-class FirstPictures:
-    """The first ``count`` of a set of photographs."""
-
-    def __init__(self, pictures: Pictures, count: int) -> None:
-        self.pictures, self.shape = pictures, (count, *pictures.shape[1:])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all of them."""
-        return int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        return self[:]
-
-    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
-        chosen: np.ndarray = self.pictures[np.arange(len(self))[rows]]
-        return chosen
-
-
-def joined(parts: Sequence[Pictures]) -> Pictures:
-    """Sets of photographs of one size one after the other; arrays as an array."""
-    if len(parts) == 1:
-        return parts[0]
-    arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    return np.concatenate(arrays) if len(arrays) == len(parts) else JoinedPictures(parts)
-
-
-def first(pictures: Pictures, count: int) -> Pictures:
-    """The first ``count`` photographs, without reading them."""
-    if isinstance(pictures, np.ndarray):
-        return pictures[:count]
-    return pictures if count == len(pictures) else FirstPictures(pictures, count)
 
 
 def pictures_of(dataset: Dataset, rows: np.ndarray, policy: Policy) -> Pictures:

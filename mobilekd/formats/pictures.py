@@ -2,6 +2,8 @@
 what is asked for is read.
 """
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Protocol, overload
 
@@ -49,6 +51,26 @@ class Pictures(Protocol):
     def __getitem__(self, rows: int) -> Any: ...
     @overload
     def __getitem__(self, rows: slice | np.ndarray) -> Any: ...
+
+
+class LazyPictures(ABC):
+    """Pictures that are read as they are asked for: what follows from their ``shape`` alone."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self[:]
+
+    @abstractmethod
+    def __getitem__(self, rows: int | slice | np.ndarray) -> Any: ...
 
 
 def in_parts(pictures: Pictures, size: int = AT_ONCE) -> Iterator[np.ndarray]:

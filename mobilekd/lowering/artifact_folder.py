@@ -69,7 +69,22 @@ def write_artifact(
     """Golden answers, tables, hashes of the training photographs, manifest, card; the manifest
     comes last.
     """
-    lowered, info = export.lowered, run.info
+    _write_golden(run, export, report, names, folder)
+    _write_tables(export, prepared, report, folder)
+    trained_on = _training_hashes(run, export.evaluation_set)
+    if trained_on is not None:
+        write_json(folder / "training_hashes.json", trained_on.model_dump(mode="json"))
+    said = (*_open_questions(report), *prepared.notes, *notes, *export.lowered.notes)
+    manifest = _manifest(run, recipe, export, report, folder, said)
+    write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
+    write_manifest(folder, manifest)
+
+
+def _write_golden(
+    run: Run, export: "Export", report: "ParityReport", names: tuple[str, ...], folder: Path
+) -> None:
+    """The answers to the golden photographs ``names``, and what a phone must say to each."""
+    labels = run.info.labels
     probabilities = np.asarray(report.golden[0], np.float32)
     answers = dict(zip(_outputs(export), report.golden, strict=True))
     cam = np.asarray(answers["cam"], np.float32) if "cam" in answers else None
@@ -78,38 +93,49 @@ def write_artifact(
         count=len(names),
         height=export.preprocess.height,
         width=export.preprocess.width,
-        classes=len(info.labels),
+        classes=len(labels),
         images=names,
         cam=(cam.shape[1], cam.shape[2]) if cam is not None else None,
         max_error=export.golden_error(report.ran),
     )
     guard = export.guard.summary() if export.guard else None
-    said = decided(probabilities, outside, info.labels, export.calibration, guard)
+    said = decided(probabilities, outside, labels, export.calibration, guard)
     write_golden(folder, index, export.golden, probabilities, cam, outside, said)
+
+
+def _write_tables(
+    export: "Export", prepared: "BackendInput", report: "ParityReport", folder: Path
+) -> None:
+    """What there is to say of each layer: sensitivity, cost, and what its rounding does."""
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
-    if lowered.graph is not None:
+    if export.lowered.graph is not None:
         from mobilekd.graphs.torch_nodes import layer_costs
 
-        write_json(folder / "layers.json", layer_costs(lowered.graph()))
+        write_json(folder / "layers.json", layer_costs(export.lowered.graph()))
     found = blamed(export, report)
     if found is not None:
         write_json(folder / layer_errors.FILE, found.model_dump(mode="json"))
-    trained_on = _training_hashes(run, export.evaluation_set)
-    if trained_on is not None:
-        write_json(folder / "training_hashes.json", trained_on.model_dump(mode="json"))
+
+
+def _manifest(
+    run: Run,
+    recipe: Recipe,
+    export: "Export",
+    report: "ParityReport",
+    folder: Path,
+    notes: tuple[str, ...],
+) -> Manifest:
+    lowered, info = export.lowered, run.info
     model = folder / export.backend.model_file
-    manifest = Manifest(
+    files = [model] if model.is_file() else [file for file in model.rglob("*") if file.is_file()]
+    return Manifest(
         name=info.name,
         backend=export.backend.name,
         precision=export.precision,
         model_file=export.backend.model_file,
         files={},
-        bytes=sum(
-            file.stat().st_size
-            for file in ([model] if model.is_file() else model.rglob("*"))
-            if file.is_file()
-        ),
+        bytes=sum(file.stat().st_size for file in files),
         student=Student(
             model=recipe.student.model,
             parameters=info.parameters,
@@ -120,7 +146,7 @@ def write_artifact(
         labels=info.labels,
         outputs=_outputs(export),
         calibration=export.calibration,
-        guard=guard,
+        guard=export.guard.summary() if export.guard else None,
         delegation=lowered.delegation,
         parity=tuple(report.stages),
         gates=tuple(report.gates),
@@ -128,7 +154,7 @@ def write_artifact(
         least_ios=lowered.least_ios,
         chip=lowered.chip,
         accuracy=report.accuracy,
-        notes=(*_open_questions(report), *prepared.notes, *notes, *lowered.notes),
+        notes=notes,
         provenance=Provenance(
             run=info.name,
             recipe=recipe.to_dict(),
@@ -143,8 +169,6 @@ def write_artifact(
             source_sha256=sha256_file(run.weights),
         ),
     )
-    write_text(folder / "MODEL_CARD.md", model_card.markdown(manifest, run))
-    write_manifest(folder, manifest)
 
 
 def blamed(export: "Export", report: "ParityReport") -> "LayerErrors | None":

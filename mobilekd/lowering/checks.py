@@ -59,69 +59,11 @@ def check(export: Export) -> ParityReport:
     exact = eager_runner(export.plain)(whole)
     few = whole[some].astype(np.float32)
     source = [output[some] for output in exact]
-    truth = outside(export, few)
-    report.stages += parity.stage_rows(
-        StageId.EAGER, StageId.STUDENT, source, truth, "torch", threshold=export.threshold
-    )
-    report.gates.append(
-        parity.at_most(
-            GateId.PREPROCESSING, parity.max_error(source[0], truth[0]), PREPROCESSING_ERROR
-        )
-    )
-    if export.cam:
-        report.gates.append(
-            parity.at_most(
-                GateId.ACTIVATION_MAP, parity.max_error(source[1], truth[1]), export.gates.max_error
-            )
-        )
-    if export.guard:
-        report.gates.append(
-            parity.at_most(
-                GateId.GUARD, parity.max_error(source[-1], truth[-1]), export.gates.max_error
-            )
-        )
-    reference = source
-    if export.lowered.reference is not StageId.EAGER:
-        reference = export.lowered.eager_reference(few)
-        report.stages += parity.stage_rows(
-            export.lowered.reference,
-            StageId.EAGER,
-            reference,
-            source,
-            "torch",
-            threshold=export.threshold,
-        )
-    if export.lowered.lowered is None:
-        report.stages.append(
-            parity.unverified(
-                StageId.LOWERED_GRAPH,
-                export.lowered.reference,
-                f"{export.backend.name} has none that runs here",
-            )
-        )
-    else:
-        graph = export.lowered.lowered(few[:golden])
-        made = parity.stage_rows(
-            StageId.LOWERED_GRAPH,
-            export.lowered.reference,
-            graph,
-            [output[:golden] for output in reference],
-            "torch",
-            threshold=export.threshold,
-        )
-        report.stages += made
-        report.gates.append(
-            parity.at_most(
-                GateId.LOWERED_GRAPH, max(row.max_error or 0.0 for row in made), export.max_error
-            )
-        )
+    _eager(export, report, few, source)
+    reference = _eager_reference(export, report, few, source)
+    _lowered_graph(export, report, few[:golden], [output[:golden] for output in reference])
     given = _saved(export, report, whole, some, reference, here)
-    if (mac := export.backend.apple) is not None:
-        report.stages.append(parity.unverified(mac, StageId.SAVED_FILE, ONLY_ON_A_MAC))
-    if export.backend.socs:
-        report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_PHONE))
-    elif export.backend.interpreted and not export.backend.apple:
-        report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, NOT_ITS_KERNELS))
+    _only_elsewhere(export, report)
     structure(export, report)
     if not report.ran and export.lowered.reference is StageId.EAGER:
         # what would be judged in its place is the student in fp32, against itself
@@ -141,6 +83,68 @@ def check(export: Export) -> ParityReport:
                 parity.at_least(GateId.GUARD_AGREEMENT, float(same.mean()), export.gates.agreement)
             )
     return report
+
+
+def _eager(export: Export, report: ParityReport, few: np.ndarray, source: list[np.ndarray]) -> None:
+    """The graph in floating point, which answered ``source`` to the photographs ``few``, against
+    the student alone.
+    """
+    truth = outside(export, few)
+    report.stages += parity.stage_rows(
+        StageId.EAGER, StageId.STUDENT, source, truth, "torch", threshold=export.threshold
+    )
+    compared = [(GateId.PREPROCESSING, 0, PREPROCESSING_ERROR)]
+    if export.cam:
+        compared.append((GateId.ACTIVATION_MAP, 1, export.gates.max_error))
+    if export.guard:
+        compared.append((GateId.GUARD, -1, export.gates.max_error))
+    report.gates += [
+        parity.at_most(gate, parity.max_error(source[output], truth[output]), limit)
+        for gate, output, limit in compared
+    ]
+
+
+def _eager_reference(
+    export: Export, report: ParityReport, few: np.ndarray, source: list[np.ndarray]
+) -> list[np.ndarray]:
+    """What the file must answer to ``few``: the rounded graph's answers, else ``source`` itself."""
+    stage = export.lowered.reference
+    if stage is StageId.EAGER:
+        return source
+    reference = export.lowered.eager_reference(few)
+    report.stages += parity.stage_rows(
+        stage, StageId.EAGER, reference, source, "torch", threshold=export.threshold
+    )
+    return reference
+
+
+def _lowered_graph(
+    export: Export, report: ParityReport, golden: np.ndarray, reference: list[np.ndarray]
+) -> None:
+    """The graph that the backend made, on the golden photographs."""
+    stage, against = StageId.LOWERED_GRAPH, export.lowered.reference
+    if export.lowered.lowered is None:
+        unseen = f"{export.backend.name} has none that runs here"
+        report.stages.append(parity.unverified(stage, against, unseen))
+        return
+    answers = export.lowered.lowered(golden)
+    rows = parity.stage_rows(
+        stage, against, answers, reference, "torch", threshold=export.threshold
+    )
+    report.stages += rows
+    error = max(row.max_error or 0.0 for row in rows)
+    report.gates.append(parity.at_most(GateId.LOWERED_GRAPH, error, export.max_error))
+
+
+def _only_elsewhere(export: Export, report: ParityReport) -> None:
+    """Rows that stay open, because a Mac or a phone alone can fill them."""
+    backend = export.backend
+    if backend.apple is not None:
+        report.stages.append(parity.unverified(backend.apple, StageId.SAVED_FILE, ONLY_ON_A_MAC))
+    if backend.socs:
+        report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, ONLY_ON_A_PHONE))
+    elif backend.interpreted and not backend.apple:
+        report.stages.append(parity.unverified(StageId.PHONE, StageId.SAVED_FILE, NOT_ITS_KERNELS))
 
 
 def outside(export: Export, x: np.ndarray) -> list[np.ndarray]:

@@ -101,6 +101,19 @@ def markdown(manifest: Manifest, run: Run) -> str:
             f" {manifest.calibration.threshold:.2f} is to be read as: not sure."
         ),
         "",
+        *_parity(manifest),
+        *_origins(manifest),
+    ]
+    lines += ["", *training_lines(run.info, reference=run.reference)][:-1]
+    lines += (
+        ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _parity(manifest: Manifest) -> list[str]:
+    """The parity table: each stage of lowering against the one above it."""
+    lines = [
         "## Parity",
         "",
         "| stage | against | n | max error | SQNR (dB) | agreement | balanced accuracy lost |",
@@ -120,12 +133,7 @@ def markdown(manifest: Manifest, run: Run) -> str:
         lines.append(
             f"{named} {stage.samples} | {' | '.join(figures)} | {_interval(stage.accuracy_drop)} |"
         )
-    lines += _origins(manifest)
-    lines += ["", *training_lines(run.info, reference=run.reference)][:-1]
-    lines += (
-        ["", "## Notes", "", *(f"- {note}" for note in manifest.notes)] if manifest.notes else []
-    )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def fitted(card: str, before: Manifest, after: Manifest) -> str:

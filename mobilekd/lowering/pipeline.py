@@ -161,7 +161,7 @@ def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen 
     """
     from mobilekd.lowering.locate import first_failure
     from mobilekd.lowering.parity import DECISIONS, judged, refuse
-    from mobilekd.lowering.prepare import RETRY_BATCH, RETRY_STEPS
+    from mobilekd.lowering.prepare import BATCH, RETRY_STEPS
 
     again = job.retry and job.precision == "int8" and job.evaluation_set is not None
     tried: list[str] = []
@@ -180,7 +180,7 @@ def _accepted(job: _Job, folder: Path, refused: Path | None) -> quantize.Frozen 
         tried.append(judged(failed[0]))
         say(
             f"export: {job.precision} is refused ({tried[0]}); training with its rounding for at"
-            f" most {RETRY_STEPS} steps of {RETRY_BATCH} photographs, then it is judged once more"
+            f" most {RETRY_STEPS} steps of {BATCH} photographs, then it is judged once more"
         )
         _empty(folder)
     notes = tuple(

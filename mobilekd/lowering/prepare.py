@@ -2,11 +2,10 @@
 ranges, learnt from what.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,14 +16,12 @@ from mobilekd.formats.recipe import Recipe
 from mobilekd.graphs import torch_graph, torch_nodes
 from mobilekd.inference.evaluation_set import EvaluationSet
 from mobilekd.lowering import quantize
-from mobilekd.lowering.decisions import needed_for_agreement, needed_for_drop
-from mobilekd.lowering.quantize.simulate import answers
-from mobilekd.metrics import paired_difference, weighted
+from mobilekd.lowering.float_layers import chosen_layers, named_layers
+from mobilekd.lowering.quantize.qat import Teacher
 from mobilekd.students import Deployable
-from mobilekd.support.errors import GateError, UserError
+from mobilekd.support.errors import UserError
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import versions
-from mobilekd.support.words import unknown
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.parallel import World
@@ -33,13 +30,11 @@ from mobilekd.training.parallel import World
 #: by; fewer where there are few.
 HELD_OUT = 64
 
-#: What just agrees enough on validation fails on the test split every other time; with this many
-#: standard errors to spare, one in ten.
-SPARE = 1.28
+#: Photographs in each step of training with rounding.
+BATCH = 32
 
-#: Steps of training with rounding, at most, and photographs in each, that export spends by itself
-#: on an int8 file whose decisions were refused.
-RETRY_STEPS, RETRY_BATCH = 300, 32
+#: Steps of it, at most, that export spends by itself on an int8 file whose decisions were refused.
+RETRY_STEPS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +82,7 @@ def prepare(
             )
         return _stored(graph, stored, recipe, evaluation_set)
     torch_graph.fold_calibration(graph)
-    named = _named_layers(graph, precision, recipe, frozen)
+    named = named_layers(graph, precision, recipe, frozen)
     if frozen is not None:
         return _thawed(graph, backend, precision, example, frozen)
     if evaluation_set is None:
@@ -98,110 +93,120 @@ def prepare(
             f" --set data.root=FOLDER, {'leave --cam out, ' if model.cam else ''}or export"
             f" --precision {unrounded}"
         )
-    options = recipe.quantize
-    photographs = evaluation_set.calibration(options.calibration + HELD_OUT)
-    cut = max(1, min(options.calibration, len(photographs) * 3 // 4))
-    photographs, held = photographs[:cut], photographs[cut:]
-    notes = [
-        f"calibrated on {len(photographs)} training photographs, classes in turn,"
-        f" {options.observer} observers"
-    ]
-    prepared = quantize.prepare(graph, quantizer, options.observer)
-    quantize.calibrate(prepared, photographs)
-    float_layers: frozenset[str] = frozenset()
-    table: list[quantize.Sensitivity] = []
-    corrected, said = (
-        quantize.correct(graph, prepared, photographs) if options.correction else (prepared, "")
-    )
-    if precision == "mixed":
-        if named:
-            float_layers = named
-            chosen = "named by quantize.float_layers"
-            count = len(list(torch_nodes.heavy_nodes(graph)))
-        else:
-            float_layers, table = _mixed(graph, prepared, corrected, evaluation_set, recipe)
+    rounding = _Rounding(graph, backend, precision, recipe, evaluation_set)
+    return rounding.backend_input(example, named, folder, retrained=retrained)
+
+
+class _Rounding:
+    """A graph whose layers round, in ranges learnt from training photographs."""
+
+    def __init__(
+        self,
+        graph: torch.fx.GraphModule,
+        backend: Backend,
+        precision: str,
+        recipe: Recipe,
+        evaluation_set: EvaluationSet,
+    ) -> None:
+        self.graph, self.backend, self.precision = graph, backend, precision
+        self.recipe, self.options, self.evaluation_set = recipe, recipe.quantize, evaluation_set
+        photographs = evaluation_set.calibration(self.options.calibration + HELD_OUT)
+        cut = max(1, min(self.options.calibration, len(photographs) * 3 // 4))
+        self.photographs, self.held = photographs[:cut], photographs[cut:]
+
+    def backend_input(
+        self, example: Tensor, named: frozenset[str], folder: Path, *, retrained: bool
+    ) -> BackendInput:
+        """Calibrate, correct, choose layers and train, as far as the precision asks for it; then
+        convert.
+        """
+        notes = [
+            f"calibrated on {len(self.photographs)} training photographs, classes in turn,"
+            f" {self.options.observer} observers"
+        ]
+        float_layers, table = named, list[quantize.Sensitivity]()
+        calibrated = self._calibrated(named)
+        if self.precision == "mixed":
+            if not named:
+                float_layers, table = chosen_layers(
+                    self.graph,
+                    calibrated.plain,
+                    calibrated.corrected,
+                    self.evaluation_set,
+                    self.recipe,
+                )
+                if float_layers:
+                    calibrated = self._calibrated(float_layers)
+            notes.append(self._mixed_note(float_layers, table))
+        if calibrated.note:
+            notes.append(calibrated.note)
+        prepared = calibrated.corrected
+        if self.precision == "int8-qat":
+            teacher = _teachers(folder, self.evaluation_set, self.recipe, self.graph)
+            photographs = np.asarray(self.evaluation_set.training())
+            notes.append(self._train(prepared, photographs, teacher))
+        elif retrained:
+            count = max(BATCH, RETRY_STEPS * BATCH // self.options.qat_epochs)
+            notes.append(self._train(prepared, self.evaluation_set.calibration(count), None))
+        converted = quantize.convert(prepared)
+        names = _range_names(self.graph, self.backend, self.precision, example, float_layers)
+        return BackendInput(
+            converted,
+            self.graph,
+            float_layers=float_layers,
+            sensitivity=tuple(
+                {**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table
+            ),
+            frozen=quantize.freeze(converted, float_layers, tuple(notes), names),
+            notes=tuple(notes),
+        )
+
+    def _calibrated(self, float_layers: frozenset[str]) -> "_Calibrated":
+        """Observers have seen the photographs; ``float_layers`` have none."""
+        quantizer = self.backend.quantizer(self.precision, float_layers)
+        plain = quantize.prepare(self.graph, quantizer, self.options.observer)
+        quantize.calibrate(plain, self.photographs)
+        if not self.options.correction:
+            return _Calibrated(plain, plain, "")
+        return _Calibrated(plain, *quantize.correct(self.graph, plain, self.photographs))
+
+    def _mixed_note(
+        self, float_layers: frozenset[str], table: Sequence[quantize.Sensitivity]
+    ) -> str:
+        """Which layers stay in floating point, and who chose them: validation, if it left a
+        ``table``.
+        """
+        if table:
             chosen, count = "chosen on validation", len(table)
+        else:
+            chosen = "named by quantize.float_layers"
+            count = len(list(torch_nodes.heavy_nodes(self.graph)))
         left = ", ".join(sorted(float_layers)) or "none is needed, int8 passes there"
-        notes.append(f"{len(float_layers)} of {count} layers in floating point, {chosen}: {left}")
-        if float_layers:
-            prepared = quantize.prepare(
-                graph, backend.quantizer(precision, float_layers), options.observer
-            )
-            quantize.calibrate(prepared, photographs)
-            corrected, said = (
-                quantize.correct(graph, prepared, photographs)
-                if options.correction
-                else (prepared, "")
-            )
-    prepared = corrected
-    notes += [said] if said else []
-    if precision == "int8-qat":
-        training = np.asarray(evaluation_set.training())
-        notes.append(
-            quantize.train(
-                graph,
-                prepared,
-                training,
-                held,
-                teacher=_teachers(folder, evaluation_set, recipe, graph),
-                epochs=options.qat_epochs,
-                lr=options.qat_lr,
-                seed=recipe.seed,
-            )
+        return f"{len(float_layers)} of {count} layers in floating point, {chosen}: {left}"
+
+    def _train(
+        self, prepared: torch.fx.GraphModule, photographs: np.ndarray, teacher: Teacher | None
+    ) -> str:
+        """Train ``prepared`` in place with its rounding; what came out, in words."""
+        return quantize.train(
+            self.graph,
+            prepared,
+            photographs,
+            self.held,
+            teacher=teacher,
+            epochs=self.options.qat_epochs,
+            lr=self.options.qat_lr,
+            batch_size=BATCH,
+            seed=self.recipe.seed,
         )
-    elif retrained:
-        rows = max(RETRY_BATCH, RETRY_STEPS * RETRY_BATCH // options.qat_epochs)
-        notes.append(
-            quantize.train(
-                graph,
-                prepared,
-                evaluation_set.calibration(rows),
-                held,
-                teacher=None,
-                epochs=options.qat_epochs,
-                lr=options.qat_lr,
-                batch_size=RETRY_BATCH,
-                seed=recipe.seed,
-            )
-        )
-    converted = quantize.convert(prepared)
-    names = _range_names(graph, backend, precision, example, float_layers)
-    return BackendInput(
-        converted,
-        graph,
-        float_layers=float_layers,
-        sensitivity=tuple(
-            {**item.to_dict(), "left_in_float": item.layer in float_layers} for item in table
-        ),
-        frozen=quantize.freeze(converted, float_layers, tuple(notes), names),
-        notes=tuple(notes),
-    )
 
 
-def _named_layers(
-    graph: torch.fx.GraphModule, precision: str, recipe: Recipe, frozen: quantize.Frozen | None
-) -> frozenset[str]:
-    """``quantize.float_layers``; a ``UserError`` where they cannot be left in floating point."""
-    named = recipe.quantize.float_layers
-    if not named:
-        return frozenset()
-    key = "quantize.float_layers"
-    if precision != "mixed":
-        raise UserError(
-            f"{key}: --precision {precision} rounds every layer; export --precision mixed, or leave"
-            f" {key} out"
-        )
-    known = {torch_nodes.layer_name(node) for node in torch_nodes.heavy_nodes(graph)}
-    for name in named:
-        if name not in known:
-            raise UserError(unknown(f"{key}: layer {name}", name, sorted(known)))
-    if frozen is not None and frozen.float_layers != frozenset(named):
-        raise UserError(
-            f"{key}: the parameters that were frozen leave other layers in floating point, and"
-            " others need the training photographs; name their folder with --set data.root=FOLDER,"
-            f" or leave {key} out"
-        )
-    return frozenset(named)
+class _Calibrated(NamedTuple):
+    """A graph whose observers know their ranges."""
+
+    plain: torch.fx.GraphModule
+    corrected: torch.fx.GraphModule  # the same as ``plain`` without correction
+    note: str  # what correction did; empty without
 
 
 def _stored(
@@ -280,7 +285,7 @@ def _range_names(
 
 def _teachers(
     folder: Path, evaluation_set: EvaluationSet, recipe: Recipe, graph: torch.fx.GraphModule
-) -> Callable[[Tensor, np.ndarray], Tensor] | None:
+) -> Teacher | None:
     """Half the run's teachers, half the student in floating point, which is what the rounded one
     must agree with.
 
@@ -318,77 +323,3 @@ def _teachers(
         return ((own[0] if isinstance(own, tuple) else own) + known[rows]) / 2
 
     return teacher
-
-
-def _mixed(
-    graph: torch.fx.GraphModule,
-    prepared: torch.fx.GraphModule,
-    corrected: torch.fx.GraphModule,
-    evaluation_set: EvaluationSet,
-    recipe: Recipe,
-) -> tuple[frozenset[str], list[quantize.Sensitivity]]:
-    """None in floating point where int8 as it would be shipped passes; else chosen on the
-    uncorrected graph, one layer at a time.
-    """
-    pictures = evaluation_set.validation()
-    reference = answers(graph, pictures.inputs)
-    ones = np.ones((1, len(pictures.truth)))
-
-    def balanced_accuracy(given: np.ndarray) -> float:
-        return float(weighted.balanced_accuracy(pictures.truth, given.astype(float), ones)[0])
-
-    with quantize.Simulation(prepared) as simulation:
-        table = quantize.sensitivities(simulation, pictures.inputs, reference, balanced_accuracy)
-        accept = acceptance(reference, pictures.truth, pictures.lesions, recipe, evaluation_set)
-    with quantize.Simulation(corrected) as shipped:
-        if accept(shipped.answers(pictures.inputs)):
-            return frozenset(), table
-    with simulation:
-        chosen = quantize.choose(simulation, table, pictures.inputs, accept)
-    if len(chosen) == len(table):
-        raise GateError(
-            f"{recipe.name}: mixed precision saves nothing, since on validation no layer of"
-            f" {len(table)} may be rounded; nothing was written; export --precision fp32, or"
-            " train a student that int8 suits (student.adapt: no_se, relu6, bounded)"
-        )
-    return chosen, table
-
-
-def acceptance(
-    reference: np.ndarray,
-    truth: np.ndarray,
-    lesions: tuple[str, ...],
-    recipe: Recipe,
-    evaluation_set: EvaluationSet,
-) -> Callable[[np.ndarray], bool]:
-    """The gates on validation, agreement with room for what a choice on other photographs can miss.
-
-    It must lie above its gate by ``SPARE`` standard errors of a difference between validation's and
-    the test split's; of the accuracy drop counts the bound that as many photographs as are in the
-    test split would give, were they like validation's. Where the test split is too small to decide
-    a gate, its room is not asked for: agreement itself must reach the limit, and the drop must not
-    be ruled out.
-    """
-    here, there = len(truth), max(1, len(evaluation_set.split.test))
-    narrower = math.sqrt(here / there)
-    gates = recipe.gates
-    wanted = gates.agreement
-    if there >= needed_for_agreement(wanted):
-        spare = SPARE * math.sqrt(wanted * (1 - wanted) * (1 / here + 1 / there))
-        wanted = min(1.0, wanted + spare)
-    few = there < needed_for_drop(gates.accuracy_drop, gates.agreement)
-
-    def accept(given: np.ndarray) -> bool:
-        agreement = float(np.mean(given.argmax(1) == reference.argmax(1)))
-        drop = paired_difference(
-            "balanced_accuracy", truth, reference, given, lesions, evaluation_set.dataset.classes
-        )
-        if drop.value is None or drop.high is None:
-            return False
-        if few:
-            close = drop.low is not None and drop.low <= gates.accuracy_drop
-        else:
-            close = drop.value + (drop.high - drop.value) * narrower < gates.accuracy_drop
-        return agreement >= wanted and close
-
-    return accept

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mobilekd.backends import get, names
+from mobilekd.backends import Backend, get, names
 from mobilekd.formats import golden
 from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.constants import constants
@@ -256,22 +256,11 @@ def _tried(
     photographs: np.ndarray,
     folder: Path,
 ) -> Trial:
-    from mobilekd.lowering import quantize  # a second to load, and few students are tried
-
     backend, calibration = get(backend_name), Calibration()
     example = torch.zeros(1, 3, preprocess.height, preprocess.width)
     model = Deployable(deployed(student), preprocess, calibration).eval()
     graph = torch_graph.capture(model, example)
-    rounded = graph
-    quantizer = backend.quantizer(precision, frozenset())
-    stored = backend.weights_in(precision)
-    if quantizer is not None:
-        torch_graph.fold_calibration(graph)
-        prepared = quantize.prepare(graph, quantizer, "minmax")
-        quantize.calibrate(prepared, photographs)
-        rounded = quantize.convert(prepared)
-    elif stored:
-        rounded, _ = quantize.store_weights(graph, stored, None)
+    rounded = _rounded(graph, backend, precision, photographs)
     labels = tuple(Label(key=f"class{i}", text=f"class {i}") for i in range(classes))
     inside = constants(
         name="trial",
@@ -314,6 +303,25 @@ def _tried(
         lowered.notes,
         lowered.model_path,
     )
+
+
+def _rounded(
+    graph: torch.fx.GraphModule, backend: Backend, precision: str, photographs: np.ndarray
+) -> torch.fx.GraphModule:
+    """``graph`` as the precision has it: rounded in ranges of ``photographs``, with weights as the
+    file stores them, or itself.
+    """
+    from mobilekd.lowering import quantize  # a second to load, and few students are tried
+
+    quantizer = backend.quantizer(precision, frozenset())
+    if quantizer is not None:
+        torch_graph.fold_calibration(graph)
+        prepared = quantize.prepare(graph, quantizer, "minmax")
+        quantize.calibrate(prepared, photographs)
+        return quantize.convert(prepared)
+    if stored := backend.weights_in(precision):
+        return quantize.store_weights(graph, stored, None)[0]
+    return graph
 
 
 def _said(failure: Failure) -> str:

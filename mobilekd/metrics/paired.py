@@ -2,13 +2,15 @@
 claims corrected by Holm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mobilekd.formats.comparison import Claim, Comparison, Group, OriginCounts, SeedScores
 from mobilekd.formats.interval import Interval
+from mobilekd.formats.labels import Label
 from mobilekd.metrics import Draws, interval, metric_draws, pooled
 from mobilekd.metrics.entries import Entry, group_name
 from mobilekd.metrics.folds import pool_folds
@@ -44,124 +46,171 @@ def compare_entries(entries: Sequence[Entry], *, draws: int = 2000, seed: int = 
     """
     entries = pool_folds(entries)
     first = _aligned(entries)
-    ids, keys, lesions, truth = (
-        first.predictions.ids,
-        first.predictions.keys,
-        first.predictions.lesions,
-        first.predictions.truth,
+    judged = _Judged(first, draws, seed)
+    origins = _by_origin(first)
+    runs = {one.name: judged.figures(one.predictions) for one in entries}
+    pools = _pools(
+        entries,
+        runs,
+        {
+            origin: {one.name: judged.figures_of_origin(one.predictions, rows) for one in entries}
+            for origin, rows in origins.items()
+        },
     )
-    names = [*SHOWN, *(f"recall.{key}" for i, key in enumerate(keys) if (truth == i).any())]
-    roles = {label.key: label for label in first.labels}
-    classes = [roles.get(key, key) for key in keys]
-    if any((truth == index).any() for index in class_groups(classes)["melanoma"]):
-        names.append("melanoma_sensitivity_at_95_specificity")
-
-    def drawn(answers: Predictions, wanted: Sequence[str]) -> dict[str, Draws]:
-        return metric_draws(
-            wanted,
-            truth,
-            answers.aligned(ids).probabilities,
-            lesions,
-            classes,
-            draws=draws,
-            seed=seed,
-        )
-
-    inside = _by_origin(first)
-
-    def drawn_there(one: Entry, rows: np.ndarray) -> dict[str, Draws]:
-        present = truth[rows]
-        wanted = [*BY_ORIGIN]
-        if any((present == i).any() for i in class_groups(classes)["melanoma"]):
-            wanted.append("melanoma_sensitivity_at_95_specificity")
-        return metric_draws(
-            wanted,
-            present,
-            one.predictions.aligned(ids).probabilities[rows],
-            [lesions[row] for row in rows],
-            classes,
-            draws=draws,
-            seed=seed,
-        )
-
-    by_recipe: dict[str, list[Entry]] = {}
-    for one in sorted(entries, key=lambda one: one.is_control):
-        by_recipe.setdefault(one.recipe, []).append(one)
-    runs = {one.name: drawn(one.predictions, names) for one in entries}
-    titles = {
-        recipe: group_name([one.name for one in members]) for recipe, members in by_recipe.items()
-    }
-    pools = {
-        recipe: {name: pooled([runs[one.name][name] for one in members], stream) for name in names}
-        for stream, (recipe, members) in enumerate(by_recipe.items())
-    }
-    there = {
-        origin: _pools(
-            {one.name: drawn_there(one, rows) for one in entries}, list(by_recipe.values())
-        )
-        for origin, rows in inside.items()
-    }
-    recipe_of = {one.name: one.recipe for one in entries}
-    groups = []
-    for recipe, members in by_recipe.items():
-        control = next(
-            (recipe_of[one.control] for one in members if one.control in recipe_of), None
-        )
-        facts = _scores(titles[recipe], members, runs, pools[recipe])
-        if control is not None and control != recipe:
-            gains = {name: pools[recipe][name] - pools[control][name] for name in names}
-            facts |= {
-                "control": titles[control],
-                "difference": {name: _figure(name, gain) for name, gain in gains.items()},
-                "p": {name: p_value(gains[name]) for name in CLAIMS},
-            }
-        place = list(by_recipe).index(recipe)
-        if inside:
-            facts["origins"] = {
-                origin: {name: _figure(name, one) for name, one in pool[place].items()}
-                for origin, pool in there.items()
-            }
-        if inside and control is not None and control != recipe:
-            other = list(by_recipe).index(control)
-            gained = {
-                origin: pool[place]["balanced_accuracy"] - pool[other]["balanced_accuracy"]
-                for origin, pool in there.items()
-            }
-            facts["origin_difference"] = {
-                origin: interval(gain.value, gain.spread) for origin, gain in gained.items()
-            }
-        taught = [one for one in members if one.teacher_predictions is not None]
-        if taught and not members[0].is_control:
-            facts |= _beside_teacher(taught, runs, drawn)
-        groups.append(Group(**facts))
+    groups = [_group(pool, _control(pool, pools), runs, judged) for pool in pools]
+    answers = first.predictions
     return Comparison(
         schema_version=1,
         kind="comparison",
         split_hash=first.split_hash,
         leaky=first.leaky,
-        photographs=len(ids),
-        lesions=len(set(lesions)),
+        photographs=len(answers.ids),
+        lesions=len(set(answers.lesions)),
         draws=draws,
-        labels=keys,
+        labels=answers.keys,
         class_names={label.key: label.text for label in first.labels},
         **_protocol(first),
-        **({"origins": _counts(first, inside)} if inside else {}),
+        **({"origins": _counts(first, origins)} if origins else {}),
         groups=tuple(groups),
         claims=_claims(groups),
     )
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """The photographs that all entries judged, ``first`` before the others, and how the figures of
+    answers to them are drawn.
+    """
+
+    first: Entry
+    draws: int
+    seed: int
+
+    def figures(self, answers: Predictions) -> dict[str, Draws]:
+        """Every metric that a comparison shows."""
+        own = self.first.predictions
+        recalls = [f"recall.{key}" for i, key in enumerate(own.keys) if (own.truth == i).any()]
+        return self.drawn(answers, [*SHOWN, *recalls, *self._of_melanoma(own.truth)])
+
+    def figures_of_origin(self, answers: Predictions, rows: np.ndarray) -> dict[str, Draws]:
+        """The metrics that are shown of the photographs ``rows`` of one origin."""
+        present = self.first.predictions.truth[rows]
+        return self.drawn(answers, [*BY_ORIGIN, *self._of_melanoma(present)], rows)
+
+    def drawn(
+        self, answers: Predictions, names: Sequence[str], rows: np.ndarray | None = None
+    ) -> dict[str, Draws]:
+        """The metrics ``names``, on all photographs or on ``rows``; always with the same draws of
+        lesions, so that differences are paired.
+        """
+        own = self.first.predictions
+        rows = np.arange(len(own.ids)) if rows is None else rows
+        return metric_draws(
+            names,
+            own.truth[rows],
+            answers.aligned(own.ids).probabilities[rows],
+            [own.lesions[row] for row in rows],
+            self._classes,
+            draws=self.draws,
+            seed=self.seed,
+        )
+
+    @property
+    def _classes(self) -> list[Label | str]:
+        roles = {label.key: label for label in self.first.labels}
+        return [roles.get(key, key) for key in self.first.predictions.keys]
+
+    def _of_melanoma(self, truth: np.ndarray) -> list[str]:
+        """Melanoma's own metric, where ``truth`` holds one."""
+        there = np.isin(truth, list(class_groups(self._classes)["melanoma"])).any()
+        return ["melanoma_sensitivity_at_95_specificity"] if there else []
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The runs of one recipe, a seed each, as one figure for each metric."""
+
+    title: str
+    members: list[Entry]
+    metrics: dict[str, Draws]
+    origins: dict[str, dict[str, Draws]]  # the same on the photographs of each origin
+
+
 def _pools(
-    runs: dict[str, dict[str, Draws]], groups: Sequence[Sequence[Entry]]
-) -> list[dict[str, Draws]]:
-    """The seeds of each group as one figure for each metric."""
-    return [
-        {
-            name: pooled([runs[one.name][name] for one in members], stream)
-            for name in runs[members[0].name]
+    entries: Sequence[Entry],
+    runs: dict[str, dict[str, Draws]],
+    origins: dict[str, dict[str, dict[str, Draws]]],
+) -> list[_Pool]:
+    """The recipes of ``entries``, controls last, from the figures of each run, ``runs``, and of
+    each run on each origin's photographs, ``origins``.
+    """
+    by_recipe: dict[str, list[Entry]] = {}
+    for one in sorted(entries, key=lambda one: one.is_control):
+        by_recipe.setdefault(one.recipe, []).append(one)
+
+    def pool(
+        figures: dict[str, dict[str, Draws]], members: list[Entry], stream: int
+    ) -> dict[str, Draws]:
+        return {
+            name: pooled([figures[one.name][name] for one in members], stream)
+            for name in figures[members[0].name]
         }
-        for stream, members in enumerate(groups)
+
+    return [
+        _Pool(
+            group_name([one.name for one in members]),
+            members,
+            pool(runs, members, stream),
+            {origin: pool(figures, members, stream) for origin, figures in origins.items()},
+        )
+        for stream, members in enumerate(by_recipe.values())
     ]
+
+
+def _control(pool: _Pool, pools: Sequence[_Pool]) -> _Pool | None:
+    """The recipe whose runs are the controls of ``pool``'s, if it is here and another one."""
+    pool_of = {one.name: other for other in pools for one in other.members}
+    named = (pool_of[one.control] for one in pool.members if one.control in pool_of)
+    control = next(named, None)
+    return None if control is pool else control
+
+
+def _group(
+    pool: _Pool, control: _Pool | None, runs: dict[str, dict[str, Draws]], judged: _Judged
+) -> Group:
+    """A recipe beside its control and its teacher."""
+    facts = _scores(pool, runs)
+    if pool.origins:
+        facts["origins"] = {
+            origin: {name: _figure(name, one) for name, one in metrics.items()}
+            for origin, metrics in pool.origins.items()
+        }
+    if control is not None:
+        facts |= _beside_control(pool, control)
+    taught = [one for one in pool.members if one.teacher_predictions is not None]
+    if taught and not pool.members[0].is_control:
+        facts |= _beside_teacher(taught, runs, judged)
+    return Group(**facts)
+
+
+def _beside_control(pool: _Pool, control: _Pool) -> dict[str, Any]:
+    """What a student gains over its control, with p-values of what is claimed."""
+    gains = {name: pool.metrics[name] - control.metrics[name] for name in pool.metrics}
+    facts = {
+        "control": control.title,
+        "difference": {name: _figure(name, gain) for name, gain in gains.items()},
+        "p": {name: p_value(gains[name]) for name in CLAIMS},
+    }
+    if pool.origins:
+        facts["origin_difference"] = {
+            origin: _gain(pool.origins[origin], control.origins[origin]) for origin in pool.origins
+        }
+    return facts
+
+
+def _gain(student: dict[str, Draws], control: dict[str, Draws]) -> Interval:
+    gain = student["balanced_accuracy"] - control["balanced_accuracy"]
+    return interval(gain.value, gain.spread)
 
 
 def _protocol(first: Entry) -> dict[str, Any]:
@@ -251,12 +300,7 @@ def _figure(name: str, draws: Draws) -> Interval:
     )
 
 
-def _scores(
-    title: str,
-    members: Sequence[Entry],
-    runs: dict[str, dict[str, Draws]],
-    pool: dict[str, Draws],
-) -> dict[str, Any]:
+def _scores(pool: _Pool, runs: dict[str, dict[str, Draws]]) -> dict[str, Any]:
     """The fields of a ``Group`` that it has whatever stands beside it."""
     seeds = tuple(
         SeedScores(
@@ -266,22 +310,20 @@ def _scores(
             accuracy=runs[one.name]["accuracy"].value,
             nll=runs[one.name]["nll"].value,
         )
-        for one in members
+        for one in pool.members
     )
     return {
-        "name": title,
-        "is_control": members[0].is_control,
-        "facts": members[0].facts,
+        "name": pool.title,
+        "is_control": pool.members[0].is_control,
+        "facts": pool.members[0].facts,
         "seeds": seeds,
-        "metrics": {name: _figure(name, draws) for name, draws in pool.items()},
+        "metrics": {name: _figure(name, draws) for name, draws in pool.metrics.items()},
         "control": None,
     }
 
 
 def _beside_teacher(
-    members: Sequence[Entry],
-    runs: dict[str, dict[str, Draws]],
-    drawn: Callable[[Predictions, Sequence[str]], dict[str, Draws]],
+    members: Sequence[Entry], runs: dict[str, dict[str, Draws]], judged: _Judged
 ) -> dict[str, Any]:
     """Agreement with the teacher, its own figures, and whether the student is worse by no more than
     the margin.
@@ -293,10 +335,10 @@ def _beside_teacher(
         agreement.append(float((said == one.predictions.probabilities.argmax(1)).mean()))
         differences.append(
             runs[one.name]["balanced_accuracy"]
-            - drawn(one.teacher_predictions, ["balanced_accuracy"])["balanced_accuracy"]
+            - judged.drawn(one.teacher_predictions, ["balanced_accuracy"])["balanced_accuracy"]
         )
     assert members[0].teacher_predictions is not None
-    figures = drawn(members[0].teacher_predictions, list(SHOWN))
+    figures = judged.drawn(members[0].teacher_predictions, list(SHOWN))
     gap = pooled(differences, 10_000)
     bound = interval(gap.value, gap.spread)
     return {

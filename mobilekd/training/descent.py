@@ -1,7 +1,7 @@
-"""The training loop itself: batch by batch, a loss and an optimiser's step.
+"""One epoch of training: for each batch a loss, its gradients and a step of the optimiser.
 
-``Trainer`` runs it with teachers, several processes and checkpoints around it;
-quantisation-aware training runs it on a rounded graph.
+``Trainer`` (:mod:`mobilekd.training.loop`) repeats it with teachers, several processes and
+checkpoints around it; quantisation-aware training repeats it on a rounded graph.
 """
 
 from collections.abc import Callable, Iterable

@@ -34,7 +34,7 @@ from mobilekd.data import (
     with_pixels,
 )
 from mobilekd.data.dataset import Notes, some
-from mobilekd.data.stored_pictures import first, joined
+from mobilekd.data.joined_pictures import first, joined
 from mobilekd.formats.data_tables import AugmentTable, DataTable, SplitTable, UnlabelledTable
 from mobilekd.formats.document import Document, read_document
 from mobilekd.formats.pictures import Pictures, Policy

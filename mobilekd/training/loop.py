@@ -25,6 +25,7 @@ from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_bytes
 from mobilekd.support.progress import say, time_left, track
 from mobilekd.support.words import counted
+from mobilekd.training import compiled
 from mobilekd.training.descent import train_epoch
 from mobilekd.training.parallel import LostRank, World
 from mobilekd.training.pixels import Drawer, predict_logits, quick_scores
@@ -39,9 +40,6 @@ from mobilekd.training.schedule import (
 )
 from mobilekd.training.state import CHECKPOINT, Average, read_checkpoint
 from mobilekd.training.views import Views
-
-#: Below this many steps ``torch.compile`` costs more than it saves (measured: it takes about 90 s).
-COMPILE_PAYS_AFTER = 600
 
 
 @dataclass(frozen=True)
@@ -348,7 +346,7 @@ class Trainer:
         bits.
         """
         # on CUDA it was not seen to pay
-        long = steps * self.table.epochs >= COMPILE_PAYS_AFTER and self.world.device.type == "cpu"
+        long = steps * self.table.epochs >= compiled.PAYS_AFTER and self.world.device.type == "cpu"
         wanted = self.table.compile == "yes" or (self.table.compile == "auto" and long)
         if wanted and self.objective.student_layers:
             say(f"{self.what}: eager, because feature losses look at layers inside")
@@ -359,7 +357,7 @@ class Trainer:
                 f"{self.what}: {counted(to_go, 'step')} to go, {'compiled' if wanted else 'eager'},"
                 f" channels_last, {self.world.device}"
             )
-        return compiled_or_eager(self.model, self.what) if wanted else self.model
+        return compiled.compiled_or_eager(self.model, self.what) if wanted else self.model
 
     @staticmethod
     def _words(line: dict[str, Any]) -> str:
@@ -375,40 +373,6 @@ class Trainer:
             f"{losses}; validation balanced accuracy {line['balanced_accuracy']:.3f}, nll"
             f" {line['nll']:.3f} {seconds}"
         )
-
-
-def compiled_or_eager(model: nn.Module, what: str) -> Callable[[Tensor], Tensor]:
-    """``model`` compiled, unless its first call shows that this machine cannot: then eager, and the
-    reason is said.
-
-    Compiling needs a C++ compiler and Python's headers; only trying tells. It fails before a step
-    was computed, so nothing is lost.
-    """
-    from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor.exc import CppCompileError
-
-    forwards: list[Callable[[Tensor], Tensor]] = [torch.compile(model)]
-
-    def forward(x: Tensor) -> Tensor:
-        try:
-            return forwards[0](x)
-        except (TorchDynamoException, CppCompileError) as error:
-            reason = next((line for line in map(str.strip, _reasons(error)) if line), "")
-            say(
-                f"{what}: eager, because torch.compile failed here ({reason[:200]}); mobilekd"
-                " doctor looks for g++ and Python's headers, which make training about a third"
-                " faster"
-            )
-            forwards[0] = model
-            return model(x)
-
-    return forward
-
-
-def _reasons(error: BaseException) -> list[str]:
-    """The lines of a compiler's failure, those that name an error first."""
-    lines = str(error).splitlines()
-    return sorted(lines, key=lambda line: "error" not in line.lower())
 
 
 def _mix(*numbers: int) -> int:

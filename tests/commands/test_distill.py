@@ -30,7 +30,6 @@ from mobilekd.students import build
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import read_json, write_json
 from mobilekd.teachers.stored_logits import StoredLogits
-from mobilekd.training import loop
 from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import Trainer
@@ -218,7 +217,7 @@ def test_a_run_that_was_compiled_goes_on_compiled_when_few_steps_are_left(
     copy_teachers(taught, tmp_path)
     recipe, compiled = tiny("train.compile=auto"), []
     steps = len(open_run(taught / "demo").split.train) // recipe.train.batch_size
-    monkeypatch.setattr(loop, "COMPILE_PAYS_AFTER", steps * recipe.train.epochs)
+    monkeypatch.setattr("mobilekd.training.compiled.PAYS_AFTER", steps * recipe.train.epochs)
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
     stopped_after_an_epoch(recipe, tmp_path, monkeypatch)
     assert len(compiled) == 1

@@ -24,7 +24,7 @@ from mobilekd.formats.recipe_file import with_overrides
 from mobilekd.formats.runs import open_run
 from mobilekd.graphs import pte
 from mobilekd.inference.evaluation_set import open_evaluation_set
-from mobilekd.lowering import prepare, request
+from mobilekd.lowering import float_layers, request
 from mobilekd.lowering.freeze import freeze_quantisation
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import sha256_tree
@@ -205,7 +205,7 @@ def test_frozen_parameters_export_without_data_and_say_so(tmp_path, monkeypatch)
 
 
 def test_mixed_precision_that_would_round_nothing_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "acceptance", lambda *_: lambda given: False)
+    monkeypatch.setattr(float_layers, "acceptance", lambda *_: lambda given: False)
     with pytest.raises(
         GateError, match=r"no layer of 23 may be rounded; .* export --precision fp32"
     ):
@@ -227,7 +227,9 @@ def test_a_choice_on_validation_leaves_room_for_what_it_can_miss():
         run.recipe, ["gates.accuracy_drop=1", f"gates.agreement={(count - 3) / count}"]
     )
     reference = np.eye(len(run.info.labels))[pictures.truth]
-    accept = prepare.acceptance(reference, pictures.truth, pictures.lesions, recipe, evaluation_set)
+    accept = float_layers.acceptance(
+        reference, pictures.truth, pictures.lesions, recipe, evaluation_set
+    )
 
     def given(apart: int) -> np.ndarray:
         return np.concatenate([np.roll(reference[:apart], 1, axis=1), reference[apart:]])

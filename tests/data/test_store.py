@@ -23,8 +23,9 @@ from mobilekd.data import (
     pictures,
     store,
 )
+from mobilekd.data.joined_pictures import JoinedPictures, first
 from mobilekd.data.reading import PART
-from mobilekd.data.stored_pictures import JoinedPictures, StoredPictures, first
+from mobilekd.data.stored_pictures import StoredPictures
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.preprocess import Preprocess
 from mobilekd.support.errors import UserError

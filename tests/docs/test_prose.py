@@ -8,9 +8,11 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from fixtures.scripts import script
 
 from mobilekd.cli import commands
 from mobilekd.formats.recipe_file import from_dict, load_recipe, shipped
@@ -124,7 +126,7 @@ def test_a_dead_link_is_told() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_python_runs(path: Path, tmp_path: Path) -> None:
     """The blocks of a page, one after another, in one fresh interpreter."""
-    if path.name == "CONTRIBUTING.md":  # tests/losses run its change
+    if path.name == "CONTRIBUTING.md":  # lines to add to files; the test below runs them
         return
     found = blocks(path.read_text(encoding="utf-8"), "python")
     if not found:
@@ -140,6 +142,17 @@ def test_python_runs(path: Path, tmp_path: Path) -> None:
         timeout=580,
     )
     assert done.returncode == 0, f"{path}\n{done.stderr[-2000:]}"
+
+
+def test_the_first_change_passes_the_test_that_it_asks_for() -> None:
+    """The loss of CONTRIBUTING.md and its test, among the names of the files that they go to."""
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    loss, test = blocks(text, "python")
+    names = {**vars(import_module("mobilekd.losses.logits"))}
+    exec(loss, names)
+    names |= vars(script(CHECKOUT / "tests/losses/test_losses.py"))
+    exec(test, names)
+    names["test_squared_logits_is_numpys_squared_distance"]()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)

@@ -1,67 +1,32 @@
-"""Students: built by name, adapted by named edits, started from what fits, and the same network
-when deployed.
-"""
+"""Students: built by name, adapted by named edits, and brought back from a run."""
 
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import timm
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from fixtures.student import shaken, student
 from torch import nn
 
-from mobilekd.formats.calibration import Calibration
 from mobilekd.formats.data_tables import DataTable
 from mobilekd.formats.labels import Label
-from mobilekd.formats.preprocess import Preprocess
 from mobilekd.formats.recipe import Recipe
-from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, RunInfo, open_run
+from mobilekd.formats.runs import Run, RunInfo
 from mobilekd.formats.training_tables import StudentTable
-from mobilekd.students import NAMES, Deployable, bounds, build, check_student, load
+from mobilekd.students import NAMES, bounds, build, load
 from mobilekd.students.bounds import BOUND, NORM_EPS, PRETRAINED_BOUND
 from mobilekd.students.mobilenet import Relu6Gate
 from mobilekd.support.errors import UserError
 from mobilekd.support.files import write_json
-
-WIDTHS = {
-    "mobilenetv2": 0.35,
-    "mobilenetv3_small": 0.5,
-    "mobilenetv3_large": 0.35,
-    "lesionnet": 0.5,
-}
-
-
-def student(
-    model: str = "mobilenetv2", width: float | None = None, classes: int = 7, **options: object
-) -> nn.Module:
-    torch.manual_seed(0)
-    return build(
-        StudentTable.model_validate({"model": model, "width": width or WIDTHS[model], **options}),
-        classes,
-    )
-
-
-def shaken(network: nn.Module) -> nn.Module:
-    """Batch norms with statistics far from the identity, so that a wrong folding shows."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-            module.weight.data.uniform_(0.5, 1.5, generator=generator)
-            module.bias.data.normal_(0, 0.3, generator=generator)
-    return network.eval()
 
 
 def parameters(network: nn.Module) -> int:
     return sum(value.numel() for value in network.parameters())
 
 
-# ---- phase 1 and 2, by name
+# ---- the named networks
 # ------------------------------------------------------------
 
 
@@ -231,60 +196,6 @@ def test_a_wrong_student_is_named_with_its_remedy(options: dict[str, object], wo
         student(**options)  # type: ignore[arg-type]
 
 
-# ---- starting weights
-# ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_are_kept_where_name_and_shape_fit_and_it_is_said(
-    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = shaken(student("mobilenetv3_small"))
-    nn.init.ones_(source.classifier.bias)
-    path = tmp_path / f"weights{suffix}"
-    state = source.state_dict()
-    if suffix == ".pth":
-        torch.save({"state_dict": state}, path)
-    else:
-        safetensors.torch.save_file(state, path)
-    network = student("mobilenetv3_small", adapt=("no_se", "head:512"), weights=str(path))
-    said = capsys.readouterr().err
-    assert "fresh: classifier, conv_head" in said
-    assert re.search(r"\d+ tensors kept \(\d+% of the values\), \d+ unused", said)
-    for name, value in network.state_dict().items():
-        kept = not name.startswith(("classifier", "conv_head"))
-        assert torch.equal(value, state[name]) == kept, name
-
-
-def test_a_classifier_is_never_taken_over(tmp_path: Path) -> None:
-    """Seven classes of something else have the right shape and the wrong meaning."""
-    source = student(classes=7)
-    torch.save(source.state_dict(), tmp_path / "other.pth")
-    torch.manual_seed(5)
-    network = build(StudentTable(width=0.35, weights=str(tmp_path / "other.pth")), 7)
-    assert not torch.equal(network.classifier.weight, source.classifier.weight)
-    assert torch.equal(network.conv_stem.weight, source.conv_stem.weight)
-
-
-@pytest.mark.parametrize(
-    ("content", "what"), [(b"not weights", "is a text file"), (b"", "is an empty file")]
-)
-def test_a_broken_weights_file_is_the_users_mistake(
-    tmp_path: Path, content: bytes, what: str
-) -> None:
-    for suffix in (".pth", ".safetensors"):
-        path = tmp_path / f"broken{suffix}"
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=what):
-            student(weights=str(path))
-
-
-def test_weights_of_another_family_are_refused(tmp_path: Path) -> None:
-    torch.save({"encoder.weight": torch.ones(3)}, tmp_path / "bert.pth")
-    with pytest.raises(UserError, match="no tensor fits"):
-        student(weights=str(tmp_path / "bert.pth"))
-
-
 # ---- a run's student
 # ------------------------------------------------------------
 
@@ -332,133 +243,3 @@ def test_weights_of_another_recipe_do_not_load(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="does not fit the student"):
         load(run)
-
-
-# ---- deployed
-# ------------------------------------------------------------
-
-shares = st.floats(0.2, 0.8)
-
-
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(
-    st.tuples(shares, shares, shares),
-    st.tuples(shares, shares, shares),
-    st.floats(0.3, 3),
-    st.booleans(),
-)
-@pytest.mark.parametrize("model", ["mobilenetv2", "lesionnet"])
-def test_deployed_answers_are_the_calibrated_softmax_of_the_students_logits(
-    model: str,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    temperature: float,
-    adjusted: bool,
-) -> None:
-    network = shaken(student(model))
-    bias = tuple(np.linspace(-1, 1, 7)) if adjusted else None
-    deployed = Deployable(
-        network,
-        Preprocess(64, 64, mean=mean, std=std),
-        Calibration(temperature=temperature, bias=bias),
-    ).eval()
-    x = torch.rand(1, 3, 64, 64) * 255
-    normalised = (x / 255 - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(
-        1, 3, 1, 1
-    )
-    with torch.no_grad():
-        expected = torch.softmax(
-            network(normalised) / temperature + (torch.tensor(bias) if bias else 0.0), 1
-        )
-        torch.testing.assert_close(deployed(x), expected.float(), atol=2e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("model", NAMES)
-def test_the_map_is_the_probabilities_gradient_of_evidence_scaled_to_one(model: str) -> None:
-    network = shaken(student(model))
-    deployed = Deployable(network, Preprocess(64, 96), Calibration(), cam=True).eval()
-    x = torch.rand(1, 3, 96, 64) * 255
-    with torch.no_grad():
-        probabilities, cam = deployed(x)
-        torch.testing.assert_close(
-            probabilities, Deployable(network, Preprocess(64, 96), Calibration()).eval()(x)
-        )
-        features = network.forward_features((x / 255 - 0.5) / 0.5)
-        # each place's own logits, by giving the head that place alone
-        places = [
-            network.forward_head(features[:, :, i : i + 1, j : j + 1])
-            for i in range(3)
-            for j in range(2)
-        ]
-        evidence = (torch.cat(places) @ probabilities[0]).view(1, 3, 2)
-    assert cam.shape == (1, 3, 2)
-    expected = (evidence - evidence.min()) / (evidence.max() - evidence.min())
-    torch.testing.assert_close(cam, expected, atol=1e-3, rtol=1e-3)
-
-
-@pytest.mark.parametrize("model", NAMES)
-def test_a_cell_of_the_map_looks_around_its_own_upper_left_corner(model: str) -> None:
-    # a gate sees the whole picture
-    network = student(model, adapt=() if model == "lesionnet" else ("no_se",)).eval()
-    for module in network.modules():
-        # every pixel of a window counts alike, and no activation clips
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 0.5 / module.weight[0].numel())
-    x = torch.ones(1, 3, 256, 256, requires_grad=True)
-    features = network.forward_features(x)
-    assert features.shape[2:] == (8, 8)
-    features[0, :, 4, 4].sum().backward()
-    seen = x.grad[0].sum(0)
-    middles = torch.arange(256) + 0.5
-    for sums in (seen.sum(0), seen.sum(1)):
-        assert abs(float(sums @ middles / sums.sum()) - 4 * 32) < 3
-
-
-def test_a_flat_map_is_zero_and_not_a_division_by_zero() -> None:
-    deployed = Deployable(
-        shaken(student("lesionnet")), Preprocess(32, 32), Calibration(), cam=True
-    ).eval()
-    with torch.no_grad():
-        _, cam = deployed(torch.zeros(1, 3, 32, 32))  # a single place
-    assert torch.equal(cam, torch.zeros(1, 1, 1))
-
-
-# ---- starting from a shipped student
-# ------------------------------------------------------------
-
-SHIPPED = {"width": 0.35, "adapt": ("bounded",), "weights": f"reference:{DEFAULT_REFERENCE}"}
-
-
-def test_a_student_starts_from_a_shipped_one_with_a_fresh_last_layer(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    labels = tuple(Label(key=key, text=key) for key in ("mole", "wart", "other"))
-    network = build(StudentTable.model_validate(SHIPPED), 3, labels)
-    theirs = load(open_run(SHIPPED["weights"])).state_dict()
-    for name, value in network.state_dict().items():
-        if not name.startswith("classifier."):
-            assert torch.equal(value, theirs[name]), name
-    assert network.classifier.out_features == 3
-    assert "mole, wart, other, so that layer starts afresh" in capsys.readouterr().err
-
-
-def test_a_shipped_student_keeps_its_answers_where_the_classes_are_its_own() -> None:
-    run = open_run(SHIPPED["weights"])
-    network = build(StudentTable.model_validate(SHIPPED), 7, run.info.labels).eval()
-    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(network(x), load(run)(x))
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({**SHIPPED, "adapt": ()}, r"student.adapt=\[\"bounded\"\]"),
-        ({**SHIPPED, "width": 0.5}, "student.width=0.35"),
-        ({"weights": "reference:ham10000-lesionnet"}, 'student.model="lesionnet"'),
-        ({"weights": "reference:ham"}, "unknown; known: dermoscopy-mobilenetv2-035"),
-        ({"weights": "hub"}, f"give reference:{DEFAULT_REFERENCE} or"),
-    ],
-)
-def test_wrong_starting_weights_name_the_way_out(options: dict[str, object], words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        check_student(StudentTable.model_validate({"width": 0.35, **options}))

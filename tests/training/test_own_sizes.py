@@ -23,9 +23,10 @@ from mobilekd.formats.training_tables import EnsembleTable, LossTable, TeacherTa
 from mobilekd.losses import Objective
 from mobilekd.support.errors import UserError
 from mobilekd.teachers.network import Teacher, build_teacher, teacher_preprocess
-from mobilekd.training.ensemble import Member, TeacherEnsemble, own_preprocess
+from mobilekd.training.ensemble import TeacherEnsemble
 from mobilekd.training.experiment import Experiment
 from mobilekd.training.loop import DrawnBatch
+from mobilekd.training.member import Member, own_preprocess
 from mobilekd.training.parallel import World
 from mobilekd.training.pixels import Drawer, draw_all
 from mobilekd.training.schedule import TrainingImages, epoch_order

@@ -13,7 +13,7 @@ from torch import nn
 
 from mobilekd.formats.training_tables import TrainTable
 from mobilekd.support.errors import UserError
-from mobilekd.training.loop import compiled_or_eager
+from mobilekd.training.compiled import compiled_or_eager
 from mobilekd.training.precision import autocast_pays, tf32
 from mobilekd.training.schedule import check_batch
 from mobilekd.training.state import Average
@@ -109,7 +109,7 @@ def test_a_machine_that_cannot_compile_trains_eagerly(
     [
         (1, None, 1, r"train.batch_size = 1: .* set train.batch_size=2 or more"),
         (3, None, 4, r"train.batch_size = 3: .* one for each process; set train.batch_size=4"),
-        (8, 1, 1, r"split: 1 photographs to train on"),
+        (8, 1, 1, r"split: 1 photograph to train on"),
     ],
 )
 def test_a_batch_that_cannot_be_normalised_is_refused(
