@@ -272,8 +272,8 @@ def _tell_guard(fit: ClinicFit, was: GuardSummary | None, now: GuardSummary | No
         say(
             f"{refused} at {was.threshold:.3f}, and refuses {now.refused:.0%} at"
             f" {now.threshold:.3f}; try it on photographs of anything else before you rely on it."
-            " A guard that knows this clinic refuses far more of those: export again with"
-            " --guard-photographs FOLDER, and calibrate that file"
+            " mobilekd export RUN --guard-photographs FOLDER makes a file whose guard knows these"
+            " and refuses far more of anything else; calibrate that file"
         )
 
 
