@@ -1,5 +1,5 @@
-"""The programs outside Python that the build needs; those that are missing are one line with the
-command that brings them.
+"""The programs outside Python that the build needs; one line names those that are missing, with the
+command that installs them.
 """
 
 import os

@@ -50,16 +50,7 @@ def blame(found: Mapping[str, Any]) -> str:
 
 def _sections(found: Mapping[str, Any]) -> Iterable[str]:
     if found.get("delegation"):
-        split = found["delegation"]
-        rows = [(name, count, "delegate") for name, count in split["delegated"].items()]
-        rows += [(name, count, "portable") for name, count in split["portable"].items()]
-        share = (
-            f"{split['heavy_delegated']} of {split['heavy_total']} convolutions and linear layers"
-            " in the delegate"
-        )
-        yield f"{share}, {split['partitions']} partition(s)\n" + table(
-            ("OPERATOR", "COUNT", "WHERE"), rows
-        )
+        yield _delegated(found["delegation"])
     if "parts" in found["bytes"]:
         yield table(
             ("BYTES", ""), [(part, f"{size:,}") for part, size in found["bytes"]["parts"].items()]
@@ -89,17 +80,32 @@ def _sections(found: Mapping[str, Any]) -> Iterable[str]:
             [(name, interval(value)) for name, value in figures.items()],
         )
     if "profile" in found:
-        profile = found["profile"]
-        slowest = sorted(profile["operators"], key=lambda one: -one["microseconds"])[:SHOWN]
-        rows = [(one["operator"], one["category"], f"{one['microseconds']:.1f}") for one in slowest]
-        kinds = ", ".join(
-            f"{kind} {time:.0f}"
-            for kind, time in sorted(profile["by_category"].items(), key=lambda item: -item[1])
-        )
-        yield f"microseconds here by kind: {kinds}\n" + table(
-            ("SLOWEST OPERATORS", "KIND", "MEDIAN us"), rows
-        )
+        yield _slowest(found["profile"])
     yield _provenance(found["provenance"])
+
+
+def _delegated(split: Mapping[str, Any]) -> str:
+    """Each operator's count, in the delegate and outside."""
+    rows = [(name, count, "delegate") for name, count in split["delegated"].items()]
+    rows += [(name, count, "portable") for name, count in split["portable"].items()]
+    share = (
+        f"{split['heavy_delegated']} of {split['heavy_total']} convolutions and linear layers"
+        " in the delegate"
+    )
+    operators = table(("OPERATOR", "COUNT", "WHERE"), rows)
+    return f"{share}, {split['partitions']} partition(s)\n{operators}"
+
+
+def _slowest(profile: Mapping[str, Any]) -> str:
+    """Where the time goes here, by kind and by operator."""
+    slowest = sorted(profile["operators"], key=lambda one: -one["microseconds"])[:SHOWN]
+    rows = [(one["operator"], one["category"], f"{one['microseconds']:.1f}") for one in slowest]
+    kinds = ", ".join(
+        f"{kind} {time:.0f}"
+        for kind, time in sorted(profile["by_category"].items(), key=lambda item: -item[1])
+    )
+    operators = table(("SLOWEST OPERATORS", "KIND", "MEDIAN us"), rows)
+    return f"microseconds here by kind: {kinds}\n{operators}"
 
 
 def _costly(layers: list[Mapping[str, Any]]) -> str:

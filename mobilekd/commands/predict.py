@@ -93,7 +93,7 @@ def predict(
 
 
 def _files(image: Path) -> list[Path]:
-    """The photographs below a folder; of anything else it is itself, to be read or refused."""
+    """The photographs below a folder. Anything else is itself, and reading it tells."""
     if not image.is_dir():
         return [image]
     inside = sorted(path for path in image.rglob("*") if not path.is_dir())

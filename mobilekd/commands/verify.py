@@ -196,7 +196,7 @@ def _golden(artifact: Artifact) -> tuple[bool, str]:
 
 
 def _golden_decisions(artifact: Artifact) -> tuple[bool, str]:
-    """What is said of the golden photographs follows from the answers that are kept to them."""
+    """Whether the kept decisions on the golden photographs follow from the kept answers."""
     golden, manifest = artifact.golden(), artifact.manifest
     if golden.decisions is None:
         raise CannotRunHere("the artifact was made before it kept what is said of each photograph")

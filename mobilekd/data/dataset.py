@@ -3,7 +3,7 @@ is put together.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,29 +195,8 @@ def assemble(
     class, label without photograph, photograph without label, empty data set. A class without
     photographs is refused where a split is made: only training needs all.
     """
-    if twice := sorted(name for name, times in Counter(ids).items() if times > 1):
-        raise UserError(
-            f"{where}: {some(twice, 'id')} listed more than once; keep one row for each photograph"
-        )
     index = {label.key: i for i, label in enumerate(classes)}
-    if unknown := sorted({key for key in keys if key is not None and key not in index}):
-        named = sorted(name for name, key in zip(ids, keys, strict=True) if key in unknown)
-        raise UserError(
-            f"{where}: {some(named, 'photograph')} of unknown class"
-            f" {', '.join(map(repr, unknown))}; known: {', '.join(index)}"
-        )
-    if lost := sorted(set(ids) - files.keys()):
-        raise UserError(
-            f"{where}: {some(lost, 'label')} without a photograph; add the files, or leave these"
-            " rows out with --allow-missing (data.allow_missing = true)"
-        )
-    if extra := sorted(files.keys() - set(ids)):
-        raise UserError(
-            f"{where}: {some(extra, 'photograph')} without a label; add the rows, or leave these"
-            " photographs out with --allow-missing (data.allow_missing = true)"
-        )
-    if not ids:
-        raise UserError(f"{where}: no photographs; give the folder that holds the data set")
+    _refuse_wrong(where, ids, keys, index, files)
     order = sorted(range(len(ids)), key=lambda i: ids[i])
     sorted_ids = tuple(ids[i] for i in order)
     targets = np.array(
@@ -225,20 +204,7 @@ def assemble(
     )
     sorted_lesions = tuple(lesions[i] for i in order)
     told = Notes(notes)
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    for lesion, key in zip(lesions, keys, strict=True):
-        labels_of[lesion] |= {key} if key is not None else set()
-    if mixed := sorted(lesion for lesion, labels in labels_of.items() if len(labels) > 1):
-        told.add(
-            f"{where}: {some(mixed, 'lesion')} with photographs of more than one class; look"
-            " whether each is one lesion"
-        )
-    lesion, times = Counter(lesions).most_common(1)[0]
-    if times > max(2, len(ids) / 2):
-        told.add(
-            f"{where}: lesion {lesion} has {times} of {len(ids)} photographs; look whether it is"
-            " one"
-        )
+    _tell_strange_lesions(told, where, lesions, keys)
     rows = [
         [sorted_ids[n], keys[i], sorted_lesions[n], files[ids[i]][1]] for n, i in enumerate(order)
     ]
@@ -255,3 +221,59 @@ def assemble(
         roles=None if roles is None else tuple(roles[i] for i in order),
         hash=sha256_json([[label.key for label in classes], rows]),
     )
+
+
+def _refuse_wrong(
+    where: Path,
+    ids: Sequence[str],
+    keys: Sequence[str | None],
+    known: Collection[str],
+    files: Collection[str],
+) -> None:
+    """A ``UserError`` with count and first names where labels and photographs do not belong
+    together; ``known`` are the keys of the classes, ``files`` the ids of the photographs.
+    """
+    if twice := sorted(name for name, times in Counter(ids).items() if times > 1):
+        raise UserError(
+            f"{where}: {some(twice, 'id')} listed more than once; keep one row for each photograph"
+        )
+    if unknown := sorted({key for key in keys if key is not None and key not in known}):
+        named = sorted(name for name, key in zip(ids, keys, strict=True) if key in unknown)
+        raise UserError(
+            f"{where}: {some(named, 'photograph')} of unknown class"
+            f" {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
+        )
+    if lost := sorted(set(ids) - set(files)):
+        raise UserError(
+            f"{where}: {some(lost, 'label')} without a photograph; add the files, or leave these"
+            " rows out with --allow-missing (data.allow_missing = true)"
+        )
+    if extra := sorted(set(files) - set(ids)):
+        raise UserError(
+            f"{where}: {some(extra, 'photograph')} without a label; add the rows, or leave these"
+            " photographs out with --allow-missing (data.allow_missing = true)"
+        )
+    if not ids:
+        raise UserError(f"{where}: no photographs; give the folder that holds the data set")
+
+
+def _tell_strange_lesions(
+    told: Notes, where: Path, lesions: Sequence[str], keys: Sequence[str | None]
+) -> None:
+    """Lesions of more than one class, and one that has most of the photographs, are often mistakes
+    in a table.
+    """
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for lesion, key in zip(lesions, keys, strict=True):
+        labels_of[lesion] |= {key} if key is not None else set()
+    if mixed := sorted(lesion for lesion, labels in labels_of.items() if len(labels) > 1):
+        told.add(
+            f"{where}: {some(mixed, 'lesion')} with photographs of more than one class; look"
+            " whether each is one lesion"
+        )
+    lesion, times = Counter(lesions).most_common(1)[0]
+    if times > max(2, len(lesions) / 2):
+        told.add(
+            f"{where}: lesion {lesion} has {times} of {len(lesions)} photographs; look whether it"
+            " is one"
+        )

@@ -1,4 +1,4 @@
-"""CSV files with required columns, as data sets ship them, and what only table or folder has."""
+"""CSV files with required columns, as data sets ship them, and their match with a folder."""
 
 import csv
 import re

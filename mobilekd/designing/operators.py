@@ -54,9 +54,9 @@ def operators(network: nn.Module, height: int, width: int) -> tuple[Operator, ..
 def at_side(
     small: Sequence[Operator], large: Sequence[Operator], sides: tuple[int, int], side: int
 ) -> tuple[Operator, ...]:
-    """The operators of a network at another square input, from those at two: what an operator reads
-    and writes is a constant and so much for each pixel, where all sides are multiples of the
-    network's stride.
+    """The operators of a network at a square input of ``side`` pixels, from those at the two
+    ``sides``. Where all three are multiples of the network's stride, what an operator reads, writes
+    and computes grows linearly with the number of pixels, so two sizes tell every other.
     """
     share = (side**2 - sides[0] ** 2) / (sides[1] ** 2 - sides[0] ** 2)
 

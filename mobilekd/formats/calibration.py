@@ -73,5 +73,5 @@ class Calibration(GrownDocument):
 
     @property
     def final_temperature(self) -> float:
-        """That of the probabilities that are meant; ``temperature`` is inside the file."""
+        """The temperature after a clinic's rescaling, too; ``temperature`` is the model file's."""
         return self.temperature / (self.rescale.power if self.rescale else 1.0)

@@ -219,7 +219,7 @@ def from_dict(
 
 
 def _toml_value(text: str) -> Any:
-    """The value that a text spells in TOML; what spells none is that text."""
+    """The TOML value of a text; the text itself where it is no TOML."""
     try:
         document = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):

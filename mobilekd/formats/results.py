@@ -19,7 +19,7 @@ MOST_BYTES = 256_000_000
 def read_result(path: Path) -> Result | str | None:
     """The result at ``path``; for other JSON the ``kind`` that it names itself, or None.
 
-    A file that cannot be read, or says what it is and is not, is a ``UserError``.
+    A ``UserError`` where the file cannot be read, or names a kind of result and does not hold it.
     """
     if not path.is_file():
         raise UserError(f"{path}: not a regular file; give a result's own file")

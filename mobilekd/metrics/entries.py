@@ -47,7 +47,7 @@ class Entry:
 
 
 def recipe_group(run: Run) -> str:
-    """The same text for runs that differ in their seed, fold and name alone."""
+    """A hash that is equal for runs that differ in nothing but seed, fold and name."""
     document = {key: value for key, value in run.recipe.to_dict().items() if key not in PERSONAL}
     document["train"] = {key: value for key, value in document["train"].items() if key not in PACE}
     if run.recipe.split.folds:  # each fold has teachers of its own, trained alike
@@ -61,8 +61,8 @@ def recipe_group(run: Run) -> str:
 
 
 def judged_together(run: Run) -> str:
-    """The same text for runs that one comparison can hold: those of one split, and all folds of one
-    data set.
+    """A hash that is equal for runs that one comparison can hold: those of one split, and all folds
+    of one data set.
     """
     table = run.recipe.split
     if not table.folds:

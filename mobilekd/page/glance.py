@@ -2,7 +2,7 @@
 is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -124,58 +124,48 @@ def _verdict(student: Group, comparison: Comparison) -> str:
 
 def section(inputs: Inputs) -> Section | None:
     """Accuracy, gain, size, agreement, latency: those that are known."""
-    found = []
     best = best_student(inputs.comparisons)
-    if best is not None:
-        student, comparison = best
-        score = percent(student.metrics[PRIMARY])
-        found.append(Tile("balanced accuracy", score.text, "%", f"{score.minor} {student.name}"))
-        if student.control:
-            gain = points(student.difference[PRIMARY])
-            found.append(
-                Tile(
-                    "against its control",
-                    gain.text,
-                    " points",
-                    f"{gain.minor} {_verdict(student, comparison)}",
-                )
-            )
-        if student.facts.parameters:
-            found.append(
-                Tile(
-                    "parameters",
-                    count(student.facts.parameters),
-                    "",
-                    student.facts.model,
-                )
-            )
-    smallest = min(inputs.artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
-    if smallest is not None:
-        found.append(Tile("smallest file", size(smallest.manifest.bytes), "", smallest.title))
-        agreement = _agreement(smallest)
-        if agreement is not None:
-            found.append(
-                Tile(
-                    "same answer as fp32",
-                    f"{100 * agreement:.1f}",
-                    "%",
-                    "the file against the student it was made from",
-                )
-            )
-    fast = _fastest(inputs.measurements)
-    if fast is not None:
-        measurement, threads, median = fast
-        found.append(
-            Tile(
-                "median latency",
-                milliseconds(median),
-                " ms",
-                f"{device_name(measurement.device)}, {thread_words(threads)}",
-            )
-        )
-    found += _devices(inputs.measurements)
+    found = [
+        *(_student(*best) if best else ()),
+        *_smallest_file(inputs.artifacts),
+        *_latency(inputs.measurements),
+        *_devices(inputs.measurements),
+    ]
     reading = Text(READING) if best is not None else None
     return section_of("glance", "At a glance", [Tiles(tuple(found)), reading] if found else [])
+
+
+def _student(student: Group, comparison: Comparison) -> Iterator[Tile]:
+    """How right the best student is, what its teacher was worth, and how large it is."""
+    score = percent(student.metrics[PRIMARY])
+    yield Tile("balanced accuracy", score.text, "%", f"{score.minor} {student.name}")
+    if student.control:
+        gain = points(student.difference[PRIMARY])
+        verdict = f"{gain.minor} {_verdict(student, comparison)}"
+        yield Tile("against its control", gain.text, " points", verdict)
+    if student.facts.parameters:
+        yield Tile("parameters", count(student.facts.parameters), "", student.facts.model)
+
+
+def _smallest_file(artifacts: Sequence[Artifact]) -> Iterator[Tile]:
+    """Its size, and how often it answers as the student that it was made from."""
+    smallest = min(artifacts, key=lambda artifact: artifact.manifest.bytes, default=None)
+    if smallest is None:
+        return
+    yield Tile("smallest file", size(smallest.manifest.bytes), "", smallest.title)
+    agreement = _agreement(smallest)
+    if agreement is not None:
+        remark = "the file against the student it was made from"
+        yield Tile("same answer as fp32", f"{100 * agreement:.1f}", "%", remark)
+
+
+def _latency(measurements: Sequence[Measurement]) -> Iterator[Tile]:
+    """That of the fastest file."""
+    fast = _fastest(measurements)
+    if fast is not None:
+        measurement, threads, median = fast
+        where = f"{device_name(measurement.device)}, {thread_words(threads)}"
+        yield Tile("median latency", milliseconds(median), " ms", where)
 
 
 def _devices(measurements: Sequence[Measurement]) -> list[Tile]:

@@ -27,8 +27,8 @@ class Regression(UserError):
 def read_baseline(
     path: Path, via: str, device: Device, artifacts: Sequence[str], *, to_judge: bool
 ) -> Measurement:
-    """The baseline, refused before minutes are spent where nothing measured now could be compared
-    with it, or ``to_judge`` by it.
+    """Read the baseline. A ``UserError``, before minutes are spent, where nothing that is measured
+    now can be compared with it; with ``to_judge``, also where it can bear no verdict.
     """
     old = read_measurement(path)
     if old.via != via:

@@ -1,5 +1,5 @@
-"""LesionNet, the student of phase 2: our own network for XNNPACK on a phone, 0.34 million
-parameters at width 1.
+"""LesionNet as a student: our own network for XNNPACK on a phone, 0.34 million parameters at
+width 1.
 
 Where a small network's time goes, and what follows from it here (``benchmarks/student_design`` has
 the measurements):

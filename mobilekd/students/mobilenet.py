@@ -1,4 +1,4 @@
-"""Students of phase 1: MobileNets, adapted for the phone by named edits of their description.
+"""MobileNets as students, adapted for the phone by named edits of their description.
 
 A network is a :class:`Spec`: stage strings in timm's notation (``ir_r2_k3_s2_e6_c24`` is two
 inverted residuals, kernel 3, stride 2, expansion 6, 24 channels), a width, a depth, a head size and

@@ -1,5 +1,5 @@
-"""The commands' arguments as Python users have them: texts for paths, one for a list of one, and
-runs and artifacts as they were returned. What is none of these is one line.
+"""The commands' arguments as Python users have them: texts for paths, one item for a list of one,
+and runs and artifacts as they were returned. Anything else is refused in one line.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""A cell of a sweep, the process that it is, and what a place has to do with it.
+"""A cell of a sweep, the process that trains it, and what every place that runs cells must do.
 
 A cell gets its job over its standard input: one line, then silence for as long as whoever started
 it lives. It ends when that stream does, so no cell outlives its sweep, however that ends.

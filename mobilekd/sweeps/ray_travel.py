@@ -1,6 +1,7 @@
-"""What travels to the nodes of a Ray cluster by its code, as what stands inside a function does.
+"""What Ray sends to its nodes as code, because it is defined inside a function: a node needs no
+import of ours to run it.
 
-A node may have another version of this program, or none: it can still say so. Everything else is
+So a node that has another version of this program, or none, can still say so. Everything else is
 imported there, after that.
 """
 
@@ -9,9 +10,9 @@ from typing import Any
 
 
 def caller() -> Callable[..., Any]:
-    """What runs on a node: ``call(wanted, function, *arguments)`` gives what that function of
-    ``ray_node`` gives, or ``{"differs": {package: (its version, ours)}}`` where the node is not
-    like ``wanted``, versions by package.
+    """The function that a node runs. ``call(wanted, function, *arguments)`` calls that function of
+    ``ray_node`` and returns its result. Where the node's packages have other versions than
+    ``wanted`` (by package), it returns ``{"differs": {package: (its version, ours)}}`` instead.
     """
 
     def call(wanted: dict[str, str], function: str, *arguments: Any) -> Any:

@@ -126,7 +126,6 @@ def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) 
         return open_program(table, file)
     if file:
         table = table.model_copy(update={"weights": str(file), "trained": None})
-    library, name = library_and_name(table.model)
     hub = table.weights == "hub"
     if finished and not table.weights and not is_own(table.model):
         raise UserError(
@@ -134,43 +133,16 @@ def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) 
             " teachers.N.trained to its file"
         )
     try:
-        if is_own(table.model):
-            if hub:
-                raise UserError(f"teacher {table.model}: has no hub; give a file, or no weights")
-            model: nn.Module = own_function(table.model, table.code)(classes, **table.options)
-            if not isinstance(model, nn.Module):
-                raise TypeError(f"it returns a {type(model).__name__}, not a torch.nn.Module")
-        elif library == "torchvision":
-            model = torchvision.models.get_model(
-                name, weights="DEFAULT" if hub else None, **table.options
-            )
-        else:
-            with hub_or_cache() if hub else nullcontext():
-                model = timm.create_model(
-                    name, pretrained=hub, num_classes=classes, **table.options
-                )
+        model = _constructed(table, classes)
     except UserError:
         raise
     except Exception as error:  # what constructors raise is as varied as their authors
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if is_own(table.model):
-            remedy = "a teacher is a function (classes, **options) that returns a torch.nn.Module"
-        elif name.startswith(ELSEWHERE):
-            remedy = "check that its folder or repository is there and holds a config.json"
-        elif hub:
-            reason = fetch_failure(error) or reason
-            remedy = (
-                "connect this machine to the network once, or give a file: --set"
-                " teachers.0.weights=FILE (0 for the first teacher)"
-            )
-        else:
-            remedy = "change its teachers.options"
-        raise UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}") from None
+        raise _not_constructed(table, error) from None
     if finished and hub:
         _refuse_other_classes(table, model, classes)
     if is_own(table.model) or (finished and hub):
         pass  # it starts as its author wrote it, or taught it
-    elif library == "torchvision":
+    elif library_and_name(table.model)[0] == "torchvision":
         replace_head(model, f"teacher {table.model}", classes)
         drop_imagenet_parts(model, table.options)
     else:
@@ -179,6 +151,44 @@ def build_teacher(table: TeacherTable, classes: int, *, finished: bool = False) 
     if table.weights and not hub:
         load_matching(model, Path(table.weights), whole=finished)
     return model
+
+
+def _constructed(table: TeacherTable, classes: int) -> nn.Module:
+    """The network as its author or its library makes it, with a hub's weights where they are asked
+    for.
+    """
+    hub = table.weights == "hub"
+    if is_own(table.model):
+        if hub:
+            raise UserError(f"teacher {table.model}: has no hub; give a file, or no weights")
+        own: nn.Module = own_function(table.model, table.code)(classes, **table.options)
+        if not isinstance(own, nn.Module):
+            raise TypeError(f"it returns a {type(own).__name__}, not a torch.nn.Module")
+        return own
+    library, name = library_and_name(table.model)
+    if library == "torchvision":
+        weights = "DEFAULT" if hub else None
+        return torchvision.models.get_model(name, weights=weights, **table.options)
+    with hub_or_cache() if hub else nullcontext():
+        return timm.create_model(name, pretrained=hub, num_classes=classes, **table.options)
+
+
+def _not_constructed(table: TeacherTable, error: Exception) -> UserError:
+    """What a constructor raised, with what mends it."""
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    if is_own(table.model):
+        remedy = "a teacher is a function (classes, **options) that returns a torch.nn.Module"
+    elif library_and_name(table.model)[1].startswith(ELSEWHERE):
+        remedy = "check that its folder or repository is there and holds a config.json"
+    elif table.weights == "hub":
+        reason = fetch_failure(error) or reason
+        remedy = (
+            "connect this machine to the network once, or give a file: --set"
+            " teachers.0.weights=FILE (0 for the first teacher)"
+        )
+    else:
+        remedy = "change its teachers.options"
+    return UserError(f"teacher {table.model}: cannot be made ({reason}); {remedy}")
 
 
 def _refuse_other_classes(table: TeacherTable, model: nn.Module, classes: int) -> None:

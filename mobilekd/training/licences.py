@@ -1,4 +1,4 @@
-"""Under which licences lies what a student learned from: it carries the terms of all of it."""
+"""The licences of everything that a student learned from; the student carries the terms of all."""
 
 from collections.abc import Iterable
 

@@ -101,9 +101,10 @@ def thaw(
 
 
 def range_names(converted: fx.GraphModule) -> list[str]:
-    """Names of the nodes that hold ranges, in the graph's order. A guard has ranges to read, and
-    with it the names of all that come later are others; parameters are kept under the names that
-    they have without one.
+    """Names of the nodes that hold ranges, in the graph's order.
+
+    A guard adds nodes, which shifts the numbers in the names behind it. So parameters are kept
+    under the names that they have in the graph without a guard.
     """
     return [node.name for node in torch_nodes.ranged(converted)]
 

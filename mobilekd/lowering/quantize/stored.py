@@ -189,8 +189,8 @@ def _together(
 
 
 def _nearest(rows: Tensor, stored: str) -> Callable[[Tensor], Tensor]:
-    """What makes of values ``[..., N]`` in the rows of a layer's weights ``[..., D]`` the nearest
-    that are stored.
+    """A function that rounds values ``[..., N]`` to the nearest that the file can store. ``rows``
+    ``[..., D]`` are the layer's weights, from which steps or palette come.
     """
     if stored == "int8":
         step = _step(rows)
