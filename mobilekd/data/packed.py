@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import UserError
-from mobilekd.support.words import in_one_line
+from mobilekd.support.words import counted, in_one_line
 
 #: Files that this process has open, by path, each with what tells it from a later one there.
 _OPEN: dict[Path, tuple[tuple[int, ...], Any]] = {}
@@ -68,14 +68,27 @@ def photographs_packed(file: Path) -> tuple[dict[str, tuple[Packed, int]], list[
         raise UserError(
             f"{file}: not a readable HDF5 file ({reason:.160}); fetch it again, whole"
         ) from None
+    if not found:
+        raise UserError(
+            f"{file}: no photograph in it, and {counted(len(others), 'entry')} of something else"
+            f" ({', '.join(others[:5])}); each photograph is to be an entry of its encoded bytes,"
+            " such as a JPEG's, under its id"
+        )
     return found, others
 
 
 def _size(h5py: Any, whole: Any, name: str) -> int:
-    """Bytes of an entry; 0 for a group and for one that is empty."""
+    """Bytes of an entry; 0 for a group, for one that is empty, and for numbers that are no bytes,
+    such as pixels or labels.
+    """
     try:
         entry = h5py.h5d.open(whole.id, name.encode())
     except (KeyError, ValueError, TypeError):  # a group, or a link that leads nowhere
+        return 0
+    kind = entry.get_type()
+    number = kind.get_class() == h5py.h5t.INTEGER and kind.get_size() == 1
+    encoded = number or kind.get_class() in (h5py.h5t.OPAQUE, h5py.h5t.STRING, h5py.h5t.VLEN)
+    if not encoded or entry.get_space().get_simple_extent_ndims() > 1:
         return 0
     return int(entry.get_storage_size())
 
