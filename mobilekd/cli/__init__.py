@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_streams()
     grammar = commands()
     complete(grammar)
-    arguments = grammar.parse(sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
+    arguments = grammar.parse(given)
     if arguments.command is None:
         print(hook(arguments.completion))
         return 0
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if arguments.debug:
             raise
-        return _refuse(error, arguments.command, as_json=arguments.json)
+        return _refuse(error, arguments.command, given, as_json=arguments.json)
 
 
 @contextmanager
@@ -120,11 +121,11 @@ def _print(answer: Answer, *, as_json: bool) -> int:
     return answer.code
 
 
-def _refuse(error: Exception, command: str, *, as_json: bool) -> int:
+def _refuse(error: Exception, command: str, given: Sequence[str], *, as_json: bool) -> int:
     """One line for a failure, and its exit code."""
     from mobilekd.support.refusals import told
 
-    line, code = told(error, command)
+    line, code = told(error, command, given)
     print(f"mobilekd {command}: {line}", file=sys.stderr)
     try:
         if as_json:

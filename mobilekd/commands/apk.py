@@ -16,7 +16,7 @@ from mobilekd.android.toolchain import find, toolchain
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.support.cache import clear_work, scratch
 from mobilekd.support.errors import CannotRunHere, UserError
-from mobilekd.support.files import sha256_file, write_json
+from mobilekd.support.files import check_writable, sha256_file, write_json
 from mobilekd.support.process import OutOfBoundsError, printable, run_bounded
 from mobilekd.support.progress import say
 from mobilekd.support.version import VERSION
@@ -62,6 +62,10 @@ def apk(
     if not folders:
         folders = [newest_artifact(fits=lambda one: not refusal(one))]
         say(f"apk: the newest artifact that the app runs, {folders[0]}")
+    first = folders[0]
+    apk_file = output or first.with_name(f"{first.name}.apk")
+    for file in (apk_file, apk_file.with_name(f"{apk_file.name}.json")):
+        check_writable(file)
     tools = toolchain()
     opened = [open_artifact(folder) for folder in folders]
     together(opened)
@@ -84,8 +88,6 @@ def apk(
         if OWN_ABI not in abi:
             raise UserError(f"--libraries: they are for {OWN_ABI}, which --abi leaves out; add it")
         chosen = with_libraries(chosen, libraries)
-    first = opened[0].folder
-    apk_file = output or first.with_name(f"{first.name}.apk")
     apk_file.parent.mkdir(parents=True, exist_ok=True)
     say(f"apk: {chosen.name} {chosen.version} for {', '.join(abi)}")
     base = shell(chosen, abi, name, VERSION, tools)

@@ -25,7 +25,7 @@ from mobilekd.runners.phones import (
 from mobilekd.runners.record import RESULTS, Stamp, write
 from mobilekd.runners.session import Collected, Plan, measure
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import nearest_folder
+from mobilekd.support.files import check_writable
 from mobilekd.support.progress import say
 
 __all__ = ["PhonesError", "Regression", "bench"]
@@ -252,12 +252,8 @@ def _check_output(output: Path | None, count: int, device: str) -> None:
             f"--output {output}: the name of a file, and {several} need a folder; write"
             f" --output {output.with_suffix('')}"
         )
-    folder = nearest_folder(output or RESULTS)
-    if not os.access(folder, os.W_OK):
-        raise UserError(
-            f"--output {output or RESULTS}: {folder} cannot be written; choose a folder you may"
-            " write to"
-        )
+    place = output or RESULTS
+    check_writable(place, folder=output is None or bool(several) or os.path.isdir(place))
 
 
 def _refusal(manifest: Manifest, device: str, via: str) -> str:

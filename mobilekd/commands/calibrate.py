@@ -49,7 +49,7 @@ from mobilekd.metrics.drift import Drift, drift
 from mobilekd.metrics.guard import LEAST_LESIONS, REFUSED
 from mobilekd.metrics.lesions import known_lesions
 from mobilekd.support.errors import GateError, UserError
-from mobilekd.support.files import new_folder
+from mobilekd.support.files import check_writable, new_folder
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import utc_now, versions
 
@@ -126,6 +126,7 @@ def calibrate(
         raise UserError(f"--set-coverage {wanted:g}: not a share between 0 and 1; for example 0.9")
     here = opened.folder.resolve()
     place = output or here.with_name(f"{here.name}-fitted")
+    check_writable(place, folder=True)
     if place.exists() and not _fitted_from(place, opened):
         raise UserError(f"{place}: exists, and is no earlier fit of this artifact; move it away")
     return _fitted(opened, predictor, data, mapping or {}, place, wanted)

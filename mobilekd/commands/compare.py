@@ -15,7 +15,7 @@ from mobilekd.formats.runs import Run, open_run
 from mobilekd.metrics.entries import judged_together, read_entry
 from mobilekd.metrics.paired import compare_entries
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.files import check_replaced, new_folder, write_json, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
 from mobilekd.support.text import listed
@@ -31,6 +31,8 @@ def compare(
     (``UserError``), or be the folds of one data set: then all folds of each recipe are needed, and
     their answers are pooled, so that every lesion is judged once.
     """
+    if output is not None:
+        check_replaced(output, "comparison.json")
     opened = _with_controls([open_run(name, runs) for name in names], runs)
     _check_one_split(opened)
     for run in opened:

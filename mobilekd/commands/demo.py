@@ -14,7 +14,7 @@ from mobilekd.commands.export import export
 from mobilekd.commands.report import report
 from mobilekd.formats.recipe_file import load_recipe
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_text
+from mobilekd.support.files import check_writable, write_text
 from mobilekd.support.progress import say
 
 #: Says that a folder is a demo's, so that the next demo may empty it.
@@ -28,6 +28,7 @@ def demo(output: Path = Path("demo"), *, smoke: bool = False) -> Path:
     Returns the report's path. ``output`` is new, empty, or an earlier demo's, which is replaced.
     """
     recipe = load_recipe("demo", smoke=smoke)
+    check_writable(output, folder=True)
     _empty(output)
     # both load torch, so not before the folder is known to be free
     from mobilekd.commands.distill import distill

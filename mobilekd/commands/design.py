@@ -32,7 +32,7 @@ from mobilekd.runners import check as check_device
 from mobilekd.runners.host import HostRunner
 from mobilekd.runners.native import build as native
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_text
+from mobilekd.support.files import check_writable, write_text
 from mobilekd.support.progress import say
 from mobilekd.support.words import counted, unknown
 from mobilekd.training.first_checks import check_recipe
@@ -227,22 +227,14 @@ def _check(
         raise UserError(f"--epochs {epochs}: a short training has 1 or more")
     if output.exists():
         raise UserError(f"{output}: exists already; remove it or choose another --output")
-    _check_place("--output", output)
+    check_writable(output)
     if table is not None and not table.exists():
-        _check_place("--table", table)
+        check_writable(table, "--table")
     if base is None and epochs != EPOCHS:
         raise UserError(
             f"--epochs {epochs}: nothing is trained without --base; name a recipe whose photographs"
             " are at hand, or leave --epochs out"
         )
-
-
-def _check_place(option: str, path: Path) -> None:
-    """A ``UserError`` where the file that an option names could not be written after minutes."""
-    above = path.absolute().parents
-    there = next(one for one in above if one.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"{option} {path}: {there} cannot be written; choose another folder")
 
 
 def _base(below: str, student: str) -> Recipe:

@@ -44,7 +44,7 @@ from mobilekd.metrics.shapes import (
 )
 from mobilekd.metrics.skin_tone import skin_tones
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import new_folder, write_json, write_text
+from mobilekd.support.files import check_replaced, new_folder, write_json, write_text
 from mobilekd.support.lock import locked
 from mobilekd.support.progress import say
 from mobilekd.support.provenance import commit, utc_now, versions
@@ -78,6 +78,8 @@ def evaluate(
     if target is None:
         target = newest_run(runs).name
         say(f"evaluate: the newest run, {target}")
+    if output is not None:
+        check_replaced(output, "metrics.json")
     if data is not None:
         data = as_data_table(data)
         check_named(data)

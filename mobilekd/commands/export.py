@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilekd.backends import get
+from mobilekd.data.photographs import root_of
 from mobilekd.formats.artifact import ARTIFACTS, Artifact
 from mobilekd.formats.guard import GUARD
 from mobilekd.formats.runs import Run, newest_run, open_run, reading, write_run_info
-from mobilekd.lowering.request import check_words, overridden
+from mobilekd.lowering.request import check_output, check_words, overridden
 from mobilekd.support.errors import GateError, UserError
 from mobilekd.support.files import write_json
 from mobilekd.support.lock import locked
@@ -51,6 +52,14 @@ def export(
     lowering = check_words(backend, precision, verify, soc)
     chosen = newest_run(runs) if run is None else open_run(run, runs)
     overridden(chosen, overrides)
+
+    def name(precision: str) -> str:
+        chip = "" if lowering.soc is None else f"-{lowering.soc}"
+        return f"{chosen.info.name}-{backend}-{precision}{chip}"
+
+    check_output(output or ARTIFACTS / name(precision), chosen, lowering, precision)
+    if guard_photographs is not None:
+        root_of(str(guard_photographs), "unlabelled", "give a folder of photographs")
     if guard or guard_photographs is not None:
         chosen = _guarded(chosen, overrides)
 
@@ -59,9 +68,6 @@ def export(
             lower_run,  # loads torch, so not before all is checked
         )
 
-        name = f"{chosen.info.name}-{backend}-{precision}"
-        if lowering.soc is not None:
-            name += f"-{lowering.soc}"
         say(
             f"export: {'reference:' if chosen.reference else ''}{chosen.info.name} -> {backend},"
             f" {precision}" + (f", for {lowering.soc} alone" if lowering.soc else "")
@@ -70,14 +76,14 @@ def export(
             chosen,
             backend,
             precision,
-            output or ARTIFACTS / name,
+            output or ARTIFACTS / name(precision),
             soc=soc,
             cam=cam,
             guard=guard,
             guard_photographs=guard_photographs,
             verify=verify,
             overrides=overrides,
-            refused=Path("refused") / name if keep_refused else None,
+            refused=Path("refused") / name(precision) if keep_refused else None,
             retry=retry,
         )[0]
 

@@ -26,7 +26,7 @@ from mobilekd.formats.layer_errors import FILE, read_layer_errors
 from mobilekd.graphs import pte
 from mobilekd.page import layer_errors
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_text
+from mobilekd.support.files import check_writable, write_text
 from mobilekd.support.progress import say
 
 #: Executions under the profiler; the median of each operator is reported.
@@ -58,6 +58,8 @@ def inspect(
     rounding does, which is refused where nothing is rounded or it was not recorded. ``picture`` is
     an SVG file to draw the cost per layer into, or with ``layers`` what its rounding does.
     """
+    if picture is not None:
+        check_writable(picture, "--picture")
     if artifact is None:
         artifact = newest_artifact()
         say(f"inspect: the newest artifact, {artifact}")

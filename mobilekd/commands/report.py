@@ -38,7 +38,7 @@ from mobilekd.page.collect import collect
 from mobilekd.page.inputs import Inputs
 from mobilekd.page.report_json import report_json
 from mobilekd.support.errors import UserError
-from mobilekd.support.files import write_json, write_text
+from mobilekd.support.files import check_writable, write_json, write_text
 from mobilekd.support.progress import say
 
 __all__ = ["report"]
@@ -78,6 +78,8 @@ def report(paths: Sequence[Path] | None = None, output: Path = Path("report.html
         raise UserError(
             f"--output {output}: a page ends in .html; its .md and .json appear beside it"
         )
+    for suffix in (".html", ".md", ".json"):
+        check_writable(output.with_suffix(suffix))
     if paths is None:
         paths = newest()
         say(f"report: the newest: {', '.join(map(str, paths))}")

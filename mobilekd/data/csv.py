@@ -209,7 +209,8 @@ def _column(path: Path, header: Sequence[str], ours: str, named: Mapping[str, st
         if classes.folded(named[ours]) not in by_name:
             raise UserError(
                 f"{path}: data.columns.{ours}: no column {named[ours]!r}; it has"
-                f" {', '.join(filter(None, header))}"
+                f" {', '.join(filter(None, header))}; name the one meant with --set"
+                f" data.columns.{ours}=NAME"
             )
         return taken(classes.folded(named[ours]))
     usual = [by_name[name] for name in COLUMNS[ours] if name in by_name]

@@ -106,7 +106,14 @@ def _parts(root: Path) -> list[Path]:
     parts = [folder for folder in folders if folder.name.lower() in PARTS and _sub_folders(folder)]
     if not parts:
         return []
-    if others := [folder.name for folder in folders if folder not in parts]:
+    others = [folder.name for folder in folders if folder not in parts]
+    if bare := [name for name in others if name.lower() in PARTS]:
+        raise UserError(
+            f"{root}: {some(bare, 'part')} of the split without sub-folders of classes, beside"
+            f" {', '.join(part.name for part in parts)}; give each class its sub-folder there, or"
+            " move that part away"
+        )
+    if others:
         raise UserError(
             f"{root}: {', '.join(part.name for part in parts)} beside"
             f" {some(others, 'other sub-folder')}; keep the parts of a split in a folder of their"
@@ -195,7 +202,9 @@ def load_unlabelled(root: Path, licence: str = "") -> Dataset:
     lesion.
     """
     notes = Notes()
-    files = photographs_below(root_of(str(root), "unlabelled"), notes)
+    files = photographs_below(
+        root_of(str(root), "unlabelled", "give a folder of photographs"), notes
+    )
     return assemble(
         "unlabelled",
         root,

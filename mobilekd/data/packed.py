@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 
 from mobilekd.support.errors import UserError
-from mobilekd.support.words import in_one_line
+from mobilekd.support.words import counted, in_one_line
+
+#: Of a file with more entries their types are not asked for, which takes as long as all the rest:
+#: files of another form, with all pixels in one entry, have few.
+FEW = 1000
 
 #: Files that this process has open, by path, each with what tells it from a later one there.
 _OPEN: dict[Path, tuple[tuple[int, ...], Any]] = {}
@@ -57,7 +61,7 @@ def photographs_packed(file: Path) -> tuple[dict[str, tuple[Packed, int]], list[
     try:
         with h5py.File(file, "r") as whole:
             for name in whole:
-                if size := _size(h5py, whole, name):
+                if size := _size(h5py, whole, name, closely=len(whole) <= FEW):
                     found[name] = Packed(file, name), size
                 else:
                     others.append(name)
@@ -68,14 +72,29 @@ def photographs_packed(file: Path) -> tuple[dict[str, tuple[Packed, int]], list[
         raise UserError(
             f"{file}: not a readable HDF5 file ({reason:.160}); fetch it again, whole"
         ) from None
+    if not found:
+        raise UserError(
+            f"{file}: no photograph in it, and {counted(len(others), 'entry')} of something else"
+            f" ({', '.join(others[:5])}); each photograph is to be an entry of its encoded bytes,"
+            " such as a JPEG's, under its id"
+        )
     return found, others
 
 
-def _size(h5py: Any, whole: Any, name: str) -> int:
-    """Bytes of an entry; 0 for a group and for one that is empty."""
+def _size(h5py: Any, whole: Any, name: str, *, closely: bool) -> int:
+    """Bytes of an entry; 0 for a group and for one that is empty, and where it is looked at
+    ``closely`` for numbers that are no bytes, such as pixels or labels.
+    """
     try:
         entry = h5py.h5d.open(whole.id, name.encode())
     except (KeyError, ValueError, TypeError):  # a group, or a link that leads nowhere
+        return 0
+    if not closely:
+        return int(entry.get_storage_size())
+    kind = entry.get_type()
+    number = kind.get_class() == h5py.h5t.INTEGER and kind.get_size() == 1
+    encoded = number or kind.get_class() in (h5py.h5t.OPAQUE, h5py.h5t.STRING, h5py.h5t.VLEN)
+    if not encoded or entry.get_space().get_simple_extent_ndims() > 1:
         return 0
     return int(entry.get_storage_size())
 

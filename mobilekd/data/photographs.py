@@ -9,9 +9,12 @@ from mobilekd.data.dataset import Notes, some
 from mobilekd.formats.preprocess import HEIF, readable_suffixes
 from mobilekd.support.errors import UserError
 
+#: What to do where the folder of a data set is not there.
+REMEDY = "give the folder of the data set with --set data.root=FOLDER"
 
-def root_of(root: str | None, kind: str) -> Path:
-    """The data set's folder; a missing one is the user's mistake."""
+
+def root_of(root: str | None, kind: str, remedy: str = REMEDY) -> Path:
+    """The data set's folder; a missing one is the user's mistake, with its ``remedy``."""
     if root is None:
         raise UserError(
             f"data.root: {kind} needs the folder of the data set; give it with --set"
@@ -20,9 +23,7 @@ def root_of(root: str | None, kind: str) -> Path:
     folder = Path(root)
     if not folder.is_dir():
         what = "a file, not a folder" if folder.is_file() else "no such folder"
-        raise UserError(
-            f"{folder}: {what}; give the folder of the data set with --set data.root=FOLDER"
-        )
+        raise UserError(f"{folder}: {what}; {remedy}")
     return folder
 
 

@@ -1,5 +1,6 @@
 """CSV files with required columns, as data sets ship them, and their match with a folder."""
 
+import codecs
 import csv
 import re
 from collections import Counter
@@ -36,7 +37,9 @@ def read_csv(
 
     Cells are parted by commas, semicolons, as spreadsheets of many countries write, tabs or
     upright strokes: whichever the header has most of outside quotation marks, of equally many
-    tabs, then semicolons. A column of ``required`` may be written in other case.
+    tabs, then semicolons; or by what a first line such as ``sep=;``, Excel's, says. UTF-16 is read
+    where the file begins with its mark, as Excel's "Unicode text" does. A column of ``required``
+    may be written in other case.
     """
     required = tuple(required)
     table: list[dict[str, str]] = []
@@ -44,11 +47,14 @@ def read_csv(
     same: dict[str, str] = {}  # a cell that repeats is one text in memory
     _refuse_another(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding=_encoding(path)) as file:
             first = file.readline()
-            file.seek(0)
+            stated = re.fullmatch(r'"?sep=(.)"?[\r\n]*', first, re.IGNORECASE)
+            if stated is None:
+                file.seek(0)
             plain = re.sub(r'"[^"]*"', "", first)
             comma = max("\t;,|", key=plain.count) if any(map(plain.count, "\t;|")) else ","
+            comma = comma if stated is None else stated[1]
             reader = csv.reader(file, strict=True, delimiter=comma)
             header = _in_case_of([name.strip() for name in next(reader, [])], required)
             _check_header(path, header, required)
@@ -56,7 +62,7 @@ def read_csv(
             kept = [(n, name) for n, name in enumerate(header) if name in chosen]
             for row in reader:
                 if row and len(row) != len(header):
-                    ragged.append(str(reader.line_num))
+                    ragged.append(str(reader.line_num + (stated is not None)))
                 elif row:
                     cells = ((name, normal(row[n].strip())) for n, name in kept)
                     table.append({name: same.setdefault(cell, cell) for name, cell in cells})
@@ -72,6 +78,13 @@ def read_csv(
             f" {len(header)}; mend them"
         )
     return table
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16 where its mark says so."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _refuse_another(path: Path) -> None:

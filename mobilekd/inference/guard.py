@@ -1,5 +1,6 @@
 """The guard of a student: what its early layers hold for photographs, and the fit on them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 
 from mobilekd.data import inputs, load_unlabelled
 from mobilekd.data.dataset import some
-from mobilekd.data.decode import photograph_hashes
 from mobilekd.formats.guard import Guard
 from mobilekd.formats.pictures import Pictures
 from mobilekd.formats.preprocess import Preprocess
@@ -65,11 +65,17 @@ def knowing_folder(
     once, and the guard that knows them besides those of training.
     """
     dataset = load_unlabelled(root)
-    shown_by = dict(zip(photograph_hashes(dataset, dataset.ids), dataset.ids, strict=True))
-    names = sorted(shown_by.values())
-    if copies := sorted(set(dataset.ids) - set(names)):
-        say(f"guard: {some(copies, 'photograph')} equal to another one in every pixel left out")
-    clinic = inputs(dataset, names, preprocess)
+    clinic = inputs(dataset, dataset.ids, preprocess)
+    # photographs of flat colour and copies of other sizes become equal only here
+    first: dict[bytes, int] = {}
+    for row, picture in enumerate(clinic):
+        first.setdefault(hashlib.sha256(picture.tobytes()).digest(), row)
+    if copies := [dataset.ids[row] for row in sorted(set(range(len(clinic))) - {*first.values()})]:
+        say(
+            f"guard: {some(copies, 'photograph')} equal to another one, as the student takes them,"
+            " left out"
+        )
+        clinic = clinic[sorted(first.values())]
     seen = shown(
         student.eval(),
         guard.layers,

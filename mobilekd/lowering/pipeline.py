@@ -25,9 +25,9 @@ from mobilekd.inference.evaluation_set import EvaluationSet, open_evaluation_set
 from mobilekd.lowering import model_card, quantize
 from mobilekd.lowering.artifact_folder import travelling, write_artifact
 from mobilekd.lowering.record import RecordedExport, record_key, recorded, recorded_results
-from mobilekd.lowering.request import check_words, overridden
+from mobilekd.lowering.request import check_words, overridden, same_export
 from mobilekd.support.errors import GateError, UserError
-from mobilekd.support.files import new_folder, read_json, write_json
+from mobilekd.support.files import new_folder, write_json
 from mobilekd.support.progress import say
 from mobilekd.support.words import counted
 
@@ -97,7 +97,7 @@ def lower_run(
         evaluation_set,
         record,
     )
-    with new_folder(output, replace=_same_export(output, run, lowering, precision)) as folder:
+    with new_folder(output, replace=same_export(output, run, lowering, precision)) as folder:
         frozen = _accepted(job, folder, refused)
     return open_artifact(output), frozen
 
@@ -255,22 +255,6 @@ def _keep_refused(
             },
         )
     say(f"export: what was refused is kept for a look in {refused}; it is no artifact")
-
-
-def _same_export(output: Path, run: Run, backend: Backend, precision: str) -> bool:
-    """Whether ``output`` holds an earlier export of the same thing, which the new one may
-    replace.
-    """
-    path = output / "manifest.json"
-    if not path.is_file():
-        return False
-    earlier = read_json(path, "artifact manifest")
-    if not isinstance(earlier, dict):
-        return False
-    chip = earlier.get("chip")
-    found = [earlier.get(key) for key in ("name", "backend", "precision")]
-    found.append(chip.get("soc") if isinstance(chip, dict) else None)
-    return found == [run.info.name, backend.name, precision, backend.soc]
 
 
 def _evaluation_set(run: Run, recipe: Recipe) -> tuple[EvaluationSet | None, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from mobilekd.formats.guard import Guard
 from mobilekd.formats.interval import Interval
 from mobilekd.support.errors import UserError
+from mobilekd.support.words import counted
 
 #: Numbers in the directions: 13 kB in a model file, of the 20 that a whole guard may take.
 NUMBERS = 3200
@@ -88,8 +89,8 @@ def knowing_clinic(guard: Guard, seen: np.ndarray, refused: float = CLINIC_REFUS
     """
     if len(seen) <= LEAST_LESIONS:
         raise UserError(
-            f"guard: {len(seen)} photographs are too few to know what is unusual among them; give"
-            f" more than {LEAST_LESIONS}"
+            f"guard: {counted(len(seen), 'photograph')}, too few to know what is unusual among"
+            f" them; give more than {LEAST_LESIONS}"
         )
     seen = np.asarray(seen, np.float64)
     # photographs of one patient have names in a row, so folds are blocks

@@ -68,6 +68,40 @@ def nearly_full(folder: Path) -> str:
     return f"{free / 1e6:,.1f} MB are free there: free some space, or set TMPDIR to another folder"
 
 
+def check_writable(path: Path, option: str = "--output", *, folder: bool = False) -> None:
+    """A ``UserError``, before the work whose result it is to hold, where the file ``path`` of
+    ``option`` cannot be written, or the ``folder`` filled.
+    """
+    place = path.absolute()
+    there = next(one for one in (place, *place.parents) if os.path.lexists(one))
+    try:
+        if there == place and place.is_dir() != folder:
+            code = errno.EEXIST if folder else errno.EISDIR
+            raise OSError(code, os.strerror(code))
+        if there == place and not folder:
+            there = place.parent
+        # permissions do not tell of a full disk, of a read-only one, or of a name too long
+        with tempfile.NamedTemporaryFile(dir=there, prefix=f".{place.name}.{PARTIAL}."):
+            pass
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "choose another folder")
+        raise UserError(
+            f"{option} {path}: {there} cannot be written ({error.strerror or error}); {remedy}"
+        ) from None
+
+
+def check_replaced(path: Path, mark: str, option: str = "--output") -> None:
+    """As :func:`check_writable` for a folder that the result replaces as a whole: what is there is
+    empty, or an earlier result, which has the file ``mark``. Anything else would be lost.
+    """
+    check_writable(path, option, folder=True)
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
+        raise UserError(
+            f"{option} {path}: holds something else than an earlier result with its {mark}, and"
+            " would be replaced; name a new folder"
+        )
+
+
 def nearest_folder(path: Path) -> Path:
     """``path`` where it is a folder, else the first above it that is one."""
     return next(one for one in (path, *path.absolute().parents) if one.is_dir())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from mobilekd.support.errors import UserError
@@ -13,15 +14,27 @@ from mobilekd.support.version import VERSION
 from mobilekd.support.words import in_one_line
 
 
-def told(error: Exception, command: str) -> tuple[str, int]:
-    """One line for a failure of ``command`` and its exit code: 2 for the user's mistake, a full
-    disk or memory, and what is not installed; 1 for ours, whose traceback is saved.
+def told(error: Exception, command: str, given: Sequence[str] = ()) -> tuple[str, int]:
+    """One line for a failure of ``command``, which was ``given`` these words, and its exit code: 2
+    for the user's mistake, a full disk or memory, and what is not installed; 1 for ours, whose
+    traceback is saved. The line is shown behind the command, so it does not begin with it.
     """
     line = _users(error, command)
     if line is not None:
-        return in_one_line(line), 2
+        return _without(command, in_one_line(line), given), 2
     reason = in_one_line(error)[:200]
     return f"unexpected {type(error).__name__}: {reason}; {_saved_traceback(error)}", 1
+
+
+def _without(command: str, line: str, given: Sequence[str]) -> str:
+    """``line`` without the command in front, which Python's users need; a path or name that is
+    called like the command stays.
+    """
+    if list(given).count(command) > 1 or Path(command).exists():
+        return line
+    if line.startswith(f"{command} --"):
+        return line.removeprefix(f"{command} ")
+    return line.removeprefix(f"{command}: ")
 
 
 def _users(error: Exception, command: str) -> str | None:

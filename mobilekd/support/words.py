@@ -18,7 +18,9 @@ def in_one_line(text: object) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 epoch``, ``2 epochs``, ``1,200 photographs``, ``3 classes``."""
+    """``1 epoch``, ``2 epochs``, ``1,200 photographs``, ``3 classes``, ``2 entries``."""
+    if number != 1 and noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{number:,} {noun[:-1]}ies"
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
 

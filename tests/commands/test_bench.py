@@ -303,9 +303,14 @@ def test_a_place_that_cannot_be_written_is_refused_at_once(folders, tmp_path, mo
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="is a file, and 2 artifacts need a folder"):
         bench(folders, output=tmp_path / "file", **QUICK)
-    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(UserError, match="cannot be written; choose a folder"):
-        bench(folders[:1], output=tmp_path / "new" / "r.json", **QUICK)
+    with pytest.raises(UserError, match=r"file cannot be written \(Not a directory\); a file is"):
+        bench(folders[:1], output=tmp_path / "file" / "r.json", **QUICK)
+    with pytest.raises(UserError, match=r"cannot be written \(File name too long\); choose a sh"):
+        bench(folders[:1], output=tmp_path / f"{'r' * 260}.json", **QUICK)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("x")
+    with pytest.raises(UserError, match=r"--output results: .*results cannot be written"):
+        bench(folders[:1], **QUICK)
 
 
 def test_only_what_is_alike_is_compared(measured):

@@ -88,7 +88,7 @@ def test_with_a_recipe_at_hand_validation_ranks(proposed, small, tmp_path, monke
     scores = [one.balanced_accuracy for one in found.proposals]
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
-    assert "after 1 epochs of tiny.toml, one seed" in found.ranked_by
+    assert "after 1 epoch of tiny.toml, one seed" in found.ranked_by
     finished = sorted(path.parent.name for path in Path("runs").glob("*/run.json"))
     assert len(finished) == 2
     assert all(name.startswith("design-tiny-lesionnet-x") for name in finished)

@@ -1,5 +1,6 @@
 """Any table of photographs; ISIC 2020; half an archive."""
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fixtures.data import (
 
 from mobilekd.cli import commands
 from mobilekd.data import Dataset, load, make_split
+from mobilekd.data.tables import read_csv
 from mobilekd.formats.data_tables import DataTable, SplitTable
 from mobilekd.support.errors import UserError
 
@@ -300,3 +302,34 @@ def test_the_table_and_its_folder_must_be_there(tmp_path: Path) -> None:
 def test_a_csv_is_a_kind_for_evaluate(tmp_path: Path) -> None:
     path = make_csv(tmp_path)
     assert len(load(DataTable(kind="csv", labels=str(path)), part=True)) == 8
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("first", ["", "sep={mark}\n", "SEP={mark}\r\n", '"sep={mark}"\n'])
+@pytest.mark.parametrize("mark", [";", "\t", ","])
+def test_excels_first_line_and_unicode_text_are_read(
+    tmp_path: Path, encoding: str, first: str, mark: str
+) -> None:
+    path = table(tmp_path)
+    lines = [("path", "diagnosis", "patient_id", "split"), *ROWS]
+    text = first.format(mark=mark) + "\n".join(map(mark.join, lines)) + "\n"
+    start = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    path.write_bytes(start + text.encode(encoding))
+    assert read(path).lesions == ("p1", "p1", "p2", "p4", "p3")
+
+
+def test_the_separator_that_is_stated_is_the_one(tmp_path: Path) -> None:
+    """Though the header has more of another; and lines are counted as the file has them."""
+    path = tmp_path / "table.csv"
+    path.write_text("sep=|\na,b,c|d\n1|2\n3|4|5\n")
+    with pytest.raises(UserError, match=r"1 line \(4\) with another number of cells"):
+        read_csv(path, ())
+    path.write_text("sep=|\na,b,c|d\n1|2\n")
+    assert read_csv(path, ()) == [{"a,b,c": "1", "d": "2"}]
+
+
+def test_utf_16_that_is_cut_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes("a,b\n1,2\n".encode("utf-16")[:-1])
+    with pytest.raises(UserError, match=r"not a readable CSV file .*truncated data"):
+        read_csv(path, ())

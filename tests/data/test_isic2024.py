@@ -172,3 +172,26 @@ def test_without_h5py_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UserError, match=r"pip install 'mobilekd\[hdf5\]'"):
         opened(root)
+
+
+def test_entries_that_are_no_encoded_photographs_are_told(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pixels, labels and folders of entries are none; bytes as numbers or as a text are."""
+    import h5py
+
+    with h5py.File(root / "train-image.hdf5", "w") as whole:
+        whole["pixels"] = np.zeros((2, 8, 8, 3), np.uint8)
+        whole["labels"] = np.arange(2)
+        for n in range(12):
+            whole[f"inside/ISIC_{n:07d}"] = np.void(jpeg(n))
+    with pytest.raises(UserError, match=r"no photograph in it, and 3 entries of something else \("):
+        opened(root)
+    with h5py.File(root / "train-image.hdf5", "a") as whole:
+        for n in range(12):
+            data = np.frombuffer(jpeg(n), np.uint8)
+            whole[f"ISIC_{n:07d}"] = data if n % 2 else np.bytes_(data.tobytes())
+    dataset = opened(root)
+    assert dataset.counts() == {"benign": 8, "malignant": 4}
+    assert "3 entries (inside, labels, pixels) left out" in capsys.readouterr().err
+    assert len(inputs(dataset, dataset.ids, SMALL)) == 12

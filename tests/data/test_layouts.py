@@ -186,3 +186,29 @@ def test_a_patients_column_that_is_not_read_is_said(
     write_csv(tmp_path / "lesions.csv", header, [(name, f"l{name}", "p1") for name in ids])
     load_folder(root, metadata=str(tmp_path / "lesions.csv"))
     assert "is not read here" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("photographs", [0, 2])
+def test_a_part_without_classes_is_told(tmp_path: Path, photographs: int) -> None:
+    """An archive's test part often has no labels."""
+    root = parted(tmp_path, ("train", "val"))
+    (root / "test").mkdir()
+    for n in range(photographs):
+        photograph(root / "test" / f"{n}.png", n)
+    with pytest.raises(
+        UserError,
+        match=r"1 part \(test\) of the split without sub-folders of classes, beside train",
+    ):
+        load_folder(root)
+
+
+def test_a_layout_s_column_that_is_not_there_is_told_with_the_remedy(tmp_path: Path) -> None:
+    rows = [(f"ISIC_{n}", ("benign", "malignant")[n % 2]) for n in range(4)]
+    write_csv(tmp_path / "train.csv", ("image_name", "benign_malignant"), rows)
+    for name, _ in rows:
+        photograph(tmp_path / "train" / f"{name}.jpg", int(name[-1]))
+    keys = {"kind": "isic2020", "root": str(tmp_path)}
+    with pytest.raises(UserError, match=r"no column 'target'; .* --set data.columns.label=NAME"):
+        load(DataTable(**keys))
+    dataset = load(DataTable(**keys, columns={"label": "benign_malignant"}))
+    assert dataset.counts() == {"benign": 2, "malignant": 2}

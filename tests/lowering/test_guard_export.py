@@ -305,9 +305,7 @@ def test_a_guard_knows_a_clinic_s_photographs_besides(
         overrides=["gates.agreement=0.5", "gates.accuracy_drop=1.0"],
     )
     said = capsys.readouterr().err
-    assert "1 photograph (000) equal to another one in every pixel left out" in said or (
-        "1 photograph (copy) equal to another one in every pixel left out" in said
-    )
+    assert "1 photograph (copy) equal to another one, as the student takes them, left" in said
     assert f"its guard knows 120 photographs of {photographs} besides those of training" in said
     guard = made.manifest.guard
     assert guard is not None
@@ -329,10 +327,18 @@ def test_a_guard_knows_a_clinic_s_photographs_besides(
 
 def test_what_a_guard_cannot_know_is_refused(guarded: Run, tmp_path: Path) -> None:
     few = clinic(tmp_path / "few", 90)
-    with pytest.raises(UserError, match=r"90 photographs are too few .* give more than 100"):
+    with pytest.raises(UserError, match=r"90 photographs, too few .* give more than 100"):
         export(guarded.folder, guard_photographs=few, output=tmp_path / "none")
-    with pytest.raises(UserError, match="absent: no such folder"):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for side in range(40, 150):  # one colour: all are equal once the student takes them
+        Image.new("RGB", (side, 40), (180, 110, 90)).save(flat / f"{side:03}.png")
+    with pytest.raises(UserError, match="guard: 1 photograph, too few to know"):
+        export(guarded.folder, guard_photographs=flat, output=tmp_path / "none")
+    with pytest.raises(UserError, match="absent: no such folder; give a folder of photographs"):
         export(guarded.folder, guard_photographs=tmp_path / "absent", output=tmp_path / "none")
+    with pytest.raises(UserError, match=r"000\.png: a file, not a folder; give a folder of"):
+        export(guarded.folder, guard_photographs=few / "000.png", output=tmp_path / "none")
     with pytest.raises(UserError, match="--guard-photographs: tiny gets no guard here"):
         export(
             guarded.folder,

@@ -149,6 +149,6 @@ def test_half_of_each_have_a_mean_square_of_one() -> None:
 
 def test_a_hundred_photographs_of_a_clinic_are_too_few() -> None:
     guard = fit_guard(("blocks.3",), photographs(0, 200), photographs(1, 100))
-    with pytest.raises(UserError, match=r"100 photographs are too few .* give more than 100"):
+    with pytest.raises(UserError, match=r"100 photographs, too few .* give more than 100"):
         knowing_clinic(guard, photographs(2, 100))
     assert knowing_clinic(guard, photographs(2, 101)).clinic == 101

@@ -1,12 +1,14 @@
 """One line and an exit code for every error: the user's mistakes with 2, ours with 1."""
 
 import errno
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from mobilekd.cli import main
 from mobilekd.support import files
 from mobilekd.support.errors import UserError
 from mobilekd.support.refusals import told
@@ -54,3 +56,37 @@ def test_a_helper_that_failed_is_the_disks_fault_only_where_the_disk_is_full(
         r".+: flatc ended with code 1; [\d,.]+ MB are free there: free some .*", said
     )
     assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "wanted"),
+    [
+        ("calibrate", "calibrate: give photographs", "give photographs"),
+        ("apk", "apk --install: adb failed", "--install: adb failed"),
+        ("bench", "bench-a/manifest.json: broken", "bench-a/manifest.json: broken"),
+        ("report", "reports: no such folder", "reports: no such folder"),
+        ("export", "calibrate: give photographs", "calibrate: give photographs"),
+    ],
+)
+def test_a_command_is_not_named_twice(command: str, text: str, wanted: str) -> None:
+    assert told(UserError(text), command) == (wanted, 2)
+
+
+def test_a_path_that_is_called_like_the_command_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "report: no such file"
+    assert told(UserError(text), "report", ["report", "report"]) == (text, 2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report").mkdir()
+    assert told(UserError(text), "report", ["report"]) == (text, 2)
+
+
+def test_the_terminal_names_a_command_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("mobilekd report: no run, artifact or results")
+    assert json.loads(said.out)["error"].startswith("no run, artifact or results")
