@@ -15,7 +15,7 @@ from mobilekd.formats.constants import Constants, constants
 from mobilekd.formats.document import read_document
 from mobilekd.formats.gates import open_rows
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
-from mobilekd.formats.guard import OUTPUT, Guard
+from mobilekd.formats.guard import GUARD, OUTPUT, Guard
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
@@ -86,6 +86,9 @@ def write_artifact(
     guard = export.guard.summary() if export.guard else None
     said = decided(probabilities, outside, info.labels, export.calibration, guard)
     write_golden(folder, index, export.golden, probabilities, cam, outside, said)
+    if export.guard is not None and export.clinic is not None:
+        # the run has another one, and verify asks the student with this
+        write_json(folder / GUARD, export.guard.model_dump(mode="json"))
     if prepared.sensitivity:
         write_json(folder / "sensitivity.json", list(prepared.sensitivity))
     if lowered.graph is not None:
