@@ -14,7 +14,7 @@ from mobilekd.data.dataset import some
 from mobilekd.formats.artifact import Artifact, newest_artifact, open_artifact
 from mobilekd.formats.constants import constants
 from mobilekd.formats.golden_set import Decision
-from mobilekd.formats.guard import OUTPUT
+from mobilekd.formats.guard import OUTPUT, read_guard
 from mobilekd.formats.recipe_file import from_dict
 from mobilekd.formats.runs import Run, open_run
 from mobilekd.inference.evaluation_set import open_evaluation_set
@@ -274,12 +274,13 @@ def _eager(artifact: Artifact, run: Run, x: np.ndarray) -> list[np.ndarray]:
     from mobilekd.students import Deployable, load
 
     manifest = artifact.manifest
+    guard = read_guard(artifact.folder) or run.guard  # its own where it knows a clinic
     model = Deployable(
         load(run),
         manifest.preprocess,
         manifest.calibration,
         cam="cam" in manifest.outputs,
-        guard=run.guard if OUTPUT in manifest.outputs else None,
+        guard=guard if OUTPUT in manifest.outputs else None,
     ).eval()
     with one_thread():
         return eager_runner(model)(x)

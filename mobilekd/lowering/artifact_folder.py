@@ -15,7 +15,7 @@ from mobilekd.formats.constants import Constants, constants
 from mobilekd.formats.document import read_document
 from mobilekd.formats.gates import open_rows
 from mobilekd.formats.golden_set import GoldenIndex, write_golden
-from mobilekd.formats.guard import OUTPUT, Guard
+from mobilekd.formats.guard import GUARD, OUTPUT, Guard
 from mobilekd.formats.parity_names import StageId, StageName
 from mobilekd.formats.recipe import Recipe
 from mobilekd.formats.runs import Run
@@ -70,6 +70,9 @@ def write_artifact(
     comes last.
     """
     _write_golden(run, export, report, names, folder)
+    if export.guard is not None and export.clinic is not None:
+        # the run has another one, and verify asks the student with this
+        write_json(folder / GUARD, export.guard.model_dump(mode="json"))
     _write_tables(export, prepared, report, folder)
     trained_on = _training_hashes(run, export.evaluation_set)
     if trained_on is not None:

@@ -336,9 +336,10 @@ def _knowing_clinic(
         raise UserError(f"--guard-photographs: {run.info.name} gets no guard here ({notes[0]})")
     preprocess = recipe.preprocess.to_preprocess()
     clinic, guard = knowing_folder(load(run), preprocess, guard, root)
+    # without the folder's name, which may be of a patient or place
     note = (
-        f"its guard knows {counted(len(clinic), 'photograph')} of {root} besides those of training,"
-        " and refuses fewer of them than of others like them"
+        f"its guard knows {counted(len(clinic), 'photograph')} of a clinic besides those of"
+        " training, and refuses fewer of them than of others like them"
     )
     say(f"export: {note}")
     return clinic, (guard, (*notes, note))

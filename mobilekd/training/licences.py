@@ -1,5 +1,6 @@
 """The licences of everything that a student learned from; the student carries the terms of all."""
 
+import re
 from collections.abc import Iterable
 
 from mobilekd.data.dataset import NOT_STATED
@@ -34,6 +35,8 @@ def joined(photographs: str, others: Iterable[tuple[str, str]]) -> str:
     """
     line = photographs or NOT_STATED
     for what, licence in others:
-        if (licence or NOT_STATED) not in line:
-            line += f"; {what}: {licence or NOT_STATED}"
+        stated = licence or NOT_STATED
+        # as a whole: CC BY is none of what CC BY-NC says
+        if not re.search(rf"(^|: |; ){re.escape(stated)}($|; |: )", line):
+            line += f"; {what}: {stated}"
     return line

@@ -23,12 +23,15 @@ from mobilekd.commands import report as reporting
 COMMANDS = {
     "report": (reporting, "collect", ["{run}", "--output", "{place}.html"]),
     "evaluate": (judging, "open_predictor", ["{run}", "--output", "{place}"]),
-    "compare": (comparing, "_with_controls", ["{run}", "--output", "{place}"]),
-    "export": (lowering, "_guarded", ["{run}", "--guard", "--output", "{place}"]),
+    "compare": (comparing, "open_run", ["{run}", "--output", "{place}"]),
+    "export": (
+        *(lowering, "root_of"),
+        ["{run}", "--guard-photographs", "{root}", "--output", "{place}"],
+    ),
     "inspect": (looking, "layer_rows", ["{file}", "--picture", "{place}.svg"]),
     "apk": (packing, "toolchain", ["{file}", "--output", "{place}.apk"]),
     "calibrate": (
-        *(fitting, "_fitted"),
+        *(fitting, "other_data"),
         ["{file}", "--data", "folder", "--root", "{root}", "--output", "{place}"],
     ),
 }

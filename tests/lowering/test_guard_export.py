@@ -17,6 +17,7 @@ from mobilekd.commands.predict import predict
 from mobilekd.commands.verify import verify
 from mobilekd.formats.artifact import Artifact, open_artifact
 from mobilekd.formats.calibration import Sets
+from mobilekd.formats.guard import read_guard
 from mobilekd.formats.parity_names import GateId, Part
 from mobilekd.formats.runs import DEFAULT_REFERENCE, Run, open_run
 from mobilekd.formats.training_tables import StudentTable
@@ -306,7 +307,7 @@ def test_a_guard_knows_a_clinic_s_photographs_besides(
     )
     said = capsys.readouterr().err
     assert "1 photograph (copy) equal to another one, as the student takes them, left" in said
-    assert f"its guard knows 120 photographs of {photographs} besides those of training" in said
+    assert "its guard knows 120 photographs of a clinic besides those of training" in said
     guard = made.manifest.guard
     assert guard is not None
     assert guard.clinic == 120
@@ -323,6 +324,24 @@ def test_a_guard_knows_a_clinic_s_photographs_besides(
     )
     assert does_not > 100
     assert knows < 10
+
+
+def test_verify_asks_the_student_with_the_guard_that_the_file_has(
+    guarded: Run, tmp_path: Path
+) -> None:
+    """The run's own gives other scores than one that knows a clinic."""
+    made = export(
+        guarded.folder,
+        guard_photographs=clinic(tmp_path / "clinic", 110),
+        output=tmp_path / "fp32",
+    )
+    kept = read_guard(made.folder)
+    assert kept is not None
+    assert kept.summary() == made.manifest.guard
+    checks = {one.name: one for one in verify(made.folder, runs=guarded.folder.parent).checks}
+    assert checks["student"].passed is True
+    assert checks["decisions"].passed is not False
+    assert read_guard(artifact(guarded)) is None, "the run's guard is the file's"
 
 
 def test_what_a_guard_cannot_know_is_refused(guarded: Run, tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def test_each_licence_is_named_once() -> None:
     assert joined("", []) == "not stated"
 
 
+@pytest.mark.parametrize(
+    ("photographs", "teacher"),
+    [("CC BY-NC 4.0", "CC BY"), ("CC BY-NC-SA 4.0", "CC BY-NC"), ("the MIT hospital's", "MIT")],
+)
+def test_a_licence_within_another_one_s_name_is_its_own(photographs: str, teacher: str) -> None:
+    line = joined(photographs, [("teacher t", teacher), ("teacher u", teacher)])
+    assert line == f"{photographs}; teacher t: {teacher}"
+
+
 def test_a_licence_belongs_to_each_source(tmp_path: Path) -> None:
     for source in ("one", "two"):
         for name in ("mel", "nv"):
