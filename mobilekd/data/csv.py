@@ -75,6 +75,8 @@ def read_table(
         path, dict(named or {}) | {str(ours): name for ours, name in table.columns.items()}
     )
     rows = _labelled(path, rows, notes)
+    if words and "label" not in table.columns:
+        _refuse_unknown_labels(path, rows, words)
     files = photographs(root, notes)
     kept = _with_photographs(path, root, rows, files, notes, lacking=part or table.allow_missing)
     ids = [name for name, _ in kept]
@@ -115,6 +117,20 @@ def _labelled(path: Path, rows: Sequence[dict[str, str]], notes: Notes) -> list[
         dropped = words_for_unknown(row["label"] for row in rows)
         notes.add(f"{path}: {some(unlabelled, 'row')} without a label left out{dropped}")
     return [row for row in rows if known(row["label"]) is not None]
+
+
+def _refuse_unknown_labels(
+    path: Path, rows: Sequence[dict[str, str]], words: Mapping[str, str]
+) -> None:
+    """A published column has its own few labels; another would be one more class, unsaid."""
+    own = {*words, *words.values()}
+    strange = [f"{row['image']}: {row['label']}" for row in rows if row["label"] not in own]
+    if strange:
+        raise UserError(
+            f"{path}: {some(strange, 'row')} whose {rows[0]['label column']} is none of"
+            f" {', '.join(words)}; mend them, or name another column with --set"
+            " data.columns.label=NAME"
+        )
 
 
 def _with_photographs(

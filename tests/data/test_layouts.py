@@ -212,3 +212,17 @@ def test_a_layout_s_column_that_is_not_there_is_told_with_the_remedy(tmp_path: P
         load(DataTable(**keys))
     dataset = load(DataTable(**keys, columns={"label": "benign_malignant"}))
     assert dataset.counts() == {"benign": 2, "malignant": 2}
+
+
+def test_a_target_that_the_layout_does_not_know_is_no_third_class(tmp_path: Path) -> None:
+    rows = [(f"ISIC_{n}", target) for n, target in enumerate(("0", "1", "0.0", "1.0", "2", "yes"))]
+    write_csv(tmp_path / "train.csv", ("image_name", "target"), rows)
+    for name, _ in rows:
+        photograph(tmp_path / "train" / f"{name}.jpg", int(name[-1]))
+    table = DataTable(kind="isic2020", root=str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"2 rows \(ISIC_4: 2, ISIC_5: yes\) whose target is none of 0, 0.0, 1"
+    ):
+        load(table)
+    write_csv(tmp_path / "train.csv", ("image_name", "target"), rows[:4])
+    assert load(table).counts() == {"benign": 2, "malignant": 2}
