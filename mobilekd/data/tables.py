@@ -84,6 +84,11 @@ def _encoding(path: Path) -> str:
     """UTF-8, or UTF-16 where its mark says so."""
     with path.open("rb") as file:
         start = file.read(2)
+    if b"\0" in start:
+        raise UserError(
+            f"{path}: not a readable CSV file (as UTF-16 without its mark begins); export it again"
+            " as UTF-8"
+        )
     return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 

@@ -168,7 +168,7 @@ def test_a_refused_run_is_the_users_mistake(tmp_path: Path, capsys: pytest.Captu
     assert main([*words, "--no-control", "--json"]) == 2
     answer, said = capsys.readouterr()
     assert [cell["state"] for cell in json.loads(answer)["cells"]] == ["refused"]
-    assert "mobilekd sweep: 1 of 1 runs are not trained; mend what the table says" in said
+    assert "mobilekd sweep: 1 of 1 run not trained; mend what the table says" in said
 
 
 def test_a_run_of_another_recipe_is_never_taken_for_done(tmp_path: Path):

@@ -54,5 +54,5 @@ def csv_with_a_column_twice(here: Path) -> list[str]:
 def csv_in_utf16(here: Path) -> list[str]:
     isic_data(here / "data", [one_hot("a", 1)])
     path = here / "data/truth.csv"
-    path.write_text(path.read_text(), encoding="utf-16")
+    path.write_text(path.read_text(), encoding="utf-16-le")  # without the mark of UTF-16
     return on_isic(here)
