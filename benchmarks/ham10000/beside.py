@@ -18,6 +18,7 @@ from pathlib import Path
 from mobilekd.formats.runs import open_run
 from mobilekd.metrics import Draws, interval, metric_draws, pooled
 from mobilekd.metrics.entries import read_entry
+from mobilekd.metrics.paired import p_value
 from mobilekd.metrics.predictions import Predictions
 from mobilekd.support.files import write_json
 from mobilekd.support.provenance import commit, utc_now
@@ -79,6 +80,7 @@ def main() -> None:
                 metric: interval(one.value, one.spread).model_dump()
                 for metric, one in apart.items()
             },
+            "p": p_value(apart["balanced_accuracy"]),
             # of each run; its teachers' are of before
             "training_s": {run.info.name: run.info.seconds for side in opened for run in side},
             "teachers_s": {

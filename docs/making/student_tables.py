@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from making.markdown import CHECKOUT, table
 from making.result_files import HOST, RESULTS, figure, group, lowered, milliseconds, read
+from mobilekd.metrics.stats import holm
 
 #: An origin of ISIC 2019 -> what people call it.
 ORIGINS = {
@@ -267,6 +268,27 @@ def beside_control() -> str:
 def clinic_left_out() -> str:
     """A student that never saw Barcelona's labels beside its control, paired."""
     return _paired("other_clinics/left-out-small.json")
+
+
+def clinic_left_out_seeds() -> str:
+    """The same over three seeds, and what the photographs without labels are worth."""
+    questions = (
+        ("left-out-small-seeds.json", "taught; its control"),
+        ("left-out-small-unlabelled.json", "taught; taught on labelled photographs alone"),
+    )
+    found = [read(f"other_clinics/{name}") for name, _ in questions]
+    corrected = holm([one["p"] for one in found])
+    rows = [
+        (
+            words,
+            figure(one["first"]["balanced_accuracy"]),
+            figure(one["second"]["balanced_accuracy"]),
+            f"{figure(one['difference']['balanced_accuracy'], 1, 100, '+')} points",
+            f"{p:.3f}",
+        )
+        for (_, words), one, p in zip(questions, found, corrected, strict=True)
+    ]
+    return table(("Beside each other", "First", "Second", "Difference", "p (Holm)"), rows)
 
 
 def _paired(file: str) -> str:
